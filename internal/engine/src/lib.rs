@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The deterministic state machine of a replica: the ads by id, the index over them, their digest and the
+//! version they stand at. It has no async, no clock, no random numbers and no I/O: the same entries give the
+//! same state, and "now" is an argument of every read.
+
+mod engine;
+mod index;
+mod reader;
+mod stored;
+
+pub use engine::{Builder, Engine, Refusal, dry_run};
+pub use reader::{Page, Reader};
+pub use stored::StoredAd;

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The words of Placard as types: ads, targeting, queries, commands, entries, and how they are written
+//! down. Nothing here does I/O, reads a clock or draws a random number that was not seeded by the caller.
+
+mod ad;
+mod body;
+pub mod command;
+mod country;
+pub mod entry;
+mod form;
+pub mod generator;
+pub mod limits;
+mod query;
+mod targeting;
+mod timestamp;
+mod violation;
+mod wire;
+
+pub use ad::{Ad, Spec, Status};
+pub use body::{fragment, fragment_with_status};
+pub use country::{Country, CountrySet};
+pub use form::{Creation, Fields};
+pub use query::Query;
+pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
+pub use timestamp::Timestamp;
+pub use violation::{Place, Violation};
+pub use wire::{EncodedAd, Undecodable};
+
+/// The position of an entry in the log: gapless, from 1. 0 means "before the first entry".
+pub type Version = u64;

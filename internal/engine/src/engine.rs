@@ -1,0 +1,215 @@
+//! The writer's side: applies records in the log's order, checks that they belong to this history, and
+//! publishes what they amount to.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use placard_model::entry::{Change, Digest, Entry, Position, Record};
+use placard_model::{EncodedAd, Undecodable, Version};
+use uuid::Uuid;
+
+use crate::index::Index;
+use crate::{Reader, StoredAd};
+
+/// The state machine. One owner applies and publishes; [`Reader`]s are handed out freely.
+#[derive(Debug)]
+pub struct Engine {
+    applied: Position,
+    ads: Arc<DashMap<Uuid, Arc<StoredAd>>>,
+    index: Index,
+    reader: Reader,
+}
+
+/// Why a record was not applied. The state is as it was before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The record is older than the state.
+    #[error("entry {found} is not newer than the applied {applied}")]
+    Old {
+        /// The record's version.
+        found: Version,
+        /// The engine's.
+        applied: Version,
+    },
+    /// Records in between are missing.
+    #[error("entry {found} does not follow the applied {applied}")]
+    Gap {
+        /// The record's version.
+        found: Version,
+        /// The engine's.
+        applied: Version,
+    },
+    /// The record's chain is not the one that follows: it belongs to another history, or was tampered with.
+    #[error("the chain of entry {0} does not follow the applied one")]
+    Fork(Version),
+    /// The record cannot be read.
+    #[error("entry {0} cannot be decoded")]
+    Poison(Version, #[source] Undecodable),
+    /// Applying the record would leave ads with another digest than its writer had: this engine is wrong.
+    #[error("the digest after entry {0} is not the one it carries")]
+    Diverged(Version),
+}
+
+/// A record, read and found applicable to some state.
+struct Prepared {
+    digest: Digest,
+    change: Prepare,
+}
+
+enum Prepare {
+    Put(StoredAd),
+    Delete(Uuid),
+}
+
+/// Reads a record as [`Engine::apply`] would, so that a writer never commits what no replica can apply.
+///
+/// # Errors
+/// The record cannot be applied by any engine of this build.
+pub fn dry_run(record: &Record) -> Result<(), Refusal> {
+    prepare(record).map(drop)
+}
+
+fn prepare(record: &Record) -> Result<Prepared, Refusal> {
+    let poison = |error| Refusal::Poison(record.version, error);
+    let entry = Entry::decode(&record.bytes).map_err(poison)?;
+    let change = match entry.change {
+        Change::Put(encoded) => {
+            let ad = StoredAd::new(encoded).map_err(poison)?;
+            if ad.version != record.version {
+                return Err(poison(Undecodable::Field("version")));
+            }
+            Prepare::Put(ad)
+        }
+        Change::Delete(id) => Prepare::Delete(id),
+    };
+    Ok(Prepared { digest: entry.digest, change })
+}
+
+impl Engine {
+    /// An engine before the first entry.
+    pub fn new() -> Self {
+        Self::over(Position::START, Arc::default(), Index::default())
+    }
+
+    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, mut index: Index) -> Self {
+        let reader = Reader::new(index.publish(applied, &ads));
+        Self { applied, ads, index, reader }
+    }
+
+    /// How far it has applied.
+    pub fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// A handle for reads; it stays good when the engine is replaced.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Applies the next record. Readers see it at the next [`Engine::publish`].
+    ///
+    /// # Errors
+    /// The record does not belong here; nothing has changed.
+    pub fn apply(&mut self, record: &Record) -> Result<(), Refusal> {
+        let (found, applied) = (record.version, self.applied.version);
+        if found <= applied {
+            return Err(Refusal::Old { found, applied });
+        }
+        if found != applied + 1 {
+            return Err(Refusal::Gap { found, applied });
+        }
+        if self.applied.chain.next(found, &record.bytes) != record.chain {
+            return Err(Refusal::Fork(found));
+        }
+        let Prepared { digest, change } = prepare(record)?;
+        let id = match &change {
+            Prepare::Put(ad) => ad.id,
+            Prepare::Delete(id) => *id,
+        };
+        let old = self.ads.get(&id).map(|ad| Arc::clone(&ad));
+        let mut sum = self.applied.digest;
+        if let Some(old) = &old {
+            sum = sum.minus(old.digest);
+        }
+        if let Prepare::Put(new) = &change {
+            sum = sum.plus(new.digest);
+        }
+        if sum != digest {
+            return Err(Refusal::Diverged(found));
+        }
+        if let Some(old) = old {
+            self.index.remove(&old);
+        }
+        match change {
+            Prepare::Put(new) => {
+                let new = Arc::new(new);
+                self.index.insert(&new);
+                self.ads.insert(id, new);
+            }
+            Prepare::Delete(_) => {
+                self.ads.remove(&id);
+            }
+        }
+        self.applied = Position { version: found, chain: record.chain, digest };
+        Ok(())
+    }
+
+    /// Makes everything applied so far visible to readers, at once.
+    pub fn publish(&mut self) -> Position {
+        self.reader.publish(self.index.publish(self.applied, &self.ads));
+        self.applied
+    }
+
+    /// Becomes `other`, which was built aside: the readers handed out so far read it from now on.
+    pub fn replace_with(&mut self, other: Self) {
+        let reader = self.reader.clone();
+        *self = other;
+        self.reader = reader;
+        self.publish();
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Builds an engine from a snapshot: all of the ads at one position.
+#[derive(Debug)]
+pub struct Builder {
+    ads: Vec<Arc<StoredAd>>,
+}
+
+impl Builder {
+    /// With room for so many ads.
+    pub fn with_capacity(ads: usize) -> Self {
+        Self { ads: Vec::with_capacity(ads) }
+    }
+
+    /// Takes one ad; the order does not matter.
+    ///
+    /// # Errors
+    /// The bytes are no ad.
+    pub fn push(&mut self, ad: EncodedAd) -> Result<(), Undecodable> {
+        self.ads.push(Arc::new(StoredAd::new(ad)?));
+        Ok(())
+    }
+
+    /// The engine at `position`.
+    ///
+    /// # Errors
+    /// The ads do not sum to the position's digest.
+    pub fn finish(self, position: Position) -> Result<Engine, Refusal> {
+        let ads = DashMap::with_capacity(self.ads.len());
+        let mut digest = Digest::default();
+        for ad in &self.ads {
+            digest = digest.plus(ad.digest);
+            ads.insert(ad.id, Arc::clone(ad));
+        }
+        if digest != position.digest {
+            return Err(Refusal::Diverged(position.version));
+        }
+        Ok(Engine::over(position, Arc::new(ads), Index::build(self.ads)))
+    }
+}

@@ -1,0 +1,66 @@
+//! What is served: an ad, its time window and its targeting.
+
+use uuid::Uuid;
+
+use crate::{Targeting, Timestamp, Version};
+
+/// What an advertiser says of an ad; all of it can be changed later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Its title, 5 to 100 characters.
+    pub title: String,
+    /// Its content, 1 to 10,000 characters.
+    pub content: String,
+    /// From when it is served (inclusive).
+    pub start_at: Timestamp,
+    /// Until when it is served (exclusive), after `start_at`.
+    pub end_at: Timestamp,
+    /// To whom.
+    pub targeting: Targeting,
+}
+
+/// An ad as the journal holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ad {
+    /// Its identity, for ever.
+    pub id: Uuid,
+    /// The entry that wrote it last.
+    pub version: Version,
+    /// When it was created, by the journal's clock.
+    pub created_at: Timestamp,
+    /// What its advertiser says of it.
+    pub spec: Spec,
+}
+
+/// Where an instant lies in an ad's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Before its start.
+    Scheduled,
+    /// From its start, before its end: it is served.
+    Active,
+    /// From its end on: it is no longer served, and stays readable by id until it is deleted.
+    Ended,
+}
+
+impl Status {
+    /// The status of a window `[start_at, end_at)` at `now`.
+    pub fn of(start_at: Timestamp, end_at: Timestamp, now: Timestamp) -> Self {
+        if now >= end_at {
+            Self::Ended
+        } else if now >= start_at {
+            Self::Active
+        } else {
+            Self::Scheduled
+        }
+    }
+
+    /// How clients see it written.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Active => "active",
+            Self::Ended => "ended",
+        }
+    }
+}

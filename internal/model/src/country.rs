@@ -1,0 +1,152 @@
+//! The 249 countries of ISO 3166-1, as dense numbers in the order of their alpha-2 codes.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+/// A country by its place among the sorted alpha-2 codes. Places are for memory only: whatever is written
+/// down carries the code, so that a later edition of the standard moves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Country(u8);
+
+struct Table {
+    codes: Vec<&'static str>,
+    /// The place of each pair of letters, or `NONE`.
+    places: [u8; 26 * 26],
+}
+
+const NONE: u8 = u8::MAX;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut codes: Vec<&'static str> =
+        rust_iso3166::ALL.iter().map(|country| country.alpha2).collect();
+    codes.sort_unstable();
+    assert!(codes.len() == Country::COUNT, "the standard's table has {} countries", codes.len());
+    let mut places = [NONE; 26 * 26];
+    for (place, code) in (0u8..).zip(&codes) {
+        places[pair(code.as_bytes()).expect("alpha-2 codes are two capitals")] = place;
+    }
+    Table { codes, places }
+});
+
+fn pair(code: &[u8]) -> Option<usize> {
+    match code {
+        [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] => {
+            Some(usize::from(a - b'A') * 26 + usize::from(b - b'A'))
+        }
+        _ => None,
+    }
+}
+
+impl Country {
+    /// How many there are.
+    pub const COUNT: usize = 249;
+
+    /// The country of an alpha-2 code in capitals.
+    pub fn from_code(code: &str) -> Option<Self> {
+        let place = TABLE.places[pair(code.as_bytes())?];
+        (place != NONE).then_some(Self(place))
+    }
+
+    /// Its alpha-2 code.
+    pub fn code(self) -> &'static str {
+        TABLE.codes[usize::from(self.0)]
+    }
+
+    /// Its place, `0..COUNT`.
+    pub fn place(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// All of them, by place.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        (0..Self::COUNT).map(|place| Self(place as u8))
+    }
+}
+
+impl fmt::Display for Country {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A set of countries, one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct CountrySet([u64; 4]);
+
+impl CountrySet {
+    /// Adds one; adding it twice is adding it once.
+    pub fn insert(&mut self, country: Country) {
+        self.0[country.place() / 64] |= 1 << (country.place() % 64);
+    }
+
+    /// Whether it is in the set.
+    pub fn contains(&self, country: Country) -> bool {
+        self.0[country.place() / 64] >> (country.place() % 64) & 1 == 1
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    /// How many are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Those in the set, by place.
+    pub fn iter(&self) -> impl Iterator<Item = Country> + use<> {
+        let words = self.0;
+        (0..words.len()).flat_map(move |at| {
+            let mut word = words[at];
+            std::iter::from_fn(move || {
+                if word == 0 {
+                    return None;
+                }
+                let bit = word.trailing_zeros() as usize;
+                word &= word - 1;
+                Some(Country((at * 64 + bit) as u8))
+            })
+        })
+    }
+}
+
+impl FromIterator<Country> for CountrySet {
+    fn from_iter<I: IntoIterator<Item = Country>>(countries: I) -> Self {
+        let mut set = Self::default();
+        countries.into_iter().for_each(|country| set.insert(country));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_leads_back_to_its_country() {
+        assert_eq!(Country::all().len(), 249);
+        for country in Country::all() {
+            assert_eq!(Country::from_code(country.code()), Some(country));
+        }
+    }
+
+    #[test]
+    fn what_is_no_code_is_refused() {
+        for code in ["", "T", "tw", "Tw", "TWN", "ZZ", "XK", "1W", "台灣"] {
+            assert_eq!(Country::from_code(code), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_set_folds_duplicates_and_iterates_in_order() {
+        let codes = ["US", "TW", "AD", "ZW", "TW"];
+        let set: CountrySet = codes.iter().filter_map(|code| Country::from_code(code)).collect();
+        let listed: Vec<_> = set.iter().map(Country::code).collect();
+        assert_eq!(listed, ["AD", "TW", "US", "ZW"]);
+        assert_eq!(set.len(), 4);
+        assert!(!set.is_empty() && CountrySet::default().is_empty());
+        let all: CountrySet = Country::all().collect();
+        assert!(all.iter().eq(Country::all()));
+    }
+}

@@ -1,0 +1,146 @@
+//! The log: entries, and the two sums that tell whether two replicas agree. The chain covers the log's
+//! history; the digest covers the ads that the history leaves.
+
+use std::fmt;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{EncodedAd, Timestamp, Version};
+
+pub use crate::wire::FORMAT_LEVEL;
+
+/// SHA-256 over (previous chain, version, entry bytes): two logs with the same chain at a version are equal
+/// up to it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chain(pub [u8; 32]);
+
+impl Chain {
+    /// The chain of the empty log.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The chain after one more entry.
+    #[must_use]
+    pub fn next(self, version: Version, bytes: &[u8]) -> Self {
+        let sum = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(version.to_be_bytes())
+            .chain_update(bytes)
+            .finalize();
+        Self(sum.into())
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// An order-free sum over the encoded ads: the first 128 bits of each ad's SHA-256, added modulo 2^128.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Digest(pub u128);
+
+impl Digest {
+    /// The digest of a single ad.
+    pub fn of(ad: &EncodedAd) -> Self {
+        let sum: [u8; 32] = Sha256::digest(ad.bytes()).into();
+        let first = sum.first_chunk::<16>().expect("32 bytes have a first 16");
+        Self(u128::from_be_bytes(*first))
+    }
+
+    /// The digest with those ads too.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// The digest without those ads.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A place in the log and what it sums to: the journal's head, or how far an engine has applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The newest entry's version; 0 in an empty log.
+    pub version: Version,
+    /// The chain up to and including it.
+    pub chain: Chain,
+    /// The digest of the ads that it leaves.
+    pub digest: Digest,
+}
+
+impl Position {
+    /// Before the first entry.
+    pub const START: Self = Self { version: 0, chain: Chain::GENESIS, digest: Digest(0) };
+}
+
+/// An entry as the log and the stream carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its version.
+    pub version: Version,
+    /// The chain up to and including it.
+    pub chain: Chain,
+    /// The encoded [`Entry`].
+    pub bytes: Bytes,
+}
+
+/// Why an entry was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A client asked for it.
+    Client,
+    /// The ad ended.
+    Expired,
+}
+
+/// What an entry does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The ad is now this one, whether or not it was there before.
+    Put(EncodedAd),
+    /// The ad is gone.
+    Delete(Uuid),
+}
+
+/// One decided change. A fact: applying it never fails and never validates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was decided, by the journal's clock.
+    pub at: Timestamp,
+    /// The request it answers.
+    pub request: Uuid,
+    /// Which of the request's commands it answers, from 0.
+    pub item: u32,
+    /// Who asked; empty for nobody in particular.
+    pub principal: String,
+    /// Why it was written.
+    pub reason: Reason,
+    /// The digest of all ads after it.
+    pub digest: Digest,
+    /// What it does.
+    pub change: Change,
+}

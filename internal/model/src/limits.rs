@@ -1,0 +1,75 @@
+//! Every limit of the system in one table, so that "is it bounded, and by what?" has one place to look.
+
+use std::time::Duration;
+
+/// Shortest title, in Unicode scalars.
+pub const TITLE_CHARS_MIN: u64 = 5;
+/// Longest title, in Unicode scalars.
+pub const TITLE_CHARS_MAX: u64 = 100;
+/// Shortest content, in Unicode scalars.
+pub const CONTENT_CHARS_MIN: u64 = 1;
+/// Longest content, in Unicode scalars.
+pub const CONTENT_CHARS_MAX: u64 = 10_000;
+/// Youngest age that can be targeted or asked for, in years.
+pub const AGE_MIN: u8 = 1;
+/// Oldest age that can be targeted or asked for, in years.
+pub const AGE_MAX: u8 = 100;
+
+/// Ads on a page where the request does not say.
+pub const PAGE_ADS_DEFAULT: u32 = 10;
+/// Fewest ads that a page can be asked for.
+pub const PAGE_ADS_MIN: u32 = 1;
+/// Most ads that a page can be asked for.
+pub const PAGE_ADS_MAX: u32 = 100;
+/// Largest offset, in ads.
+pub const OFFSET_MAX: u32 = 10_000_000;
+
+/// Most ads in one batch request.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
+/// Largest body of a batch request, in bytes.
+pub const BATCH_BODY_BYTES_MAX: usize = 8 << 20;
+/// Largest body of a single write, in bytes: the longest content, wholly written as `\uXXXX` pairs, fits.
+pub const AD_BODY_BYTES_MAX: usize = 256 << 10;
+/// Longest `Idempotency-Key`, in bytes of visible ASCII.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an idempotent answer is kept.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Most entries that the committer drains into one transaction; one larger batch request may exceed it alone.
+pub const COMMIT_ENTRIES_MAX: usize = 512;
+/// Most bytes of commands that the committer drains into one transaction; as above for a batch request.
+pub const COMMIT_BYTES_MAX: usize = 1 << 20;
+/// Most write requests waiting in the committer's queue; one more is refused with 503.
+pub const QUEUE_REQUESTS_MAX: usize = 8_192;
+/// Most bytes of commands waiting in the committer's queue; one more request is refused with 503.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Most entries read from the log or the stream in one go.
+pub const READ_ENTRIES_MAX: usize = 1_024;
+/// Most bytes of entries held for the stream while an append is under way; beyond, they are relayed from the journal.
+pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
+/// Entries that the in-process stream keeps; a tailer further behind reads the journal.
+pub const STREAM_ENTRIES_MAX: usize = 16_384;
+
+/// How long a write may take before its client is answered without a definite result.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a read may wait for the `min_version` it asks for.
+pub const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
+/// How often a replica reads the journal's head (plus or minus a fifth).
+pub const HEAD_POLL: Duration = Duration::from_millis(250);
+/// Longest pause between two attempts at the same transaction.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Connections served at once; one more waits in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// How long a connection may take to send a request's head, and may stay idle between two requests.
+pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a request's body may take to arrive.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the peer may take none of an answer's bytes before the connection is dropped.
+pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Largest request head, in bytes.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most header fields in a request.
+pub const HEADERS_MAX: usize = 64;
+/// How long a stopping server waits for requests under way and queued writes.
+pub const STOP_DEADLINE: Duration = Duration::from_millis(4_500);

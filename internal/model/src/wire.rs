@@ -1,0 +1,366 @@
+//! How ads, entries and answers are written down: protobuf, behind a byte for the format's level where it
+//! travels alone. These shapes are apart from the domain's types so that either can change without the
+//! other; `tests/golden` holds them to the byte. Fields are only ever added.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::{Message, Oneof};
+use uuid::Uuid;
+
+use crate::command::{Answer, Outcome};
+use crate::entry::{Change, Digest, Entry, Reason};
+use crate::{
+    Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Spec, Targeting, Timestamp,
+    Violation,
+};
+
+/// The oldest reader that understands what this build writes, and the newest writer that it understands.
+pub const FORMAT_LEVEL: u8 = 1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// The bytes need a newer build.
+    #[error("format level {0} is newer than this build's {FORMAT_LEVEL}")]
+    TooNew(u8),
+    /// The bytes are no protobuf message of the expected shape.
+    #[error("not a protobuf message of the expected shape")]
+    Malformed(#[from] prost::DecodeError),
+    /// A field is missing or outside its domain.
+    #[error("field {0} is missing or out of its domain")]
+    Field(&'static str),
+}
+
+/// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest
+/// is taken over them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedAd(Bytes);
+
+impl EncodedAd {
+    /// Takes bytes that were stored before; [`EncodedAd::decode`] says whether they are an ad.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// Writes an ad down.
+    pub fn encode(ad: &Ad) -> Self {
+        Self(AdMessage::from(ad).encode_to_vec().into())
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// The bytes are no ad.
+    pub fn decode(&self) -> Result<Ad, Undecodable> {
+        AdMessage::decode(self.0.clone())?.try_into()
+    }
+
+    /// The stored form.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AdMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    id: Bytes,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(sfixed64, tag = "3")]
+    created_at: i64,
+    #[prost(sfixed64, tag = "4")]
+    start_at: i64,
+    #[prost(sfixed64, tag = "5")]
+    end_at: i64,
+    #[prost(string, tag = "6")]
+    title: String,
+    #[prost(string, tag = "7")]
+    content: String,
+    /// 0: any age.
+    #[prost(uint32, tag = "8")]
+    age_start: u32,
+    #[prost(uint32, tag = "9")]
+    age_end: u32,
+    /// One bit each, M lowest; 0: any.
+    #[prost(uint32, tag = "10")]
+    genders: u32,
+    /// One bit each, android lowest, then ios, web; 0: any.
+    #[prost(uint32, tag = "11")]
+    platforms: u32,
+    /// Alpha-2 codes without separators, sorted; empty: any.
+    #[prost(string, tag = "12")]
+    countries: String,
+}
+
+impl From<&Ad> for AdMessage {
+    fn from(ad: &Ad) -> Self {
+        let Targeting { age, countries, genders, platforms } = ad.spec.targeting;
+        Self {
+            id: Bytes::copy_from_slice(ad.id.as_bytes()),
+            version: ad.version,
+            created_at: ad.created_at.micros(),
+            start_at: ad.spec.start_at.micros(),
+            end_at: ad.spec.end_at.micros(),
+            title: ad.spec.title.clone(),
+            content: ad.spec.content.clone(),
+            age_start: age.map_or(0, |range| range.start.into()),
+            age_end: age.map_or(0, |range| range.end.into()),
+            genders: genders.bits().into(),
+            platforms: platforms.bits().into(),
+            countries: countries.iter().map(Country::code).collect(),
+        }
+    }
+}
+
+impl TryFrom<AdMessage> for Ad {
+    type Error = Undecodable;
+
+    fn try_from(ad: AdMessage) -> Result<Self, Undecodable> {
+        let age = match (ad.age_start, ad.age_end) {
+            (0, 0) => None,
+            (start @ 1..=100, end @ 1..=100) if start <= end => {
+                Some(AgeRange { start: start as u8, end: end as u8 })
+            }
+            _ => return Err(Undecodable::Field("age")),
+        };
+        let bits = |bits| u8::try_from(bits).ok();
+        let targeting = Targeting {
+            age,
+            countries: countries(&ad.countries).ok_or(Undecodable::Field("countries"))?,
+            genders: bits(ad.genders)
+                .and_then(GenderSet::from_bits)
+                .ok_or(Undecodable::Field("genders"))?,
+            platforms: bits(ad.platforms)
+                .and_then(PlatformSet::from_bits)
+                .ok_or(Undecodable::Field("platforms"))?,
+        };
+        let (start_at, end_at) = (stamp(ad.start_at, "start_at")?, stamp(ad.end_at, "end_at")?);
+        if start_at >= end_at {
+            return Err(Undecodable::Field("end_at"));
+        }
+        Ok(Self {
+            id: uuid(&ad.id, "id")?,
+            version: ad.version,
+            created_at: stamp(ad.created_at, "created_at")?,
+            spec: Spec { title: ad.title, content: ad.content, start_at, end_at, targeting },
+        })
+    }
+}
+
+fn countries(codes: &str) -> Option<CountrySet> {
+    let mut set = CountrySet::default();
+    for code in codes.as_bytes().chunks(2) {
+        set.insert(Country::from_code(str::from_utf8(code).ok()?)?);
+    }
+    Some(set)
+}
+
+fn stamp(micros: i64, field: &'static str) -> Result<Timestamp, Undecodable> {
+    Timestamp::from_micros(micros).ok_or(Undecodable::Field(field))
+}
+
+fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Undecodable> {
+    Uuid::from_slice(bytes).map_err(|_| Undecodable::Field(field))
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryMessage {
+    #[prost(sfixed64, tag = "1")]
+    at: i64,
+    #[prost(bytes = "bytes", tag = "2")]
+    request: Bytes,
+    #[prost(uint32, tag = "3")]
+    item: u32,
+    #[prost(string, tag = "4")]
+    principal: String,
+    /// 0: a client, 1: expired.
+    #[prost(uint32, tag = "5")]
+    reason: u32,
+    /// 16 bytes, big-endian.
+    #[prost(bytes = "bytes", tag = "6")]
+    digest: Bytes,
+    #[prost(oneof = "ChangeMessage", tags = "7, 8")]
+    change: Option<ChangeMessage>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum ChangeMessage {
+    /// An `AdMessage`, kept as bytes.
+    #[prost(bytes = "bytes", tag = "7")]
+    Put(Bytes),
+    /// An ad's id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "8")]
+    Delete(Bytes),
+}
+
+impl Entry {
+    /// Writes the entry down, behind its format level.
+    pub fn encode(&self) -> Bytes {
+        let message = EntryMessage {
+            at: self.at.micros(),
+            request: Bytes::copy_from_slice(self.request.as_bytes()),
+            item: self.item,
+            principal: self.principal.clone(),
+            reason: match self.reason {
+                Reason::Client => 0,
+                Reason::Expired => 1,
+            },
+            digest: Bytes::copy_from_slice(&self.digest.0.to_be_bytes()),
+            change: Some(match &self.change {
+                Change::Put(ad) => ChangeMessage::Put(ad.bytes().clone()),
+                Change::Delete(id) => ChangeMessage::Delete(Bytes::copy_from_slice(id.as_bytes())),
+            }),
+        };
+        leveled(&message)
+    }
+
+    /// Reads an entry back. The ad in it, if any, stays encoded.
+    ///
+    /// # Errors
+    /// The bytes are no entry, or one that only a newer build understands.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
+        let message: EntryMessage = from_leveled(bytes)?;
+        let digest = <[u8; 16]>::try_from(message.digest.as_ref())
+            .map_err(|_| Undecodable::Field("digest"))?;
+        Ok(Self {
+            at: stamp(message.at, "at")?,
+            request: uuid(&message.request, "request")?,
+            item: message.item,
+            principal: message.principal,
+            reason: match message.reason {
+                0 => Reason::Client,
+                1 => Reason::Expired,
+                _ => return Err(Undecodable::Field("reason")),
+            },
+            digest: Digest(u128::from_be_bytes(digest)),
+            change: match message.change.ok_or(Undecodable::Field("change"))? {
+                ChangeMessage::Put(ad) => Change::Put(EncodedAd(ad)),
+                ChangeMessage::Delete(id) => Change::Delete(uuid(&id, "delete")?),
+            },
+        })
+    }
+}
+
+fn leveled(message: &impl Message) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
+    bytes.put_u8(FORMAT_LEVEL);
+    message.encode(&mut bytes).expect("the buffer grows");
+    bytes.freeze()
+}
+
+fn from_leveled<M: Message + Default>(bytes: &Bytes) -> Result<M, Undecodable> {
+    match bytes.first() {
+        None | Some(0) => Err(Undecodable::Field("format level")),
+        Some(&level) if level > FORMAT_LEVEL => Err(Undecodable::TooNew(level)),
+        Some(_) => Ok(M::decode(bytes.slice(1..))?),
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnswerMessage {
+    #[prost(uint64, tag = "1")]
+    version: u64,
+    #[prost(message, repeated, tag = "2")]
+    outcomes: Vec<OutcomeMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OutcomeMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    id: Bytes,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(uint32, tag = "3")]
+    kind: u32,
+    /// Of a created or updated ad.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    ad: Option<Bytes>,
+    #[prost(message, repeated, tag = "5")]
+    violations: Vec<ViolationMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ViolationMessage {
+    #[prost(string, tag = "1")]
+    pointer: String,
+    #[prost(string, tag = "2")]
+    detail: String,
+}
+
+impl Answer {
+    /// Writes the answer down, to be given again to the same idempotency key.
+    pub fn encode(&self) -> Bytes {
+        let outcomes = self.outcomes.iter().map(outcome_message).collect();
+        leveled(&AnswerMessage { version: self.version, outcomes })
+    }
+
+    /// Reads an answer back.
+    ///
+    /// # Errors
+    /// The bytes are no answer, or one that only a newer build understands.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
+        let message: AnswerMessage = from_leveled(bytes)?;
+        let outcomes = message.outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?;
+        Ok(Self { version: message.version, outcomes, replayed: false })
+    }
+}
+
+fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
+    let (kind, id, version) = match outcome {
+        Outcome::Created { id, version, .. } => (1, id, version),
+        Outcome::Updated { id, version, .. } => (2, id, version),
+        Outcome::Deleted { id, version } => (3, id, version),
+        Outcome::NotFound { id } => (4, id, &0),
+        Outcome::Exists { id, version } => (5, id, version),
+        Outcome::VersionMismatch { id, version } => (6, id, version),
+        Outcome::Invalid { id, .. } => (7, id, &0),
+        Outcome::KeyReused | Outcome::Failed => unreachable!("{outcome:?} is never stored"),
+    };
+    let ad = match outcome {
+        Outcome::Created { ad, .. } | Outcome::Updated { ad, .. } => Some(ad.bytes().clone()),
+        _ => None,
+    };
+    let violations = match outcome {
+        Outcome::Invalid { violations, .. } => violations.as_slice(),
+        _ => &[],
+    };
+    OutcomeMessage {
+        id: Bytes::copy_from_slice(id.as_bytes()),
+        version: *version,
+        kind,
+        ad,
+        violations: violations
+            .iter()
+            .map(|violation| ViolationMessage {
+                pointer: match &violation.place {
+                    crate::Place::Pointer(pointer) => pointer.clone(),
+                    other => unreachable!("{other:?} is not decided by the committer"),
+                },
+                detail: violation.detail.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn outcome(message: OutcomeMessage) -> Result<Outcome, Undecodable> {
+    let id = uuid(&message.id, "id")?;
+    let version = message.version;
+    let ad = || message.ad.clone().map(EncodedAd).ok_or(Undecodable::Field("ad"));
+    Ok(match message.kind {
+        1 => Outcome::Created { id, version, ad: ad()? },
+        2 => Outcome::Updated { id, version, ad: ad()? },
+        3 => Outcome::Deleted { id, version },
+        4 => Outcome::NotFound { id },
+        5 => Outcome::Exists { id, version },
+        6 => Outcome::VersionMismatch { id, version },
+        7 => Outcome::Invalid {
+            id,
+            violations: message
+                .violations
+                .into_iter()
+                .map(|violation| Violation::pointer(violation.pointer, violation.detail))
+                .collect(),
+        },
+        _ => return Err(Undecodable::Field("kind")),
+    })
+}
