@@ -176,17 +176,12 @@ impl Default for Engine {
 }
 
 /// Builds an engine from a snapshot: all of the ads at one position.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Builder {
     ads: Vec<Arc<StoredAd>>,
 }
 
 impl Builder {
-    /// With room for so many ads.
-    pub fn with_capacity(ads: usize) -> Self {
-        Self { ads: Vec::with_capacity(ads) }
-    }
-
     /// Takes one ad; the order does not matter.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ const LATEST: i64 = 253_402_300_799_999_999;
 const STAMP_BYTES_MAX: usize = 64;
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// The instant so many microseconds after (or before) the Unix epoch; `None` outside the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
         (EARLIEST..=LATEST).contains(&micros).then_some(Self(micros))

@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The replication core: what a replica does with requests, commits, records and failures, as a pure state
+//! machine ([`core`]), the tokio tasks that carry its decisions out ([`shell`]), and the ports that it needs
+//! from the outside ([`ports`]).
+
+mod batch;
+mod clock;
+mod committer;
+pub mod core;
+mod decide;
+pub mod ports;
+mod relay;
+mod shell;
+mod waiting;
+
+pub use batch::{Batch, Current, LogRow, Plan};
+pub use clock::Clock;
+pub use shell::{Config, Handle, Overloaded, Replica, State, Stopped};
+
+/// What a client's write is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Decided, durable if anything was written, and visible to readers of this replica.
+    Applied(placard_model::command::Answer),
+    /// Durable, but not yet visible here.
+    Committed(placard_model::command::Answer),
+    /// Nothing was written: the journal took no transaction in time, or the queue is full.
+    Unavailable,
+    /// A transaction was tried and its outcome is not known yet.
+    Unknown,
+}

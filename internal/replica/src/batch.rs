@@ -1,0 +1,257 @@
+//! What one transaction decides: the requests that go into it, what it reads, and the plan that it writes
+//! down. Pure, so that every journal decides alike and a model journal can be three lines long.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use placard_engine::dry_run;
+use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
+use placard_model::entry::{Change, Digest, Entry, Position, Reason, Record};
+use placard_model::{Ad, EncodedAd, Timestamp, Version};
+use uuid::Uuid;
+
+use crate::decide::{Decision, decide};
+
+/// Requests that are decided together, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The requests.
+    pub requests: Vec<Arc<Request>>,
+    /// Whether an earlier try may have committed: then the log is asked for what it wrote.
+    pub repeated: bool,
+}
+
+/// What a batch's transaction has read, under the head's lock.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// The head.
+    pub head: Position,
+    /// The journal's clock.
+    pub now: Timestamp,
+    /// Those ads of [`Batch::ads`] that there are.
+    pub ads: HashMap<Uuid, EncodedAd>,
+    /// The answers kept under [`Batch::scopes`].
+    pub kept: HashMap<[u8; 32], KeptAnswer>,
+    /// If the batch is repeated, the records that an earlier try has written, by request and item.
+    pub written: HashMap<(Uuid, u32), Record>,
+}
+
+/// A record and the names under which the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    /// The record.
+    pub record: Record,
+    /// The request that it answers.
+    pub request: Uuid,
+    /// Which of the request's commands it answers.
+    pub item: u32,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// What a transaction writes down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The new head.
+    pub head: Position,
+    /// New rows of the log, in order.
+    pub log: Vec<LogRow>,
+    /// Ads that are different now: their new state, or `None` for a deleted one.
+    pub ads: Vec<(Uuid, Option<(Ad, EncodedAd)>)>,
+    /// Answers to keep.
+    pub kept: Vec<KeptAnswer>,
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// The answer to each request, in order.
+    pub answers: Vec<Answer>,
+}
+
+impl Batch {
+    /// The ads that the batch touches.
+    pub fn ads(&self) -> Vec<Uuid> {
+        let mut ids: Vec<_> =
+            self.requests.iter().flat_map(|request| &request.commands).map(Command::id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The idempotency scopes that the batch names.
+    pub fn scopes(&self) -> Vec<[u8; 32]> {
+        self.requests.iter().filter_map(|request| Some(request.idempotency?.scope)).collect()
+    }
+
+    /// The ids under which an earlier try may have written to the log.
+    pub fn request_ids(&self) -> Vec<Uuid> {
+        self.requests.iter().map(|request| request.id).collect()
+    }
+
+    /// Decides every command in turn, each on what the ones before it have left.
+    pub fn plan(&self, current: Current) -> Plan {
+        let mut planning = Planning {
+            head: current.head,
+            now: current.now,
+            ads: current
+                .ads
+                .into_iter()
+                .map(|(id, encoded)| (id, Slot { old: Some(encoded), new: None }))
+                .collect(),
+            kept: current.kept,
+            written: current.written,
+            log: Vec::new(),
+            newly_kept: Vec::new(),
+        };
+        let answers = self.requests.iter().map(|request| planning.answer(request)).collect();
+        let mut ads: Vec<_> =
+            planning.ads.into_iter().filter_map(|(id, slot)| Some((id, slot.new?))).collect();
+        ads.sort_unstable_by_key(|(id, _)| *id);
+        Plan {
+            head: planning.head,
+            log: planning.log,
+            ads,
+            kept: planning.newly_kept,
+            now: planning.now,
+            answers,
+        }
+    }
+}
+
+/// An ad as the transaction found it, and as it leaves it.
+struct Slot {
+    old: Option<EncodedAd>,
+    new: Option<Option<(Ad, EncodedAd)>>,
+}
+
+/// The state of a plan in the making.
+struct Planning {
+    head: Position,
+    now: Timestamp,
+    ads: HashMap<Uuid, Slot>,
+    kept: HashMap<[u8; 32], KeptAnswer>,
+    written: HashMap<(Uuid, u32), Record>,
+    log: Vec<LogRow>,
+    newly_kept: Vec<KeptAnswer>,
+}
+
+impl Planning {
+    fn answer(&mut self, request: &Request) -> Answer {
+        if let Some(key) = request.idempotency
+            && let Some(kept) = self.kept.get(&key.scope)
+        {
+            return self.replay(key, kept);
+        }
+        let outcomes: Vec<_> = (0u32..)
+            .zip(&request.commands)
+            .map(|(item, command)| self.outcome(request, item, command))
+            .collect();
+        let version = outcomes.iter().filter_map(Outcome::entry).max().unwrap_or(self.head.version);
+        let answer = Answer { version, outcomes, replayed: false };
+        if let Some(key) = request.idempotency
+            && answer.is_final()
+        {
+            let kept = KeptAnswer { key, answer: answer.encode() };
+            self.kept.insert(key.scope, kept.clone());
+            self.newly_kept.push(kept);
+        }
+        answer
+    }
+
+    fn replay(&self, key: Idempotency, kept: &KeptAnswer) -> Answer {
+        let version = self.head.version;
+        let only = |outcome| Answer { version, outcomes: vec![outcome], replayed: false };
+        if kept.key.body != key.body {
+            return only(Outcome::KeyReused);
+        }
+        match Answer::decode(&kept.answer) {
+            Ok(answer) => Answer { replayed: true, ..answer },
+            // Kept by a newer build: this one cannot say what it was, and must not do it again.
+            Err(_) => only(Outcome::Failed),
+        }
+    }
+
+    fn outcome(&mut self, request: &Request, item: u32, command: &Command) -> Outcome {
+        let id = command.id();
+        if let Some(record) = self.written.remove(&(request.id, item)) {
+            return outcome_of(command, &record);
+        }
+        let Ok((old, ad)) = self.current(id) else {
+            return Outcome::Failed;
+        };
+        let change = match decide(command, ad.as_ref(), self.now) {
+            Decision::Reject(outcome) => return outcome,
+            Decision::Put { spec, created_at } => {
+                let version = self.head.version + 1;
+                let ad = Ad { id, version, created_at, spec };
+                let encoded = EncodedAd::encode(&ad);
+                Some((ad, encoded))
+            }
+            Decision::Delete => None,
+        };
+        let minus = old.map_or(Digest::default(), |old| Digest::of(&old));
+        let plus = change.as_ref().map_or(Digest::default(), |(_, new)| Digest::of(new));
+        let digest = self.head.digest.minus(minus).plus(plus);
+        let Some(record) = self.write(request, item, digest, id, change.as_ref()) else {
+            return Outcome::Failed;
+        };
+        if let Some(slot) = self.ads.get_mut(&id) {
+            slot.new = Some(change);
+        } else {
+            self.ads.insert(id, Slot { old: None, new: Some(change) });
+        }
+        outcome_of(command, &record)
+    }
+
+    /// The ad as the commands so far leave it.
+    fn current(&self, id: Uuid) -> Result<(Option<EncodedAd>, Option<Ad>), ()> {
+        let Some(slot) = self.ads.get(&id) else { return Ok((None, None)) };
+        match (&slot.new, &slot.old) {
+            (Some(Some((ad, encoded))), _) => Ok((Some(encoded.clone()), Some(ad.clone()))),
+            (Some(None), _) | (None, None) => Ok((None, None)),
+            (None, Some(encoded)) => {
+                let ad = encoded.decode().map_err(drop)?;
+                Ok((Some(encoded.clone()), Some(ad)))
+            }
+        }
+    }
+
+    /// Gives the change the next version, unless no replica could apply it.
+    fn write(
+        &mut self,
+        request: &Request,
+        item: u32,
+        digest: Digest,
+        id: Uuid,
+        change: Option<&(Ad, EncodedAd)>,
+    ) -> Option<Record> {
+        let entry = Entry {
+            at: self.now,
+            request: request.id,
+            item,
+            principal: request.principal.clone(),
+            reason: Reason::Client,
+            digest,
+            change: match change {
+                Some((_, encoded)) => Change::Put(encoded.clone()),
+                None => Change::Delete(id),
+            },
+        };
+        let bytes = entry.encode();
+        let version: Version = self.head.version + 1;
+        let record = Record { version, chain: self.head.chain.next(version, &bytes), bytes };
+        dry_run(&record).ok()?;
+        self.head = Position { version, chain: record.chain, digest };
+        self.log.push(LogRow { record: record.clone(), request: request.id, item, at: self.now });
+        Some(record)
+    }
+}
+
+/// What a client is told of a command that was written as `record`.
+fn outcome_of(command: &Command, record: &Record) -> Outcome {
+    let (id, version) = (command.id(), record.version);
+    let Ok(entry) = Entry::decode(&record.bytes) else { return Outcome::Failed };
+    match (entry.change, command) {
+        (Change::Put(ad), Command::Create { .. }) => Outcome::Created { id, version, ad },
+        (Change::Put(ad), _) => Outcome::Updated { id, version, ad },
+        (Change::Delete(_), _) => Outcome::Deleted { id, version },
+    }
+}

@@ -1,0 +1,223 @@
+//! The committer's queue and its one transaction under way: what goes into the next batch, what is tried
+//! again, and what is answered when time runs out. Pure; the shell runs the transactions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_model::command::{Answer, Outcome, Request};
+use placard_model::{Version, limits};
+
+use crate::core::{Moment, Ticket};
+use crate::ports::CommitError;
+use crate::{Batch, Plan, Reply};
+
+/// The first pause after a failed transaction; each further one doubles it.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// A request and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) ticket: Ticket,
+    pub(crate) request: Arc<Request>,
+    pub(crate) deadline: Moment,
+    /// Whether its client was answered already, because its deadline has passed.
+    pub(crate) answered: bool,
+}
+
+/// A request that has been decided.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) pending: Pending,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Committer {
+    queue: VecDeque<Pending>,
+    queued_bytes: usize,
+    /// Batches to be tried before the queue goes on, the next one last: an uncommitted one, or the parts of a
+    /// refused one.
+    again: Vec<Again>,
+    flight: Option<Flight>,
+    /// After a failure: how long the last pause was, and until when it lasts.
+    pause: Option<(Duration, Moment)>,
+}
+
+/// A batch that comes from an earlier one.
+#[derive(Debug)]
+struct Again {
+    pending: Vec<Pending>,
+    repeated: bool,
+}
+
+/// A batch that was handed out and has no definite outcome yet.
+#[derive(Debug)]
+struct Flight {
+    batch: Arc<Batch>,
+    pending: Vec<Pending>,
+    under_way: bool,
+}
+
+impl Committer {
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// The queue is full; the ticket is given back.
+    pub(crate) fn submit(&mut self, pending: Pending) -> Result<(), Ticket> {
+        let bytes = pending.request.bytes();
+        let full = self.queue.len() >= limits::QUEUE_REQUESTS_MAX
+            || self.queued_bytes + bytes > limits::QUEUE_BYTES_MAX;
+        if full {
+            return Err(pending.ticket);
+        }
+        self.queued_bytes += bytes;
+        self.queue.push_back(pending);
+        Ok(())
+    }
+
+    /// Requests that wait for a transaction.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len() + self.again.iter().map(|again| again.pending.len()).sum::<usize>()
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queued() == 0 && self.flight.is_none()
+    }
+
+    /// The next transaction to run, if one may be run now.
+    pub(crate) fn next(&mut self, now: Moment) -> Option<Arc<Batch>> {
+        if self.pause.is_some_and(|(_, until)| now < until) {
+            return None;
+        }
+        if self.flight.is_none() {
+            let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
+            let requests = pending.iter().map(|one| Arc::clone(&one.request)).collect();
+            let batch = Arc::new(Batch { requests, repeated });
+            self.flight = Some(Flight { batch, pending, under_way: false });
+        }
+        let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
+        flight.under_way = true;
+        Some(Arc::clone(&flight.batch))
+    }
+
+    /// Takes off the queue what fits one transaction; a single request always does.
+    fn drain(&mut self) -> Option<Again> {
+        let (mut entries, mut bytes) = (0, 0);
+        let fitting = self
+            .queue
+            .iter()
+            .take_while(|one| {
+                entries += one.request.commands.len();
+                bytes += one.request.bytes();
+                entries <= limits::COMMIT_ENTRIES_MAX && bytes <= limits::COMMIT_BYTES_MAX
+            })
+            .count();
+        let pending: Vec<_> = self.queue.drain(..fitting.max(1).min(self.queue.len())).collect();
+        self.queued_bytes -= pending.iter().map(|one| one.request.bytes()).sum::<usize>();
+        (!pending.is_empty()).then_some(Again { pending, repeated: false })
+    }
+
+    /// The transaction under way has come back. Returns what it decided; of a failure only what is given up.
+    pub(crate) fn returned(
+        &mut self,
+        now: Moment,
+        result: &Result<Plan, CommitError>,
+    ) -> Vec<Decided> {
+        let Some(mut flight) = self.flight.take() else { return Vec::new() };
+        flight.under_way = false;
+        match result {
+            Ok(plan) => {
+                self.pause = None;
+                let answers = plan.answers.iter().cloned();
+                let decided = flight.pending.into_iter().zip(answers);
+                decided.map(|(pending, answer)| Decided { pending, answer }).collect()
+            }
+            Err(CommitError::NotCommitted(_)) => {
+                self.pause(now);
+                // A repeated batch may have been committed by an earlier try: only a definite answer frees it.
+                if flight.batch.repeated {
+                    self.flight = Some(flight);
+                } else {
+                    self.again.push(Again { pending: flight.pending, repeated: false });
+                }
+                Vec::new()
+            }
+            Err(CommitError::Unknown(_)) => {
+                self.pause(now);
+                let requests = flight.batch.requests.clone();
+                flight.batch = Arc::new(Batch { requests, repeated: true });
+                self.flight = Some(flight);
+                Vec::new()
+            }
+            Err(CommitError::Refused(_)) => self.refused(flight),
+        }
+    }
+
+    /// Halves a refused batch until the request to blame stands alone; that one has failed.
+    fn refused(&mut self, flight: Flight) -> Vec<Decided> {
+        let (mut pending, repeated) = (flight.pending, flight.batch.repeated);
+        if pending.len() > 1 {
+            let second = pending.split_off(pending.len() / 2);
+            self.again.push(Again { pending: second, repeated });
+            self.again.push(Again { pending, repeated });
+            return Vec::new();
+        }
+        let failed = |pending: Pending| {
+            let outcomes = pending.request.commands.iter().map(|_| Outcome::Failed).collect();
+            let answer = Answer { version: Version::MIN, outcomes, replayed: false };
+            Decided { pending, answer }
+        };
+        pending.into_iter().map(failed).collect()
+    }
+
+    fn pause(&mut self, now: Moment) {
+        let longer = |(last, _): (Duration, Moment)| (last * 2).min(limits::RETRY_PAUSE_MAX);
+        let pause = self.pause.map_or(RETRY_PAUSE_MIN, longer);
+        self.pause = Some((pause, now + pause));
+    }
+
+    /// Answers those whose deadline has passed: what no transaction has tried is removed and unavailable,
+    /// what one has tried goes on and is unknown.
+    pub(crate) fn expire(&mut self, now: Moment, mut answer: impl FnMut(Ticket, Reply)) {
+        let (queued_bytes, late) = (&mut self.queued_bytes, |one: &Pending| one.deadline <= now);
+        self.queue.retain(|one| {
+            if late(one) {
+                *queued_bytes -= one.request.bytes();
+                answer(one.ticket, Reply::Unavailable);
+            }
+            !late(one)
+        });
+        for again in &mut self.again {
+            let unresolved = again.repeated;
+            again.pending.retain_mut(|one| {
+                if late(one) && !one.answered {
+                    one.answered = true;
+                    answer(
+                        one.ticket,
+                        if unresolved { Reply::Unknown } else { Reply::Unavailable },
+                    );
+                }
+                unresolved || !late(one)
+            });
+        }
+        self.again.retain(|again| !again.pending.is_empty());
+        for one in self.flight.iter_mut().flat_map(|flight| &mut flight.pending) {
+            if late(one) && !one.answered {
+                one.answered = true;
+                answer(one.ticket, Reply::Unknown);
+            }
+        }
+    }
+
+    /// When [`Committer::expire`] or [`Committer::next`] has something to do by itself.
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
+        let again = self.again.iter().flat_map(|again| &again.pending);
+        let flying = self.flight.iter().flat_map(|flight| &flight.pending);
+        let waiting = again.chain(flying).filter(|one| !one.answered).chain(self.queue.front());
+        let under_way = self.flight.as_ref().is_some_and(|flight| flight.under_way);
+        let retry = self.pause.map(|(_, until)| until).filter(|_| !self.is_idle() && !under_way);
+        waiting.map(|one| one.deadline).chain(retry).min()
+    }
+}

@@ -1,0 +1,472 @@
+//! The replica as a state machine: inputs in, outputs out. It knows no task, socket, clock or random number;
+//! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
+//! same with faults. Of every kind of output that has a result, at most one is under way.
+
+use std::ops::Add;
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_engine::{Engine, Reader, Refusal};
+use placard_model::command::Request;
+use placard_model::entry::{Position, Record};
+use placard_model::{Version, limits};
+
+use crate::committer::{Committer, Pending};
+use crate::ports::{Appended, CommitError, Head, Unavailable};
+use crate::relay::{Relay, Work};
+use crate::waiting::Waiting;
+use crate::{Batch, Plan, Reply};
+
+/// A moment of the replica's monotonic time, counted from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Duration);
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, pause: Duration) -> Self {
+        Self(self.0.saturating_add(pause))
+    }
+}
+
+const START: Moment = Moment(Duration::ZERO);
+
+/// Names a waiting client.
+pub type Ticket = u64;
+
+/// What happens to the replica.
+#[derive(Debug)]
+pub enum Input {
+    /// A client wants to write, and waits until the deadline.
+    Submit(Ticket, Arc<Request>, Moment),
+    /// [`Output::Commit`] has come back.
+    Committed(Result<Plan, CommitError>),
+    /// [`Output::Append`] has come back.
+    Appended(Result<Appended, Unavailable>),
+    /// [`Output::ReadStream`] has come back.
+    StreamRead(Result<Vec<Record>, Unavailable>),
+    /// [`Output::ReadLog`] has come back.
+    LogRead(Purpose, Result<Vec<Record>, Unavailable>),
+    /// [`Output::ReadHead`] has come back.
+    HeadRead(Result<Head, Unavailable>),
+    /// [`Output::Restore`] has come back; `None` if it could not be done.
+    Restored(Option<Box<Engine>>),
+    /// Time has passed.
+    Tick,
+    /// No further clients: finish what is queued.
+    Drain,
+}
+
+/// What the replica wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Run this batch's transaction.
+    Commit(Arc<Batch>),
+    /// Append these to the stream.
+    Append(Arc<[Record]>),
+    /// Read the stream after this version.
+    ReadStream(Version),
+    /// Read the log after this version, at most so many records.
+    ReadLog(Purpose, Version, usize),
+    /// Read the journal's head, and the log's chain at this version.
+    ReadHead(Version),
+    /// Build an engine from the journal's ads.
+    Restore,
+    /// Answer a client.
+    Answer(Ticket, Reply),
+    /// This position is visible to readers now.
+    Published(Position),
+}
+
+/// What the log is read for; one read may be under way for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To apply what the stream did not bring.
+    Heal,
+    /// To bring the stream what it lacks.
+    Relay,
+}
+
+/// What a replica is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It has no state yet, or a wrong one.
+    Restoring,
+    /// It has a state, and has not yet reached the head that it found when it started.
+    CatchingUp,
+    /// It answers.
+    Ready,
+}
+
+/// How often something happened, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Transactions that came back with a plan.
+    pub commits: u64,
+    /// Entries that they wrote.
+    pub entries: u64,
+    /// Transactions that certainly wrote nothing, and were tried again.
+    pub commits_failed: u64,
+    /// Transactions whose outcome was unknown, and that were repeated.
+    pub commits_unknown: u64,
+    /// Batches that the database refused, and that were halved.
+    pub commits_refused: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// Times that the log was read because the stream did not bring what it should.
+    pub heals: u64,
+    /// Times that the state was built from the journal's ads.
+    pub restores: u64,
+    /// Times that this engine's digest was wrong.
+    pub diverged: u64,
+    /// Entries that could not be decoded.
+    pub poison: u64,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Core {
+    engine: Engine,
+    phase: Phase,
+    committer: Committer,
+    relay: Relay,
+    waiting: Waiting,
+    counts: Counts,
+    /// The newest version known to be in the journal.
+    head: Version,
+    /// The version to reach before the replica is ready.
+    target: Option<Version>,
+    reading_stream: bool,
+    /// The stream brought something unusable; it is read again after the next head poll.
+    stream_suspect: bool,
+    healing: bool,
+    /// The log could not be read, or not applied; it is read again after the next head poll.
+    log_suspect: bool,
+    restoring: bool,
+    /// When the next restore may begin.
+    restore_due: Moment,
+    poll: Poll,
+    draining: bool,
+}
+
+/// The head poll: when the next is due, and where the engine stood when the one under way was sent.
+#[derive(Debug)]
+struct Poll {
+    due: Moment,
+    under_way: bool,
+    /// `None` if the engine has been given up since.
+    sent: Option<Position>,
+    /// The applied version at the last poll that found the head ahead.
+    behind_at: Option<Version>,
+}
+
+impl Core {
+    /// A replica that knows nothing yet; its first step asks for a restore.
+    pub fn new() -> Self {
+        Self {
+            engine: Engine::new(),
+            phase: Phase::Restoring,
+            committer: Committer::default(),
+            relay: Relay::default(),
+            waiting: Waiting::default(),
+            counts: Counts::default(),
+            head: 0,
+            target: None,
+            reading_stream: false,
+            stream_suspect: false,
+            healing: false,
+            log_suspect: false,
+            restoring: false,
+            restore_due: START,
+            poll: Poll { due: START, under_way: false, sent: None, behind_at: None },
+            draining: false,
+        }
+    }
+
+    /// The readers' handle.
+    pub fn reader(&self) -> Reader {
+        self.engine.reader()
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How often what happened.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Requests that wait for a transaction.
+    pub fn queued(&self) -> usize {
+        self.committer.queued()
+    }
+
+    /// Requests that are durable and wait to be visible.
+    pub fn unpublished(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The newest version that it knows the journal to have.
+    pub fn head(&self) -> Version {
+        self.head
+    }
+
+    /// Whether it was asked to drain, and nothing is left to do.
+    pub fn is_drained(&self) -> bool {
+        self.draining
+            && self.committer.is_idle()
+            && self.waiting.len() == 0
+            && (self.relay.is_idle() || self.relay.is_down())
+    }
+
+    /// When it wants a [`Input::Tick`], if nothing else happens before.
+    pub fn wake_at(&self) -> Option<Moment> {
+        let own = if self.phase == Phase::Restoring {
+            (!self.restoring).then_some(self.restore_due)
+        } else {
+            (!self.poll.under_way).then_some(self.poll.due)
+        };
+        self.committer.wake_at().into_iter().chain(self.waiting.wake_at()).chain(own).min()
+    }
+
+    /// Takes one input and adds what is to be done to `outputs`. `poll_after` is the pause until the next head
+    /// poll, with the caller's jitter.
+    pub fn step(
+        &mut self,
+        now: Moment,
+        poll_after: Duration,
+        input: Input,
+        outputs: &mut Vec<Output>,
+    ) {
+        match input {
+            Input::Submit(ticket, request, deadline) => {
+                self.submit(Pending { ticket, request, deadline, answered: false }, outputs);
+            }
+            Input::Committed(result) => self.committed(now, result, outputs),
+            Input::Appended(result) => self.relay.appended(result.ok()),
+            Input::StreamRead(result) => self.stream_read(result, outputs),
+            Input::LogRead(Purpose::Relay, result) => self.relay.read(result.unwrap_or_default()),
+            Input::LogRead(Purpose::Heal, result) => self.log_read(result, outputs),
+            Input::HeadRead(result) => {
+                self.poll.due = now + poll_after;
+                self.head_read(result.ok(), outputs);
+            }
+            Input::Restored(engine) => {
+                self.poll.due = now;
+                self.restore_due = now + limits::RETRY_PAUSE_MAX;
+                self.restored(engine, outputs);
+            }
+            Input::Tick => {}
+            Input::Drain => self.draining = true,
+        }
+        let mut answer = |ticket, reply| outputs.push(Output::Answer(ticket, reply));
+        self.committer.expire(now, &mut answer);
+        self.waiting.expire(now, &mut answer);
+        self.proceed(now, outputs);
+    }
+
+    fn submit(&mut self, pending: Pending, outputs: &mut Vec<Output>) {
+        let refused =
+            if self.draining { Some(pending.ticket) } else { self.committer.submit(pending).err() };
+        outputs.extend(refused.map(|ticket| Output::Answer(ticket, Reply::Unavailable)));
+    }
+
+    fn committed(
+        &mut self,
+        now: Moment,
+        result: Result<Plan, CommitError>,
+        outputs: &mut Vec<Output>,
+    ) {
+        match &result {
+            Ok(plan) => {
+                self.counts.commits += 1;
+                self.counts.entries += plan.log.len() as u64;
+            }
+            Err(CommitError::NotCommitted(_)) => self.counts.commits_failed += 1,
+            Err(CommitError::Unknown(_)) => self.counts.commits_unknown += 1,
+            Err(CommitError::Refused(_)) => self.counts.commits_refused += 1,
+        }
+        for decided in self.committer.returned(now, &result) {
+            let (pending, answer) = (decided.pending, decided.answer);
+            if pending.answered {
+                continue;
+            }
+            let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
+            if wrote && answer.version > self.engine.applied().version {
+                self.waiting.insert(pending.ticket, answer, pending.deadline);
+            } else {
+                outputs.push(Output::Answer(pending.ticket, Reply::Applied(answer)));
+            }
+        }
+        if let Ok(plan) = result {
+            self.head = self.head.max(plan.head.version);
+            self.relay.push(plan.log.into_iter().map(|row| row.record));
+        }
+    }
+
+    fn stream_read(&mut self, result: Result<Vec<Record>, Unavailable>, outputs: &mut Vec<Output>) {
+        self.reading_stream = false;
+        match result {
+            Err(_) => self.stream_suspect = true,
+            Ok(records) => {
+                if let Err(refusal) = self.apply(&records, outputs) {
+                    self.stream_suspect = true;
+                    match refusal {
+                        Refusal::Diverged(_) => self.discard(),
+                        _ => self.heal(outputs),
+                    }
+                }
+            }
+        }
+    }
+
+    fn log_read(&mut self, result: Result<Vec<Record>, Unavailable>, outputs: &mut Vec<Output>) {
+        self.healing = false;
+        let Ok(records) = result else {
+            self.log_suspect = true;
+            return;
+        };
+        let (applied, whole_page) =
+            (self.engine.applied().version, records.len() >= limits::READ_ENTRIES_MAX);
+        match self.apply(&records, outputs) {
+            Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
+            Ok(()) => {}
+            // Whatever is wrong is wrong in every copy: stay before it, keep serving, ask again at the next poll.
+            Err(Refusal::Poison(..)) => self.log_suspect = true,
+            Err(_) => self.discard(),
+        }
+    }
+
+    /// Applies what follows, skips what is old, and publishes, whether or not all could be applied.
+    fn apply(&mut self, records: &[Record], outputs: &mut Vec<Output>) -> Result<(), Refusal> {
+        if self.phase == Phase::Restoring {
+            return Ok(());
+        }
+        let before = self.engine.applied().version;
+        let refused = records.iter().find_map(|record| match self.engine.apply(record) {
+            Ok(()) | Err(Refusal::Old { .. }) => None,
+            Err(refusal) => Some(refusal),
+        });
+        self.counts.applied += self.engine.applied().version - before;
+        if self.engine.applied().version > before {
+            self.publish(outputs);
+        }
+        match refused {
+            None => Ok(()),
+            Some(refusal) => {
+                self.counts.diverged += u64::from(matches!(refusal, Refusal::Diverged(_)));
+                self.counts.poison += u64::from(matches!(refusal, Refusal::Poison(..)));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn publish(&mut self, outputs: &mut Vec<Output>) {
+        let position = self.engine.publish();
+        self.head = self.head.max(position.version);
+        outputs.push(Output::Published(position));
+        self.waiting.published(position.version, |ticket, reply| {
+            outputs.push(Output::Answer(ticket, reply));
+        });
+        if self.phase == Phase::CatchingUp
+            && self.target.is_some_and(|target| position.version >= target)
+        {
+            self.phase = Phase::Ready;
+        }
+    }
+
+    fn head_read(&mut self, head: Option<Head>, outputs: &mut Vec<Output>) {
+        self.poll.under_way = false;
+        let (Some(sent), Some(head)) = (self.poll.sent.take(), head) else { return };
+        self.relay.retry();
+        self.log_suspect = false;
+        let suspect = std::mem::take(&mut self.stream_suspect);
+        // A head below what was applied when the poll was sent, or another chain at that version: the journal
+        // tells another history than the one this state comes from, and the journal is the truth.
+        let forked = head.position.version < sent.version
+            || head.chain_at.is_some_and(|chain| chain != sent.chain)
+            || (head.position.version == sent.version && head.position != sent);
+        if forked {
+            self.head = head.position.version;
+            self.discard();
+            return;
+        }
+        self.head = self.head.max(head.position.version);
+        let target = *self.target.get_or_insert(head.position.version);
+        let applied = self.engine.applied().version;
+        if self.phase == Phase::CatchingUp && applied >= target {
+            self.phase = Phase::Ready;
+        }
+        let lags = head.position.version > applied;
+        let stuck =
+            suspect || self.poll.behind_at == Some(applied) || self.phase == Phase::CatchingUp;
+        self.poll.behind_at = lags.then_some(applied);
+        if lags && stuck {
+            self.heal(outputs);
+        }
+    }
+
+    /// Reads from the journal what the stream did not bring.
+    fn heal(&mut self, outputs: &mut Vec<Output>) {
+        if !self.healing && self.phase != Phase::Restoring {
+            self.healing = true;
+            self.counts.heals += 1;
+            let applied = self.engine.applied().version;
+            outputs.push(Output::ReadLog(Purpose::Heal, applied, limits::READ_ENTRIES_MAX));
+        }
+    }
+
+    /// Gives the state up; it is built anew from the journal.
+    fn discard(&mut self) {
+        self.phase = Phase::Restoring;
+        self.target = None;
+        self.poll.sent = None;
+    }
+
+    fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
+        self.restoring = false;
+        let Some(engine) = engine else { return };
+        self.counts.restores += 1;
+        self.engine.replace_with(*engine);
+        self.phase = Phase::CatchingUp;
+        self.publish(outputs);
+    }
+
+    /// Starts what can be started.
+    fn proceed(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        outputs.extend(self.committer.next(now).map(Output::Commit));
+        outputs.extend(self.relay.next().map(|work| match work {
+            Work::Append(records) => Output::Append(records),
+            Work::Read(after, max) => Output::ReadLog(Purpose::Relay, after, max),
+        }));
+        if self.phase == Phase::Restoring {
+            if !self.restoring && now >= self.restore_due {
+                self.restoring = true;
+                outputs.push(Output::Restore);
+            }
+            return;
+        }
+        if !self.poll.under_way && now >= self.poll.due {
+            let applied = self.engine.applied();
+            self.poll.under_way = true;
+            self.poll.sent = Some(applied);
+            outputs.push(Output::ReadHead(applied.version));
+        }
+        if !self.reading_stream && !self.stream_suspect && !self.healing {
+            self.reading_stream = true;
+            outputs.push(Output::ReadStream(self.engine.applied().version));
+        }
+        let stream_fails = self.relay.is_down() || self.stream_suspect;
+        if stream_fails && !self.log_suspect && self.head > self.engine.applied().version {
+            self.heal(outputs);
+        }
+    }
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self::new()
+    }
+}
