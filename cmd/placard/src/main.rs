@@ -1,1 +1,86 @@
-fn main() {}
+//! The one program. Each subcommand is a file; this one reads the command line and turns errors into one
+//! line and an exit code.
+
+mod demo;
+mod options;
+mod seed;
+mod serve;
+mod signals;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+use options::{Command, LogFormat, Options};
+
+/// Bad usage, as shells and clap have it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
+    if let Err(error) = log_to_stderr(&options.log, options.log_format) {
+        eprintln!("error: --log: {error}");
+        return ExitCode::from(USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match options.command {
+            Command::Serve(options) => serve::run(options).await,
+            Command::Demo(options) => demo::run(options).await,
+            Command::Seed(options) => seed::run(options).await,
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain of sources on one line: what failed, then why.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version are what was asked for; anything else is one line and code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        print!("{error}");
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.starts_with("error:") {
+        eprintln!("{line}; try 'placard --help'");
+    } else {
+        eprintln!("error: a command is missing: serve, demo or seed; try 'placard --help'");
+    }
+    ExitCode::from(USAGE)
+}
+
+fn log_to_stderr(
+    filter: &str,
+    format: LogFormat,
+) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,1 +1,80 @@
-//! Placeholder.
+//! HTTP: the routes, what they take and what they answer, and the accept loop with its deadlines. Handlers
+//! touch no database; they read from the replica's memory and write through its queue.
+
+mod batch;
+mod body;
+mod headers;
+mod health;
+mod metrics;
+mod params;
+mod problem;
+mod read;
+mod render;
+mod serve;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use placard_replica::Handle;
+
+pub use serve::serve;
+
+use metrics::Metrics;
+use problem::Problem;
+
+/// Where the ads are.
+pub const ADS_PATH: &str = "/api/v1/ad";
+
+/// What every handler needs; cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct App {
+    replica: Handle,
+    metrics: Arc<Metrics>,
+    draining: Arc<AtomicBool>,
+}
+
+impl App {
+    /// An app that reads and writes through this replica.
+    pub fn new(replica: Handle) -> Self {
+        Self { replica, metrics: Arc::new(Metrics::new()), draining: Arc::default() }
+    }
+
+    /// From now on `/readyz` says that this replica is about to go.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Folds the samples of the histograms together; to be called every few seconds.
+    pub fn upkeep(&self) {
+        self.metrics.upkeep();
+    }
+
+    /// The routes.
+    pub fn router(&self) -> Router {
+        let ads = get(read::search).post(write::create);
+        let ad = get(read::by_id).put(write::replace).patch(write::patch).delete(write::delete);
+        Router::new()
+            .route(ADS_PATH, self.measured(ADS_PATH, ads))
+            .route("/api/v1/ad/batch", self.measured("/api/v1/ad/batch", post(batch::create)))
+            .route("/api/v1/ad/{id}", self.measured("/api/v1/ad/{id}", ad))
+            .route("/livez", get(health::livez))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(health::metrics))
+            .fallback(async || Problem::route_not_found())
+            .method_not_allowed_fallback(async || Problem::method_not_allowed())
+            .with_state(self.clone())
+    }
+
+    fn measured(&self, route: &'static str, methods: MethodRouter<Self>) -> MethodRouter<Self> {
+        let layer =
+            axum::middleware::from_fn_with_state(self.metrics.route(route), metrics::measure);
+        methods.layer(layer)
+    }
+}

@@ -24,7 +24,7 @@ pub struct Request {
 pub struct Idempotency {
     /// SHA-256 over principal, method, path and the client's key.
     pub scope: [u8; 32],
-    /// SHA-256 over the raw body and the precondition: another body under the same key is refused.
+    /// SHA-256 of the raw body: another body under the same key is refused.
     pub body: [u8; 32],
 }
 

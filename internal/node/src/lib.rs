@@ -1,1 +1,119 @@
-//! Placeholder.
+//! One replica, wired together: configuration in, a running server out. The only crate that knows which
+//! adapter stands behind which port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use placard_api::App;
+use placard_model::limits;
+use placard_replica::{Config as ReplicaConfig, Handle, Replica, Stopped};
+use placard_storage::in_process::InProcess;
+use placard_storage::sqlite::{OpenError, SqliteJournal};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The pause between two foldings of the histograms' samples.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Of the time that stopping may take, the part that is kept for the journal.
+const COMMITTING: Duration = Duration::from_millis(1_500);
+
+/// How a node is run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the journal is; made if it is missing.
+    pub data_dir: PathBuf,
+    /// How long `/readyz` says 503 before the listener closes.
+    pub drain_delay: Duration,
+    /// How the replica is run.
+    pub replica: ReplicaConfig,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The listener is unusable.
+    #[error("cannot use the listener")]
+    Listener(#[source] io::Error),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    address: SocketAddr,
+    drain_delay: Duration,
+    app: App,
+    replica: Replica,
+    close: oneshot::Sender<()>,
+    server: JoinHandle<bool>,
+    upkeep: JoinHandle<()>,
+}
+
+impl Node {
+    /// Opens the journal, starts the replica and serves on `listener`. The replica restores by itself:
+    /// [`Handle::ready`] tells when it is done.
+    ///
+    /// # Errors
+    /// The journal cannot be opened, or the listener is unusable.
+    pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(StartError::Listener)?;
+        let directory = config.data_dir;
+        let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
+        let journal =
+            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let replica = Replica::start(journal, InProcess::default(), config.replica);
+        let app = App::new(replica.handle().clone());
+        let (close, closed) = oneshot::channel();
+        let stop = async {
+            // A sender that is dropped means the same: nobody wants this server any more.
+            let _ = closed.await;
+        };
+        let wait = limits::STOP_DEADLINE - COMMITTING;
+        let server = tokio::spawn(placard_api::serve(listener, app.router(), stop, wait));
+        let folding = app.clone();
+        let upkeep = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                folding.upkeep();
+            }
+        });
+        let drain_delay = config.drain_delay;
+        Ok(Self { address, drain_delay, app, replica, close, server, upkeep })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The replica's handle.
+    pub fn handle(&self) -> &Handle {
+        self.replica.handle()
+    }
+
+    /// Waits until a task of the node ends by itself, which none should.
+    pub async fn failed(&mut self) -> Option<Stopped> {
+        self.replica.failed().await
+    }
+
+    /// Stops: says so on `/readyz`, waits the drain delay, finishes the requests under way, commits what is
+    /// queued. Returns whether all was finished in time.
+    ///
+    /// # Errors
+    /// A task of the replica has panicked.
+    pub async fn stop(self) -> Result<bool, Stopped> {
+        self.app.drain();
+        tokio::time::sleep(self.drain_delay).await;
+        // The server may have ended before; then there is nobody left to tell.
+        let _ = self.close.send(());
+        let served = self.server.await.map_err(Stopped::from)?;
+        self.upkeep.abort();
+        let committed = self.replica.stop(COMMITTING).await?;
+        Ok(served && committed)
+    }
+}

@@ -138,7 +138,7 @@ impl Planning {
         if let Some(key) = request.idempotency
             && let Some(kept) = self.kept.get(&key.scope)
         {
-            return self.replay(key, kept);
+            return self.replay(request.commands.len(), key, kept);
         }
         let outcomes: Vec<_> = (0u32..)
             .zip(&request.commands)
@@ -156,9 +156,9 @@ impl Planning {
         answer
     }
 
-    fn replay(&self, key: Idempotency, kept: &KeptAnswer) -> Answer {
+    fn replay(&self, commands: usize, key: Idempotency, kept: &KeptAnswer) -> Answer {
         let version = self.head.version;
-        let only = |outcome| Answer { version, outcomes: vec![outcome], replayed: false };
+        let only = |outcome| Answer { version, outcomes: vec![outcome; commands], replayed: false };
         if kept.key.body != key.body {
             return only(Outcome::KeyReused);
         }

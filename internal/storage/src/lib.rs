@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Adapters of the replica's ports: the journal in SQLite, and the stream inside the process. No other crate
+//! knows a database or a broker.
+
+pub mod in_process;
+pub mod sqlite;

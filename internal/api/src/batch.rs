@@ -1,0 +1,98 @@
+//! Many creations in one request. Each is decided by itself; the answer lists what became of each, in order.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use placard_model::command::{Answer, Command, Outcome};
+use placard_model::{Fields, Version, Violation, limits};
+use problem_details::ProblemDetails;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::App;
+use crate::problem::{Extensions, Problem};
+use crate::render::{self, with_version};
+use crate::write::{Decided, accepted, decided, read_json, with_replayed};
+
+#[derive(Serialize)]
+struct BatchBody {
+    created: usize,
+    failed: usize,
+    items: Vec<Item>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Item {
+    Created { status: u16, id: Uuid, version: Version },
+    Failed { status: u16, error: Box<ProblemDetails<Extensions>> },
+}
+
+impl Item {
+    fn failed(problem: Problem) -> Self {
+        Self::Failed { status: problem.status().as_u16(), error: Box::new(problem.into_details()) }
+    }
+}
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let bytes_max = limits::BATCH_BODY_BYTES_MAX;
+    let raw = read_json(&uri, &headers, body, &["application/json"], bytes_max).await?;
+    let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
+    let mut commands = Vec::with_capacity(items.len());
+    let mut broken: Vec<Option<Vec<Violation>>> = Vec::with_capacity(items.len());
+    for fields in items {
+        match fields.into_creation() {
+            Ok(creation) => {
+                let id = creation.id.unwrap_or_else(Uuid::now_v7);
+                commands.push(Command::Create { id, spec: creation.spec });
+                broken.push(None);
+            }
+            Err(violations) => broken.push(Some(violations)),
+        }
+    }
+    let Decided { answer, visible } = if commands.is_empty() {
+        let version = app.replica.reader().published().version;
+        let answer = Answer { version, outcomes: Vec::new(), replayed: false };
+        Decided { answer, visible: true }
+    } else {
+        decided(&app, &Method::POST, &uri, &headers, &raw, commands).await?
+    };
+    let Answer { version, outcomes, replayed } = answer;
+    // The key belongs to the request: if it was used before, that is so for every item.
+    if outcomes.first() == Some(&Outcome::KeyReused) {
+        return Err(Problem::key_reused());
+    }
+    let mut outcomes = outcomes.into_iter();
+    let items: Vec<_> = broken
+        .into_iter()
+        .map(|violations| match violations {
+            Some(violations) => Item::failed(Problem::invalid(violations)),
+            None => item(outcomes.next().unwrap_or(Outcome::Failed), version),
+        })
+        .collect();
+    let created = items.iter().filter(|item| matches!(item, Item::Created { .. })).count();
+    let body = BatchBody { created, failed: items.len() - created, items };
+    let status = if visible { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = render::serialised(status, &body);
+    with_version(&mut response, version);
+    if replayed {
+        with_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+fn item(outcome: Outcome, decided_at: Version) -> Item {
+    match accepted(outcome, decided_at) {
+        Ok(Outcome::Created { id, version, .. }) => {
+            Item::Created { status: StatusCode::CREATED.as_u16(), id, version }
+        }
+        Ok(other) => unreachable!("a creation came to {other:?}"),
+        Err(problem) => Item::failed(problem),
+    }
+}

@@ -1,0 +1,41 @@
+//! For balancers, orchestrators and Prometheus.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use placard_model::Version;
+use placard_replica::core::Phase;
+use serde::Serialize;
+
+use crate::App;
+use crate::render;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: Version,
+}
+
+/// The process answers.
+pub(crate) async fn livez() -> Response {
+    render::json(StatusCode::OK, &b"{\"status\":\"live\"}"[..])
+}
+
+/// The replica may be sent clients: it is restored, caught up, and not about to go.
+pub(crate) async fn readyz(State(app): State<App>) -> Response {
+    let state = app.replica.state();
+    let (code, status) = match state.phase {
+        _ if app.is_draining() || state.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Phase::Restoring => (StatusCode::SERVICE_UNAVAILABLE, "restoring"),
+        Phase::CatchingUp => (StatusCode::SERVICE_UNAVAILABLE, "catching up"),
+        Phase::Ready => (StatusCode::OK, "ready"),
+    };
+    render::serialised(code, &Health { status, version: state.published.version })
+}
+
+/// Prometheus text.
+pub(crate) async fn metrics(State(app): State<App>) -> Response {
+    let text = app.metrics.render(&app.replica);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

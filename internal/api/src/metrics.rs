@@ -1,0 +1,204 @@
+//! What is counted and timed. Each app has a registry of its own rather than the process-wide one, so that
+//! several replicas in one process do not add up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use placard_replica::Handle;
+use placard_replica::core::{Counts, Phase};
+
+const REQUESTS: &str = "placard_http_requests_total";
+const DURATION: &str = "placard_http_request_duration_seconds";
+/// Upper bounds of the histogram's buckets, in seconds: reads take microseconds, writes milliseconds.
+const BOUNDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0,
+];
+const METHODS: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);
+
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The handles of one route, looked up once.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteMetrics {
+    methods: Arc<[MethodMetrics]>,
+}
+
+#[derive(Debug)]
+struct MethodMetrics {
+    duration: Histogram,
+    answered: [Counter; CLASSES.len()],
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(BOUNDS);
+        let recorder = builder.expect("the bounds are not empty").build_recorder();
+        let handle = recorder.handle();
+        let described = |name: &'static str, unit, text: &'static str| {
+            (KeyName::from_const_str(name), Some(unit), SharedString::from(text))
+        };
+        let (name, unit, text) = described(
+            REQUESTS,
+            Unit::Count,
+            "Requests answered, by route, method and status class",
+        );
+        recorder.describe_counter(name, unit, text);
+        let (name, unit, text) =
+            described(DURATION, Unit::Seconds, "Time from a request's head to its answer");
+        recorder.describe_histogram(name, unit, text);
+        Self { recorder, handle }
+    }
+
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
+        let method = |method: &Method| {
+            let labels =
+                vec![Label::new("route", route), Label::new("method", method.as_str().to_owned())];
+            let duration = Key::from_parts(DURATION, labels.clone());
+            let answered = CLASSES.map(|class| {
+                let mut labels = labels.clone();
+                labels.push(Label::new("status", class));
+                self.recorder.register_counter(&Key::from_parts(REQUESTS, labels), &METADATA)
+            });
+            MethodMetrics {
+                duration: self.recorder.register_histogram(&duration, &METADATA),
+                answered,
+            }
+        };
+        RouteMetrics { methods: METHODS.iter().map(method).collect() }
+    }
+
+    /// The registry as Prometheus text, with the replica's state as of now.
+    pub(crate) fn render(&self, replica: &Handle) -> String {
+        let state = replica.state();
+        let Counts {
+            commits,
+            entries,
+            commits_failed,
+            commits_unknown,
+            commits_refused,
+            applied,
+            heals,
+            restores,
+            diverged,
+            poison,
+        } = state.counts;
+        for (name, text, count) in [
+            ("placard_commits_total", "Transactions that were committed", commits),
+            ("placard_commit_entries_total", "Entries that they wrote", entries),
+            (
+                "placard_commits_failed_total",
+                "Transactions that wrote nothing and were tried again",
+                commits_failed,
+            ),
+            (
+                "placard_commits_unknown_total",
+                "Transactions of unknown outcome that were repeated",
+                commits_unknown,
+            ),
+            (
+                "placard_commits_refused_total",
+                "Transactions that the database refused",
+                commits_refused,
+            ),
+            ("placard_applied_total", "Entries applied", applied),
+            (
+                "placard_heals_total",
+                "Reads of the log because the stream did not bring what it should",
+                heals,
+            ),
+            ("placard_restores_total", "States built from the journal's ads", restores),
+            ("placard_diverged_total", "Times that the engine's digest was wrong", diverged),
+            ("placard_poison_total", "Entries that could not be decoded", poison),
+        ] {
+            self.counter(name, text).absolute(count);
+        }
+        for (name, text, value) in [
+            (
+                "placard_published_version",
+                "The version that readers see",
+                state.published.version as f64,
+            ),
+            (
+                "placard_head_version",
+                "The newest version known to be in the journal",
+                state.head as f64,
+            ),
+            (
+                "placard_queue_requests",
+                "Write requests that wait for a transaction",
+                state.queued as f64,
+            ),
+            (
+                "placard_unpublished_requests",
+                "Write requests that are durable and wait to be visible",
+                state.unpublished as f64,
+            ),
+            ("placard_ads", "Ads in memory, served or not", replica.reader().ads() as f64),
+            (
+                "placard_ready",
+                "1 if the replica is restored and caught up",
+                f64::from(state.phase == Phase::Ready),
+            ),
+            (
+                "placard_clock_ahead_seconds",
+                "How far this replica's clock was ahead of the journal's",
+                state.clock_ahead as f64 / 1e6,
+            ),
+        ] {
+            self.gauge(name, text).set(value);
+        }
+        self.handle.render()
+    }
+
+    fn counter(&self, name: &'static str, text: &'static str) -> Counter {
+        self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
+        self.recorder.register_counter(&Key::from_static_name(name), &METADATA)
+    }
+
+    fn gauge(&self, name: &'static str, text: &'static str) -> Gauge {
+        self.recorder.describe_gauge(KeyName::from_const_str(name), None, text.into());
+        self.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+}
+
+/// The layer that times a route.
+pub(crate) async fn measure(
+    State(route): State<RouteMetrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let method = METHODS.iter().position(|method| method == request.method());
+    let response = next.run(request).await;
+    if let Some(method) = method.map(|at| &route.methods[at]) {
+        method.duration.record(started.elapsed());
+        let class = usize::from(response.status().as_u16() / 100).clamp(1, CLASSES.len());
+        method.answered[class - 1].increment(1);
+    }
+    response
+}

@@ -1,0 +1,195 @@
+//! Query and path parameters. Read strictly: an unknown, empty or repeated one is an error, since a filter
+//! with a typo would otherwise quietly not filter.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use placard_model::limits::{
+    AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN,
+};
+use placard_model::{Country, Gender, Platform, Query, Version, Violation};
+use uuid::Uuid;
+
+/// Most violations that one answer lists.
+const VIOLATIONS_SHOWN: usize = 32;
+
+/// The parameters of a listing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) query: Query,
+    pub(crate) min_version: Option<Version>,
+}
+
+/// The name-value pairs of one query string, checked off as they are asked for.
+struct Params<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    violations: Vec<Violation>,
+}
+
+pub(crate) fn search(query: Option<&str>) -> Result<Search, Vec<Violation>> {
+    let mut params = Params::new(query);
+    let age = format!("must be a whole number from {AGE_MIN} to {AGE_MAX}");
+    let limit = format!("must be a whole number from {PAGE_ADS_MIN} to {PAGE_ADS_MAX}");
+    let offset = format!("must be a whole number from 0 to {OFFSET_MAX}");
+    let query = Query {
+        age: params.take("age", &age, |text| whole(text, AGE_MIN, AGE_MAX)),
+        country: params.take(
+            "country",
+            "must be an ISO 3166-1 alpha-2 code in capitals",
+            Country::from_code,
+        ),
+        gender: params.take("gender", "must be M or F", Gender::from_code),
+        platform: params.take("platform", "must be android, ios or web", Platform::from_code),
+        offset: params.take("offset", &offset, |text| whole(text, 0, OFFSET_MAX)).unwrap_or(0),
+        limit: params
+            .take("limit", &limit, |text| whole(text, PAGE_ADS_MIN, PAGE_ADS_MAX))
+            .unwrap_or(PAGE_ADS_DEFAULT),
+    };
+    let min_version = params.min_version();
+    params.finish().map(|()| Search { query, min_version })
+}
+
+/// The parameters of a read by id.
+pub(crate) fn min_version(query: Option<&str>) -> Result<Option<Version>, Vec<Violation>> {
+    let mut params = Params::new(query);
+    let min_version = params.min_version();
+    params.finish().map(|()| min_version)
+}
+
+/// The parameters of a route that takes none.
+pub(crate) fn none(query: Option<&str>) -> Result<(), Vec<Violation>> {
+    Params::new(query).finish()
+}
+
+/// The id in a path.
+pub(crate) fn id(text: &str) -> Result<Uuid, Vec<Violation>> {
+    let id = if text.len() == 36 { Uuid::try_parse(text).ok() } else { None };
+    let detail = "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff";
+    id.ok_or_else(|| vec![Violation::parameter("id", detail)])
+}
+
+/// A version as clients write it.
+pub(crate) fn version(text: &str) -> Option<Version> {
+    whole(text, 0, Version::MAX)
+}
+
+/// Digits only: `+5`, `05` and ` 5` are no numbers that anybody means.
+fn whole<T: FromStr + PartialOrd>(text: &str, min: T, max: T) -> Option<T> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|number| canonical && *number >= min && *number <= max)
+}
+
+impl<'a> Params<'a> {
+    fn new(query: Option<&'a str>) -> Self {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+        Self { pairs, violations: Vec::new() }
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let at = self.pairs.iter().position(|(known, _)| known == name)?;
+        let (_, text) = self.pairs.swap_remove(at);
+        if self.pairs.iter().any(|(other, _)| other == name) {
+            self.pairs.retain(|(other, _)| other != name);
+            self.violations.push(Violation::parameter(name, "is given more than once"));
+            return None;
+        }
+        let value = read(&text);
+        if value.is_none() {
+            self.violations.push(Violation::parameter(name, rule));
+        }
+        value
+    }
+
+    fn min_version(&mut self) -> Option<Version> {
+        self.take("min_version", "must be a whole number", version)
+    }
+
+    fn finish(mut self) -> Result<(), Vec<Violation>> {
+        let unknown = |(name, _): &(Cow<'_, str>, _)| {
+            Violation::parameter(name.as_ref(), "is not a known parameter")
+        };
+        self.violations.extend(self.pairs.iter().take(VIOLATIONS_SHOWN).map(unknown));
+        self.violations.sort();
+        self.violations.dedup();
+        if self.violations.is_empty() { Ok(()) } else { Err(self.violations) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(query: &str) -> Vec<String> {
+        let violations = search(Some(query)).unwrap_err();
+        violations.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_parameters_are_read() {
+        let text = "age=24&country=TW&gender=F&platform=ios&offset=20&limit=5&min_version=7";
+        let Search { query, min_version } = search(Some(text)).unwrap();
+        assert_eq!(query.age, Some(24));
+        assert_eq!(query.country, Country::from_code("TW"));
+        assert_eq!(query.gender, Some(Gender::Female));
+        assert_eq!(query.platform, Some(Platform::Ios));
+        assert_eq!((query.offset, query.limit, min_version), (20, 5, Some(7)));
+        assert_eq!(search(None).unwrap().query, Query::default());
+        assert_eq!(search(Some("")).unwrap().query, Query::default());
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        for fits in ["age=1", "age=100", "limit=1", "limit=100", "offset=0", "offset=10000000"] {
+            assert!(search(Some(fits)).is_ok(), "{fits}");
+        }
+        for broken in [
+            "age=0",
+            "age=101",
+            "age=-1",
+            "age=+5",
+            "age=05",
+            "age=5.0",
+            "age=",
+            "age",
+            "age=%20",
+            "limit=0",
+            "limit=101",
+            "offset=-1",
+            "offset=10000001",
+            "country=tw",
+            "country=ZZ",
+            "country=",
+            "gender=f",
+            "gender=",
+            "platform=IOS",
+            "min_version=-1",
+            "min_version=x",
+            "age=5&age=5",
+            "age=%FF",
+            "Age=5",
+            "q=1",
+            "limit=99999999999999999999",
+        ] {
+            assert!(search(Some(broken)).is_err(), "{broken} was accepted");
+        }
+    }
+
+    #[test]
+    fn every_broken_parameter_is_named_once() {
+        let named = broken("age=0&age=2&limit=0&x=1&country=tw");
+        assert_eq!(
+            named,
+            [
+                "age: is given more than once",
+                "country: must be an ISO 3166-1 alpha-2 code in capitals",
+                "limit: must be a whole number from 1 to 100",
+                "x: is not a known parameter",
+            ]
+        );
+    }
+}

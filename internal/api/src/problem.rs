@@ -1,0 +1,182 @@
+//! Everything that can go wrong for a client, as one envelope: RFC 9457 `application/problem+json`.
+
+use axum::response::{IntoResponse, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use placard_model::{Place, Version, Violation};
+use problem_details::ProblemDetails;
+use serde::Serialize;
+
+use crate::render::with_version;
+
+/// Seconds after which a client may try again what was not possible now.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// An error answer.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    /// The last part of the problem's `type`, which is what a program may compare.
+    kind: &'static str,
+    detail: String,
+    errors: Vec<Violation>,
+    version: Option<Version>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Extensions {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Error>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<Version>,
+}
+
+#[derive(Debug, Serialize)]
+struct Error {
+    #[serde(flatten)]
+    place: PlaceBody,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum PlaceBody {
+    Pointer(String),
+    Parameter(String),
+    Header(String),
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), version: None }
+    }
+
+    pub(crate) fn invalid(errors: Vec<Violation>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => one.to_string(),
+            many => format!("{} rules are broken; see errors", many.len()),
+        };
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
+    }
+
+    pub(crate) fn route_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "route-not-found", "there is nothing at this path")
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "the path does not take this method; the Allow header lists those it takes";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    }
+
+    pub(crate) fn ad_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "ad-not-found", "there is no ad with this id")
+    }
+
+    pub(crate) fn ad_exists() -> Self {
+        Self::new(StatusCode::CONFLICT, "ad-exists", "there is an ad with this id already")
+    }
+
+    pub(crate) fn version_mismatch() -> Self {
+        let detail = "the ad is at another version than If-Match names";
+        Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail)
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        let detail = format!("the body must not exceed {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+    }
+
+    pub(crate) fn body_too_slow() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", detail)
+    }
+
+    pub(crate) fn body_broken() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "body-broken", "the body did not arrive whole")
+    }
+
+    pub(crate) fn media_type(accepted: &str) -> Self {
+        let detail = format!("the Content-Type must be {accepted}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    }
+
+    pub(crate) fn key_reused() -> Self {
+        let detail = "this Idempotency-Key was used before, for another body";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    }
+
+    pub(crate) fn failed() -> Self {
+        let detail = "the write was refused by the journal; the server's log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "write-failed", detail)
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let detail = "the write queue is full; nothing was written";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        let detail = "the journal took no writes in time; nothing was written";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal-unavailable", detail)
+    }
+
+    pub(crate) fn outcome_unknown() -> Self {
+        let detail =
+            "the write may or may not have happened; repeat it with the same Idempotency-Key";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome-unknown", detail)
+    }
+
+    pub(crate) fn not_ready() -> Self {
+        let detail = "this replica has no state to answer from yet";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+    }
+
+    pub(crate) fn version_not_reached() -> Self {
+        let detail = "this replica has not published the asked-for version in time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "version-not-reached", detail)
+    }
+
+    /// Says which version the answer depends on.
+    pub(crate) fn at(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The envelope, as it also stands inside a batch's answer.
+    pub(crate) fn into_details(self) -> ProblemDetails<Extensions> {
+        let error = |violation: Violation| Error {
+            place: match violation.place {
+                Place::Pointer(pointer) => PlaceBody::Pointer(pointer),
+                Place::Parameter(name) => PlaceBody::Parameter(name),
+                Place::Header(name) => PlaceBody::Header(name),
+            },
+            detail: violation.detail,
+        };
+        let kind = http::Uri::try_from(format!("/problems/{}", self.kind));
+        ProblemDetails::from_status_code(self.status)
+            .with_type(kind.expect("kinds are plain words"))
+            .with_detail(self.detail)
+            .with_extensions(Extensions {
+                errors: self.errors.into_iter().map(error).collect(),
+                version: self.version,
+            })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, version) = (self.status, self.version);
+        let mut response = self.into_details().into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if let Some(version) = version {
+            with_version(&mut response, version);
+        }
+        response
+    }
+}

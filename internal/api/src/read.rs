@@ -1,0 +1,65 @@
+//! The reads: which ads fit, and one ad by its id. From memory; nothing is awaited unless the client asks
+//! for a version that is not published yet.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, Uri};
+use placard_model::{Version, fragment_with_status, limits};
+use placard_replica::core::Phase;
+
+use crate::params::{self, Search};
+use crate::problem::Problem;
+use crate::render::{self, with_etag, with_version};
+use crate::{App, headers};
+
+pub(crate) async fn search(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
+    wait_for(&app, min_version, &headers).await?;
+    let page = app.replica.reader().search(&query, app.replica.clock().now());
+    Ok(render::page(&page))
+}
+
+pub(crate) async fn by_id(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = params::id(&id).map_err(Problem::invalid)?;
+    let min_version = params::min_version(uri.query()).map_err(Problem::invalid)?;
+    wait_for(&app, min_version, &headers).await?;
+    // The version is read first: the ad may then be newer than the answer says, but never older.
+    let version = app.replica.reader().published().version;
+    let Some(ad) = app.replica.reader().ad(id) else {
+        return Err(Problem::ad_not_found().at(version));
+    };
+    let status = ad.status(app.replica.clock().now());
+    let body = fragment_with_status(&ad.fragment, status);
+    let mut response = render::json(StatusCode::OK, body);
+    with_version(&mut response, version.max(ad.version));
+    with_etag(&mut response, ad.version);
+    Ok(response)
+}
+
+/// Makes sure that there is a state to read, and that it is as new as the client asks.
+async fn wait_for(
+    app: &App,
+    parameter: Option<Version>,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let header = headers::min_version(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
+    if let Some(version) = parameter.max(header)
+        && !app.replica.published(version, limits::MIN_VERSION_WAIT).await
+    {
+        let published = app.replica.reader().published().version;
+        return Err(Problem::version_not_reached().at(published));
+    }
+    if app.replica.state().phase == Phase::Restoring {
+        return Err(Problem::not_ready());
+    }
+    Ok(())
+}

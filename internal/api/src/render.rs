@@ -1,0 +1,69 @@
+//! What success looks like: bodies put together from serialised fragments, and the headers that say which
+//! version answered.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use placard_engine::Page;
+use placard_model::Version;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::ADS_PATH;
+
+/// On every answer that depends on state: the version that answered.
+pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("placard-version");
+/// On an answer that was given before, to the same idempotency key.
+pub(crate) const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub(crate) fn with_version(response: &mut Response, version: Version) {
+    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from(version));
+}
+
+pub(crate) fn with_etag(response: &mut Response, version: Version) {
+    let tag = HeaderValue::try_from(format!("\"{version}\""));
+    response.headers_mut().insert(ETAG, tag.expect("digits in quotes are a header value"));
+}
+
+pub(crate) fn with_location(response: &mut Response, id: Uuid) {
+    let path = HeaderValue::try_from(format!("{ADS_PATH}/{id}"));
+    response.headers_mut().insert(LOCATION, path.expect("a path with a UUID is a header value"));
+}
+
+/// An answer whose body is JSON already.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// An answer whose body is serialised here.
+pub(crate) fn serialised(status: StatusCode, body: &impl Serialize) -> Response {
+    json(status, serde_json::to_vec(body).expect("bodies of ours serialise"))
+}
+
+/// `{"ads":[…],"total":n}` out of the ads' fragments.
+pub(crate) fn page(page: &Page) -> Response {
+    const HEAD: &[u8] = b"{\"ads\":[";
+    const TOTAL: &[u8] = b"],\"total\":";
+    let fragments: usize = page.ads.iter().map(|ad| ad.fragment.len() + 1).sum();
+    let mut body = BytesMut::with_capacity(HEAD.len() + fragments + TOTAL.len() + 21);
+    body.put_slice(HEAD);
+    for (at, ad) in page.ads.iter().enumerate() {
+        if at > 0 {
+            body.put_u8(b',');
+        }
+        body.put_slice(&ad.fragment);
+    }
+    body.put_slice(TOTAL);
+    body.put_slice(page.total.to_string().as_bytes());
+    body.put_u8(b'}');
+    let mut response = json(StatusCode::OK, body);
+    with_version(&mut response, page.version);
+    response
+}

@@ -1,0 +1,135 @@
+//! The statements: rows in, rows out, inside somebody else's transaction.
+
+use std::collections::HashMap;
+
+use placard_model::command::{Idempotency, KeptAnswer};
+use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
+use placard_replica::{Batch, Current, LogRow, Plan};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+pub(super) fn head(transaction: &Connection) -> rusqlite::Result<Position> {
+    let mut statement = transaction.prepare_cached("SELECT version, chain, digest FROM head")?;
+    statement.query_row([], |row| {
+        Ok(Position {
+            version: row.get(0)?,
+            chain: Chain(row.get(1)?),
+            digest: Digest(u128::from_be_bytes(row.get(2)?)),
+        })
+    })
+}
+
+pub(super) fn chain_at(
+    transaction: &Connection,
+    version: Version,
+) -> rusqlite::Result<Option<Chain>> {
+    let mut statement = transaction.prepare_cached("SELECT chain FROM log WHERE version = ?1")?;
+    statement.query_row([version], |row| row.get(0).map(Chain)).optional()
+}
+
+pub(super) fn log(
+    connection: &Connection,
+    after: Version,
+    max: usize,
+) -> rusqlite::Result<Vec<Record>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT version, chain, bytes FROM log WHERE version > ?1 ORDER BY version LIMIT ?2",
+    )?;
+    statement.query_map(params![after, max], record)?.collect()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        version: row.get(0)?,
+        chain: Chain(row.get(1)?),
+        bytes: row.get::<_, Vec<u8>>(2)?.into(),
+    })
+}
+
+/// Reads what the batch touches.
+pub(super) fn current(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    now: Timestamp,
+) -> rusqlite::Result<Current> {
+    let mut ads = HashMap::new();
+    let mut ad = transaction.prepare_cached("SELECT encoded FROM ads WHERE id = ?1")?;
+    for id in batch.ads() {
+        let encoded: Option<Vec<u8>> =
+            ad.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        ads.extend(encoded.map(|bytes| (id, EncodedAd::from_bytes(bytes.into()))));
+    }
+    let mut kept = HashMap::new();
+    let oldest = now.saturating_add_micros(-(limits::IDEMPOTENCY_KEPT.as_micros() as i64));
+    let mut answer = transaction
+        .prepare_cached("SELECT body, answer FROM idempotency WHERE scope = ?1 AND at > ?2")?;
+    for scope in batch.scopes() {
+        let found = answer.query_row(params![scope, oldest.micros()], |row| {
+            let key = Idempotency { scope, body: row.get(0)? };
+            Ok(KeptAnswer { key, answer: row.get::<_, Vec<u8>>(1)?.into() })
+        });
+        kept.extend(found.optional()?.map(|found| (scope, found)));
+    }
+    let mut written = HashMap::new();
+    if batch.repeated {
+        let mut row = transaction
+            .prepare_cached("SELECT version, chain, bytes, item FROM log WHERE request = ?1")?;
+        for id in batch.request_ids() {
+            let rows = row.query_map([id.as_bytes()], |row| Ok((row.get(3)?, record(row)?)))?;
+            for found in rows {
+                let (item, record) = found?;
+                written.insert((id, item), record);
+            }
+        }
+    }
+    Ok(Current { head: head(transaction)?, now, ads, kept, written })
+}
+
+/// Writes a plan down.
+pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<()> {
+    let mut log = transaction.prepare_cached(
+        "INSERT INTO log (version, chain, request, item, at, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for LogRow { record, request, item, at } in &plan.log {
+        log.execute(params![
+            record.version,
+            record.chain.0,
+            request.as_bytes(),
+            item,
+            at.micros(),
+            record.bytes.as_ref(),
+        ])?;
+    }
+    let mut put = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO ads (id, version, created_at, start_at, end_at, title, encoded)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let mut delete = transaction.prepare_cached("DELETE FROM ads WHERE id = ?1")?;
+    for (id, ad) in &plan.ads {
+        match ad {
+            Some((Ad { version, created_at, spec, .. }, encoded)) => put.execute(params![
+                id.as_bytes(),
+                version,
+                created_at.micros(),
+                spec.start_at.micros(),
+                spec.end_at.micros(),
+                spec.title,
+                encoded.bytes().as_ref(),
+            ])?,
+            None => delete.execute([id.as_bytes()])?,
+        };
+    }
+    let mut keep = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (scope, body, answer, at) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for KeptAnswer { key, answer } in &plan.kept {
+        keep.execute(params![key.scope, key.body, answer.as_ref(), plan.now.micros()])?;
+    }
+    if !plan.log.is_empty() {
+        let mut head =
+            transaction.prepare_cached("UPDATE head SET version = ?1, chain = ?2, digest = ?3")?;
+        let Position { version, chain, digest } = plan.head;
+        head.execute(params![version, chain.0, digest.0.to_be_bytes()])?;
+    }
+    Ok(())
+}
