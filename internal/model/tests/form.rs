@@ -1,6 +1,8 @@
 //! What clients may send: every rule of an ad's fields, at its boundaries, and that all that is wrong is
 //! said at once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use placard_model::{Country, Fields, Gender, Platform, Spec, Violation};
 use serde_json::{Value, json};
 

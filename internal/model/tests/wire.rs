@@ -2,6 +2,8 @@
 //! means that logs and databases written by earlier builds would read differently. `UPDATE_GOLDEN=1` writes
 //! the files anew, which is right only together with a new format level.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Every adapter passes the suite of its port, and so do the models that the simulations use.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use placard_model::Timestamp;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteJournal};
