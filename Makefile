@@ -15,7 +15,7 @@ test: ## Run every test
 verify: ## Check format, lints, docs and layers; never writes
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	scripts/check-layers
 
 fix: ## Mend what verify finds and can be mended

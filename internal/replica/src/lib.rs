@@ -1,5 +1,5 @@
 //! The replication core: what a replica does with requests, commits, records and failures, as a pure state
-//! machine ([`core`]), the tokio tasks that carry its decisions out ([`shell`]), and the ports that it needs
+//! machine ([`core`]), the tokio tasks that carry its decisions out (`shell`), and the ports that it needs
 //! from the outside ([`ports`]).
 
 mod batch;
