@@ -108,6 +108,8 @@ impl Metrics {
             restores,
             diverged,
             poison,
+            forks,
+            stream_resets,
         } = state.counts;
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
@@ -136,6 +138,12 @@ impl Metrics {
             ("placard_restores_total", "States built from the journal's ads", restores),
             ("placard_diverged_total", "Times that the engine's digest was wrong", diverged),
             ("placard_poison_total", "Entries that could not be decoded", poison),
+            ("placard_forks_total", "Times that the journal told another history", forks),
+            (
+                "placard_stream_resets_total",
+                "Times that a forked stream was made to forget",
+                stream_resets,
+            ),
         ] {
             self.counter(name, text).absolute(count);
         }

@@ -14,7 +14,7 @@ mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
-pub use shell::{Config, Handle, Overloaded, Replica, State, Stopped};
+pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 
 /// What a client's write is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,42 +3,60 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use placard_engine::{Builder, Engine, Reader};
 use placard_model::command::Request;
+use placard_model::entry::FORMAT_LEVEL;
 use placard_model::entry::Position;
 use placard_model::{EncodedAd, Version, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use crate::core::{Core, Counts, Input, Moment, Output, Phase, Purpose, Ticket};
-use crate::ports::{Journal, Stream};
+use crate::core::{Cluster, Core, Counts, Input, Moment, Output, Phase, Purpose, Settings, Ticket};
+use crate::ports::{Identity, Journal, Member, Stream};
 use crate::{Clock, Reply};
 
 /// Submissions between the handlers and the core, which takes them in at once.
 const SUBMISSIONS: usize = 1_024;
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
+/// The pause between head polls while somebody waits for all replicas.
+const IMPATIENT_POLL: Duration = Duration::from_millis(25);
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;
 
 /// How a replica is run.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where clients reach this replica, as `host:port`.
+    pub address: String,
+    /// The build's version.
+    pub build: String,
+    /// How long this replica counts as live after a head poll.
+    pub lease: Duration,
+    /// Most entries that the stream may hold.
+    pub stream_entries_max: usize,
     /// How long a write may take before its client is answered without a definite result.
     pub write_deadline: Duration,
     /// The pause between two reads of the journal's head, before jitter.
     pub head_poll: Duration,
-    /// Seeds the jitter.
-    pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { write_deadline: limits::WRITE_DEADLINE, head_poll: limits::HEAD_POLL, seed: 0 }
+        Self {
+            address: String::new(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            lease: limits::LEASE,
+            stream_entries_max: limits::STREAM_ENTRIES_MAX,
+            write_deadline: limits::WRITE_DEADLINE,
+            head_poll: limits::HEAD_POLL,
+        }
     }
 }
 
@@ -57,7 +75,7 @@ pub struct State {
     pub queued: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
-    /// By how many microseconds this replica's clock was ahead of the journal's at the last poll.
+    /// By how many microseconds this replica's clock was ahead of the journal's.
     pub clock_ahead: i64,
     /// How often what happened.
     pub counts: Counts,
@@ -79,7 +97,20 @@ pub struct Handle {
     submissions: mpsc::Sender<Submission>,
     reader: Reader,
     clock: Clock,
+    replica: Uuid,
     state: watch::Receiver<State>,
+    cluster: watch::Receiver<Option<Arc<Cluster>>>,
+    /// How many wait for all replicas; while any does, the register is read more often.
+    impatient: Arc<AtomicUsize>,
+}
+
+/// Which replicas have published a version, and which have not said so in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipts {
+    /// Those that have.
+    pub confirmed: Vec<Member>,
+    /// Those that have not.
+    pub unconfirmed: Vec<Member>,
 }
 
 #[derive(Debug)]
@@ -133,6 +164,38 @@ impl Handle {
         matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
     }
 
+    /// This replica's name in the register.
+    pub fn replica(&self) -> Uuid {
+        self.replica
+    }
+
+    /// What is known of the cluster; `None` before the first head poll.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.borrow().clone()
+    }
+
+    /// Waits until every registered replica has published `version`, at most `wait`.
+    pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
+        self.impatient.fetch_add(1, Ordering::Relaxed);
+        let mut cluster = self.cluster.clone();
+        // Only a register read at or after the version tells who must have it: whoever joins later starts there.
+        let reached = cluster.wait_for(|cluster| {
+            cluster.as_ref().is_some_and(|cluster| {
+                let published = |member: &Member| member.standing.published.version >= version;
+                cluster.head.version >= version && cluster.members.iter().all(published)
+            })
+        });
+        // In time or not, the receipts say how far everyone is.
+        let _ = tokio::time::timeout(wait, reached).await;
+        self.impatient.fetch_sub(1, Ordering::Relaxed);
+        let cluster = self.cluster();
+        let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
+        let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
+        let (confirmed, unconfirmed) =
+            members.partition(|member| !late && member.standing.published.version >= version);
+        Receipts { confirmed, unconfirmed }
+    }
+
     /// Waits until the replica is ready.
     pub async fn ready(&self) {
         let mut state = self.state.clone();
@@ -144,13 +207,32 @@ impl Handle {
 impl Replica {
     /// Starts a replica on a journal and a stream; it restores by itself.
     pub fn start<J: Journal, S: Stream>(journal: J, stream: S, config: Config) -> Self {
-        let core = Core::new();
+        let replica = Uuid::new_v4();
+        let core = Core::new(Settings {
+            identity: Identity {
+                replica,
+                address: config.address.clone(),
+                build: config.build.clone(),
+                format_level: FORMAT_LEVEL,
+            },
+            lease: config.lease,
+            stream_entries_max: config.stream_entries_max,
+        });
         let clock = Clock::start();
         let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
-        let (state, watched) = watch::channel(state_of(&core, false, 0));
+        let (state, watched) = watch::channel(state_of(&core, false));
+        let (cluster, cluster_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
-        let handle =
-            Handle { submissions, reader: core.reader(), clock: clock.clone(), state: watched };
+        let impatient = Arc::new(AtomicUsize::new(0));
+        let handle = Handle {
+            submissions,
+            reader: core.reader(),
+            clock: clock.clone(),
+            replica,
+            state: watched,
+            cluster: cluster_watched,
+            impatient: Arc::clone(&impatient),
+        };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);
         let workers = Workers::start(&mut tasks, &journal, &stream, &results);
@@ -158,15 +240,23 @@ impl Replica {
             core,
             clock,
             origin: Instant::now(),
-            rng: ChaCha8Rng::seed_from_u64(config.seed),
+            // Replicas that start together must not poll together.
+            rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
             config,
             workers,
             replies: HashMap::new(),
             tickets: 0,
-            clock_ahead: 0,
+            impatient,
             state,
+            cluster,
         };
-        tasks.spawn(shell.run(submitted, returned, draining));
+        let run = shell.run(submitted, returned, draining);
+        tasks.spawn(async move {
+            run.await;
+            if let Err(error) = journal.leave(replica).await {
+                tracing::warn!(%error, "cannot leave the register; the lease will end");
+            }
+        });
         Self { handle, drain, tasks }
     }
 
@@ -196,7 +286,7 @@ impl Replica {
     }
 }
 
-fn state_of(core: &Core, draining: bool, clock_ahead: i64) -> State {
+fn state_of(core: &Core, draining: bool) -> State {
     State {
         phase: core.phase(),
         draining,
@@ -204,7 +294,7 @@ fn state_of(core: &Core, draining: bool, clock_ahead: i64) -> State {
         head: core.head(),
         queued: core.queued(),
         unpublished: core.unpublished(),
-        clock_ahead,
+        clock_ahead: core.clock_ahead(),
         counts: core.counts(),
     }
 }
@@ -219,8 +309,9 @@ struct Shell {
     workers: Workers,
     replies: HashMap<Ticket, oneshot::Sender<Reply>>,
     tickets: Ticket,
-    clock_ahead: i64,
+    impatient: Arc<AtomicUsize>,
     state: watch::Sender<State>,
+    cluster: watch::Sender<Option<Arc<Cluster>>>,
 }
 
 /// A result from a worker, as the core takes it, and how the head's clock compares.
@@ -250,7 +341,7 @@ impl Shell {
             tokio::select! {
                 biased;
                 Some(result) = returned.recv() => {
-                    self.anchor(&result);
+                    self.anchor(&result, &mut outputs);
                     self.step(result.input, &mut outputs);
                 }
                 Ok(()) = draining.changed(), if !drain => {
@@ -266,8 +357,16 @@ impl Shell {
                 }
                 () = wake => self.step(Input::Tick, &mut outputs),
             }
-            let state = state_of(&self.core, drain, self.clock_ahead);
+            let state = state_of(&self.core, drain);
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
+            let cluster = self.core.cluster();
+            self.cluster.send_if_modified(|old| {
+                let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
+                if changed {
+                    *old = cluster.cloned();
+                }
+                changed
+            });
         }
     }
 
@@ -279,18 +378,27 @@ impl Shell {
         self.step(input, outputs);
     }
 
-    fn anchor(&mut self, result: &Returned) {
-        if let Input::HeadRead(Ok(head)) = &result.input {
-            self.clock_ahead = self.clock.anchor(head.now, result.took);
+    fn anchor(&mut self, result: &Returned, outputs: &mut Vec<Output>) {
+        if let Input::Polled(Ok(head)) = &result.input {
+            let ahead = self.clock.anchor(head.now, result.took);
+            self.step(Input::ClockCompared(ahead), outputs);
         }
+    }
+
+    /// The pause until the next head poll.
+    fn poll_after(&mut self) -> Duration {
+        let jitter = self.rng.random_range(0.8..1.2);
+        let waited_for = self.impatient.load(Ordering::Relaxed) > 0;
+        let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
+        pause.mul_f64(jitter)
     }
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
-        let jitter = self.rng.random_range(0.8..1.2);
         let before = self.core.phase();
         let now = Moment(self.origin.elapsed());
-        self.core.step(now, self.config.head_poll.mul_f64(jitter), input, outputs);
+        let poll_after = self.poll_after();
+        self.core.step(now, poll_after, input, outputs);
         let after = self.core.phase();
         if before != after {
             let version = self.core.reader().published().version;
@@ -322,7 +430,9 @@ fn report(input: &Input) {
         Input::Appended(Err(error)) => warn("the stream takes no entries", error),
         Input::StreamRead(Err(error)) => warn("the stream cannot be read", error),
         Input::LogRead(_, Err(error)) => warn("the log cannot be read", error),
-        Input::HeadRead(Err(error)) => warn("the head cannot be read", error),
+        Input::Polled(Err(error)) => warn("the head cannot be read", error),
+        Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
+        Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
         _ => {}
     }
 }
@@ -336,7 +446,10 @@ struct Workers {
     stream: mpsc::Sender<Output>,
     heal: mpsc::Sender<Output>,
     relay: mpsc::Sender<Output>,
-    head: mpsc::Sender<Output>,
+    poll: mpsc::Sender<Output>,
+    inspect: mpsc::Sender<Output>,
+    reset: mpsc::Sender<Output>,
+    trim: mpsc::Sender<Output>,
     restore: mpsc::Sender<Output>,
 }
 
@@ -358,7 +471,10 @@ impl Workers {
             stream: worker(),
             heal: worker(),
             relay: worker(),
-            head: worker(),
+            poll: worker(),
+            inspect: worker(),
+            reset: worker(),
+            trim: worker(),
             restore: worker(),
         }
     }
@@ -370,7 +486,14 @@ impl Workers {
             Output::ReadStream(_) => &self.stream,
             Output::ReadLog(Purpose::Heal, ..) => &self.heal,
             Output::ReadLog(Purpose::Relay, ..) => &self.relay,
-            Output::ReadHead(_) => &self.head,
+            Output::Poll(..) => &self.poll,
+            Output::InspectStream => &self.inspect,
+            Output::ResetStream(..) => &self.reset,
+            Output::TrimStream(..) => {
+                // One that is still being trimmed is trimmed again in a while.
+                let _ = self.trim.try_send(work);
+                return;
+            }
             Output::Restore => &self.restore,
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {work:?}"),
         };
@@ -400,7 +523,15 @@ async fn run_worker<J: Journal, S: Stream>(
             Output::ReadLog(purpose, after, max) => {
                 Input::LogRead(purpose, journal.log(after, max).await)
             }
-            Output::ReadHead(at) => Input::HeadRead(journal.head(at).await),
+            Output::Poll(beat, at) => Input::Polled(journal.poll(beat, at).await),
+            Output::InspectStream => Input::StreamInspected(stream.status().await),
+            Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
+            Output::TrimStream(keep, max) => {
+                if let Err(error) = stream.trim(keep, max).await {
+                    tracing::warn!(%error, "the stream cannot be trimmed");
+                }
+                continue;
+            }
             Output::Restore => Input::Restored(restore(&journal).await),
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
         };

@@ -25,6 +25,7 @@ async fn sqlite_keeps_the_journals_contract() {
 async fn the_model_keeps_the_journals_contract() {
     let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
     contract::journal(ModelJournal::new(now), async |journal| journal).await;
+    contract::shared_journal(ModelJournal::new(now)).await;
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! What every journal and every stream must do, checked through the ports alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
 use placard_model::entry::{Chain, Digest, Entry, Position, Record};
 use placard_model::{EncodedAd, Version};
-use placard_replica::ports::{Appended, Journal, Stream};
+use placard_replica::ports::{
+    Appended, Beat, Head, Identity, Journal, Standing, Stream, StreamStatus,
+};
 use placard_replica::{Batch, Plan};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -17,6 +20,24 @@ async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
     let requests = requests.into_iter().map(Arc::new).collect();
     let batch = Arc::new(Batch { requests, repeated: false });
     journal.commit(batch).await.expect("a healthy journal commits")
+}
+
+/// A replica's head poll.
+pub fn beat(replica: u128, published: Position) -> Beat {
+    let identity = Identity {
+        replica: Uuid::from_u128(replica),
+        address: format!("replica-{replica}:8080"),
+        build: "1.2.3".to_owned(),
+        format_level: 1,
+    };
+    let standing =
+        Standing { state: "ready".to_owned(), published, clock_ahead: -7, tails_journal: true };
+    Beat { identity, standing, lease: Duration::from_secs(60) }
+}
+
+async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
+    let beat = beat(1, Position::START);
+    journal.poll(beat, at).await.expect("a healthy journal is polled")
 }
 
 async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<EncodedAd>) {
@@ -47,6 +68,7 @@ pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     conflicts_concern_only_themselves(&journal).await;
     kept_answers_are_given_again(&journal).await;
     a_repeated_batch_is_written_once(&journal).await;
+    a_replica_registers_and_leaves(&journal).await;
     let (head, ads) = snapshot(&journal).await;
     let log = journal.log(0, 10_000).await.expect("a healthy journal is read");
     let journal = reopen(journal).await;
@@ -56,7 +78,7 @@ pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
 }
 
 async fn empty<J: Journal>(journal: &J) {
-    let head = journal.head(0).await.expect("a healthy journal has a head");
+    let head = poll(journal, 0).await;
     assert_eq!((head.position, head.chain_at), (Position::START, None));
     assert_eq!(journal.log(0, 10).await.expect("a healthy journal is read"), []);
     assert_eq!(snapshot(journal).await, (Position::START, Vec::new()));
@@ -80,11 +102,11 @@ async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
     for record in &log {
         chain = chain.next(record.version, &record.bytes);
         assert_eq!(chain, record.chain);
-        let head = journal.head(record.version).await.expect("a healthy journal has a head");
+        let head = poll(journal, record.version).await;
         assert_eq!(head.chain_at, Some(chain));
         assert_eq!(head.position, plan.head);
     }
-    let beyond = journal.head(99).await.expect("a healthy journal has a head");
+    let beyond = poll(journal, 99).await;
     assert_eq!(beyond.chain_at, None);
     sums_agree(journal).await;
 }
@@ -101,7 +123,7 @@ async fn sums_agree<J: Journal>(journal: &J) {
 }
 
 async fn conflicts_concern_only_themselves<J: Journal>(journal: &J) {
-    let before = journal.head(0).await.expect("a healthy journal has a head").position.version;
+    let before = poll(journal, 0).await.position.version;
     let if_match = Some(IfMatch::Versions(vec![1]));
     let plan = commit(
         journal,
@@ -166,6 +188,36 @@ async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
     sums_agree(journal).await;
 }
 
+async fn a_replica_registers_and_leaves<J: Journal>(journal: &J) {
+    let here = poll(journal, 0).await.position;
+    let sent = beat(9, here);
+    let head = journal.poll(sent.clone(), 0).await.expect("a healthy journal is polled");
+    let own = |head: &Head| {
+        let mut members = head.members.iter();
+        members.find(|member| member.identity == sent.identity).cloned()
+    };
+    let member = own(&head).expect("it has registered itself");
+    assert_eq!(member.standing, sent.standing);
+    assert_eq!(member.seen_at, head.now);
+    assert_eq!(member.lease_until, head.now.saturating_add_micros(60_000_000));
+    journal.leave(sent.identity.replica).await.expect("a healthy journal is written");
+    assert_eq!(own(&poll(journal, 0).await), None);
+}
+
+/// What a journal promises that several replicas share: they see each other.
+pub async fn shared_journal<J: Journal>(journal: J) {
+    for replica in [1, 2, 3, 2] {
+        let polled = journal.poll(beat(replica, Position::START), 0).await;
+        polled.expect("a healthy journal is polled");
+    }
+    let head = poll(&journal, 0).await;
+    let replicas: Vec<_> =
+        head.members.iter().map(|member| member.identity.replica.as_u128()).collect();
+    assert_eq!(replicas, [1, 2, 3]);
+    journal.leave(Uuid::from_u128(2)).await.expect("a healthy journal is written");
+    assert_eq!(poll(&journal, 0).await.members.len(), 2);
+}
+
 /// All that a stream promises. `stream` is empty.
 pub async fn stream<S: Stream>(stream: S) {
     let records = chained(&[b"one", b"two", b"three", b"four", b"five"]);
@@ -191,6 +243,29 @@ pub async fn stream<S: Stream>(stream: S) {
     other[4] = records[4].clone();
     assert_eq!(append(&other[4..]).await, Appended::Done);
     assert_eq!(read(1, 10).await, records[1..5]);
+    // It tells its top, forgets what is old or too much but not the top, and everything if told which.
+    let (top, chain) = (records[4].version, records[4].chain);
+    let status = async || stream.status().await.expect("a healthy stream tells its top");
+    assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 4 });
+    let trim = async |keep, max| {
+        stream.trim(keep, max).await.expect("a healthy stream is trimmed");
+    };
+    trim(3, 100).await;
+    assert_eq!(read(0, 10).await, records[2..5]);
+    trim(0, 1).await;
+    assert_eq!(read(0, 10).await, records[4..5]);
+    trim(99, 0).await;
+    assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 0 });
+    assert_eq!(append(&records[1..3]).await, Appended::Done);
+    let reset = async |top, chain| {
+        stream.reset(top, chain).await.expect("a healthy stream is reset");
+    };
+    reset(top, other[3].chain).await;
+    reset(top - 1, chain).await;
+    assert_eq!(status().await.top, Some((top, chain)));
+    reset(top, chain).await;
+    assert_eq!(status().await, StreamStatus::default());
+    assert_eq!(append(&records[2..5]).await, Appended::Done);
     // A reader who has everything waits, is not kept for ever, and gets nothing.
     assert_eq!(read(5, 10).await, []);
 }

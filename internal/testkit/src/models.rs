@@ -9,7 +9,9 @@ use std::time::Duration;
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
-use placard_replica::ports::{Appended, CommitError, Head, Journal, Stream, Unavailable};
+use placard_replica::ports::{
+    Appended, Beat, CommitError, Head, Journal, Member, Stream, StreamStatus, Unavailable,
+};
 use placard_replica::{Batch, Current, LogRow, Plan};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -25,6 +27,8 @@ pub struct JournalState {
     pub ads: BTreeMap<Uuid, EncodedAd>,
     /// The answers kept.
     pub kept: HashMap<[u8; 32], KeptAnswer>,
+    /// The register.
+    pub members: BTreeMap<Uuid, Member>,
     /// The journal's clock.
     pub now: Timestamp,
 }
@@ -32,8 +36,8 @@ pub struct JournalState {
 impl JournalState {
     /// An empty journal at a time.
     pub fn new(now: Timestamp) -> Self {
-        let (log, ads, kept) = Default::default();
-        Self { head: Position::START, log, ads, kept, now }
+        let (log, ads, kept, members) = Default::default();
+        Self { head: Position::START, log, ads, kept, members, now }
     }
 
     /// One transaction.
@@ -65,9 +69,14 @@ impl JournalState {
         plan
     }
 
-    /// The head, and the chain at a version.
-    pub fn head(&self, at: Version) -> Head {
-        Head { position: self.head, chain_at: self.chain_at(at), now: self.now }
+    /// Registers a replica; the head, the register, and the chain at a version.
+    pub fn poll(&mut self, beat: Beat, at: Version) -> Head {
+        let Beat { identity, standing, lease } = beat;
+        let lease_until = self.now.saturating_add_micros(lease.as_micros() as i64);
+        let member = Member { identity, standing, seen_at: self.now, lease_until };
+        self.members.insert(member.identity.replica, member);
+        let members = self.members.values().cloned().collect();
+        Head { position: self.head, chain_at: self.chain_at(at), now: self.now, members }
     }
 
     fn chain_at(&self, version: Version) -> Option<Chain> {
@@ -102,8 +111,13 @@ impl Journal for ModelJournal {
         Ok(self.state().commit(&batch))
     }
 
-    async fn head(&self, at: Version) -> Result<Head, Unavailable> {
-        Ok(self.state().head(at))
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+        Ok(self.state().poll(beat, at))
+    }
+
+    async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
+        self.state().members.remove(&replica);
+        Ok(())
     }
 
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
@@ -162,6 +176,25 @@ impl StreamState {
         Appended::Done
     }
 
+    /// Its top and its length.
+    pub fn status(&self) -> StreamStatus {
+        StreamStatus { top: self.top, entries: self.records.len() as u64 }
+    }
+
+    /// Compare-and-forget.
+    pub fn reset(&mut self, top: Version, chain: Chain) {
+        if self.top == Some((top, chain)) {
+            *self = Self::default();
+        }
+    }
+
+    /// Forgets all but the top of what is old or too much.
+    pub fn trim(&mut self, keep: Version, max: usize) {
+        let surplus = self.records.len().saturating_sub(max);
+        self.records.drain(..surplus);
+        self.records.retain(|record| record.version >= keep);
+    }
+
     /// Records after a version.
     pub fn read(&self, after: Version, max: usize) -> Vec<Record> {
         let newer = self.records.iter().filter(|record| record.version > after);
@@ -200,5 +233,19 @@ impl Stream for ModelStream {
             return Ok(self.state().read(after, max));
         }
         Ok(records)
+    }
+
+    async fn status(&self) -> Result<StreamStatus, Unavailable> {
+        Ok(self.state().status())
+    }
+
+    async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
+        self.state().reset(top, chain);
+        Ok(())
+    }
+
+    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+        self.state().trim(keep, max);
+        Ok(())
     }
 }

@@ -47,6 +47,7 @@ fn nothing_is_lost_doubled_or_misreported_under_faults() {
         ("unknown", counts.iter().map(|counts| counts.commits_unknown).sum()),
         ("refused", counts.iter().map(|counts| counts.commits_refused).sum()),
         ("heals", counts.iter().map(|counts| counts.heals).sum()),
+        ("stream resets", counts.iter().map(|counts| counts.stream_resets).sum()),
         ("restores", counts.iter().map(|counts| counts.restores).sum()),
     ] {
         assert!(taken > 0, "no run came to {path}");

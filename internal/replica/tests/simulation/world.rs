@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use placard_engine::Builder;
-use placard_model::entry::Entry;
+use placard_model::entry::{Entry, Position, Record};
 use placard_model::{Query, Timestamp};
-use placard_replica::core::{Core, Counts, Input, Moment, Output, Phase, Ticket};
+use placard_replica::core::{Core, Counts, Input, Moment, Output, Phase, Settings, Ticket};
 use placard_replica::ports::{Appended, CommitError, Unavailable};
 use placard_replica::{Batch, Reply};
+use placard_testkit::contract::beat;
 use placard_testkit::models::{JournalState, StreamState};
 use placard_testkit::scan::Scan;
 use rand::{RngExt, SeedableRng};
@@ -43,6 +45,8 @@ enum Event {
     Start(usize),
     ForgetStream,
     TrimStream,
+    /// Somebody appends an entry to the stream that no journal has.
+    Forge,
 }
 
 struct Replica {
@@ -106,9 +110,10 @@ impl World {
         for _ in 0..8 {
             let at = world.rng.random_range(Duration::ZERO..FAULTY);
             let replica = world.rng.random_range(0..REPLICAS);
-            let event = match world.rng.random_range(0..6) {
+            let event = match world.rng.random_range(0..7) {
                 0 => Event::ForgetStream,
                 1 => Event::TrimStream,
+                2 => Event::Forge,
                 _ => Event::Crash(replica),
             };
             world.after(at, event);
@@ -161,6 +166,8 @@ impl World {
         self.counts.restores += new.restores;
         self.counts.diverged += new.diverged;
         self.counts.poison += new.poison;
+        self.counts.forks += new.forks;
+        self.counts.stream_resets += new.stream_resets;
     }
 
     /// What clients were told and what the journal holds are the same.
@@ -256,13 +263,24 @@ impl World {
             }
             Event::Start(replica) => {
                 if self.replicas[replica].is_none() {
-                    let (core, started) = (Core::new(), self.now);
+                    let replica_id = (replica as u128) << 64 | u128::from(self.runs[replica]);
+                    let identity = beat(replica_id, Position::START).identity;
+                    let lease = Duration::from_secs(2);
+                    let settings = Settings { identity, lease, stream_entries_max: 40 };
+                    let (core, started) = (Core::new(settings), self.now);
                     self.replicas[replica] = Some(Replica { core, started, wake_at: None });
                     self.step(replica, Input::Tick);
                 }
             }
             Event::ForgetStream => self.stream = StreamState::default(),
             Event::TrimStream => self.stream.records.clear(),
+            Event::Forge => {
+                let Some((top, chain)) = self.stream.top else { return };
+                let bytes = Bytes::from_static(b"forged");
+                let (version, chain) = (top + 1, chain.next(top + 1, &bytes));
+                self.stream.records.push(Record { version, chain, bytes });
+                self.stream.top = Some((version, chain));
+            }
         }
     }
 
@@ -307,11 +325,22 @@ impl World {
                 let records = self.journal.log(after, max);
                 Input::LogRead(purpose, if failed { Err(unavailable()) } else { Ok(records) })
             }
-            Output::ReadHead(at) => {
+            Output::Poll(beat, at) => {
                 let failed = self.chance(5.0);
-                let head = self.journal.head(at);
-                Input::HeadRead(if failed { Err(unavailable()) } else { Ok(head) })
+                let head = self.journal.poll(beat, at);
+                Input::Polled(if failed { Err(unavailable()) } else { Ok(head) })
             }
+            Output::InspectStream => {
+                let failed = self.chance(5.0);
+                let status = self.stream.status();
+                Input::StreamInspected(if failed { Err(unavailable()) } else { Ok(status) })
+            }
+            Output::ResetStream(top, chain) => {
+                self.stream.reset(top, chain);
+                let failed = self.chance(5.0);
+                Input::StreamReset(if failed { Err(unavailable()) } else { Ok(()) })
+            }
+            Output::TrimStream(keep, max) => return self.stream.trim(keep, max),
             Output::Restore => {
                 let mut builder = Builder::default();
                 for ad in self.journal.ads.values() {
@@ -369,7 +398,7 @@ impl World {
     }
 
     /// What a replica shows is what the log says at that version.
-    fn check_published(&self, replica: usize, position: placard_model::entry::Position) {
+    fn check_published(&self, replica: usize, position: Position) {
         let running = self.replicas[replica].as_ref().expect("it has just stepped");
         assert_eq!(running.core.reader().published(), position);
         if let Some(at) = (position.version as usize).checked_sub(1) {
