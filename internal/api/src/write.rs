@@ -101,7 +101,8 @@ async fn one(
     raw: &[u8],
     command: Command,
 ) -> Result<Response, Problem> {
-    let decided = decided(app, &method, uri, headers, raw, vec![command]).await?;
+    let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
+    let decided = decided(app, &method, uri, key, raw, vec![command]).await?;
     let Answer { version, replayed, outcomes } = decided.answer;
     let outcome = outcomes.into_iter().next().ok_or_else(Problem::failed)?;
     let mut response = rendered(outcome, version, decided.visible)?;
@@ -122,11 +123,10 @@ pub(crate) async fn decided(
     app: &App,
     method: &Method,
     uri: &Uri,
-    headers: &HeaderMap,
+    key: Option<&str>,
     raw: &[u8],
     commands: Vec<Command>,
 ) -> Result<Decided, Problem> {
-    let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     let request = Request {
         id: Uuid::new_v4(),
         principal: ANYBODY.to_owned(),

@@ -309,7 +309,7 @@ impl Reading {
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
         }
-        for name in self.values.keys() {
+        for name in self.values.keys().take(UNKNOWN_FIELDS_SHOWN) {
             let read_only = READ_ONLY.contains(&name.as_str());
             let detail = if read_only { "is read-only here" } else { "is not a known field" };
             self.violations.push(Violation::field(name, detail));
@@ -385,6 +385,10 @@ impl Reading {
 
 /// An array of a hundred thousand wrong values is answered with the first few.
 const BROKEN_VALUES_SHOWN: usize = 16;
+/// So is an object of a hundred thousand unknown fields.
+const UNKNOWN_FIELDS_SHOWN: usize = 16;
+/// Most bytes of an unknown field's name that are sent back.
+const NAME_BYTES_SHOWN: usize = 128;
 
 fn text(value: Value) -> Option<String> {
     match value {
