@@ -10,10 +10,10 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::App;
 use crate::problem::{Extensions, Problem};
 use crate::render::{self, with_version};
 use crate::write::{Decided, accepted, decided, read_json, with_replayed};
+use crate::{App, headers};
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -43,6 +43,8 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
     let raw = read_json(&uri, &headers, body, &["application/json"], bytes_max).await?;
+    let key = headers::idempotency_key(&headers);
+    let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;
     let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
     let mut commands = Vec::with_capacity(items.len());
     let mut broken: Vec<Option<Vec<Violation>>> = Vec::with_capacity(items.len());
@@ -61,7 +63,7 @@ pub(crate) async fn create(
         let answer = Answer { version, outcomes: Vec::new(), replayed: false };
         Decided { answer, visible: true }
     } else {
-        decided(&app, &Method::POST, &uri, &headers, &raw, commands).await?
+        decided(&app, &Method::POST, &uri, key, &raw, commands).await?
     };
     let Answer { version, outcomes, replayed } = answer;
     // The key belongs to the request: if it was used before, that is so for every item.

@@ -50,17 +50,30 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Violation
         if text.trim() == "*" {
             return Ok(Some(IfMatch::Any));
         }
-        let versions = versions.get_or_insert_with(Vec::new);
-        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let inner = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            let inner = inner.ok_or_else(broken)?;
-            let matches = if tag.starts_with("W/") { None } else { params::version(inner) };
-            versions.extend(matches);
-        }
+        versions.get_or_insert_with(Vec::new).extend(tags(text).ok_or_else(broken)?);
     }
     Ok(versions.map(IfMatch::Versions))
 }
+
+/// The versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is no such list.
+fn tags(text: &str) -> Option<Vec<Version>> {
+    let mut versions = Vec::new();
+    let mut rest = text.trim_start_matches(BETWEEN_TAGS);
+    while !rest.is_empty() {
+        let weak = rest.starts_with("W/");
+        let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+        let (tag, after) = quoted.split_once('"')?;
+        versions.extend(params::version(tag).filter(|_| !weak));
+        rest = after.trim_start_matches(BETWEEN_TAGS);
+        let listed = after[..after.len() - rest.len()].contains(',');
+        if !rest.is_empty() && !listed {
+            return None;
+        }
+    }
+    Some(versions)
+}
+
+const BETWEEN_TAGS: [char; 3] = [' ', '\t', ','];
 
 /// Refuses a body that does not say that it is JSON.
 pub(crate) fn require_json(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
@@ -93,6 +106,9 @@ mod tests {
         assert_eq!(if_match_of(&["\"7\", \"9\"", "\"11\""]), versions(&[7, 9, 11]));
         assert_eq!(if_match_of(&["W/\"7\""]), versions(&[]));
         assert_eq!(if_match_of(&["\"abc\""]), versions(&[]));
+        assert_eq!(if_match_of(&["\"a,b\" , ,\"7\""]), versions(&[7]));
+        assert_eq!(if_match_of(&["\"7\" \"9\""]), None);
+        assert_eq!(if_match_of(&["\"7\"9"]), None);
         assert_eq!(if_match_of(&["7"]), None);
         assert_eq!(if_match_of(&["\"7"]), None);
     }

@@ -5,6 +5,7 @@ mod batch;
 mod body;
 mod headers;
 mod health;
+mod linger;
 mod metrics;
 mod params;
 mod problem;
@@ -79,6 +80,7 @@ impl App {
             .route("/metrics", get(health::metrics))
             .fallback(async || Problem::route_not_found())
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
+            .layer(axum::middleware::map_request(linger::linger))
             .with_state(self.clone())
     }
 }

@@ -4,11 +4,15 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
 use placard_model::limits::{
     AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN,
 };
 use placard_model::{Country, Gender, Platform, Query, Version, Violation};
 use uuid::Uuid;
+
+use crate::problem::Problem;
 
 /// Most violations that one answer lists.
 const VIOLATIONS_SHOWN: usize = 32;
@@ -62,10 +66,19 @@ pub(crate) fn none(query: Option<&str>) -> Result<(), Vec<Violation>> {
 }
 
 /// The id in a path.
-pub(crate) fn id(text: &str) -> Result<Uuid, Vec<Violation>> {
-    let id = if text.len() == 36 { Uuid::try_parse(text).ok() } else { None };
-    let detail = "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff";
-    id.ok_or_else(|| vec![Violation::parameter("id", detail)])
+pub(crate) struct Id(pub(crate) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // A path that is not UTF-8 once it is decoded is refused like any other that holds no id.
+        let text = Path::<String>::from_request_parts(parts, state).await.ok();
+        let hyphenated = text.filter(|Path(text)| text.len() == 36);
+        let id = hyphenated.and_then(|Path(text)| Uuid::try_parse(&text).ok());
+        let detail = "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff";
+        id.map(Self).ok_or_else(|| Problem::invalid(vec![Violation::parameter("id", detail)]))
+    }
 }
 
 /// A version as clients write it.

@@ -1,13 +1,13 @@
 //! The reads: which ads fit, and one ad by its id. From memory; nothing is awaited unless the client asks
 //! for a version that is not published yet.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::{Version, fragment_with_status, limits};
 use placard_replica::core::Phase;
 
-use crate::params::{self, Search};
+use crate::params::{self, Id, Search};
 use crate::problem::Problem;
 use crate::render::{self, with_etag, with_version};
 use crate::{App, headers};
@@ -25,11 +25,10 @@ pub(crate) async fn search(
 
 pub(crate) async fn by_id(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = params::id(&id).map_err(Problem::invalid)?;
     let min_version = params::min_version(uri.query()).map_err(Problem::invalid)?;
     wait_for(&app, min_version, &headers).await?;
     // The version is read first: the ad may then be newer than the answer says, but never older.

@@ -1,7 +1,7 @@
 //! The writes: a request's shape is checked here, everything else is the committer's to decide.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use placard_model::command::{Answer, Command, Idempotency, IfMatch, Outcome, Request};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::params::Id;
 use crate::problem::Problem;
 use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
 use crate::{App, body, headers, params};
@@ -37,12 +38,11 @@ pub(crate) async fn create(
 
 pub(crate) async fn replace(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let id = params::id(&id).map_err(Problem::invalid)?;
     let if_match = precondition(&headers)?;
     let raw = read_json(&uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let spec = Fields::from_json(&raw).and_then(Fields::into_spec).map_err(Problem::invalid)?;
@@ -52,12 +52,11 @@ pub(crate) async fn replace(
 
 pub(crate) async fn patch(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let id = params::id(&id).map_err(Problem::invalid)?;
     let if_match = precondition(&headers)?;
     let raw = read_json(&uri, &headers, body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
     let patch = Fields::from_json(&raw).and_then(Fields::into_patch).map_err(Problem::invalid)?;
@@ -67,11 +66,10 @@ pub(crate) async fn patch(
 
 pub(crate) async fn delete(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = params::id(&id).map_err(Problem::invalid)?;
     params::none(uri.query()).map_err(Problem::invalid)?;
     let command = Command::Delete { id, if_match: precondition(&headers)? };
     one(&app, Method::DELETE, &uri, &headers, b"", command).await
@@ -103,7 +101,8 @@ async fn one(
     raw: &[u8],
     command: Command,
 ) -> Result<Response, Problem> {
-    let decided = decided(app, &method, uri, headers, raw, vec![command]).await?;
+    let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
+    let decided = decided(app, &method, uri, key, raw, vec![command]).await?;
     let Answer { version, replayed, outcomes } = decided.answer;
     let outcome = outcomes.into_iter().next().ok_or_else(Problem::failed)?;
     let mut response = rendered(outcome, version, decided.visible)?;
@@ -124,11 +123,10 @@ pub(crate) async fn decided(
     app: &App,
     method: &Method,
     uri: &Uri,
-    headers: &HeaderMap,
+    key: Option<&str>,
     raw: &[u8],
     commands: Vec<Command>,
 ) -> Result<Decided, Problem> {
-    let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     let request = Request {
         id: Uuid::new_v4(),
         principal: ANYBODY.to_owned(),

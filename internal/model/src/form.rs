@@ -271,7 +271,7 @@ impl Reading {
     fn new(fields: Fields) -> Self {
         let twice = |name: &String| Violation::field(name, "is given more than once");
         Self {
-            violations: fields.repeated.iter().map(twice).collect(),
+            violations: fields.repeated.iter().take(FIELDS_SHOWN).map(twice).collect(),
             values: fields.values,
             no_object: fields.no_object,
         }
@@ -309,7 +309,7 @@ impl Reading {
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
         }
-        for name in self.values.keys() {
+        for name in self.values.keys().take(FIELDS_SHOWN) {
             let read_only = READ_ONLY.contains(&name.as_str());
             let detail = if read_only { "is read-only here" } else { "is not a known field" };
             self.violations.push(Violation::field(name, detail));
@@ -385,6 +385,8 @@ impl Reading {
 
 /// An array of a hundred thousand wrong values is answered with the first few.
 const BROKEN_VALUES_SHOWN: usize = 16;
+/// So is an object of as many unknown or repeated fields.
+const FIELDS_SHOWN: usize = 16;
 
 fn text(value: Value) -> Option<String> {
     match value {

@@ -72,6 +72,10 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request's body may take to arrive.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// Most bytes of a refused request's body that are still taken in, so that the client gets to read its answer.
+pub const UNWANTED_BODY_BYTES_MAX: usize = 16 << 20;
+/// How long a refused request's body is still taken in.
+pub const UNWANTED_BODY_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the peer may take none of an answer's bytes before the connection is dropped.
 pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest request head, in bytes.

@@ -2,6 +2,10 @@
 //! suites that every adapter and every model passes. A dev-dependency only; no product code may depend on it.
 
 pub mod contract;
+pub mod ledger;
 pub mod models;
+pub mod process;
 pub mod requests;
 pub mod scan;
+pub mod seed;
+pub mod wait;

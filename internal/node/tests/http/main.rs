@@ -1,0 +1,41 @@
+//! The HTTP contract of the embedded server, from the outside. Whatever a client could notice is asked twice:
+//! of a node on a socket, and of the same routes in process; what only a socket can show is asked of a node.
+
+mod batches;
+mod by_id;
+mod changes;
+mod creation;
+mod golden;
+mod hostile;
+mod idempotency;
+mod listing;
+mod operation;
+mod refusals;
+mod scan;
+mod server;
+mod versions;
+mod wire;
+
+/// Makes two tests of each function: over a socket and in process.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {
+        mod over_socket {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::server::Server::over_socket().await).await;
+                }
+            )+
+        }
+
+        mod in_process {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::server::Server::in_process().await).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use both;

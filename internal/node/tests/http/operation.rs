@@ -1,0 +1,92 @@
+//! What operators and balancers see, and what is at no path.
+
+use placard_testkit::wait::until;
+
+use crate::both;
+use crate::server::{ADS, BATCH, Server, ad};
+
+both!(
+    the_process_is_live,
+    the_replica_is_ready,
+    metrics_count_what_was_done,
+    other_paths_are_not_found,
+    other_methods_are_not_allowed,
+);
+
+async fn the_process_is_live(server: Server) {
+    let live = server.get("/livez").await.is(200);
+    assert_eq!(live.header("content-type"), Some("application/json"));
+}
+
+async fn the_replica_is_ready(server: Server) {
+    server.create(&ad()).await;
+    until("the version on /readyz", async || {
+        let ready = server.get("/readyz").await.is(200).json();
+        (ready["status"] == "ready" && ready["version"] == 1).then_some(())
+    })
+    .await;
+}
+
+async fn metrics_count_what_was_done(server: Server) {
+    server.create(&ad()).await;
+    server.create(&ad()).await;
+    server.get(ADS).await.is(200);
+    server.get(&format!("{ADS}?age=0")).await.is(400);
+    until("the metrics", async || {
+        let metrics = server.get("/metrics").await.is(200);
+        let media = metrics.header("content-type").unwrap_or_default();
+        assert!(media.starts_with("text/plain; version=0.0.4"), "{media}");
+        let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+        let value = |name: &str, labels: &[&str]| {
+            let line = text.lines().find(|line| {
+                line.starts_with(name) && labels.iter().all(|label| line.contains(label))
+            });
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        };
+        let requests = |method, status| {
+            value("placard_http_requests_total", &["route=\"/api/v1/ad\"", method, status])
+        };
+        let seen = [
+            value("placard_published_version ", &[]),
+            value("placard_ads ", &[]),
+            value("placard_ready ", &[]),
+            requests("method=\"POST\"", "status=\"2xx\""),
+            requests("method=\"GET\"", "status=\"2xx\""),
+            requests("method=\"GET\"", "status=\"4xx\""),
+        ];
+        (seen == [2.0, 2.0, 1.0, 2.0, 1.0, 1.0].map(Some)).then_some(())
+    })
+    .await;
+}
+
+async fn other_paths_are_not_found(server: Server) {
+    for path in
+        ["/", "/api", "/api/v1", "/api/v1/ads", "/api/v1/ad/", "/api/v2/ad", "/livez/", "//"]
+    {
+        server.get(path).await.problem(404, "route-not-found");
+    }
+    let below = format!("{ADS}/6f9619ff-8b86-4d01-b42d-00c04fc964ff/x");
+    server.get(&below).await.problem(404, "route-not-found");
+}
+
+async fn other_methods_are_not_allowed(server: Server) {
+    let one = server.create(&ad()).await.location();
+    for (method, path, allowed) in [
+        ("DELETE", ADS, vec!["GET", "POST"]),
+        ("PUT", ADS, vec!["GET", "POST"]),
+        ("GET", BATCH, vec!["POST"]),
+        ("DELETE", BATCH, vec!["POST"]),
+        ("POST", &one, vec!["GET", "PUT", "PATCH", "DELETE"]),
+        ("POST", "/livez", vec!["GET"]),
+        ("BREW", ADS, vec!["GET", "POST"]),
+    ] {
+        let answer = server.call(method, path).send().await;
+        answer.problem(405, "method-not-allowed");
+        let listed = answer.header("allow").expect("a 405 lists what is allowed").to_owned();
+        let listed: Vec<_> = listed.split(',').map(str::trim).collect();
+        for method in allowed {
+            assert!(listed.contains(&method), "{path}: {listed:?} lacks {method}");
+        }
+    }
+    server.get(&one).await.is(200);
+}

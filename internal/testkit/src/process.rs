@@ -1,0 +1,151 @@
+//! A started process of the program under test: killed when it is dropped, so that no failing test leaves one
+//! behind, with its output at hand.
+
+use std::ffi::OsStr;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use crate::wait::{PATIENCE, until};
+
+/// Variables that configure the program start with this; none of the caller's own reach it.
+const PREFIX: &str = "PLACARD_";
+
+/// The program, running or ended.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    out: Arc<Mutex<Vec<String>>>,
+    err: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// How a process has ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its standard output, line by line.
+    pub out: Vec<String>,
+    /// Its standard error, line by line.
+    pub err: Vec<String>,
+}
+
+impl Process {
+    /// Starts `program` with these arguments and variables, in an environment without any of its own.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let own = |name: &OsStr| name.to_string_lossy().starts_with(PREFIX);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().copied());
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+        let (out, err) = (Arc::default(), Arc::default());
+        let readers = vec![
+            tokio::spawn(collect(child.stdout.take(), Arc::clone(&out))),
+            tokio::spawn(collect(child.stderr.take(), Arc::clone(&err))),
+        ];
+        Self { child, out, err, readers }
+    }
+
+    /// Waits for the line of standard output that `find` finds something in, and returns that.
+    ///
+    /// # Panics
+    /// The process ends without such a line, or does not print it in time.
+    pub async fn line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        until(what, async || {
+            let ended = self.child.try_wait().expect("a child can be asked whether it has ended");
+            if ended.is_some() {
+                for reader in self.readers.drain(..) {
+                    reader.await.expect("a reader does not panic");
+                }
+            }
+            let found = lines(&self.out).iter().find_map(|line| find(line));
+            if let (None, Some(status)) = (&found, ended) {
+                panic!("ended with {status} without {what}: {:#?}", lines(&self.err));
+            }
+            found
+        })
+        .await
+    }
+
+    /// Waits for the line that tells where it serves; the URL in it.
+    ///
+    /// # Panics
+    /// As [`Process::line`].
+    pub async fn url(&mut self) -> String {
+        let url = |line: &str| {
+            let from = line.find("http://")?;
+            line[from..].split_whitespace().next().map(str::to_owned)
+        };
+        self.line("its address", url).await
+    }
+
+    /// The lines of its standard output so far.
+    pub fn out(&self) -> Vec<String> {
+        lines(&self.out).clone()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGINT.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("the process has not been waited for");
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a child has an id");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+
+    /// Kills it at once (SIGKILL), and waits until it is gone.
+    ///
+    /// # Panics
+    /// It has ended before.
+    pub async fn kill(mut self) {
+        let ended = self.child.try_wait().expect("a child can be asked whether it has ended");
+        assert!(ended.is_none(), "ended by itself with {ended:?}: {:#?}", lines(&self.err));
+        self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    /// It does not end in time.
+    pub async fn ended(mut self) -> Ended {
+        let status = match tokio::time::timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => status.expect("a child can be waited for"),
+            Err(_) => panic!("has not ended after {PATIENCE:?}: {:#?}", lines(&self.err)),
+        };
+        for reader in self.readers.drain(..) {
+            reader.await.expect("a reader does not panic");
+        }
+        Ended { status, out: lines(&self.out).clone(), err: lines(&self.err).clone() }
+    }
+}
+
+async fn collect(stream: Option<impl AsyncRead + Unpin>, into: Arc<Mutex<Vec<String>>>) {
+    let mut arriving = BufReader::new(stream.expect("the stream is piped")).lines();
+    while let Ok(Some(line)) = arriving.next_line().await {
+        lines(&into).push(line);
+    }
+}
+
+fn lines(of: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,19 @@
+//! The seed of a random test: drawn anew for each run, printed, and taken from the environment to repeat a run.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Names the variable that repeats a run.
+pub const VARIABLE: &str = "PLACARD_TEST_SEED";
+
+/// The seed for the test `name` of the crate `package`. What it prints is shown if the test fails.
+///
+/// # Panics
+/// The variable is set, but is no whole number.
+pub fn seed(package: &str, name: &str) -> u64 {
+    let seed = match std::env::var(VARIABLE) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{VARIABLE}={text} is no seed")),
+        Err(_) => RandomState::new().hash_one(name),
+    };
+    println!("repeat with: {VARIABLE}={seed} cargo test -p {package} {name}");
+    seed
+}
