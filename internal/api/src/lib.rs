@@ -3,6 +3,7 @@
 
 mod batch;
 mod body;
+mod cluster;
 mod headers;
 mod health;
 mod linger;
@@ -10,6 +11,7 @@ mod metrics;
 mod params;
 mod problem;
 mod read;
+mod receipts;
 mod render;
 mod serve;
 mod write;
@@ -75,6 +77,7 @@ impl App {
             .route(ADS_PATH, timed(ADS_PATH, &[Method::GET, Method::POST], ads))
             .route(BATCH_PATH, timed(BATCH_PATH, &[Method::POST], post(batch::create)))
             .route(AD_PATH, timed(AD_PATH, &on_ad, ad))
+            .route("/api/v1/cluster", get(cluster::show))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))

@@ -108,6 +108,7 @@ impl Metrics {
             restores,
             diverged,
             poison,
+            checkpoints_loaded,
             forks,
             stream_resets,
         } = state.counts;
@@ -138,6 +139,11 @@ impl Metrics {
             ("placard_restores_total", "States built from the journal's ads", restores),
             ("placard_diverged_total", "Times that the engine's digest was wrong", diverged),
             ("placard_poison_total", "Entries that could not be decoded", poison),
+            (
+                "placard_checkpoints_loaded_total",
+                "States built from a checkpoint",
+                checkpoints_loaded,
+            ),
             ("placard_forks_total", "Times that the journal told another history", forks),
             (
                 "placard_stream_resets_total",

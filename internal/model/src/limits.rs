@@ -61,6 +61,8 @@ pub const LEASE: Duration = Duration::from_secs(2);
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a read may wait for the `min_version` it asks for.
 pub const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
+/// How long a write with `ack=all` may wait for the other replicas.
+pub const ACK_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How often a replica reads the journal's head (plus or minus a fifth).
 pub const HEAD_POLL: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts at the same transaction.

@@ -2,6 +2,7 @@
 //! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
 //! same with faults. Of every kind of output that has a result, at most one is under way.
 
+use std::collections::VecDeque;
 use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use placard_engine::{Engine, Reader, Refusal};
 use placard_model::command::Request;
 use placard_model::entry::{Chain, Position, Record};
-use placard_model::{Timestamp, Version, limits};
+use placard_model::{EncodedAd, Timestamp, Version, limits};
 
 use crate::committer::{Committer, Pending};
 use crate::ports::{
@@ -59,6 +60,10 @@ pub enum Input {
     ClockCompared(i64),
     /// [`Output::Restore`] has come back; `None` if it could not be done.
     Restored(Option<Box<Engine>>),
+    /// [`Output::LoadCheckpoint`] has come back; `None` if there is none that can be used.
+    CheckpointLoaded(Option<Box<Engine>>),
+    /// [`Output::SaveCheckpoint`] has come back.
+    CheckpointSaved(Result<(), Unavailable>),
     /// Time has passed.
     Tick,
     /// No further clients: finish what is queued.
@@ -86,6 +91,10 @@ pub enum Output {
     TrimStream(Version, usize),
     /// Build an engine from the journal's ads.
     Restore,
+    /// Build an engine from the checkpoint.
+    LoadCheckpoint,
+    /// Write these ads down, which are all at this position.
+    SaveCheckpoint(Position, Vec<EncodedAd>),
     /// Answer a client.
     Answer(Ticket, Reply),
     /// This position is visible to readers now.
@@ -135,6 +144,8 @@ pub struct Counts {
     pub diverged: u64,
     /// Entries that could not be decoded.
     pub poison: u64,
+    /// Times that the state was built from a checkpoint.
+    pub checkpoints_loaded: u64,
     /// Times that the journal was found to tell another history.
     pub forks: u64,
     /// Times that the stream was found to hold another history, and was made to forget it.
@@ -150,6 +161,8 @@ pub struct Settings {
     pub lease: Duration,
     /// Most entries that the stream may hold.
     pub stream_entries_max: usize,
+    /// The pause between two checkpoints; `None` for a replica that keeps none.
+    pub checkpoint_every: Option<Duration>,
 }
 
 /// What the replica knows of the others, as of its last poll.
@@ -163,6 +176,18 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// The stream.
     pub stream: StreamStatus,
+    /// The heads that the last polls saw, and when by the journal's clock; oldest first.
+    heads: VecDeque<(Version, Timestamp)>,
+}
+
+/// Heads that are remembered, so that a replica's lag can be told in time: the last minute's.
+const HEADS: usize = 240;
+
+impl Cluster {
+    /// When a head beyond `version` was first seen; `None` if none was.
+    pub fn first_seen_after(&self, version: Version) -> Option<Timestamp> {
+        self.heads.iter().find(|(head, _)| *head > version).map(|(_, at)| *at)
+    }
 }
 
 /// The state machine.
@@ -196,7 +221,19 @@ pub struct Core {
     clock_ahead: i64,
     inspecting: bool,
     trim_due: Moment,
+    checkpoint: Checkpoint,
     draining: bool,
+}
+
+/// The checkpoints: the first thing that is asked for, and then written down now and then.
+#[derive(Debug)]
+struct Checkpoint {
+    /// Not asked for yet.
+    unread: bool,
+    under_way: bool,
+    due: Moment,
+    /// What the newest one holds.
+    version: Version,
 }
 
 /// The head poll: when the next is due, and where the engine stood when the one under way was sent.
@@ -214,6 +251,12 @@ impl Core {
     /// A replica that knows nothing yet; its first step asks for a restore.
     pub fn new(settings: Settings) -> Self {
         Self {
+            checkpoint: Checkpoint {
+                unread: settings.checkpoint_every.is_some(),
+                under_way: false,
+                due: START,
+                version: 0,
+            },
             settings,
             engine: Engine::new(),
             phase: Phase::Restoring,
@@ -290,8 +333,8 @@ impl Core {
     /// When it wants a [`Input::Tick`], if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
-        let restore = (self.phase == Phase::Restoring && !self.restoring && self.target.is_some())
-            .then_some(self.restore_due);
+        let restoring = self.restoring || self.checkpoint.under_way || self.target.is_none();
+        let restore = (self.phase == Phase::Restoring && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
         waking.into_iter().chain([poll, restore]).flatten().min()
     }
@@ -329,6 +372,11 @@ impl Core {
                 self.restore_due = now + limits::RETRY_PAUSE_MAX;
                 self.restored(engine, outputs);
             }
+            Input::CheckpointLoaded(engine) => {
+                self.checkpoint.under_way = false;
+                self.checkpoint_loaded(engine, outputs);
+            }
+            Input::CheckpointSaved(_) => self.checkpoint.under_way = false,
             Input::Tick => {}
             Input::Drain => self.draining = true,
         }
@@ -465,16 +513,34 @@ impl Core {
     fn polled(&mut self, now: Moment, head: Option<Head>, outputs: &mut Vec<Output>) {
         self.poll.under_way = false;
         let sent = self.poll.sent.take();
-        let Some(head) = head else { return };
+        let Some(head) = head else {
+            // A checkpoint, and no journal to tell how old it is: reads are better answered from it than not.
+            if self.phase == Phase::CatchingUp && self.target.is_none() {
+                self.phase = Phase::Ready;
+            }
+            return;
+        };
         self.relay.retry();
         self.log_suspect = false;
         let suspect = std::mem::take(&mut self.stream_suspect);
-        let stream = self.cluster.as_ref().map_or_else(Default::default, |known| known.stream);
+        let (stream, mut heads) = self
+            .cluster
+            .as_ref()
+            .map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
         let Head { position, chain_at, now: time, members } = head;
         self.trim_stream(now, time, &members, outputs);
-        self.cluster = Some(Arc::new(Cluster { head: position, now: time, members, stream }));
+        if heads.len() == HEADS {
+            heads.pop_front();
+        }
+        heads.push_back((position.version, time));
+        self.cluster =
+            Some(Arc::new(Cluster { head: position, now: time, members, stream, heads }));
         // The head read after registering: a replica is ready when it is there.
+        let first = self.target.is_none();
         let target = *self.target.get_or_insert(position.version);
+        if first && self.phase == Phase::Ready && self.engine.applied().version < target {
+            self.phase = Phase::CatchingUp;
+        }
         let Some(sent) = sent else { return };
         // A head below what was applied when the poll was sent, or another chain at that version: the journal
         // tells another history than the one this state comes from, and the journal is the truth.
@@ -567,6 +633,33 @@ impl Core {
         self.publish(outputs);
     }
 
+    fn checkpoint_loaded(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
+        let Some(engine) = engine else { return };
+        // One that is as old as an empty log says nothing; a restore may have been quicker.
+        if self.phase != Phase::Restoring || self.restoring || engine.applied().version == 0 {
+            return;
+        }
+        self.counts.checkpoints_loaded += 1;
+        self.checkpoint.version = engine.applied().version;
+        self.engine.replace_with(*engine);
+        self.phase = Phase::CatchingUp;
+        self.publish(outputs);
+    }
+
+    fn save_checkpoint(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        let Some(every) = self.settings.checkpoint_every else { return };
+        let applied = self.engine.applied();
+        if self.checkpoint.under_way || now < self.checkpoint.due {
+            return;
+        }
+        self.checkpoint.due = now + every;
+        if self.phase == Phase::Ready && applied.version > self.checkpoint.version {
+            self.checkpoint.under_way = true;
+            self.checkpoint.version = applied.version;
+            outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
+        }
+    }
+
     /// Starts what can be started.
     fn proceed(&mut self, now: Moment, outputs: &mut Vec<Output>) {
         outputs.extend(self.committer.next(now).map(Output::Commit));
@@ -585,12 +678,18 @@ impl Core {
             // Registered first: from then on the others wait for this replica before they call a write
             // confirmed by all.
             let registered = self.target.is_some();
-            if registered && !self.restoring && now >= self.restore_due {
+            if std::mem::take(&mut self.checkpoint.unread) {
+                self.checkpoint.under_way = true;
+                outputs.push(Output::LoadCheckpoint);
+            }
+            let reading = self.checkpoint.under_way;
+            if registered && !reading && !self.restoring && now >= self.restore_due {
                 self.restoring = true;
                 outputs.push(Output::Restore);
             }
             return;
         }
+        self.save_checkpoint(now, outputs);
         if !self.reading_stream && !self.stream_suspect && !self.healing {
             self.reading_stream = true;
             outputs.push(Output::ReadStream(self.engine.applied().version));

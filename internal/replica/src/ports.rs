@@ -185,3 +185,34 @@ pub trait Stream: Clone + Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
+
+/// Where a replica keeps its checkpoint: its own ads at one position, for a quick restart.
+pub trait Checkpoints: Clone + Send + Sync + 'static {
+    /// Sends the ads of the newest checkpoint, in chunks, and returns their position; `None` if there is no
+    /// checkpoint, or none that is whole.
+    fn load(
+        &self,
+        chunks: mpsc::Sender<Vec<EncodedAd>>,
+    ) -> impl Future<Output = Result<Option<Position>, Unavailable>> + Send;
+
+    /// Replaces the checkpoint, in one step.
+    fn save(
+        &self,
+        position: Position,
+        ads: Vec<EncodedAd>,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// No checkpoints, for a replica whose journal is as near as a checkpoint would be.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCheckpoints;
+
+impl Checkpoints for NoCheckpoints {
+    async fn load(&self, _: mpsc::Sender<Vec<EncodedAd>>) -> Result<Option<Position>, Unavailable> {
+        Ok(None)
+    }
+
+    async fn save(&self, _: Position, _: Vec<EncodedAd>) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}

@@ -10,7 +10,7 @@ use placard_engine::{Builder, Engine, Reader};
 use placard_model::command::Request;
 use placard_model::entry::FORMAT_LEVEL;
 use placard_model::entry::Position;
-use placard_model::{EncodedAd, Version, limits};
+use placard_model::{EncodedAd, Undecodable, Version, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::core::{Cluster, Core, Counts, Input, Moment, Output, Phase, Purpose, Settings, Ticket};
-use crate::ports::{Identity, Journal, Member, Stream};
+use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
 use crate::{Clock, Reply};
 
 /// Submissions between the handlers and the core, which takes them in at once.
@@ -41,6 +41,8 @@ pub struct Config {
     pub lease: Duration,
     /// Most entries that the stream may hold.
     pub stream_entries_max: usize,
+    /// The pause between two checkpoints; `None` for a replica that keeps none.
+    pub checkpoint_every: Option<Duration>,
     /// How long a write may take before its client is answered without a definite result.
     pub write_deadline: Duration,
     /// The pause between two reads of the journal's head, before jitter.
@@ -54,6 +56,7 @@ impl Default for Config {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             lease: limits::LEASE,
             stream_entries_max: limits::STREAM_ENTRIES_MAX,
+            checkpoint_every: None,
             write_deadline: limits::WRITE_DEADLINE,
             head_poll: limits::HEAD_POLL,
         }
@@ -205,8 +208,13 @@ impl Handle {
 }
 
 impl Replica {
-    /// Starts a replica on a journal and a stream; it restores by itself.
-    pub fn start<J: Journal, S: Stream>(journal: J, stream: S, config: Config) -> Self {
+    /// Starts a replica on a journal, a stream and a place for checkpoints; it restores by itself.
+    pub fn start<J: Journal, S: Stream, C: Checkpoints>(
+        journal: J,
+        stream: S,
+        checkpoints: C,
+        config: Config,
+    ) -> Self {
         let replica = Uuid::new_v4();
         let core = Core::new(Settings {
             identity: Identity {
@@ -217,6 +225,7 @@ impl Replica {
             },
             lease: config.lease,
             stream_entries_max: config.stream_entries_max,
+            checkpoint_every: config.checkpoint_every,
         });
         let clock = Clock::start();
         let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
@@ -235,7 +244,8 @@ impl Replica {
         };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);
-        let workers = Workers::start(&mut tasks, &journal, &stream, &results);
+        let ports = Ports { journal: journal.clone(), stream, checkpoints };
+        let workers = Workers::start(&mut tasks, &ports, &results);
         let shell = Shell {
             core,
             clock,
@@ -432,6 +442,7 @@ fn report(input: &Input) {
         Input::LogRead(_, Err(error)) => warn("the log cannot be read", error),
         Input::Polled(Err(error)) => warn("the head cannot be read", error),
         Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
+        Input::CheckpointSaved(Err(error)) => warn("the checkpoint cannot be written", error),
         Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
         _ => {}
     }
@@ -451,18 +462,26 @@ struct Workers {
     reset: mpsc::Sender<Output>,
     trim: mpsc::Sender<Output>,
     restore: mpsc::Sender<Output>,
+    checkpoint: mpsc::Sender<Output>,
+}
+
+/// What the workers work on.
+#[derive(Debug, Clone)]
+struct Ports<J, S, C> {
+    journal: J,
+    stream: S,
+    checkpoints: C,
 }
 
 impl Workers {
-    fn start<J: Journal, S: Stream>(
+    fn start<J: Journal, S: Stream, C: Checkpoints>(
         tasks: &mut JoinSet<()>,
-        journal: &J,
-        stream: &S,
+        ports: &Ports<J, S, C>,
         results: &mpsc::Sender<Returned>,
     ) -> Self {
         let mut worker = || {
             let (jobs, work) = mpsc::channel(1);
-            tasks.spawn(run_worker(work, journal.clone(), stream.clone(), results.clone()));
+            tasks.spawn(run_worker(work, ports.clone(), results.clone()));
             jobs
         };
         Self {
@@ -476,6 +495,7 @@ impl Workers {
             reset: worker(),
             trim: worker(),
             restore: worker(),
+            checkpoint: worker(),
         }
     }
 
@@ -495,6 +515,7 @@ impl Workers {
                 return;
             }
             Output::Restore => &self.restore,
+            Output::LoadCheckpoint | Output::SaveCheckpoint(..) => &self.checkpoint,
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {work:?}"),
         };
         let handed = worker.try_send(work);
@@ -502,10 +523,9 @@ impl Workers {
     }
 }
 
-async fn run_worker<J: Journal, S: Stream>(
+async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     mut jobs: mpsc::Receiver<Output>,
-    journal: J,
-    stream: S,
+    Ports { journal, stream, checkpoints }: Ports<J, S, C>,
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
@@ -532,7 +552,17 @@ async fn run_worker<J: Journal, S: Stream>(
                 }
                 continue;
             }
-            Output::Restore => Input::Restored(restore(&journal).await),
+            Output::Restore => {
+                let position = async |chunks| journal.snapshot(chunks).await.map(Some);
+                Input::Restored(build("journal", position).await)
+            }
+            Output::LoadCheckpoint => {
+                let position = async |chunks| checkpoints.load(chunks).await;
+                Input::CheckpointLoaded(build("checkpoint", position).await)
+            }
+            Output::SaveCheckpoint(position, ads) => {
+                Input::CheckpointSaved(checkpoints.save(position, ads).await)
+            }
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
         };
         if results.send(Returned { input, took: started.elapsed() }).await.is_err() {
@@ -541,8 +571,11 @@ async fn run_worker<J: Journal, S: Stream>(
     }
 }
 
-/// Builds an engine from the journal's ads, aside, on a thread of its own.
-async fn restore<J: Journal>(journal: &J) -> Option<Box<Engine>> {
+/// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
+async fn build<F>(from: &'static str, send: impl FnOnce(Chunks) -> F) -> Option<Box<Engine>>
+where
+    F: Future<Output = Result<Option<Position>, Unavailable>>,
+{
     let started = Instant::now();
     let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(SNAPSHOT_CHUNKS);
     let building = tokio::task::spawn_blocking(move || {
@@ -552,40 +585,35 @@ async fn restore<J: Journal>(journal: &J) -> Option<Box<Engine>> {
                 builder.push(ad)?;
             }
         }
-        Ok::<_, placard_model::Undecodable>(builder)
+        Ok::<_, Undecodable>(builder)
     });
-    let position = journal.snapshot(chunks).await;
-    let built = building.await;
-    let engine = match (position, built) {
-        (Ok(position), Ok(Ok(builder))) => {
-            tokio::task::spawn_blocking(move || builder.finish(position)).await
-        }
-        (Err(error), _) => {
-            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no snapshot could be read");
-            return None;
-        }
-        (_, Ok(Err(error))) => {
-            tracing::error!(%error, "an ad of the journal cannot be decoded");
-            return None;
-        }
-        (_, Err(error)) => {
-            tracing::error!(%error, "the restore has failed");
+    let position = send(chunks).await;
+    let builder = match building.await.map_err(Cause::from).and_then(|built| Ok(built?)) {
+        Ok(builder) => builder,
+        Err(error) => {
+            tracing::error!(from, %error, "an ad cannot be decoded");
             return None;
         }
     };
-    match engine {
-        Ok(Ok(engine)) => {
+    let position = match position {
+        Ok(position) => position?,
+        Err(error) => {
+            tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+            return None;
+        }
+    };
+    let finished = tokio::task::spawn_blocking(move || builder.finish(position)).await;
+    match finished.map_err(Cause::from).and_then(|engine| Ok(engine?)) {
+        Ok(engine) => {
             let (ads, version) = (engine.reader().ads(), engine.applied().version);
-            tracing::info!(ads, version, took = ?started.elapsed(), "restored from the journal");
+            tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");
             Some(Box::new(engine))
         }
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the journal's ads do not sum to its head's digest");
-            None
-        }
         Err(error) => {
-            tracing::error!(%error, "the restore has failed");
+            tracing::error!(from, %error, "the ads are not those of their position");
             None
         }
     }
 }
+
+type Chunks = mpsc::Sender<Vec<EncodedAd>>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use placard_engine::Builder;
 use placard_model::entry::{Entry, Position, Record};
-use placard_model::{Query, Timestamp};
+use placard_model::{EncodedAd, Query, Timestamp};
 use placard_replica::core::{Core, Counts, Input, Moment, Output, Phase, Settings, Ticket};
 use placard_replica::ports::{Appended, CommitError, Unavailable};
 use placard_replica::{Batch, Reply};
@@ -29,6 +29,7 @@ const KEYED: u128 = 5;
 const FAULTY: Duration = Duration::from_secs(20);
 const HEALED: Duration = Duration::from_secs(4);
 const DEADLINE: Duration = Duration::from_millis(400);
+const CHECKPOINT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(250);
 
 /// What happens at a moment.
@@ -64,6 +65,8 @@ pub(crate) struct World {
     journal: JournalState,
     stream: StreamState,
     replicas: Vec<Option<Replica>>,
+    /// What each replica has on its disk.
+    checkpoints: Vec<Option<(Position, Vec<EncodedAd>)>>,
     /// Counts restarts, so that what was under way before one does not reach the next.
     runs: Vec<u64>,
     clients: Vec<Client>,
@@ -92,6 +95,7 @@ impl World {
             journal: JournalState::new(now),
             stream: StreamState::default(),
             replicas: (0..REPLICAS).map(|_| None).collect(),
+            checkpoints: vec![None; REPLICAS],
             runs: vec![0; REPLICAS],
             clients: (0..CLIENTS).map(|number| Client::new(number, number < KEYED)).collect(),
             tickets: HashMap::new(),
@@ -167,6 +171,7 @@ impl World {
         self.counts.diverged += new.diverged;
         self.counts.poison += new.poison;
         self.counts.forks += new.forks;
+        self.counts.checkpoints_loaded += new.checkpoints_loaded;
         self.counts.stream_resets += new.stream_resets;
     }
 
@@ -266,7 +271,12 @@ impl World {
                     let replica_id = (replica as u128) << 64 | u128::from(self.runs[replica]);
                     let identity = beat(replica_id, Position::START).identity;
                     let lease = Duration::from_secs(2);
-                    let settings = Settings { identity, lease, stream_entries_max: 40 };
+                    let settings = Settings {
+                        identity,
+                        lease,
+                        stream_entries_max: 40,
+                        checkpoint_every: Some(CHECKPOINT),
+                    };
                     let (core, started) = (Core::new(settings), self.now);
                     self.replicas[replica] = Some(Replica { core, started, wake_at: None });
                     self.step(replica, Input::Tick);
@@ -339,6 +349,21 @@ impl World {
                 self.stream.reset(top, chain);
                 let failed = self.chance(5.0);
                 Input::StreamReset(if failed { Err(unavailable()) } else { Ok(()) })
+            }
+            Output::LoadCheckpoint => {
+                let engine = self.checkpoints[replica].clone().map(|(position, ads)| {
+                    let mut builder = Builder::default();
+                    ads.into_iter().for_each(|ad| builder.push(ad).expect("our own ad"));
+                    Box::new(builder.finish(position).expect("our own digest"))
+                });
+                Input::CheckpointLoaded(engine)
+            }
+            Output::SaveCheckpoint(position, ads) => {
+                let failed = self.chance(10.0);
+                if !failed {
+                    self.checkpoints[replica] = Some((position, ads));
+                }
+                Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
             Output::TrimStream(keep, max) => return self.stream.trim(keep, max),
             Output::Restore => {
