@@ -20,7 +20,7 @@ use crate::server::{Server, client};
 use crate::writer::{Shared, Writer};
 
 const WRITERS: usize = 8;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 8;
 /// A round goes on for up to so many answers.
 const ANSWERS_MAX: usize = 600;
 
@@ -32,6 +32,7 @@ async fn killed_in_a_storm_of_writes_it_loses_and_doubles_nothing() {
     let shared = Arc::new(Shared::default());
     let mut writers: Vec<_> = (0..WRITERS).map(|name| Writer::new(name, seed)).collect();
     let mut server = Server::on(directory.path()).await;
+    let mut seen = 0;
     for round in 0..ROUNDS {
         let until_killed =
             shared.answered.load(Ordering::Relaxed) + rng.random_range(1..=ANSWERS_MAX);
@@ -43,12 +44,14 @@ async fn killed_in_a_storm_of_writes_it_loses_and_doubles_nothing() {
                 writer
             });
         }
+        let reading = tokio::spawn(read(server.url.clone(), seen));
         until("enough answers", async || {
             (shared.answered.load(Ordering::Relaxed) >= until_killed).then_some(())
         })
         .await;
         server.process.kill().await;
         writers = storm.join_all().await;
+        seen = reading.await.expect("the reader does not panic");
 
         server = Server::on(directory.path()).await;
         let mut settling = JoinSet::new();
@@ -67,6 +70,19 @@ async fn killed_in_a_storm_of_writes_it_loses_and_doubles_nothing() {
         );
     }
     server.stop().await;
+}
+
+/// Reads until the server is gone: no read is older than the one before, across kills. The version seen last.
+async fn read(url: String, mut seen: u64) -> u64 {
+    let client = client();
+    while let Ok(answer) = client.get(format!("{url}/api/v1/ad?min_version={seen}")).send().await {
+        assert_eq!(answer.status(), 200, "what was seen at version {seen} is gone");
+        let version = answer.headers()["placard-version"].to_str().map(str::parse);
+        let version = version.ok().and_then(Result::ok).expect("a version is a number");
+        assert!(version >= seen, "{version} was read after {seen}");
+        seen = version;
+    }
+    seen
 }
 
 /// The journal's file, the server's answers and the ledger say the same.
