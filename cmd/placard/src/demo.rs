@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::Client;
 
 use crate::options::DemoOptions;
+use crate::signals::Signals;
 use crate::{seed, serve};
 
 /// An ad for anyone to create.
@@ -18,20 +20,26 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         .prefix("placard-demo-")
         .tempdir()
         .context("cannot make a temporary directory")?;
-    let mut node = serve::start(options.listen, directory.path(), Duration::ZERO).await?;
-    serve::ready(&mut node).await?;
-    let url = format!("http://{}", node.address());
-    seed::fill(&url, options.ads, options.seed).await?;
-    let ads = options.ads;
-    println!(
-        "Placard is serving {ads} ads at {url} from a temporary directory; Ctrl-C stops it. Try:
+    let signals = Signals::listen()?;
+    let node = serve::start(options.listen, directory.path(), Duration::ZERO).await?;
+    let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
+    let opening = async move {
+        handle.ready().await;
+        // It talks to itself: a proxy that is set for other things has no part in it.
+        let client = Client::builder().no_proxy();
+        let DemoOptions { ads, seed, .. } = options;
+        seed::fill(client, url.parse()?, ads, seed).await?;
+        serve::say(&format!(
+            "Placard is serving {ads} ads at {url} from a temporary directory; Ctrl-C stops it. Try:
 
   curl '{url}/api/v1/ad?age=24&gender=F&country=TW&platform=ios&limit=3'
   curl '{url}/api/v1/ad?country=JP&offset=20&limit=5'
   curl -H 'Content-Type: application/json' -d '{EXAMPLE}' {url}/api/v1/ad
 "
-    );
-    let served = serve::until_stopped(node).await;
+        ));
+        Ok(())
+    };
+    let served = serve::until_stopped(node, signals, opening).await;
     directory.close().context("cannot remove the temporary directory")?;
     served
 }

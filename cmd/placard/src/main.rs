@@ -42,6 +42,8 @@ fn main() -> ExitCode {
             Command::Seed(options) => seed::run(options).await,
         }
     });
+    // What matters has been waited for; a restore that was cut short would keep its thread for seconds.
+    runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

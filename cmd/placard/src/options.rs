@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::Url;
 
 /// Serves targeted ads from memory.
 #[derive(Debug, Parser)]
@@ -69,8 +70,8 @@ pub(crate) struct DemoOptions {
 #[derive(Debug, Args)]
 pub(crate) struct SeedOptions {
     /// The server, such as http://127.0.0.1:8080.
-    #[arg(long, env = "PLACARD_TARGET", value_name = "URL")]
-    pub(crate) target: String,
+    #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
+    pub(crate) target: Url,
     /// Ads to generate, up to 10,000,000.
     #[arg(long, env = "PLACARD_ADS", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub(crate) ads: u64,
@@ -84,5 +85,12 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(ms) if ms <= MOST => Ok(Duration::from_millis(ms)),
         _ => Err(format!("must be a whole number of milliseconds up to {MOST}")),
+    }
+}
+
+fn target(text: &str) -> Result<Url, String> {
+    match text.parse::<Url>() {
+        Ok(url) if url.scheme() == "http" => Ok(url),
+        _ => Err("must be like http://127.0.0.1:8080".to_owned()),
     }
 }

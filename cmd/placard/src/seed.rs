@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use placard_model::generator::Generator;
 use placard_model::{Timestamp, limits};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::options::SeedOptions;
@@ -27,14 +27,18 @@ struct Answer {
 }
 
 pub(crate) async fn run(options: SeedOptions) -> anyhow::Result<()> {
-    fill(&options.target, options.ads, options.seed).await
+    fill(Client::builder(), options.target, options.ads, options.seed).await
 }
 
 /// Sends `ads` ads of `seed` to the server at `target`.
-pub(crate) async fn fill(target: &str, ads: u64, seed: u64) -> anyhow::Result<()> {
-    let base: Url = target.parse().with_context(|| format!("--target {target:?} is not a URL"))?;
-    let route = base.join("/api/v1/ad/batch").context("cannot name the batch route")?;
-    let client = Client::builder().timeout(DEADLINE).build().context("cannot make a client")?;
+pub(crate) async fn fill(
+    client: ClientBuilder,
+    target: Url,
+    ads: u64,
+    seed: u64,
+) -> anyhow::Result<()> {
+    let route = target.join("/api/v1/ad/batch").context("cannot name the batch route")?;
+    let client = client.timeout(DEADLINE).build().context("cannot make a client")?;
     // A run of its own each time: seeding twice means twice the ads.
     let run = format!("{:x}", now().micros());
     let mut generator = Generator::new(seed, now());

@@ -1,5 +1,6 @@
 //! `placard serve`: the embedded server on a directory that lasts, until a signal stops it.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -9,13 +10,23 @@ use placard_node::{Config, Node};
 use tokio::net::TcpListener;
 
 use crate::options::ServeOptions;
-use crate::signals;
+use crate::signals::Signals;
 
 pub(crate) async fn run(options: ServeOptions) -> anyhow::Result<()> {
-    let mut node = start(options.listen, &options.data_dir, options.drain_delay).await?;
-    ready(&mut node).await?;
-    println!("Placard is serving at http://{}", node.address());
-    until_stopped(node).await
+    let signals = Signals::listen()?;
+    let node = start(options.listen, &options.data_dir, options.drain_delay).await?;
+    let (handle, address) = (node.handle().clone(), node.address());
+    let opening = async move {
+        handle.ready().await;
+        say(&format!("Placard is serving at http://{address}"));
+        Ok(())
+    };
+    until_stopped(node, signals, opening).await
+}
+
+/// Prints for whoever started the program; if nobody reads it any more, it serves all the same.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Starts a node, and says where it failed if it does.
@@ -30,21 +41,23 @@ pub(crate) async fn start(
     Ok(Node::start(config, listener).await?)
 }
 
-/// Waits until the node answers, or somebody has had enough of waiting.
-pub(crate) async fn ready(node: &mut Node) -> anyhow::Result<()> {
-    let handle = node.handle().clone();
-    tokio::select! {
-        () = handle.ready() => Ok(()),
-        failed = node.failed() => Err(ended(failed)),
-        signal = signals::stop() => anyhow::bail!("stopped by {} before it was ready", signal?),
-    }
-}
-
-/// Waits for a signal, then stops the node; a second signal ends it at once.
-pub(crate) async fn until_stopped(mut node: Node) -> anyhow::Result<()> {
+/// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done.
+/// Then stops the node; a second signal ends it at once.
+pub(crate) async fn until_stopped(
+    mut node: Node,
+    mut signals: Signals,
+    opening: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let broken = async {
+        match opening.await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    };
     let signal = tokio::select! {
-        signal = signals::stop() => signal.context("cannot wait for signals")?,
+        signal = signals.stop() => signal,
         failed = node.failed() => return Err(ended(failed)),
+        error = broken => return Err(error),
     };
     tracing::info!(signal, "stopping");
     tokio::select! {
@@ -54,7 +67,7 @@ pub(crate) async fn until_stopped(mut node: Node) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        signal = signals::stop() => anyhow::bail!("ended at once by a second signal, {}", signal?),
+        signal = signals.stop() => anyhow::bail!("ended at once by a second signal, {signal}"),
     }
 }
 

@@ -92,6 +92,15 @@ impl Process {
         self.line("its address", url).await
     }
 
+    /// Waits for anything it says on standard error.
+    ///
+    /// # Panics
+    /// It says nothing in time.
+    pub async fn first_words(&mut self) {
+        until("something on standard error", async || (!lines(&self.err).is_empty()).then_some(()))
+            .await;
+    }
+
     /// The lines of its standard output so far.
     pub fn out(&self) -> Vec<String> {
         lines(&self.out).clone()

@@ -1,0 +1,122 @@
+//! SIGTERM and SIGINT: `/readyz` says so, requests under way are finished, and the program ends with code 0.
+
+use std::time::{Duration, Instant};
+
+use placard_testkit::process::Process;
+use placard_testkit::wait::until;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::server::{ANY_PORT, PLACARD, Server, ad};
+
+/// Within this it ends when it is asked to, drain delay apart.
+const PROMPTLY: Duration = Duration::from_secs(5);
+
+/// Ends with code 0 and in time.
+async fn ends_well(process: Process, since: Instant) {
+    let ended = process.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(since.elapsed() < PROMPTLY, "took {:?}", since.elapsed());
+}
+
+/// Sent as soon as it says that it serves, and with a client that keeps its connection.
+#[tokio::test]
+async fn both_signals_end_it_well() {
+    let directory = tempfile::tempdir().unwrap();
+    for signal in [Process::terminate, Process::interrupt].into_iter().cycle().take(6) {
+        let server = Server::on(directory.path()).await;
+        let asked = Instant::now();
+        signal(&server.process);
+        ends_well(server.process, asked).await;
+        let server = Server::on(directory.path()).await;
+        server.create(&ad("Kept alive")).await;
+        let asked = Instant::now();
+        signal(&server.process);
+        ends_well(server.process, asked).await;
+    }
+}
+
+/// As soon as it has said anything: it may still be restoring, or has just begun to serve.
+#[tokio::test]
+async fn a_signal_during_the_start_ends_it_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    for _ in 0..8 {
+        let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data, "--log", "debug"];
+        let mut process = Process::start(PLACARD, &arguments, &[]);
+        process.first_words().await;
+        let asked = Instant::now();
+        process.terminate();
+        ends_well(process, asked).await;
+    }
+}
+
+#[tokio::test]
+async fn it_drains_before_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with(directory.path(), &["--drain-delay", "1500"]).await;
+    assert_eq!(server.get("/readyz").await.status(), 200);
+    server.process.terminate();
+    until("a 503 on /readyz", async || {
+        let ready = server.get("/readyz").await;
+        (ready.status() == 503).then_some(())
+    })
+    .await;
+    // It still serves those who have not noticed.
+    server.create(&ad("During the drain")).await;
+    assert_eq!(server.json("/api/v1/ad").await["total"], 1);
+    assert_eq!(server.get("/livez").await.status(), 200);
+    assert_eq!(server.process.ended().await.status.code(), Some(0));
+    assert_eq!(Server::on(directory.path()).await.ads().await, 1);
+}
+
+#[tokio::test]
+async fn requests_under_way_are_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::on(directory.path()).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let body = ad("Begun before, done after").to_string();
+    let (first, second) = body.split_at(body.len() / 2);
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/ad HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(first.as_bytes()).await.unwrap();
+    // An answer to a later connection means that the earlier one has been accepted.
+    assert_eq!(server.get("/livez").await.status(), 200);
+    server.process.terminate();
+    until("the end of listening", async || TcpStream::connect(&address).await.err()).await;
+    stream.write_all(second.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_eq!(server.process.ended().await.status.code(), Some(0));
+    assert_eq!(Server::on(directory.path()).await.ads().await, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::on(directory.path()).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = "POST /api/v1/ad HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(server.get("/livez").await.status(), 200);
+    server.process.terminate();
+    assert_eq!(server.process.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with(directory.path(), &["--drain-delay", "600000"]).await;
+    server.process.terminate();
+    until("a 503 on /readyz", async || (server.get("/readyz").await.status() == 503).then_some(()))
+        .await;
+    server.process.interrupt();
+    let ended = server.process.ended().await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+}

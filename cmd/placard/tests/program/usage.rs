@@ -1,0 +1,143 @@
+//! The command line: what is wrong is said in one line, with code 2 for usage and 1 for everything else.
+
+use std::path::Path;
+
+use placard_testkit::process::{Ended, Process};
+use tokio::net::TcpListener;
+
+use crate::server::{ANY_PORT, PLACARD, Server, ad};
+
+async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    Process::start(PLACARD, arguments, variables).ended().await
+}
+
+/// Checks that it failed with this code and said so in one line.
+fn failed(ended: &Ended, code: i32, what: &str) {
+    assert_eq!(ended.status.code(), Some(code), "{what}: {ended:#?}");
+    assert!(ended.out.is_empty(), "{what}: {ended:#?}");
+    let [line] = ended.err.as_slice() else { panic!("{what}: {ended:#?}") };
+    assert!(line.starts_with("error: ") && line.len() > 12, "{what}: {line}");
+}
+
+#[tokio::test]
+async fn bad_usage_is_one_line_and_code_2() {
+    for arguments in [
+        &[][..],
+        &["bogus"],
+        &["--bogus"],
+        &["serve", "--bogus"],
+        &["serve", "extra"],
+        &["serve", "--listen"],
+        &["serve", "--listen", "here"],
+        &["serve", "--listen", "127.0.0.1:70000"],
+        &["serve", "--listen", ANY_PORT, "--listen", ANY_PORT],
+        &["serve", "--drain-delay", "-1"],
+        &["serve", "--drain-delay", "soon"],
+        &["serve", "--drain-delay", "600001"],
+        &["serve", "--log", "placard=[", "--listen", ANY_PORT],
+        &["serve", "--log-format", "xml"],
+        &["demo", "--ads", "-1"],
+        &["demo", "--ads", "10000001"],
+        &["demo", "--seed", "x"],
+        &["seed"],
+        &["seed", "--target", "http://127.0.0.1:1"],
+        &["seed", "--ads", "1"],
+        &["seed", "--ads", "1", "--target", ""],
+        &["seed", "--ads", "1", "--target", "127.0.0.1:1"],
+        &["seed", "--ads", "1", "--target", "localhost:1"],
+        &["seed", "--ads", "1", "--target", "ftp://127.0.0.1"],
+        &["seed", "--ads", "1", "--target", "not a\n\nURL"],
+    ] {
+        failed(&run(arguments, &[]).await, 2, &format!("{arguments:?}"));
+    }
+    for (name, value) in
+        [("PLACARD_LISTEN", "here"), ("PLACARD_DRAIN_DELAY", "x"), ("PLACARD_LOG_FORMAT", "xml")]
+    {
+        failed(&run(&["serve"], &[(name, value)]).await, 2, name);
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_no_errors() {
+    for arguments in
+        [&["--help"][..], &["help"], &["--version"], &["serve", "--help"], &["help", "seed"]]
+    {
+        let ended = run(arguments, &[]).await;
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {ended:#?}");
+        assert!(!ended.out.is_empty() && ended.err.is_empty(), "{arguments:?}: {ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_line_and_code_1() {
+    let taken = TcpListener::bind(ANY_PORT).await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    failed(&run(&["serve", "--listen", &address, "--data-dir", data], &[]).await, 1, "serve");
+    failed(&run(&["demo", "--listen", &address], &[]).await, 1, "demo");
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_one_line_and_code_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    let first = Server::on(directory.path()).await;
+    let second = ["serve", "--listen", ANY_PORT, "--data-dir", data];
+    let refused = run(&second, &[]).await;
+    failed(&refused, 1, "a second process");
+    assert!(refused.err[0].contains(data), "{refused:#?}");
+    first.create(&ad("Still here")).await;
+    first.stop().await;
+    let second = Server::on(directory.path()).await;
+    assert_eq!(second.ads().await, 1);
+}
+
+#[tokio::test]
+async fn an_unusable_directory_is_one_line_and_code_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "no directory").unwrap();
+    failed(&serve(&file).await, 1, "a file");
+    failed(&serve(&file.join("below")).await, 1, "below a file");
+    let garbage = directory.path().join("garbage");
+    std::fs::create_dir(&garbage).unwrap();
+    std::fs::write(garbage.join("journal.sqlite"), vec![b'x'; 8_192]).unwrap();
+    failed(&serve(&garbage).await, 1, "garbage");
+}
+
+async fn serve(data: &Path) -> Ended {
+    run(&["serve", "--listen", ANY_PORT, "--data-dir", text(data)], &[]).await
+}
+
+#[tokio::test]
+async fn a_target_out_of_reach_is_one_line_and_code_1() {
+    let gone = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
+    let target = format!("http://{gone}");
+    failed(&run(&["seed", "--target", &target, "--ads", "1"], &[]).await, 1, "seed");
+}
+
+#[tokio::test]
+async fn options_come_from_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    let variables =
+        [("PLACARD_LISTEN", ANY_PORT), ("PLACARD_DATA_DIR", data), ("PLACARD_LOG", "error")];
+    let server = Server::of(Process::start(PLACARD, &["serve"], &variables)).await;
+    let target =
+        [("PLACARD_TARGET", server.url.as_str()), ("PLACARD_ADS", "12"), ("PLACARD_SEED", "7")];
+    let seeded = run(&["seed"], &target).await;
+    assert_eq!(seeded.status.code(), Some(0), "{seeded:#?}");
+    assert_eq!(server.ads().await, 12);
+    server.stop().await;
+    // The command line goes first.
+    let other = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--data-dir", text(other.path())];
+    let server = Server::of(Process::start(PLACARD, &arguments, &variables)).await;
+    assert_eq!(server.ads().await, 0);
+    server.stop().await;
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is text")
+}
