@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use placard_model::entry::{Change, Digest, Entry, Position, Record};
-use placard_model::{EncodedAd, Undecodable, Version};
+use placard_model::{EncodedAd, Timestamp, Undecodable, Version};
 use uuid::Uuid;
 
 use crate::index::Index;
@@ -91,8 +91,8 @@ impl Engine {
         Self::over(Position::START, Arc::default(), Index::default())
     }
 
-    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, mut index: Index) -> Self {
-        let reader = Reader::new(index.publish(applied, &ads));
+    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, index: Index) -> Self {
+        let reader = Reader::new(index.root(applied, &ads));
         Self { applied, ads, index, reader }
     }
 
@@ -156,8 +156,15 @@ impl Engine {
 
     /// Makes everything applied so far visible to readers, at once.
     pub fn publish(&mut self) -> Position {
-        self.reader.publish(self.index.publish(self.applied, &self.ads));
+        let root = self.index.root(self.applied, &self.ads);
+        self.index.retire(self.reader.publish(root));
         self.applied
+    }
+
+    /// Lets ads begin and end up to `now`, so that readers need not sort that out for themselves. Answers are
+    /// right without it; they are quicker with it. Whether there is something to publish.
+    pub fn advance(&mut self, now: Timestamp) -> bool {
+        self.index.advance(now)
     }
 
     /// All ads as of the applied position, in no order.
@@ -196,11 +203,11 @@ impl Builder {
         Ok(())
     }
 
-    /// The engine at `position`.
+    /// The engine at `position`, with its index built for `now`.
     ///
     /// # Errors
     /// The ads do not sum to the position's digest.
-    pub fn finish(self, position: Position) -> Result<Engine, Refusal> {
+    pub fn finish(self, position: Position, now: Timestamp) -> Result<Engine, Refusal> {
         let ads = DashMap::with_capacity(self.ads.len());
         let mut digest = Digest::default();
         for ad in &self.ads {
@@ -210,6 +217,6 @@ impl Builder {
         if digest != position.digest {
             return Err(Refusal::Diverged(position.version));
         }
-        Ok(Engine::over(position, Arc::new(ads), Index::build(self.ads)))
+        Ok(Engine::over(position, Arc::new(ads), Index::build(self.ads, now)))
     }
 }

@@ -8,5 +8,5 @@ mod reader;
 mod stored;
 
 pub use engine::{Builder, Engine, Refusal, dry_run};
-pub use reader::{Page, Reader};
+pub use reader::{Found, Page, Reader};
 pub use stored::StoredAd;

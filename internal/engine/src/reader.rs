@@ -27,13 +27,23 @@ pub struct Page {
     pub ads: Vec<Arc<StoredAd>>,
 }
 
+/// What is known of an answer besides the ads of its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The version that answered.
+    pub version: Version,
+    /// How many ads fit, on whatever page.
+    pub total: u64,
+}
+
 impl Reader {
     pub(crate) fn new(root: Arc<Root>) -> Self {
         Self { root: Arc::new(ArcSwap::new(root)) }
     }
 
-    pub(crate) fn publish(&self, root: Arc<Root>) {
-        self.root.store(root);
+    /// Makes readers find this root, and returns the one they found until now.
+    pub(crate) fn publish(&self, root: Arc<Root>) -> Arc<Root> {
+        self.root.swap(root)
     }
 
     /// Where the published state stands.
@@ -46,9 +56,29 @@ impl Reader {
         self.root.load().ads().len()
     }
 
+    /// Ads that are indexed, and ads that wait for their start.
+    pub fn indexed(&self) -> (usize, usize) {
+        self.root.load().len()
+    }
+
+    /// Bytes that the index takes, without the ads themselves. Walks all of it.
+    pub fn index_bytes(&self) -> usize {
+        self.root.load().bytes()
+    }
+
     /// The ads that fit the query and are served at `now`.
     pub fn search(&self, query: &Query, now: Timestamp) -> Page {
-        self.root.load().search(query, now)
+        let mut ads = Vec::new();
+        let Found { version, total } = self.visit(query, now, |ad| ads.push(Arc::clone(ad)));
+        Page { version, total, ads }
+    }
+
+    /// As [`Reader::search`], but passes the page's ads to `give`, in order, without counting a reference to
+    /// each: many readers of the same ads would fight over those counts.
+    pub fn visit(&self, query: &Query, now: Timestamp, give: impl FnMut(&Arc<StoredAd>)) -> Found {
+        let root = self.root.load();
+        let total = root.search(query, now, give);
+        Found { version: root.position().version, total }
     }
 
     /// The ad of an id, served or not, at the published version or a moment later.

@@ -50,6 +50,10 @@ pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
 /// Entries that the in-process stream keeps; a tailer further behind reads the journal.
 pub const STREAM_ENTRIES_MAX: usize = 16_384;
 
+/// Most entries that are applied before readers see them, unless the replica is catching up.
+pub const PUBLISH_ENTRIES_MAX: usize = 64;
+/// How often ads that have begun or ended are moved in the index; answers are right at any time.
+pub const INDEX_ADVANCE: Duration = Duration::from_millis(100);
 /// How often a replica trims the stream.
 pub const STREAM_TRIM: Duration = Duration::from_secs(5);
 /// Entries kept in the stream beyond what the slowest live replica needs, for those that are just joining.

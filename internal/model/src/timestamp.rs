@@ -25,6 +25,8 @@ const LATEST: i64 = 253_402_300_799_999_999;
 const STAMP_BYTES_MAX: usize = 64;
 
 impl Timestamp {
+    /// 0000-01-01T00:00:00Z, the earliest there is.
+    pub const MIN: Self = Self(EARLIEST);
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 

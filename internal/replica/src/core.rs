@@ -34,6 +34,17 @@ impl Add<Duration> for Moment {
 
 const START: Moment = Moment(Duration::ZERO);
 
+/// When a step is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The replica's own time.
+    pub moment: Moment,
+    /// The time for readers.
+    pub time: Timestamp,
+    /// The pause until the next head poll, with its jitter.
+    pub poll_after: Duration,
+}
+
 /// Names a waiting client.
 pub type Ticket = u64;
 
@@ -222,6 +233,7 @@ pub struct Core {
     inspecting: bool,
     trim_due: Moment,
     checkpoint: Checkpoint,
+    advance_due: Moment,
     draining: bool,
 }
 
@@ -278,6 +290,7 @@ impl Core {
             clock_ahead: 0,
             inspecting: false,
             trim_due: START,
+            advance_due: START,
             draining: false,
         }
     }
@@ -336,18 +349,13 @@ impl Core {
         let restoring = self.restoring || self.checkpoint.under_way || self.target.is_none();
         let restore = (self.phase == Phase::Restoring && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
-        waking.into_iter().chain([poll, restore]).flatten().min()
+        let advance = (self.phase != Phase::Restoring).then_some(self.advance_due);
+        waking.into_iter().chain([poll, restore, advance]).flatten().min()
     }
 
-    /// Takes one input and adds what is to be done to `outputs`. `poll_after` is the pause until the next head
-    /// poll, with the caller's jitter.
-    pub fn step(
-        &mut self,
-        now: Moment,
-        poll_after: Duration,
-        input: Input,
-        outputs: &mut Vec<Output>,
-    ) {
+    /// Takes one input and adds what is to be done to `outputs`.
+    pub fn step(&mut self, at: Now, input: Input, outputs: &mut Vec<Output>) {
+        let Now { moment: now, time, poll_after } = at;
         match input {
             Input::Submit(ticket, request, deadline) => {
                 self.submit(Pending { ticket, request, deadline, answered: false }, outputs);
@@ -383,6 +391,7 @@ impl Core {
         let mut answer = |ticket, reply| outputs.push(Output::Answer(ticket, reply));
         self.committer.expire(now, &mut answer);
         self.waiting.expire(now, &mut answer);
+        self.advance(now, time);
         self.proceed(now, outputs);
     }
 
@@ -477,15 +486,22 @@ impl Core {
         if self.phase == Phase::Restoring {
             return Ok(());
         }
-        let before = self.engine.applied().version;
-        let refused = records.iter().find_map(|record| match self.engine.apply(record) {
-            Ok(()) | Err(Refusal::Old { .. }) => None,
-            Err(refusal) => Some(refusal),
+        // Readers see entries soon while a few come at a time; a catch-up publishes as seldom as it is read.
+        let catching_up = records.len() >= limits::READ_ENTRIES_MAX;
+        let most = if catching_up { records.len() } else { limits::PUBLISH_ENTRIES_MAX };
+        let refused = records.chunks(most.max(1)).find_map(|some| {
+            let before = self.engine.applied().version;
+            let refused = some.iter().find_map(|record| match self.engine.apply(record) {
+                Ok(()) | Err(Refusal::Old { .. }) => None,
+                Err(refusal) => Some(refusal),
+            });
+            let applied = self.engine.applied().version - before;
+            self.counts.applied += applied;
+            if applied > 0 {
+                self.publish(outputs);
+            }
+            refused
         });
-        self.counts.applied += self.engine.applied().version - before;
-        if self.engine.applied().version > before {
-            self.publish(outputs);
-        }
         match refused {
             None => Ok(()),
             Some(refusal) => {
@@ -493,6 +509,17 @@ impl Core {
                 self.counts.poison += u64::from(matches!(refusal, Refusal::Poison(..)));
                 Err(refusal)
             }
+        }
+    }
+
+    /// Now and then, lets ads begin and end in the index.
+    fn advance(&mut self, now: Moment, time: Timestamp) {
+        if self.phase == Phase::Restoring || now < self.advance_due {
+            return;
+        }
+        self.advance_due = now + limits::INDEX_ADVANCE;
+        if self.engine.advance(time) {
+            self.engine.publish();
         }
     }
 

@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::core::{Cluster, Core, Counts, Input, Moment, Output, Phase, Purpose, Settings, Ticket};
+use crate::core::{
+    Cluster, Core, Counts, Input, Moment, Now, Output, Phase, Purpose, Settings, Ticket,
+};
 use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
 use crate::{Clock, Reply};
 
@@ -244,7 +246,7 @@ impl Replica {
         };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);
-        let ports = Ports { journal: journal.clone(), stream, checkpoints };
+        let ports = Ports { journal: journal.clone(), stream, checkpoints, clock: clock.clone() };
         let workers = Workers::start(&mut tasks, &ports, &results);
         let shell = Shell {
             core,
@@ -406,9 +408,9 @@ impl Shell {
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
         let before = self.core.phase();
-        let now = Moment(self.origin.elapsed());
         let poll_after = self.poll_after();
-        self.core.step(now, poll_after, input, outputs);
+        let (moment, time) = (Moment(self.origin.elapsed()), self.clock.now());
+        self.core.step(Now { moment, time, poll_after }, input, outputs);
         let after = self.core.phase();
         if before != after {
             let version = self.core.reader().published().version;
@@ -471,6 +473,7 @@ struct Ports<J, S, C> {
     journal: J,
     stream: S,
     checkpoints: C,
+    clock: Clock,
 }
 
 impl Workers {
@@ -525,7 +528,7 @@ impl Workers {
 
 async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     mut jobs: mpsc::Receiver<Output>,
-    Ports { journal, stream, checkpoints }: Ports<J, S, C>,
+    Ports { journal, stream, checkpoints, clock }: Ports<J, S, C>,
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
@@ -554,11 +557,11 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::Restore => {
                 let position = async |chunks| journal.snapshot(chunks).await.map(Some);
-                Input::Restored(build("journal", position).await)
+                Input::Restored(build("journal", &clock, position).await)
             }
             Output::LoadCheckpoint => {
                 let position = async |chunks| checkpoints.load(chunks).await;
-                Input::CheckpointLoaded(build("checkpoint", position).await)
+                Input::CheckpointLoaded(build("checkpoint", &clock, position).await)
             }
             Output::SaveCheckpoint(position, ads) => {
                 Input::CheckpointSaved(checkpoints.save(position, ads).await)
@@ -572,7 +575,11 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
 }
 
 /// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
-async fn build<F>(from: &'static str, send: impl FnOnce(Chunks) -> F) -> Option<Box<Engine>>
+async fn build<F>(
+    from: &'static str,
+    clock: &Clock,
+    send: impl FnOnce(Chunks) -> F,
+) -> Option<Box<Engine>>
 where
     F: Future<Output = Result<Option<Position>, Unavailable>>,
 {
@@ -602,7 +609,8 @@ where
             return None;
         }
     };
-    let finished = tokio::task::spawn_blocking(move || builder.finish(position)).await;
+    let now = clock.now();
+    let finished = tokio::task::spawn_blocking(move || builder.finish(position, now)).await;
     match finished.map_err(Cause::from).and_then(|engine| Ok(engine?)) {
         Ok(engine) => {
             let (ads, version) = (engine.reader().ads(), engine.applied().version);

@@ -1,0 +1,133 @@
+//! Where an ad lies in the index, and where a query looks: both are worked out once per operation from the
+//! schema, so that chunks and counts deal in numbers alone.
+
+use super::dimension::{Role, Schema};
+use super::values::ValueSet;
+
+/// Most listed dimensions in one schema; a query keeps its filters on them on the stack.
+const LISTED_MAX: usize = 4;
+
+/// Everything that an ad matches.
+#[derive(Debug, Clone)]
+pub(super) struct Coordinates {
+    /// One bit per combination of the crossed dimensions.
+    pub(super) combinations: u64,
+    /// Steps of the ranged dimension; 0, "absent", is always in it.
+    pub(super) steps: ValueSet,
+    /// Targeted values of the leading dimension; empty means any.
+    pub(super) leading: ValueSet,
+    /// Targeted values of each listed dimension; empty means any.
+    pub(super) listed: Vec<ValueSet>,
+}
+
+impl Coordinates {
+    pub(super) fn of<S: Schema>(ad: &S::Ad) -> Self {
+        let mut found = Self {
+            combinations: 1,
+            steps: ValueSet::default(),
+            leading: ValueSet::default(),
+            listed: Vec::new(),
+        };
+        for dimension in S::DIMENSIONS {
+            let targeted = (dimension.targeted)(ad);
+            match dimension.role {
+                Role::Leading => found.leading = targeted,
+                Role::Listed => found.listed.push(targeted),
+                Role::Ranged => found.steps = steps(&targeted, dimension.values),
+                Role::Crossed => {
+                    let targeted = u64_of(&targeted, dimension.values);
+                    found.combinations = cross(found.combinations, targeted, dimension.values);
+                }
+            }
+        }
+        found
+    }
+
+    /// The combinations, by number.
+    pub(super) fn combinations(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.combinations;
+        std::iter::from_fn(move || {
+            let next = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(next)
+        })
+    }
+}
+
+/// The values as steps: each one further, behind "absent".
+fn steps(targeted: &ValueSet, values: usize) -> ValueSet {
+    if targeted.is_empty() {
+        return ValueSet::from_range(0, values);
+    }
+    std::iter::once(0).chain(targeted.iter().map(|value| value + 1)).collect()
+}
+
+/// The values as bits behind the one for "absent".
+fn u64_of(targeted: &ValueSet, values: usize) -> u64 {
+    if targeted.is_empty() {
+        return (1 << (values + 1)) - 1;
+    }
+    targeted.iter().fold(1, |bits, value| bits | 1 << (value + 1))
+}
+
+/// Every combination so far with every value of one more dimension.
+fn cross(combinations: u64, values: u64, count: usize) -> u64 {
+    let (mut crossed, mut left) = (0, combinations);
+    while left != 0 {
+        crossed |= values << (left.trailing_zeros() as usize * (count + 1));
+        left &= left - 1;
+    }
+    crossed
+}
+
+/// Where a query looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) leading: Option<usize>,
+    pub(super) combination: usize,
+    pub(super) step: usize,
+    /// `(listed dimension, value)` of each filter on a listed dimension.
+    listed: [(usize, usize); LISTED_MAX],
+    listed_len: usize,
+}
+
+impl Place {
+    pub(super) fn of<S: Schema>(query: &S::Query) -> Self {
+        let mut place = Self {
+            leading: None,
+            combination: 0,
+            step: 0,
+            listed: [(0, 0); LISTED_MAX],
+            listed_len: 0,
+        };
+        let mut listed = 0;
+        for dimension in S::DIMENSIONS {
+            let asked = (dimension.asked)(query);
+            let digit = asked.map_or(0, |value| value + 1);
+            match dimension.role {
+                Role::Leading => place.leading = asked,
+                Role::Ranged => place.step = digit,
+                Role::Crossed => {
+                    place.combination = place.combination * (dimension.values + 1) + digit;
+                }
+                Role::Listed => {
+                    if let Some(value) = asked {
+                        place.listed[place.listed_len] = (listed, value);
+                        place.listed_len += 1;
+                    }
+                    listed += 1;
+                }
+            }
+        }
+        place
+    }
+
+    /// Whether the counts know the answer: no filter is on a listed dimension.
+    pub(super) fn is_counted(&self) -> bool {
+        self.listed_len == 0
+    }
+
+    pub(super) fn listed(&self) -> &[(usize, usize)] {
+        &self.listed[..self.listed_len]
+    }
+}

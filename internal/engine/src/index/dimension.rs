@@ -1,0 +1,182 @@
+//! The dimensions, declared in this one place. A new dimension is one more entry in a schema's
+//! `DIMENSIONS`; nothing else in the index names an age or a country. What it costs depends on its role:
+//!
+//! | role | values | bit rows per chunk | counts |
+//! |---|---|---|---|
+//! | `Leading` | up to 254 | one per value that many ads of the chunk target, lists for the others | one table row per value, plus ALL and ANY |
+//! | `Crossed` | product of (values + 1) over all of them up to 64 | one per combination, "absent" included | multiplies every table row by (values + 1) |
+//! | `Ranged` | up to 255 | one per value | multiplies every table row by (values + 1) |
+//! | `Listed` | up to 256 | as `Leading` | none: a query that names it has its total counted by walking |
+//!
+//! So a small dimension (say, 4 connection types) is `Crossed` and makes the counts 5 times as large; one
+//! with many values (say, 200 languages) is `Listed`. The bounds are checked when the crate is compiled.
+
+use std::fmt::Debug;
+
+use placard_model::{Country, Gender, Platform, Query, Timestamp, limits};
+use uuid::Uuid;
+
+use super::values::{VALUES_MAX, ValueSet};
+use crate::StoredAd;
+
+/// The order of every answer: by end, then by id.
+pub(crate) type Key = (Timestamp, Uuid);
+
+/// How the index treats a dimension; the module says what each costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The first level of the counts. Exactly one.
+    Leading,
+    /// The second level: all such dimensions are crossed into one combination.
+    Crossed,
+    /// The third level: exactly one, with many values of which an ad targets a range.
+    Ranged,
+    /// Bit rows only.
+    Listed,
+}
+
+/// One dimension: how many values it has, and how ads and queries map to them.
+#[derive(Debug)]
+pub(crate) struct Dimension<S: Schema> {
+    /// How many values it has; they are numbered from 0.
+    pub(crate) values: usize,
+    /// How the index treats it.
+    pub(crate) role: Role,
+    /// The values that an ad targets; none means that it is open to all.
+    pub(crate) targeted: fn(&S::Ad) -> ValueSet,
+    /// The value that a query asks for, if it filters at all.
+    pub(crate) asked: fn(&S::Query) -> Option<usize>,
+}
+
+/// What the index must know of an ad besides its targeting.
+pub(crate) trait Item: Debug + Send + Sync + 'static {
+    /// Its place in the order of answers, for ever.
+    fn key(&self) -> Key;
+    /// From when it is served.
+    fn start_at(&self) -> Timestamp;
+}
+
+/// A set of dimensions, with the ads and queries that they describe.
+pub(crate) trait Schema: Sized + Debug + Send + Sync + 'static {
+    /// What is indexed.
+    type Ad: Item;
+    /// What is asked.
+    type Query;
+
+    /// The dimensions, in the order of the index's levels.
+    const DIMENSIONS: &'static [Dimension<Self>];
+
+    /// How many fitting ads to pass over, and how many to give at the most.
+    fn page(query: &Self::Query) -> (u64, u64);
+
+    /// Values of the leading dimension.
+    const LEADING: usize = only(Self::DIMENSIONS, Role::Leading);
+    /// Combinations of the crossed dimensions, "absent" being one more value of each.
+    const COMBINATIONS: usize = combinations(Self::DIMENSIONS);
+    /// Values of the ranged dimension and one for "absent", which is 0.
+    const STEPS: usize = only(Self::DIMENSIONS, Role::Ranged) + 1;
+    /// Cells in one row of the counts.
+    const CELLS: usize = Self::COMBINATIONS * Self::STEPS;
+
+    /// Whether a query's filters fit an ad, dimension by dimension, without the index.
+    fn fits(ad: &Self::Ad, query: &Self::Query) -> bool {
+        Self::DIMENSIONS.iter().all(|dimension| {
+            (dimension.asked)(query).is_none_or(|value| {
+                let targeted = (dimension.targeted)(ad);
+                targeted.is_empty() || targeted.contains(value)
+            })
+        })
+    }
+}
+
+/// Combinations are the bits of a `u64`.
+pub(super) const COMBINATIONS_MAX: usize = 64;
+/// Two rows of the counts are ALL and ANY.
+const LEADING_MAX: usize = VALUES_MAX - 2;
+
+/// How many values the one dimension of this role has.
+const fn only<S: Schema>(dimensions: &[Dimension<S>], role: Role) -> usize {
+    let (mut at, mut found, mut values) = (0, 0, 0);
+    while at < dimensions.len() {
+        if dimensions[at].role as u8 == role as u8 {
+            found += 1;
+            values = dimensions[at].values;
+        }
+        at += 1;
+    }
+    assert!(found == 1, "exactly one dimension leads, and exactly one is ranged");
+    assert!(values <= LEADING_MAX, "a counted dimension has at most 254 values");
+    values
+}
+
+const fn combinations<S: Schema>(dimensions: &[Dimension<S>]) -> usize {
+    let (mut at, mut product) = (0, 1);
+    while at < dimensions.len() {
+        if matches!(dimensions[at].role, Role::Crossed) {
+            product *= dimensions[at].values + 1;
+        }
+        assert!(dimensions[at].values <= VALUES_MAX, "a dimension has at most 256 values");
+        at += 1;
+    }
+    assert!(product <= COMBINATIONS_MAX, "crossed dimensions have at most 64 combinations");
+    product
+}
+
+/// What Placard serves: the ads and queries of the model.
+#[derive(Debug)]
+pub(crate) struct Ads;
+
+impl Schema for Ads {
+    type Ad = StoredAd;
+    type Query = Query;
+
+    const DIMENSIONS: &'static [Dimension<Self>] = &[
+        Dimension {
+            // Country.
+            values: Country::COUNT,
+            role: Role::Leading,
+            targeted: |ad| ad.targeting.countries.iter().map(Country::place).collect(),
+            asked: |query| query.country.map(Country::place),
+        },
+        Dimension {
+            // Gender.
+            values: Gender::ALL.len(),
+            role: Role::Crossed,
+            targeted: |ad| ad.targeting.genders.iter().map(Gender::place).collect(),
+            asked: |query| query.gender.map(Gender::place),
+        },
+        Dimension {
+            // Platform.
+            values: Platform::ALL.len(),
+            role: Role::Crossed,
+            targeted: |ad| ad.targeting.platforms.iter().map(Platform::place).collect(),
+            asked: |query| query.platform.map(Platform::place),
+        },
+        Dimension {
+            // Age.
+            values: (limits::AGE_MAX - limits::AGE_MIN + 1) as usize,
+            role: Role::Ranged,
+            targeted: |ad| {
+                let place = |age| usize::from(age - limits::AGE_MIN);
+                ad.targeting.age.map_or_else(ValueSet::default, |range| {
+                    ValueSet::from_range(place(range.start), place(range.end))
+                })
+            },
+            asked: |query| query.age.map(|age| usize::from(age - limits::AGE_MIN)),
+        },
+    ];
+
+    fn page(query: &Query) -> (u64, u64) {
+        (query.offset.into(), query.limit.into())
+    }
+}
+
+impl Item for StoredAd {
+    fn key(&self) -> Key {
+        (self.end_at, self.id)
+    }
+
+    fn start_at(&self) -> Timestamp {
+        self.start_at
+    }
+}

@@ -1,0 +1,187 @@
+//! Chunks that follow each other, with the counts of all their ads: what a deep offset passes over at once.
+
+use std::sync::Arc;
+
+use placard_model::Timestamp;
+
+use super::chunk::Chunk;
+use super::coordinates::{Coordinates, Place};
+use super::counts::Counts;
+use super::dimension::{Item, Key, Schema};
+use super::row::CHUNK_ADS;
+
+/// Most chunks in a group. Their ads are counted in a `u16`.
+pub(super) const GROUP_CHUNKS: usize = 96;
+/// Below so many chunks a group is joined with a neighbour, if both fit well into one.
+const GROUP_CHUNKS_MIN: usize = GROUP_CHUNKS / 4;
+/// Below so many ads a chunk is joined with a neighbour, if both fit well into one.
+const CHUNK_ADS_MIN: usize = CHUNK_ADS / 4;
+/// How full two that are joined may be, lest they are split again at once.
+const JOINED_MAX: usize = 3;
+const JOINED_OF: usize = 4;
+
+const _: () = assert!(GROUP_CHUNKS * CHUNK_ADS <= u16::MAX as usize);
+
+/// A group, never empty.
+#[derive(Debug)]
+pub(super) struct Group<S: Schema> {
+    chunks: Vec<Arc<Chunk<S>>>,
+    counts: Counts<S, u16>,
+}
+
+impl<S: Schema> Clone for Group<S> {
+    fn clone(&self) -> Self {
+        Self { chunks: self.chunks.clone(), counts: self.counts.clone() }
+    }
+}
+
+impl<S: Schema> Group<S> {
+    /// A group of these ads in result order, cut into chunks of `chunk` ads.
+    pub(super) fn build(ads: &[(Arc<S::Ad>, Coordinates)], chunk: usize) -> Self {
+        Self {
+            chunks: ads.chunks(chunk).map(|ads| Arc::new(Chunk::build(ads))).collect(),
+            counts: Counts::build(ads.iter().map(|(_, coordinates)| coordinates)),
+        }
+    }
+
+    pub(super) fn chunks(&self) -> &[Arc<Chunk<S>>] {
+        &self.chunks
+    }
+
+    pub(super) fn counts(&self) -> &Counts<S, u16> {
+        &self.counts
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub(super) fn count(&self, place: &Place) -> u64 {
+        self.counts.count(place)
+    }
+
+    /// The key of the last ad.
+    pub(super) fn last(&self) -> Key {
+        self.chunks[self.chunks.len() - 1].last()
+    }
+
+    /// The end of the last ad.
+    pub(super) fn last_end(&self) -> Timestamp {
+        self.chunks[self.chunks.len() - 1].last_end()
+    }
+
+    /// The first chunk with an ad that ends after `now`.
+    pub(super) fn first_after(&self, now: Timestamp) -> usize {
+        self.chunks.partition_point(|chunk| chunk.last_end() <= now)
+    }
+
+    /// Adds an ad. If that makes the group too large, its second half is returned as another group.
+    pub(super) fn insert(&mut self, ad: &Arc<S::Ad>, coordinates: &Coordinates) -> Option<Self> {
+        let at = self.chunk_of(ad.key()).min(self.chunks.len() - 1);
+        self.counts.add(coordinates);
+        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        chunk.insert(ad, coordinates);
+        if !chunk.is_full() {
+            return None;
+        }
+        let ads = with_coordinates::<S>(chunk.ads());
+        let (first, second) = ads.split_at(ads.len() / 2);
+        self.chunks[at] = Arc::new(Chunk::build(first));
+        self.chunks.insert(at + 1, Arc::new(Chunk::build(second)));
+        (self.chunks.len() == GROUP_CHUNKS).then(|| self.split())
+    }
+
+    fn split(&mut self) -> Self {
+        let chunks = self.chunks.split_off(self.chunks.len() / 2);
+        let count = |chunks: &[Arc<Chunk<S>>]| {
+            let ads = chunks.iter().flat_map(|chunk| chunk.ads());
+            let coordinates: Vec<_> = ads.map(|ad| Coordinates::of::<S>(ad)).collect();
+            Counts::build(coordinates.iter())
+        };
+        self.counts = count(&self.chunks);
+        Self { counts: count(&chunks), chunks }
+    }
+
+    /// Drops the ad of a key, if it is here; whether it was.
+    pub(super) fn remove(&mut self, key: Key, coordinates: &Coordinates) -> bool {
+        let at = self.chunk_of(key);
+        let Some(Ok(found)) = self.chunks.get(at).map(|chunk| chunk.find(key)) else {
+            return false;
+        };
+        self.counts.subtract(coordinates);
+        if self.chunks[at].len() == 1 {
+            self.chunks.remove(at);
+            return true;
+        }
+        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        chunk.remove(found, coordinates);
+        if chunk.len() < CHUNK_ADS_MIN {
+            self.join(at);
+        }
+        true
+    }
+
+    /// Joins a small chunk with its smaller neighbour.
+    fn join(&mut self, at: usize) {
+        let len = |at: usize| self.chunks.get(at).map_or(usize::MAX, |chunk| chunk.len());
+        let (before, after) = (at.checked_sub(1).map_or(usize::MAX, len), len(at + 1));
+        let first = if before < after { at - 1 } else { at };
+        if before.min(after).saturating_add(len(at)) > CHUNK_ADS * JOINED_MAX / JOINED_OF {
+            return;
+        }
+        let both = self.chunks[first..first + 2].iter().flat_map(|chunk| chunk.ads());
+        let joined = Chunk::build(&with_coordinates::<S>(both));
+        self.chunks[first] = Arc::new(joined);
+        self.chunks.remove(first + 1);
+    }
+
+    /// Whether it is small enough to be joined with `next`.
+    pub(super) fn joins(&self, next: &Self) -> bool {
+        let (one, other) = (self.chunks.len(), next.chunks.len());
+        one.min(other) < GROUP_CHUNKS_MIN && one + other <= GROUP_CHUNKS * JOINED_MAX / JOINED_OF
+    }
+
+    /// Takes over the chunks of the group that follows.
+    pub(super) fn append(&mut self, next: &Self) {
+        self.chunks.extend(next.chunks.iter().cloned());
+        self.counts.merge(&next.counts);
+    }
+
+    /// Drops the first chunk if all of its ads have ended by `now`, or those of its ads that have. What was
+    /// dropped is passed to `dropped`; whether there may be more.
+    pub(super) fn drop_ended(&mut self, now: Timestamp, mut dropped: impl FnMut(&S::Ad)) -> bool {
+        let Some(chunk) = self.chunks.first() else { return false };
+        let ended = chunk.first_after(now);
+        if ended == 0 {
+            return false;
+        }
+        let chunk = Arc::clone(chunk);
+        for ad in chunk.ads().take(ended) {
+            self.counts.subtract(&Coordinates::of::<S>(ad));
+            dropped(ad);
+        }
+        if ended == chunk.len() {
+            self.chunks.remove(0);
+            return true;
+        }
+        let left = with_coordinates::<S>(chunk.ads().skip(ended));
+        self.chunks[0] = Arc::new(Chunk::build(&left));
+        false
+    }
+
+    fn chunk_of(&self, key: Key) -> usize {
+        self.chunks.partition_point(|chunk| chunk.last() < key)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.bytes()).sum();
+        size_of::<Self>() + chunks + self.counts.bytes()
+    }
+}
+
+/// Ads and where they lie.
+fn with_coordinates<'a, S: Schema>(
+    ads: impl Iterator<Item = &'a Arc<S::Ad>>,
+) -> Vec<(Arc<S::Ad>, Coordinates)> {
+    ads.map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect()
+}

@@ -1,0 +1,354 @@
+//! The index of the ads whose time has come, and of those that wait for theirs: one value that the writer
+//! changes and publishes clones of. A clone shares all that has not changed since.
+//!
+//! A tree stands at a time. Up to it, ads that have ended are gone and ads that have begun are indexed; a
+//! reader at a later time leaves the ended ones at the head out and merges the begun ones in, so an answer
+//! is right whenever the writer last found time to advance.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use placard_model::Timestamp;
+use uuid::Uuid;
+
+use super::coordinates::{Coordinates, Place};
+use super::counts::Counts;
+use super::dimension::{Item, Key, Schema};
+use super::group::{GROUP_CHUNKS, Group};
+use super::row::CHUNK_ADS;
+
+/// How full chunks and groups are built, in eighths: room for what comes later.
+const BUILT_FULL: usize = 7;
+
+/// The tree.
+#[derive(Debug)]
+pub(super) struct Tree<S: Schema> {
+    groups: Vec<Arc<Group<S>>>,
+    totals: Counts<S, u32>,
+    /// Ads that begin after `time`, by start.
+    future: OrdMap<(Timestamp, Uuid), Arc<S::Ad>>,
+    time: Timestamp,
+    /// Ads in the groups.
+    len: usize,
+}
+
+impl<S: Schema> Clone for Tree<S> {
+    fn clone(&self) -> Self {
+        Self {
+            groups: self.groups.clone(),
+            totals: self.totals.clone(),
+            future: self.future.clone(),
+            time: self.time,
+            len: self.len,
+        }
+    }
+}
+
+impl<S: Schema> Default for Tree<S> {
+    fn default() -> Self {
+        Self {
+            groups: Vec::new(),
+            totals: Counts::new(),
+            future: OrdMap::new(),
+            // Before all ads: each waits in `future` until the first advance, wherever now is.
+            time: Timestamp::MIN,
+            len: 0,
+        }
+    }
+}
+
+impl<S: Schema> Tree<S> {
+    /// A tree of these ads at a time, built at once.
+    pub(super) fn build(ads: Vec<Arc<S::Ad>>, time: Timestamp) -> Self {
+        let mut tree = Self { time, ..Self::default() };
+        let (mut begun, mut waiting) = (Vec::with_capacity(ads.len()), Vec::new());
+        for ad in ads {
+            if ad.start_at() > time {
+                waiting.push(((ad.start_at(), ad.key().1), ad));
+            } else if ad.key().0 > time {
+                begun.push(ad);
+            }
+        }
+        begun.sort_unstable_by_key(|ad| ad.key());
+        tree.future = waiting.into_iter().collect();
+        tree.len = begun.len();
+        let chunk = CHUNK_ADS * BUILT_FULL / 8;
+        for ads in begun.chunks(chunk * (GROUP_CHUNKS * BUILT_FULL / 8)) {
+            let ads: Vec<_> =
+                ads.iter().map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect();
+            let group = Group::build(&ads, chunk);
+            tree.totals.merge(group.counts());
+            tree.groups.push(Arc::new(group));
+        }
+        tree
+    }
+
+    /// Adds an ad that is not in the tree.
+    pub(super) fn insert(&mut self, ad: &Arc<S::Ad>) {
+        if ad.start_at() > self.time {
+            self.future.insert((ad.start_at(), ad.key().1), Arc::clone(ad));
+        } else if ad.key().0 > self.time {
+            self.index(ad);
+        }
+    }
+
+    fn index(&mut self, ad: &Arc<S::Ad>) {
+        let coordinates = Coordinates::of::<S>(ad);
+        self.totals.add(&coordinates);
+        self.len += 1;
+        if self.groups.is_empty() {
+            let group = Group::build(&[(Arc::clone(ad), coordinates)], CHUNK_ADS);
+            self.groups.push(Arc::new(group));
+            return;
+        }
+        let at = self.group_of(ad.key()).min(self.groups.len() - 1);
+        if let Some(second) = Arc::make_mut(&mut self.groups[at]).insert(ad, &coordinates) {
+            self.groups.insert(at + 1, Arc::new(second));
+        }
+    }
+
+    /// Drops an ad, wherever it is; it may be gone already, because it has ended.
+    pub(super) fn remove(&mut self, ad: &S::Ad) {
+        if self.future.remove(&(ad.start_at(), ad.key().1)).is_some() {
+            return;
+        }
+        let at = self.group_of(ad.key());
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let coordinates = Coordinates::of::<S>(ad);
+        if !Arc::make_mut(group).remove(ad.key(), &coordinates) {
+            return;
+        }
+        self.totals.subtract(&coordinates);
+        self.len -= 1;
+        self.tidy(at);
+    }
+
+    /// Drops an empty group, and joins a small one with its neighbour.
+    fn tidy(&mut self, at: usize) {
+        if self.groups[at].is_empty() {
+            self.groups.remove(at);
+            return;
+        }
+        for first in [at.checked_sub(1), Some(at)].into_iter().flatten() {
+            if let Some([one, next]) = self.groups.get(first..first + 2)
+                && one.joins(next)
+            {
+                let next = self.groups.remove(first + 1);
+                Arc::make_mut(&mut self.groups[first]).append(&next);
+                return;
+            }
+        }
+    }
+
+    /// Moves the tree to a later time: what has ended goes, what has begun is indexed, at most about `most` of
+    /// each, so that no writer is held up; whether anything changed.
+    pub(super) fn advance(&mut self, now: Timestamp, most: usize) -> bool {
+        if now <= self.time {
+            return false;
+        }
+        let begun = self.future.iter().take_while(|((start, _), _)| *start <= now);
+        let begun: Vec<_> = begun.take(most + 1).map(|(key, ad)| (*key, Arc::clone(ad))).collect();
+        // Only up to where everything is done: the first ad that must wait for the next call says how far.
+        let time = match begun.get(most) {
+            Some(((start, _), _)) => before(*start),
+            None => now,
+        };
+        if time <= self.time {
+            // More than `most` begin at one instant: then all of them are done at once.
+            return self.advance(now, most * 2);
+        }
+        let ended = self.drop_ended(time, most);
+        let due = begun.into_iter().filter(|((start, _), _)| *start <= time);
+        let mut changed = ended;
+        self.time = time;
+        for (key, ad) in due {
+            self.future.remove(&key);
+            if ad.key().0 > time {
+                self.index(&ad);
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    fn drop_ended(&mut self, time: Timestamp, most: usize) -> bool {
+        let before = self.len;
+        let (totals, len) = (&mut self.totals, &mut self.len);
+        while let Some(first) = self.groups.first_mut()
+            && first.chunks()[0].first_after(time) > 0
+            && before - *len < most
+        {
+            let more = Arc::make_mut(first).drop_ended(time, |ad| {
+                totals.subtract(&Coordinates::of::<S>(ad));
+                *len -= 1;
+            });
+            if first.is_empty() {
+                self.groups.remove(0);
+            }
+            if !more {
+                break;
+            }
+        }
+        before > self.len
+    }
+
+    fn group_of(&self, key: Key) -> usize {
+        self.groups.partition_point(|group| group.last() < key)
+    }
+
+    /// Calls `give` with the ads of the query's page that fit at `now`, in order; how many fit on all pages.
+    pub(super) fn search<'a>(
+        &'a self,
+        query: &S::Query,
+        now: Timestamp,
+        mut give: impl FnMut(&'a Arc<S::Ad>),
+    ) -> u64 {
+        // A reader that took its time before this tree was published asks at the tree's.
+        let now = now.max(self.time);
+        let place = Place::of::<S>(query);
+        let (offset, limit) = S::page(query);
+        let begun = self.begun(query, now);
+        if begun.is_empty() {
+            return self.indexed(&place, now, offset, limit, &mut give);
+        }
+        // Of the indexed ads, those that can be on the page whichever way the begun ones fall among them.
+        let from = offset.saturating_sub(begun.len() as u64);
+        let mut indexed = Vec::new();
+        let most = limit + (offset - from);
+        let total = self.indexed(&place, now, from, most, &mut |ad| indexed.push(ad));
+        let passed = match indexed.first() {
+            Some(first) => begun.partition_point(|ad| from > 0 && ad.key() < first.key()),
+            None if from > 0 => begun.len(),
+            None => 0,
+        };
+        let mut rank = from + passed as u64;
+        let (mut one, mut other) =
+            (indexed.into_iter().peekable(), begun[passed..].iter().copied());
+        let mut next = other.next();
+        while rank < offset + limit {
+            let ad = match (one.peek(), next) {
+                (Some(ad), Some(begun)) if begun.key() < ad.key() => {
+                    next = other.next();
+                    begun
+                }
+                (None, Some(begun)) => {
+                    next = other.next();
+                    begun
+                }
+                (Some(_), _) => one.next().expect("it was just seen"),
+                (None, None) => break,
+            };
+            if rank >= offset {
+                give(ad);
+            }
+            rank += 1;
+        }
+        total + begun.len() as u64
+    }
+
+    /// The ads that fit, have begun since the tree's time and have not ended, in result order.
+    fn begun(&self, query: &S::Query, now: Timestamp) -> Vec<&Arc<S::Ad>> {
+        let served = |ad: &&Arc<S::Ad>| ad.key().0 > now && S::fits(ad, query);
+        let due = self.future.iter().take_while(|((start, _), _)| *start <= now);
+        let mut begun: Vec<_> = due.map(|(_, ad)| ad).filter(served).collect();
+        begun.sort_unstable_by_key(|ad| ad.key());
+        begun
+    }
+
+    /// As [`Tree::search`], of the indexed ads alone.
+    fn indexed<'a>(
+        &'a self,
+        place: &Place,
+        now: Timestamp,
+        offset: u64,
+        limit: u64,
+        give: &mut impl FnMut(&'a Arc<S::Ad>),
+    ) -> u64 {
+        let group = self.groups.partition_point(|group| group.last_end() <= now);
+        let Some(first) = self.groups.get(group) else { return 0 };
+        let chunk = first.first_after(now);
+        let from = first.chunks()[chunk].first_after(now);
+        let total = self.total(place, group, chunk, from);
+        let mut wanted = limit.min(total.saturating_sub(offset));
+        let mut skip = offset;
+        for (nth, group) in self.groups[group..].iter().enumerate() {
+            if wanted == 0 {
+                break;
+            }
+            if nth > 0 && place.is_counted() {
+                let fitting = group.count(place);
+                if fitting <= skip {
+                    skip -= fitting;
+                    continue;
+                }
+            }
+            let head = nth == 0;
+            for (at, chunk) in group.chunks().iter().enumerate().skip(if head { chunk } else { 0 })
+            {
+                let mut row = chunk.fitting(place);
+                if head && from > 0 && at == first.first_after(now) {
+                    row.keep_from(from);
+                }
+                if skip > 0 {
+                    let fitting = row.count();
+                    if fitting <= skip {
+                        skip -= fitting;
+                        continue;
+                    }
+                }
+                row.each(|at| {
+                    if skip > 0 {
+                        skip -= 1;
+                    } else {
+                        give(chunk.ad(at));
+                        wanted -= 1;
+                    }
+                    wanted == 0
+                });
+                if wanted == 0 {
+                    break;
+                }
+            }
+        }
+        total
+    }
+
+    /// How many indexed ads fit from a position on: all of them less those before it, or, if the counts do not
+    /// know the filters, all of them one by one.
+    fn total(&self, place: &Place, group: usize, chunk: usize, from: usize) -> u64 {
+        let first = &self.groups[group];
+        let mut head = first.chunks()[chunk].fitting(place);
+        if place.is_counted() {
+            let groups: u64 = self.groups[..group].iter().map(|group| group.count(place)).sum();
+            let chunks = first.chunks()[..chunk].iter().map(|chunk| chunk.fitting(place).count());
+            let ended = if from == 0 && group == 0 && chunk == 0 {
+                0
+            } else {
+                let all = head.count();
+                head.keep_from(from);
+                groups + chunks.sum::<u64>() + all - head.count()
+            };
+            return self.totals.count(place) - ended;
+        }
+        head.keep_from(from);
+        let rest = first.chunks()[chunk + 1..].iter();
+        let later = self.groups[group + 1..].iter().flat_map(|group| group.chunks());
+        head.count() + rest.chain(later).map(|chunk| chunk.fitting(place).count()).sum::<u64>()
+    }
+
+    /// Ads that are indexed, and ads that wait for their start.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.len, self.future.len())
+    }
+
+    /// Bytes that the index takes, without the ads themselves; those of the ads that wait are estimated.
+    pub(super) fn bytes(&self) -> usize {
+        let groups: usize = self.groups.iter().map(|group| group.bytes()).sum();
+        let waiting = self.future.len() * size_of::<((Timestamp, Uuid), Arc<S::Ad>)>();
+        size_of::<Self>() + groups + self.totals.bytes() + waiting
+    }
+}
+
+fn before(at: Timestamp) -> Timestamp {
+    at.saturating_add_micros(-1)
+}

@@ -1,0 +1,97 @@
+//! A set of a dimension's values: what an ad targets, or which rows of a table were touched. Apart from the
+//! model's own sets because every dimension, of whatever type, is folded into this one before it is indexed.
+
+/// Most values that one dimension can have, the absent filter included.
+pub(crate) const VALUES_MAX: usize = 256;
+
+const WORDS: usize = VALUES_MAX / 64;
+
+/// A set of numbers below [`VALUES_MAX`]. In an ad's targeting the empty set means "open to all".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ValueSet([u64; WORDS]);
+
+impl ValueSet {
+    /// The numbers from `start` to `end`, both included.
+    pub(crate) fn from_range(start: usize, end: usize) -> Self {
+        (start..=end).collect()
+    }
+
+    /// Adds one.
+    pub(crate) fn insert(&mut self, value: usize) {
+        self.0[value / 64] |= 1 << (value % 64);
+    }
+
+    /// Whether it is in the set.
+    pub(crate) fn contains(&self, value: usize) -> bool {
+        self.0[value / 64] >> (value % 64) & 1 == 1
+    }
+
+    /// Whether none is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+
+    /// Those in the set, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + use<> {
+        let words = self.0;
+        (0..WORDS).flat_map(move |at| {
+            let mut word = words[at];
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+                word &= word - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+
+    /// Those in the set as runs `(first, past the last)`, ascending: an age range is a single one.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let set = *self;
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let first = set.next(from, true)?;
+            let past = set.next(first, false).unwrap_or(VALUES_MAX);
+            from = past;
+            Some((first, past))
+        })
+    }
+
+    /// The first number from `from` on that is in the set, or that is not.
+    fn next(&self, from: usize, inside: bool) -> Option<usize> {
+        let flip = if inside { 0 } else { u64::MAX };
+        let mut mask = u64::MAX << (from % 64);
+        for at in from / 64..WORDS {
+            let word = (self.0[at] ^ flip) & mask;
+            if word != 0 {
+                return Some(at * 64 + word.trailing_zeros() as usize);
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
+}
+
+impl FromIterator<usize> for ValueSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(values: I) -> Self {
+        let mut set = Self::default();
+        values.into_iter().for_each(|value| set.insert(value));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_exactly_the_set() {
+        for values in [vec![], vec![0], vec![255], vec![0, 1, 2, 63, 64, 65, 130, 254, 255]] {
+            let set: ValueSet = values.iter().copied().collect();
+            let covered: Vec<_> = set.runs().flat_map(|(first, past)| first..past).collect();
+            assert_eq!(covered, values);
+            assert!(set.iter().eq(values.iter().copied()));
+        }
+        let all = ValueSet::from_range(0, 255);
+        assert_eq!(all.runs().collect::<Vec<_>>(), [(0, 256)]);
+    }
+}
