@@ -19,8 +19,7 @@ pub(crate) async fn search(
 ) -> Result<Response, Problem> {
     let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
     wait_for(&app, min_version, &headers).await?;
-    let page = app.replica.reader().search(&query, app.replica.clock().now());
-    Ok(render::page(&page))
+    Ok(render::page(app.replica.reader(), &query, app.replica.clock().now()))
 }
 
 pub(crate) async fn by_id(

@@ -6,8 +6,8 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use placard_engine::Page;
-use placard_model::Version;
+use placard_engine::{Found, Reader};
+use placard_model::{Query, Timestamp, Version};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -47,23 +47,24 @@ pub(crate) fn serialised(status: StatusCode, body: &impl Serialize) -> Response 
     json(status, serde_json::to_vec(body).expect("bodies of ours serialise"))
 }
 
-/// `{"ads":[…],"total":n}` out of the ads' fragments.
-pub(crate) fn page(page: &Page) -> Response {
-    const HEAD: &[u8] = b"{\"ads\":[";
-    const TOTAL: &[u8] = b"],\"total\":";
-    let fragments: usize = page.ads.iter().map(|ad| ad.fragment.len() + 1).sum();
-    let mut body = BytesMut::with_capacity(HEAD.len() + fragments + TOTAL.len() + 21);
-    body.put_slice(HEAD);
-    for (at, ad) in page.ads.iter().enumerate() {
-        if at > 0 {
+/// Room for a page's ads of ordinary length; a body that needs more grows.
+const FRAGMENT_BYTES: usize = 400;
+
+/// `{"ads":[…],"total":n}`, put together from the ads' fragments while they are found.
+pub(crate) fn page(reader: &Reader, query: &Query, now: Timestamp) -> Response {
+    let mut body = BytesMut::with_capacity(32 + FRAGMENT_BYTES * query.limit as usize);
+    body.put_slice(b"{\"ads\":[");
+    let mut first = true;
+    let Found { version, total } = reader.visit(query, now, |ad| {
+        if !std::mem::take(&mut first) {
             body.put_u8(b',');
         }
         body.put_slice(&ad.fragment);
-    }
-    body.put_slice(TOTAL);
-    body.put_slice(page.total.to_string().as_bytes());
+    });
+    body.put_slice(b"],\"total\":");
+    body.put_slice(total.to_string().as_bytes());
     body.put_u8(b'}');
     let mut response = json(StatusCode::OK, body);
-    with_version(&mut response, page.version);
+    with_version(&mut response, version);
     response
 }

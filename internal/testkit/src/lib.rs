@@ -3,9 +3,11 @@
 
 pub mod contract;
 pub mod ledger;
+pub mod log;
 pub mod models;
 pub mod process;
 pub mod requests;
 pub mod scan;
 pub mod seed;
+pub mod sqlite;
 pub mod wait;
