@@ -87,7 +87,7 @@ fn form() -> impl Strategy<Value = Form> {
 
 fn query() -> impl Strategy<Value = Query> {
     let age = option::of(prop_oneof![Just(1u8), Just(24), Just(25), Just(100), 1u8..=100]);
-    let country = option::of(select(&COUNTRIES[..]).prop_map(|code| Country::from_code(code)));
+    let country = option::of(select(&COUNTRIES[..]).prop_map(Country::from_code));
     let (gender, platform) = (option::of(select(Gender::ALL)), option::of(select(Platform::ALL)));
     let limit = prop_oneof![Just(1u32), Just(100), 1u32..=30];
     (age, country, gender, platform, 0u32..=30, limit).prop_map(
