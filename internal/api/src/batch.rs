@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::problem::{Extensions, Problem};
 use crate::render::{self, with_version};
 use crate::write::{Decided, accepted, decided, read_json, with_replayed};
-use crate::{App, headers};
+use crate::{App, headers, params, receipts};
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -43,6 +43,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
     let raw = read_json(&uri, &headers, body, &["application/json"], bytes_max).await?;
+    let ack = params::ack(uri.query()).map_err(Problem::invalid)?;
     let key = headers::idempotency_key(&headers);
     let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;
     let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
@@ -86,7 +87,10 @@ pub(crate) async fn create(
     if replayed {
         with_replayed(&mut response);
     }
-    Ok(response)
+    if created == 0 {
+        return Ok(response);
+    }
+    Ok(receipts::answer(&app, ack, version, response).await)
 }
 
 fn item(outcome: Outcome, decided_at: Version) -> Item {

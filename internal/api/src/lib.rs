@@ -3,6 +3,7 @@
 
 mod batch;
 mod body;
+mod cluster;
 mod headers;
 mod health;
 mod linger;
@@ -10,6 +11,7 @@ mod metrics;
 mod params;
 mod problem;
 mod read;
+mod receipts;
 mod render;
 mod serve;
 mod write;
@@ -19,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use http::Method;
 use placard_replica::Handle;
 
 pub use serve::serve;
@@ -28,6 +31,10 @@ use problem::Problem;
 
 /// Where the ads are.
 pub const ADS_PATH: &str = "/api/v1/ad";
+/// Where many are created at once.
+pub const BATCH_PATH: &str = "/api/v1/ad/batch";
+/// Where one is.
+const AD_PATH: &str = "/api/v1/ad/{id}";
 
 /// What every handler needs; cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -61,10 +68,16 @@ impl App {
     pub fn router(&self) -> Router {
         let ads = get(read::search).post(write::create);
         let ad = get(read::by_id).put(write::replace).patch(write::patch).delete(write::delete);
+        let timed = |route, methods: &[Method], handlers: MethodRouter<Self>| {
+            let metrics = self.metrics.route(route, methods);
+            handlers.layer(axum::middleware::from_fn_with_state(metrics, metrics::measure))
+        };
+        let on_ad = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
         Router::new()
-            .route(ADS_PATH, self.measured(ADS_PATH, ads))
-            .route("/api/v1/ad/batch", self.measured("/api/v1/ad/batch", post(batch::create)))
-            .route("/api/v1/ad/{id}", self.measured("/api/v1/ad/{id}", ad))
+            .route(ADS_PATH, timed(ADS_PATH, &[Method::GET, Method::POST], ads))
+            .route(BATCH_PATH, timed(BATCH_PATH, &[Method::POST], post(batch::create)))
+            .route(AD_PATH, timed(AD_PATH, &on_ad, ad))
+            .route("/api/v1/cluster", get(cluster::show))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
@@ -72,11 +85,5 @@ impl App {
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
             .layer(axum::middleware::map_request(linger::linger))
             .with_state(self.clone())
-    }
-
-    fn measured(&self, route: &'static str, methods: MethodRouter<Self>) -> MethodRouter<Self> {
-        let layer =
-            axum::middleware::from_fn_with_state(self.metrics.route(route), metrics::measure);
-        methods.layer(layer)
     }
 }

@@ -22,9 +22,8 @@ const BOUNDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0,
 ];
-const METHODS: [Method; 6] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The status classes that are answered.
+const CLASSES: [(u16, &str); 3] = [(2, "2xx"), (4, "4xx"), (5, "5xx")];
 const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);
 
 pub(crate) struct Metrics {
@@ -46,6 +45,7 @@ pub(crate) struct RouteMetrics {
 
 #[derive(Debug)]
 struct MethodMetrics {
+    method: Method,
     duration: Histogram,
     answered: [Counter; CLASSES.len()],
 }
@@ -74,22 +74,24 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    pub(crate) fn route(&self, route: &'static str) -> RouteMetrics {
+    /// The handles of a route that takes these methods; what it does not take is not timed.
+    pub(crate) fn route(&self, route: &'static str, methods: &[Method]) -> RouteMetrics {
         let method = |method: &Method| {
             let labels =
                 vec![Label::new("route", route), Label::new("method", method.as_str().to_owned())];
             let duration = Key::from_parts(DURATION, labels.clone());
-            let answered = CLASSES.map(|class| {
+            let answered = CLASSES.map(|(_, class)| {
                 let mut labels = labels.clone();
                 labels.push(Label::new("status", class));
                 self.recorder.register_counter(&Key::from_parts(REQUESTS, labels), &METADATA)
             });
             MethodMetrics {
+                method: method.clone(),
                 duration: self.recorder.register_histogram(&duration, &METADATA),
                 answered,
             }
         };
-        RouteMetrics { methods: METHODS.iter().map(method).collect() }
+        RouteMetrics { methods: methods.iter().map(method).collect() }
     }
 
     /// The registry as Prometheus text, with the replica's state as of now.
@@ -106,6 +108,9 @@ impl Metrics {
             restores,
             diverged,
             poison,
+            checkpoints_loaded,
+            forks,
+            stream_resets,
         } = state.counts;
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
@@ -134,6 +139,17 @@ impl Metrics {
             ("placard_restores_total", "States built from the journal's ads", restores),
             ("placard_diverged_total", "Times that the engine's digest was wrong", diverged),
             ("placard_poison_total", "Entries that could not be decoded", poison),
+            (
+                "placard_checkpoints_loaded_total",
+                "States built from a checkpoint",
+                checkpoints_loaded,
+            ),
+            ("placard_forks_total", "Times that the journal told another history", forks),
+            (
+                "placard_stream_resets_total",
+                "Times that a forked stream was made to forget",
+                stream_resets,
+            ),
         ] {
             self.counter(name, text).absolute(count);
         }
@@ -193,12 +209,16 @@ pub(crate) async fn measure(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let method = METHODS.iter().position(|method| method == request.method());
+    // A HEAD is a GET whose body is not sent.
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let timed = route.methods.iter().position(|timed| timed.method == method);
     let response = next.run(request).await;
-    if let Some(method) = method.map(|at| &route.methods[at]) {
-        method.duration.record(started.elapsed());
-        let class = usize::from(response.status().as_u16() / 100).clamp(1, CLASSES.len());
-        method.answered[class - 1].increment(1);
+    if let Some(timed) = timed.map(|at| &route.methods[at]) {
+        timed.duration.record(started.elapsed());
+        let class = response.status().as_u16() / 100;
+        if let Some(at) = CLASSES.iter().position(|(known, _)| *known == class) {
+            timed.answered[at].increment(1);
+        }
     }
     response
 }

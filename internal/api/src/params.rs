@@ -60,9 +60,25 @@ pub(crate) fn min_version(query: Option<&str>) -> Result<Option<Version>, Vec<Vi
     params.finish().map(|()| min_version)
 }
 
-/// The parameters of a route that takes none.
-pub(crate) fn none(query: Option<&str>) -> Result<(), Vec<Violation>> {
-    Params::new(query).finish()
+/// Whom a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// This replica.
+    Applied,
+    /// Every registered replica.
+    All,
+}
+
+/// The parameters of a write.
+pub(crate) fn ack(query: Option<&str>) -> Result<Ack, Vec<Violation>> {
+    let mut params = Params::new(query);
+    let read = |text: &str| match text {
+        "applied" => Some(Ack::Applied),
+        "all" => Some(Ack::All),
+        _ => None,
+    };
+    let ack = params.take("ack", "must be applied or all", read).unwrap_or(Ack::Applied);
+    params.finish().map(|()| ack)
 }
 
 /// The id in a path.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
-use crate::{App, body, headers, params};
+use crate::{App, body, headers, params, receipts};
 
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
@@ -70,7 +70,7 @@ pub(crate) async fn delete(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    params::none(uri.query()).map_err(Problem::invalid)?;
+    params::ack(uri.query()).map_err(Problem::invalid)?;
     let command = Command::Delete { id, if_match: precondition(&headers)? };
     one(&app, Method::DELETE, &uri, &headers, b"", command).await
 }
@@ -83,7 +83,7 @@ pub(crate) async fn read_json(
     accepted: &[&str],
     bytes_max: usize,
 ) -> Result<bytes::Bytes, Problem> {
-    params::none(uri.query()).map_err(Problem::invalid)?;
+    params::ack(uri.query()).map_err(Problem::invalid)?;
     headers::require_json(headers, accepted)?;
     body::read(headers, body, bytes_max).await
 }
@@ -102,6 +102,7 @@ async fn one(
     command: Command,
 ) -> Result<Response, Problem> {
     let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
+    let ack = params::ack(uri.query()).map_err(Problem::invalid)?;
     let decided = decided(app, &method, uri, key, raw, vec![command]).await?;
     let Answer { version, replayed, outcomes } = decided.answer;
     let outcome = outcomes.into_iter().next().ok_or_else(Problem::failed)?;
@@ -109,7 +110,7 @@ async fn one(
     if replayed {
         with_replayed(&mut response);
     }
-    Ok(response)
+    Ok(receipts::answer(app, ack, version, response).await)
 }
 
 /// What the committer says, and whether readers of this replica see it already.

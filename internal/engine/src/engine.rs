@@ -160,6 +160,11 @@ impl Engine {
         self.applied
     }
 
+    /// All ads as of the applied position, in no order.
+    pub fn snapshot(&self) -> Vec<EncodedAd> {
+        self.ads.iter().map(|ad| ad.encoded.clone()).collect()
+    }
+
     /// Becomes `other`, which was built aside: the readers handed out so far read it from now on.
     pub fn replace_with(&mut self, other: Self) {
         let reader = self.reader.clone();

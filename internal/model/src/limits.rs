@@ -50,10 +50,19 @@ pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
 /// Entries that the in-process stream keeps; a tailer further behind reads the journal.
 pub const STREAM_ENTRIES_MAX: usize = 16_384;
 
+/// How often a replica trims the stream.
+pub const STREAM_TRIM: Duration = Duration::from_secs(5);
+/// Entries kept in the stream beyond what the slowest live replica needs, for those that are just joining.
+pub const STREAM_SPARE: u64 = 1_024;
+/// How long a replica counts as live after a head poll.
+pub const LEASE: Duration = Duration::from_secs(2);
+
 /// How long a write may take before its client is answered without a definite result.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a read may wait for the `min_version` it asks for.
 pub const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
+/// How long a write with `ack=all` may wait for the other replicas.
+pub const ACK_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How often a replica reads the journal's head (plus or minus a fifth).
 pub const HEAD_POLL: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts at the same transaction.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use placard_api::App;
 use placard_model::limits;
+use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Config as ReplicaConfig, Handle, Replica, Stopped};
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteJournal};
@@ -66,7 +67,7 @@ impl Node {
         let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
         let journal =
             opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let replica = Replica::start(journal, InProcess::default(), config.replica);
+        let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config.replica);
         let app = App::new(replica.handle().clone());
         let (close, closed) = oneshot::channel();
         let stop = async {

@@ -140,9 +140,12 @@ impl Planning {
         {
             return self.replay(request.commands.len(), key, kept);
         }
+        let decided_before = (0u32..)
+            .zip(&request.commands)
+            .any(|(item, _)| self.written.contains_key(&(request.id, item)));
         let outcomes: Vec<_> = (0u32..)
             .zip(&request.commands)
-            .map(|(item, command)| self.outcome(request, item, command))
+            .map(|(item, command)| self.outcome(request, item, command, decided_before))
             .collect();
         let version = outcomes.iter().filter_map(Outcome::entry).max().unwrap_or(self.head.version);
         let answer = Answer { version, outcomes, replayed: false };
@@ -169,7 +172,13 @@ impl Planning {
         }
     }
 
-    fn outcome(&mut self, request: &Request, item: u32, command: &Command) -> Outcome {
+    fn outcome(
+        &mut self,
+        request: &Request,
+        item: u32,
+        command: &Command,
+        decided_before: bool,
+    ) -> Outcome {
         let id = command.id();
         if let Some(record) = self.written.remove(&(request.id, item)) {
             return outcome_of(command, &record);
@@ -179,6 +188,7 @@ impl Planning {
         };
         let change = match decide(command, ad.as_ref(), self.now) {
             Decision::Reject(outcome) => return outcome,
+            _ if decided_before => return rejected_then(command),
             Decision::Put { spec, created_at } => {
                 let version = self.head.version + 1;
                 let ad = Ad { id, version, created_at, spec };
@@ -242,6 +252,21 @@ impl Planning {
         self.head = Position { version, chain: record.chain, digest };
         self.log.push(LogRow { record: record.clone(), request: request.id, item, at: self.now });
         Some(record)
+    }
+}
+
+/// Why a command was not written when an earlier try decided its request, if it would be accepted now: to
+/// accept it would decide the request's commands out of their order.
+fn rejected_then(command: &Command) -> Outcome {
+    let id = command.id();
+    match command {
+        Command::Create { .. } => Outcome::Exists { id, version: 0 },
+        Command::Replace { if_match: Some(_), .. }
+        | Command::Patch { if_match: Some(_), .. }
+        | Command::Delete { if_match: Some(_), .. } => Outcome::VersionMismatch { id, version: 0 },
+        Command::Replace { .. } | Command::Patch { .. } | Command::Delete { .. } => {
+            Outcome::NotFound { id }
+        }
     }
 }
 

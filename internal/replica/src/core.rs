@@ -2,17 +2,20 @@
 //! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
 //! same with faults. Of every kind of output that has a result, at most one is under way.
 
+use std::collections::VecDeque;
 use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::{Engine, Reader, Refusal};
 use placard_model::command::Request;
-use placard_model::entry::{Position, Record};
-use placard_model::{Version, limits};
+use placard_model::entry::{Chain, Position, Record};
+use placard_model::{EncodedAd, Timestamp, Version, limits};
 
 use crate::committer::{Committer, Pending};
-use crate::ports::{Appended, CommitError, Head, Unavailable};
+use crate::ports::{
+    Appended, Beat, CommitError, Head, Identity, Member, Standing, StreamStatus, Unavailable,
+};
 use crate::relay::{Relay, Work};
 use crate::waiting::Waiting;
 use crate::{Batch, Plan, Reply};
@@ -47,10 +50,20 @@ pub enum Input {
     StreamRead(Result<Vec<Record>, Unavailable>),
     /// [`Output::ReadLog`] has come back.
     LogRead(Purpose, Result<Vec<Record>, Unavailable>),
-    /// [`Output::ReadHead`] has come back.
-    HeadRead(Result<Head, Unavailable>),
+    /// [`Output::Poll`] has come back.
+    Polled(Result<Head, Unavailable>),
+    /// [`Output::InspectStream`] has come back.
+    StreamInspected(Result<StreamStatus, Unavailable>),
+    /// [`Output::ResetStream`] has come back.
+    StreamReset(Result<(), Unavailable>),
+    /// The clock was found to be ahead of the journal's by so many microseconds.
+    ClockCompared(i64),
     /// [`Output::Restore`] has come back; `None` if it could not be done.
     Restored(Option<Box<Engine>>),
+    /// [`Output::LoadCheckpoint`] has come back; `None` if there is none that can be used.
+    CheckpointLoaded(Option<Box<Engine>>),
+    /// [`Output::SaveCheckpoint`] has come back.
+    CheckpointSaved(Result<(), Unavailable>),
     /// Time has passed.
     Tick,
     /// No further clients: finish what is queued.
@@ -68,10 +81,20 @@ pub enum Output {
     ReadStream(Version),
     /// Read the log after this version, at most so many records.
     ReadLog(Purpose, Version, usize),
-    /// Read the journal's head, and the log's chain at this version.
-    ReadHead(Version),
+    /// Register, and read the journal's head and the log's chain at this version.
+    Poll(Beat, Version),
+    /// Ask the stream for its top.
+    InspectStream,
+    /// Have the stream forget everything, if its top is still this.
+    ResetStream(Version, Chain),
+    /// Have the stream forget what is before this version, or beyond so many; nobody waits for it.
+    TrimStream(Version, usize),
     /// Build an engine from the journal's ads.
     Restore,
+    /// Build an engine from the checkpoint.
+    LoadCheckpoint,
+    /// Write these ads down, which are all at this position.
+    SaveCheckpoint(Position, Vec<EncodedAd>),
     /// Answer a client.
     Answer(Ticket, Reply),
     /// This position is visible to readers now.
@@ -121,11 +144,56 @@ pub struct Counts {
     pub diverged: u64,
     /// Entries that could not be decoded.
     pub poison: u64,
+    /// Times that the state was built from a checkpoint.
+    pub checkpoints_loaded: u64,
+    /// Times that the journal was found to tell another history.
+    pub forks: u64,
+    /// Times that the stream was found to hold another history, and was made to forget it.
+    pub stream_resets: u64,
+}
+
+/// What a replica is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who it is.
+    pub identity: Identity,
+    /// How long its row in the register counts after each poll.
+    pub lease: Duration,
+    /// Most entries that the stream may hold.
+    pub stream_entries_max: usize,
+    /// The pause between two checkpoints; `None` for a replica that keeps none.
+    pub checkpoint_every: Option<Duration>,
+}
+
+/// What the replica knows of the others, as of its last poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The head.
+    pub head: Position,
+    /// The journal's clock.
+    pub now: Timestamp,
+    /// The register.
+    pub members: Vec<Member>,
+    /// The stream.
+    pub stream: StreamStatus,
+    /// The heads that the last polls saw, and when by the journal's clock; oldest first.
+    heads: VecDeque<(Version, Timestamp)>,
+}
+
+/// Heads that are remembered, so that a replica's lag can be told in time: the last minute's.
+const HEADS: usize = 240;
+
+impl Cluster {
+    /// When a head beyond `version` was first seen; `None` if none was.
+    pub fn first_seen_after(&self, version: Version) -> Option<Timestamp> {
+        self.heads.iter().find(|(head, _)| *head > version).map(|(_, at)| *at)
+    }
 }
 
 /// The state machine.
 #[derive(Debug)]
 pub struct Core {
+    settings: Settings,
     engine: Engine,
     phase: Phase,
     committer: Committer,
@@ -139,6 +207,8 @@ pub struct Core {
     reading_stream: bool,
     /// The stream brought something unusable; it is read again after the next head poll.
     stream_suspect: bool,
+    /// The stream has brought a record whose predecessor it has forgotten.
+    stream_gap: bool,
     healing: bool,
     /// The log could not be read, or not applied; it is read again after the next head poll.
     log_suspect: bool,
@@ -146,7 +216,24 @@ pub struct Core {
     /// When the next restore may begin.
     restore_due: Moment,
     poll: Poll,
+    /// The last poll's, for whoever asks; `None` before the first.
+    cluster: Option<Arc<Cluster>>,
+    clock_ahead: i64,
+    inspecting: bool,
+    trim_due: Moment,
+    checkpoint: Checkpoint,
     draining: bool,
+}
+
+/// The checkpoints: the first thing that is asked for, and then written down now and then.
+#[derive(Debug)]
+struct Checkpoint {
+    /// Not asked for yet.
+    unread: bool,
+    under_way: bool,
+    due: Moment,
+    /// What the newest one holds.
+    version: Version,
 }
 
 /// The head poll: when the next is due, and where the engine stood when the one under way was sent.
@@ -162,8 +249,15 @@ struct Poll {
 
 impl Core {
     /// A replica that knows nothing yet; its first step asks for a restore.
-    pub fn new() -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
+            checkpoint: Checkpoint {
+                unread: settings.checkpoint_every.is_some(),
+                under_way: false,
+                due: START,
+                version: 0,
+            },
+            settings,
             engine: Engine::new(),
             phase: Phase::Restoring,
             committer: Committer::default(),
@@ -174,11 +268,16 @@ impl Core {
             target: None,
             reading_stream: false,
             stream_suspect: false,
+            stream_gap: false,
             healing: false,
             log_suspect: false,
             restoring: false,
             restore_due: START,
             poll: Poll { due: START, under_way: false, sent: None, behind_at: None },
+            cluster: None,
+            clock_ahead: 0,
+            inspecting: false,
+            trim_due: START,
             draining: false,
         }
     }
@@ -213,6 +312,16 @@ impl Core {
         self.head
     }
 
+    /// What it knows of the others; `None` before the first poll.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// By how many microseconds its clock was ahead of the journal's.
+    pub fn clock_ahead(&self) -> i64 {
+        self.clock_ahead
+    }
+
     /// Whether it was asked to drain, and nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.draining
@@ -223,12 +332,11 @@ impl Core {
 
     /// When it wants a [`Input::Tick`], if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
-        let own = if self.phase == Phase::Restoring {
-            (!self.restoring).then_some(self.restore_due)
-        } else {
-            (!self.poll.under_way).then_some(self.poll.due)
-        };
-        self.committer.wake_at().into_iter().chain(self.waiting.wake_at()).chain(own).min()
+        let poll = (!self.poll.under_way).then_some(self.poll.due);
+        let restoring = self.restoring || self.checkpoint.under_way || self.target.is_none();
+        let restore = (self.phase == Phase::Restoring && !restoring).then_some(self.restore_due);
+        let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
+        waking.into_iter().chain([poll, restore]).flatten().min()
     }
 
     /// Takes one input and adds what is to be done to `outputs`. `poll_after` is the pause until the next head
@@ -247,17 +355,28 @@ impl Core {
             Input::Committed(result) => self.committed(now, result, outputs),
             Input::Appended(result) => self.relay.appended(result.ok()),
             Input::StreamRead(result) => self.stream_read(result, outputs),
-            Input::LogRead(Purpose::Relay, result) => self.relay.read(result.unwrap_or_default()),
+            Input::LogRead(Purpose::Relay, result) => self.relay.read(result.ok()),
             Input::LogRead(Purpose::Heal, result) => self.log_read(result, outputs),
-            Input::HeadRead(result) => {
+            Input::Polled(result) => {
                 self.poll.due = now + poll_after;
-                self.head_read(result.ok(), outputs);
+                self.polled(now, result.ok(), outputs);
             }
+            Input::StreamInspected(result) => self.inspected(result.ok()),
+            Input::StreamReset(result) => {
+                self.counts.stream_resets += u64::from(result.is_ok());
+                self.relay.reset(result.ok());
+            }
+            Input::ClockCompared(ahead) => self.clock_ahead = ahead,
             Input::Restored(engine) => {
                 self.poll.due = now;
                 self.restore_due = now + limits::RETRY_PAUSE_MAX;
                 self.restored(engine, outputs);
             }
+            Input::CheckpointLoaded(engine) => {
+                self.checkpoint.under_way = false;
+                self.checkpoint_loaded(engine, outputs);
+            }
+            Input::CheckpointSaved(_) => self.checkpoint.under_way = false,
             Input::Tick => {}
             Input::Drain => self.draining = true,
         }
@@ -311,11 +430,18 @@ impl Core {
         match result {
             Err(_) => self.stream_suspect = true,
             Ok(records) => {
-                if let Err(refusal) = self.apply(&records, outputs) {
-                    self.stream_suspect = true;
-                    match refusal {
-                        Refusal::Diverged(_) => self.discard(),
-                        _ => self.heal(outputs),
+                match self.apply(&records, outputs) {
+                    Ok(()) => {}
+                    Err(Refusal::Diverged(_)) => self.discard(),
+                    // What was forgotten is not wrong; the journal has it.
+                    Err(Refusal::Gap { .. }) => {
+                        self.stream_gap = true;
+                        self.heal(outputs);
+                    }
+                    Err(_) => {
+                        self.stream_suspect = true;
+                        self.relay.suspect();
+                        self.heal(outputs);
                     }
                 }
             }
@@ -324,13 +450,20 @@ impl Core {
 
     fn log_read(&mut self, result: Result<Vec<Record>, Unavailable>, outputs: &mut Vec<Output>) {
         self.healing = false;
+        let gap = std::mem::take(&mut self.stream_gap);
         let Ok(records) = result else {
             self.log_suspect = true;
             return;
         };
         let (applied, whole_page) =
             (self.engine.applied().version, records.len() >= limits::READ_ENTRIES_MAX);
-        match self.apply(&records, outputs) {
+        let result = self.apply(&records, outputs);
+        // What the stream did not bring here it does not bring to others: whoever notices relays it.
+        let upto = self.engine.applied().version;
+        // A stream that is ahead of the journal is not read again at once.
+        self.stream_suspect |= gap && upto == applied;
+        self.relay.push(records.into_iter().filter(|record| record.version <= upto));
+        match result {
             Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
             Ok(()) => {}
             // Whatever is wrong is wrong in every copy: stay before it, keep serving, ask again at the next poll.
@@ -377,35 +510,102 @@ impl Core {
         }
     }
 
-    fn head_read(&mut self, head: Option<Head>, outputs: &mut Vec<Output>) {
+    fn polled(&mut self, now: Moment, head: Option<Head>, outputs: &mut Vec<Output>) {
         self.poll.under_way = false;
-        let (Some(sent), Some(head)) = (self.poll.sent.take(), head) else { return };
+        let sent = self.poll.sent.take();
+        let Some(head) = head else {
+            // A checkpoint, and no journal to tell how old it is: reads are better answered from it than not.
+            if self.phase == Phase::CatchingUp && self.target.is_none() {
+                self.phase = Phase::Ready;
+            }
+            return;
+        };
         self.relay.retry();
         self.log_suspect = false;
         let suspect = std::mem::take(&mut self.stream_suspect);
+        let (stream, mut heads) = self
+            .cluster
+            .as_ref()
+            .map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
+        let Head { position, chain_at, now: time, members } = head;
+        self.trim_stream(now, time, &members, outputs);
+        if heads.len() == HEADS {
+            heads.pop_front();
+        }
+        heads.push_back((position.version, time));
+        self.cluster =
+            Some(Arc::new(Cluster { head: position, now: time, members, stream, heads }));
+        // The head read after registering: a replica is ready when it is there.
+        let first = self.target.is_none();
+        let target = *self.target.get_or_insert(position.version);
+        if first && self.phase == Phase::Ready && self.engine.applied().version < target {
+            self.phase = Phase::CatchingUp;
+        }
+        let Some(sent) = sent else { return };
         // A head below what was applied when the poll was sent, or another chain at that version: the journal
         // tells another history than the one this state comes from, and the journal is the truth.
-        let forked = head.position.version < sent.version
-            || head.chain_at.is_some_and(|chain| chain != sent.chain)
-            || (head.position.version == sent.version && head.position != sent);
+        let forked = position.version < sent.version
+            || chain_at.is_some_and(|chain| chain != sent.chain)
+            || (position.version == sent.version && position != sent);
         if forked {
-            self.head = head.position.version;
+            self.counts.forks += 1;
+            self.head = position.version;
+            self.target = Some(position.version);
+            self.relay.suspect();
             self.discard();
             return;
         }
-        self.head = self.head.max(head.position.version);
-        let target = *self.target.get_or_insert(head.position.version);
+        self.head = self.head.max(position.version);
         let applied = self.engine.applied().version;
         if self.phase == Phase::CatchingUp && applied >= target {
             self.phase = Phase::Ready;
         }
-        let lags = head.position.version > applied;
+        let lags = position.version > applied;
         let stuck =
             suspect || self.poll.behind_at == Some(applied) || self.phase == Phase::CatchingUp;
         self.poll.behind_at = lags.then_some(applied);
         if lags && stuck {
             self.heal(outputs);
         }
+    }
+
+    /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
+    /// bound whether needed or not: a replica that is stuck must not fill the broker, and heals from the
+    /// journal.
+    fn trim_stream(
+        &mut self,
+        now: Moment,
+        time: Timestamp,
+        members: &[Member],
+        outputs: &mut Vec<Output>,
+    ) {
+        if now < self.trim_due {
+            return;
+        }
+        self.trim_due = now + limits::STREAM_TRIM;
+        let live = members.iter().filter(|member| member.lease_until > time);
+        let needed = live.map(|member| member.standing.published.version).min();
+        let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
+        outputs.push(Output::TrimStream(keep, self.settings.stream_entries_max));
+    }
+
+    fn inspected(&mut self, status: Option<StreamStatus>) {
+        self.inspecting = false;
+        self.relay.inspected(status.as_ref());
+        if let (Some(cluster), Some(stream)) = (&self.cluster, status) {
+            self.cluster = Some(Arc::new(Cluster { stream, ..Cluster::clone(cluster) }));
+        }
+    }
+
+    fn beat(&self) -> Beat {
+        let standing = Standing {
+            state: if self.draining { "draining" } else { self.phase.code() }.to_owned(),
+            published: self.engine.applied(),
+            clock_ahead: self.clock_ahead,
+            tails_journal: self.relay.is_down() || self.stream_suspect,
+        };
+        let (identity, lease) = (self.settings.identity.clone(), self.settings.lease);
+        Beat { identity, standing, lease }
     }
 
     /// Reads from the journal what the stream did not bring.
@@ -421,7 +621,6 @@ impl Core {
     /// Gives the state up; it is built anew from the journal.
     fn discard(&mut self) {
         self.phase = Phase::Restoring;
-        self.target = None;
         self.poll.sent = None;
     }
 
@@ -434,26 +633,63 @@ impl Core {
         self.publish(outputs);
     }
 
+    fn checkpoint_loaded(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
+        let Some(engine) = engine else { return };
+        // One that is as old as an empty log says nothing; a restore may have been quicker.
+        if self.phase != Phase::Restoring || self.restoring || engine.applied().version == 0 {
+            return;
+        }
+        self.counts.checkpoints_loaded += 1;
+        self.checkpoint.version = engine.applied().version;
+        self.engine.replace_with(*engine);
+        self.phase = Phase::CatchingUp;
+        self.publish(outputs);
+    }
+
+    fn save_checkpoint(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        let Some(every) = self.settings.checkpoint_every else { return };
+        let applied = self.engine.applied();
+        if self.checkpoint.under_way || now < self.checkpoint.due {
+            return;
+        }
+        self.checkpoint.due = now + every;
+        if self.phase == Phase::Ready && applied.version > self.checkpoint.version {
+            self.checkpoint.under_way = true;
+            self.checkpoint.version = applied.version;
+            outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
+        }
+    }
+
     /// Starts what can be started.
     fn proceed(&mut self, now: Moment, outputs: &mut Vec<Output>) {
         outputs.extend(self.committer.next(now).map(Output::Commit));
-        outputs.extend(self.relay.next().map(|work| match work {
-            Work::Append(records) => Output::Append(records),
-            Work::Read(after, max) => Output::ReadLog(Purpose::Relay, after, max),
-        }));
+        self.relay_next(now, outputs);
+        if !self.poll.under_way && now >= self.poll.due {
+            let applied = self.engine.applied();
+            self.poll.under_way = true;
+            self.poll.sent = (self.phase != Phase::Restoring).then_some(applied);
+            outputs.push(Output::Poll(self.beat(), applied.version));
+            if !self.inspecting {
+                self.inspecting = true;
+                outputs.push(Output::InspectStream);
+            }
+        }
         if self.phase == Phase::Restoring {
-            if !self.restoring && now >= self.restore_due {
+            // Registered first: from then on the others wait for this replica before they call a write
+            // confirmed by all.
+            let registered = self.target.is_some();
+            if std::mem::take(&mut self.checkpoint.unread) {
+                self.checkpoint.under_way = true;
+                outputs.push(Output::LoadCheckpoint);
+            }
+            let reading = self.checkpoint.under_way;
+            if registered && !reading && !self.restoring && now >= self.restore_due {
                 self.restoring = true;
                 outputs.push(Output::Restore);
             }
             return;
         }
-        if !self.poll.under_way && now >= self.poll.due {
-            let applied = self.engine.applied();
-            self.poll.under_way = true;
-            self.poll.sent = Some(applied);
-            outputs.push(Output::ReadHead(applied.version));
-        }
+        self.save_checkpoint(now, outputs);
         if !self.reading_stream && !self.stream_suspect && !self.healing {
             self.reading_stream = true;
             outputs.push(Output::ReadStream(self.engine.applied().version));
@@ -463,10 +699,31 @@ impl Core {
             self.heal(outputs);
         }
     }
+
+    fn relay_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        let output = match self.relay.next(now, self.engine.applied().version) {
+            None => return,
+            Some(Work::Append(records)) => Output::Append(records),
+            Some(Work::Read(after, max)) => Output::ReadLog(Purpose::Relay, after, max),
+            Some(Work::Reset(top, chain)) => Output::ResetStream(top, chain),
+            // One under way for the poll will do.
+            Some(Work::Inspect) if self.inspecting => return,
+            Some(Work::Inspect) => {
+                self.inspecting = true;
+                Output::InspectStream
+            }
+        };
+        outputs.push(output);
+    }
 }
 
-impl Default for Core {
-    fn default() -> Self {
-        Self::new()
+impl Phase {
+    /// In one word, for the register and for people.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Restoring => "restoring",
+            Self::CatchingUp => "catching-up",
+            Self::Ready => "ready",
+        }
     }
 }

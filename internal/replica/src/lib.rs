@@ -1,5 +1,5 @@
 //! The replication core: what a replica does with requests, commits, records and failures, as a pure state
-//! machine ([`core`]), the tokio tasks that carry its decisions out ([`shell`]), and the ports that it needs
+//! machine ([`core`]), the tokio tasks that carry its decisions out (`shell`), and the ports that it needs
 //! from the outside ([`ports`]).
 
 mod batch;
@@ -14,7 +14,7 @@ mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
-pub use shell::{Config, Handle, Overloaded, Replica, State, Stopped};
+pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 
 /// What a client's write is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

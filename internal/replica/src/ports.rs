@@ -4,10 +4,12 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use placard_model::entry::{Chain, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{Batch, Plan};
 
@@ -33,8 +35,58 @@ pub enum CommitError {
     Refused(#[source] Cause),
 }
 
-/// What the head poll learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a replica is, for as long as it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Drawn anew at each start.
+    pub replica: Uuid,
+    /// Where clients reach it, as `host:port`.
+    pub address: String,
+    /// The build's version.
+    pub build: String,
+    /// The newest format level that it can read.
+    pub format_level: u8,
+}
+
+/// What a replica says of itself at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What it is doing, in one word.
+    pub state: String,
+    /// What its readers see.
+    pub published: Position,
+    /// By how many microseconds its clock was ahead of the journal's.
+    pub clock_ahead: i64,
+    /// Whether it tails the journal because the stream fails.
+    pub tails_journal: bool,
+}
+
+/// A head poll: the replica registers itself, or renews its row, for the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Who.
+    pub identity: Identity,
+    /// How it stands.
+    pub standing: Standing,
+    /// For how long the row counts as that of a live replica.
+    pub lease: Duration,
+}
+
+/// A row of the register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub identity: Identity,
+    /// How it stood at its last poll.
+    pub standing: Standing,
+    /// When that was, by the journal's clock.
+    pub seen_at: Timestamp,
+    /// Until when its lease lasts, by the journal's clock.
+    pub lease_until: Timestamp,
+}
+
+/// What the head poll learns, all at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The journal's newest version, its chain and digest.
     pub position: Position,
@@ -42,6 +94,8 @@ pub struct Head {
     pub chain_at: Option<Chain>,
     /// The journal's clock.
     pub now: Timestamp,
+    /// The register, by replica.
+    pub members: Vec<Member>,
 }
 
 /// The durable log and the current ads, in one transactional database.
@@ -50,10 +104,18 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// [`Batch::plan`], writes the plan down, and commits. Is not called again before it has returned.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
-    /// Reads the head, and the log's chain at version `at`.
-    fn head(&self, at: Version) -> impl Future<Output = Result<Head, Unavailable>> + Send;
+    /// Registers the replica, and reads the head, the register, and the log's chain at version `at`.
+    fn poll(
+        &self,
+        beat: Beat,
+        at: Version,
+    ) -> impl Future<Output = Result<Head, Unavailable>> + Send;
 
-    /// Reads at most `max` records after version `after`, in order and without holes.
+    /// Takes a replica off the register.
+    fn leave(&self, replica: Uuid) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Reads at most `max` records after version `after`, in order and without holes. The first may be later
+    /// than `after + 1`, if the log was trimmed.
     fn log(
         &self,
         after: Version,
@@ -81,6 +143,15 @@ pub enum Appended {
     Fork,
 }
 
+/// What a stream says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamStatus {
+    /// The newest version it ever held, and its chain; `None` if it is empty and knows of none.
+    pub top: Option<(Version, Chain)>,
+    /// How many records it holds.
+    pub entries: u64,
+}
+
 /// The ordered fan-out of records to replicas. It may forget anything at any time.
 pub trait Stream: Clone + Send + Sync + 'static {
     /// Appends consecutive records if they follow what the stream holds; an empty stream accepts any.
@@ -96,4 +167,52 @@ pub trait Stream: Clone + Send + Sync + 'static {
         after: Version,
         max: usize,
     ) -> impl Future<Output = Result<Vec<Record>, Unavailable>> + Send;
+
+    /// Reads its top and its length.
+    fn status(&self) -> impl Future<Output = Result<StreamStatus, Unavailable>> + Send;
+
+    /// Forgets everything, the top included, if the top is still this one.
+    fn reset(
+        &self,
+        top: Version,
+        chain: Chain,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Forgets the records before version `keep`, and the oldest beyond `max`, but not the top.
+    fn trim(
+        &self,
+        keep: Version,
+        max: usize,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// Where a replica keeps its checkpoint: its own ads at one position, for a quick restart.
+pub trait Checkpoints: Clone + Send + Sync + 'static {
+    /// Sends the ads of the newest checkpoint, in chunks, and returns their position; `None` if there is no
+    /// checkpoint, or none that is whole.
+    fn load(
+        &self,
+        chunks: mpsc::Sender<Vec<EncodedAd>>,
+    ) -> impl Future<Output = Result<Option<Position>, Unavailable>> + Send;
+
+    /// Replaces the checkpoint, in one step.
+    fn save(
+        &self,
+        position: Position,
+        ads: Vec<EncodedAd>,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// No checkpoints, for a replica whose journal is as near as a checkpoint would be.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCheckpoints;
+
+impl Checkpoints for NoCheckpoints {
+    async fn load(&self, _: mpsc::Sender<Vec<EncodedAd>>) -> Result<Option<Position>, Unavailable> {
+        Ok(None)
+    }
+
+    async fn save(&self, _: Position, _: Vec<EncodedAd>) -> Result<(), Unavailable> {
+        Ok(())
+    }
 }

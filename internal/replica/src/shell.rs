@@ -3,42 +3,63 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use placard_engine::{Builder, Engine, Reader};
 use placard_model::command::Request;
+use placard_model::entry::FORMAT_LEVEL;
 use placard_model::entry::Position;
-use placard_model::{EncodedAd, Version, limits};
+use placard_model::{EncodedAd, Undecodable, Version, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use crate::core::{Core, Counts, Input, Moment, Output, Phase, Purpose, Ticket};
-use crate::ports::{Journal, Stream};
+use crate::core::{Cluster, Core, Counts, Input, Moment, Output, Phase, Purpose, Settings, Ticket};
+use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
 use crate::{Clock, Reply};
 
 /// Submissions between the handlers and the core, which takes them in at once.
 const SUBMISSIONS: usize = 1_024;
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
+/// The pause between head polls while somebody waits for all replicas.
+const IMPATIENT_POLL: Duration = Duration::from_millis(25);
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;
 
 /// How a replica is run.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where clients reach this replica, as `host:port`.
+    pub address: String,
+    /// The build's version.
+    pub build: String,
+    /// How long this replica counts as live after a head poll.
+    pub lease: Duration,
+    /// Most entries that the stream may hold.
+    pub stream_entries_max: usize,
+    /// The pause between two checkpoints; `None` for a replica that keeps none.
+    pub checkpoint_every: Option<Duration>,
     /// How long a write may take before its client is answered without a definite result.
     pub write_deadline: Duration,
     /// The pause between two reads of the journal's head, before jitter.
     pub head_poll: Duration,
-    /// Seeds the jitter.
-    pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { write_deadline: limits::WRITE_DEADLINE, head_poll: limits::HEAD_POLL, seed: 0 }
+        Self {
+            address: String::new(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            lease: limits::LEASE,
+            stream_entries_max: limits::STREAM_ENTRIES_MAX,
+            checkpoint_every: None,
+            write_deadline: limits::WRITE_DEADLINE,
+            head_poll: limits::HEAD_POLL,
+        }
     }
 }
 
@@ -57,7 +78,7 @@ pub struct State {
     pub queued: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
-    /// By how many microseconds this replica's clock was ahead of the journal's at the last poll.
+    /// By how many microseconds this replica's clock was ahead of the journal's.
     pub clock_ahead: i64,
     /// How often what happened.
     pub counts: Counts,
@@ -79,7 +100,20 @@ pub struct Handle {
     submissions: mpsc::Sender<Submission>,
     reader: Reader,
     clock: Clock,
+    replica: Uuid,
     state: watch::Receiver<State>,
+    cluster: watch::Receiver<Option<Arc<Cluster>>>,
+    /// How many wait for all replicas; while any does, the register is read more often.
+    impatient: Arc<AtomicUsize>,
+}
+
+/// Which replicas have published a version, and which have not said so in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipts {
+    /// Those that have.
+    pub confirmed: Vec<Member>,
+    /// Those that have not.
+    pub unconfirmed: Vec<Member>,
 }
 
 #[derive(Debug)]
@@ -133,6 +167,38 @@ impl Handle {
         matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
     }
 
+    /// This replica's name in the register.
+    pub fn replica(&self) -> Uuid {
+        self.replica
+    }
+
+    /// What is known of the cluster; `None` before the first head poll.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.borrow().clone()
+    }
+
+    /// Waits until every registered replica has published `version`, at most `wait`.
+    pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
+        self.impatient.fetch_add(1, Ordering::Relaxed);
+        let mut cluster = self.cluster.clone();
+        // Only a register read at or after the version tells who must have it: whoever joins later starts there.
+        let reached = cluster.wait_for(|cluster| {
+            cluster.as_ref().is_some_and(|cluster| {
+                let published = |member: &Member| member.standing.published.version >= version;
+                cluster.head.version >= version && cluster.members.iter().all(published)
+            })
+        });
+        // In time or not, the receipts say how far everyone is.
+        let _ = tokio::time::timeout(wait, reached).await;
+        self.impatient.fetch_sub(1, Ordering::Relaxed);
+        let cluster = self.cluster();
+        let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
+        let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
+        let (confirmed, unconfirmed) =
+            members.partition(|member| !late && member.standing.published.version >= version);
+        Receipts { confirmed, unconfirmed }
+    }
+
     /// Waits until the replica is ready.
     pub async fn ready(&self) {
         let mut state = self.state.clone();
@@ -142,31 +208,65 @@ impl Handle {
 }
 
 impl Replica {
-    /// Starts a replica on a journal and a stream; it restores by itself.
-    pub fn start<J: Journal, S: Stream>(journal: J, stream: S, config: Config) -> Self {
-        let core = Core::new();
+    /// Starts a replica on a journal, a stream and a place for checkpoints; it restores by itself.
+    pub fn start<J: Journal, S: Stream, C: Checkpoints>(
+        journal: J,
+        stream: S,
+        checkpoints: C,
+        config: Config,
+    ) -> Self {
+        let replica = Uuid::new_v4();
+        let core = Core::new(Settings {
+            identity: Identity {
+                replica,
+                address: config.address.clone(),
+                build: config.build.clone(),
+                format_level: FORMAT_LEVEL,
+            },
+            lease: config.lease,
+            stream_entries_max: config.stream_entries_max,
+            checkpoint_every: config.checkpoint_every,
+        });
         let clock = Clock::start();
         let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
-        let (state, watched) = watch::channel(state_of(&core, false, 0));
+        let (state, watched) = watch::channel(state_of(&core, false));
+        let (cluster, cluster_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
-        let handle =
-            Handle { submissions, reader: core.reader(), clock: clock.clone(), state: watched };
+        let impatient = Arc::new(AtomicUsize::new(0));
+        let handle = Handle {
+            submissions,
+            reader: core.reader(),
+            clock: clock.clone(),
+            replica,
+            state: watched,
+            cluster: cluster_watched,
+            impatient: Arc::clone(&impatient),
+        };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);
-        let workers = Workers::start(&mut tasks, &journal, &stream, &results);
+        let ports = Ports { journal: journal.clone(), stream, checkpoints };
+        let workers = Workers::start(&mut tasks, &ports, &results);
         let shell = Shell {
             core,
             clock,
             origin: Instant::now(),
-            rng: ChaCha8Rng::seed_from_u64(config.seed),
+            // Replicas that start together must not poll together.
+            rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
             config,
             workers,
             replies: HashMap::new(),
             tickets: 0,
-            clock_ahead: 0,
+            impatient,
             state,
+            cluster,
         };
-        tasks.spawn(shell.run(submitted, returned, draining));
+        let run = shell.run(submitted, returned, draining);
+        tasks.spawn(async move {
+            run.await;
+            if let Err(error) = journal.leave(replica).await {
+                tracing::warn!(%error, "cannot leave the register; the lease will end");
+            }
+        });
         Self { handle, drain, tasks }
     }
 
@@ -196,7 +296,7 @@ impl Replica {
     }
 }
 
-fn state_of(core: &Core, draining: bool, clock_ahead: i64) -> State {
+fn state_of(core: &Core, draining: bool) -> State {
     State {
         phase: core.phase(),
         draining,
@@ -204,7 +304,7 @@ fn state_of(core: &Core, draining: bool, clock_ahead: i64) -> State {
         head: core.head(),
         queued: core.queued(),
         unpublished: core.unpublished(),
-        clock_ahead,
+        clock_ahead: core.clock_ahead(),
         counts: core.counts(),
     }
 }
@@ -219,8 +319,9 @@ struct Shell {
     workers: Workers,
     replies: HashMap<Ticket, oneshot::Sender<Reply>>,
     tickets: Ticket,
-    clock_ahead: i64,
+    impatient: Arc<AtomicUsize>,
     state: watch::Sender<State>,
+    cluster: watch::Sender<Option<Arc<Cluster>>>,
 }
 
 /// A result from a worker, as the core takes it, and how the head's clock compares.
@@ -250,7 +351,7 @@ impl Shell {
             tokio::select! {
                 biased;
                 Some(result) = returned.recv() => {
-                    self.anchor(&result);
+                    self.anchor(&result, &mut outputs);
                     self.step(result.input, &mut outputs);
                 }
                 Ok(()) = draining.changed(), if !drain => {
@@ -266,8 +367,16 @@ impl Shell {
                 }
                 () = wake => self.step(Input::Tick, &mut outputs),
             }
-            let state = state_of(&self.core, drain, self.clock_ahead);
+            let state = state_of(&self.core, drain);
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
+            let cluster = self.core.cluster();
+            self.cluster.send_if_modified(|old| {
+                let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
+                if changed {
+                    *old = cluster.cloned();
+                }
+                changed
+            });
         }
     }
 
@@ -279,18 +388,27 @@ impl Shell {
         self.step(input, outputs);
     }
 
-    fn anchor(&mut self, result: &Returned) {
-        if let Input::HeadRead(Ok(head)) = &result.input {
-            self.clock_ahead = self.clock.anchor(head.now, result.took);
+    fn anchor(&mut self, result: &Returned, outputs: &mut Vec<Output>) {
+        if let Input::Polled(Ok(head)) = &result.input {
+            let ahead = self.clock.anchor(head.now, result.took);
+            self.step(Input::ClockCompared(ahead), outputs);
         }
+    }
+
+    /// The pause until the next head poll.
+    fn poll_after(&mut self) -> Duration {
+        let jitter = self.rng.random_range(0.8..1.2);
+        let waited_for = self.impatient.load(Ordering::Relaxed) > 0;
+        let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
+        pause.mul_f64(jitter)
     }
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
-        let jitter = self.rng.random_range(0.8..1.2);
         let before = self.core.phase();
         let now = Moment(self.origin.elapsed());
-        self.core.step(now, self.config.head_poll.mul_f64(jitter), input, outputs);
+        let poll_after = self.poll_after();
+        self.core.step(now, poll_after, input, outputs);
         let after = self.core.phase();
         if before != after {
             let version = self.core.reader().published().version;
@@ -322,7 +440,10 @@ fn report(input: &Input) {
         Input::Appended(Err(error)) => warn("the stream takes no entries", error),
         Input::StreamRead(Err(error)) => warn("the stream cannot be read", error),
         Input::LogRead(_, Err(error)) => warn("the log cannot be read", error),
-        Input::HeadRead(Err(error)) => warn("the head cannot be read", error),
+        Input::Polled(Err(error)) => warn("the head cannot be read", error),
+        Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
+        Input::CheckpointSaved(Err(error)) => warn("the checkpoint cannot be written", error),
+        Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
         _ => {}
     }
 }
@@ -336,20 +457,31 @@ struct Workers {
     stream: mpsc::Sender<Output>,
     heal: mpsc::Sender<Output>,
     relay: mpsc::Sender<Output>,
-    head: mpsc::Sender<Output>,
+    poll: mpsc::Sender<Output>,
+    inspect: mpsc::Sender<Output>,
+    reset: mpsc::Sender<Output>,
+    trim: mpsc::Sender<Output>,
     restore: mpsc::Sender<Output>,
+    checkpoint: mpsc::Sender<Output>,
+}
+
+/// What the workers work on.
+#[derive(Debug, Clone)]
+struct Ports<J, S, C> {
+    journal: J,
+    stream: S,
+    checkpoints: C,
 }
 
 impl Workers {
-    fn start<J: Journal, S: Stream>(
+    fn start<J: Journal, S: Stream, C: Checkpoints>(
         tasks: &mut JoinSet<()>,
-        journal: &J,
-        stream: &S,
+        ports: &Ports<J, S, C>,
         results: &mpsc::Sender<Returned>,
     ) -> Self {
         let mut worker = || {
             let (jobs, work) = mpsc::channel(1);
-            tasks.spawn(run_worker(work, journal.clone(), stream.clone(), results.clone()));
+            tasks.spawn(run_worker(work, ports.clone(), results.clone()));
             jobs
         };
         Self {
@@ -358,8 +490,12 @@ impl Workers {
             stream: worker(),
             heal: worker(),
             relay: worker(),
-            head: worker(),
+            poll: worker(),
+            inspect: worker(),
+            reset: worker(),
+            trim: worker(),
             restore: worker(),
+            checkpoint: worker(),
         }
     }
 
@@ -370,8 +506,16 @@ impl Workers {
             Output::ReadStream(_) => &self.stream,
             Output::ReadLog(Purpose::Heal, ..) => &self.heal,
             Output::ReadLog(Purpose::Relay, ..) => &self.relay,
-            Output::ReadHead(_) => &self.head,
+            Output::Poll(..) => &self.poll,
+            Output::InspectStream => &self.inspect,
+            Output::ResetStream(..) => &self.reset,
+            Output::TrimStream(..) => {
+                // One that is still being trimmed is trimmed again in a while.
+                let _ = self.trim.try_send(work);
+                return;
+            }
             Output::Restore => &self.restore,
+            Output::LoadCheckpoint | Output::SaveCheckpoint(..) => &self.checkpoint,
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {work:?}"),
         };
         let handed = worker.try_send(work);
@@ -379,10 +523,9 @@ impl Workers {
     }
 }
 
-async fn run_worker<J: Journal, S: Stream>(
+async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     mut jobs: mpsc::Receiver<Output>,
-    journal: J,
-    stream: S,
+    Ports { journal, stream, checkpoints }: Ports<J, S, C>,
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
@@ -400,8 +543,26 @@ async fn run_worker<J: Journal, S: Stream>(
             Output::ReadLog(purpose, after, max) => {
                 Input::LogRead(purpose, journal.log(after, max).await)
             }
-            Output::ReadHead(at) => Input::HeadRead(journal.head(at).await),
-            Output::Restore => Input::Restored(restore(&journal).await),
+            Output::Poll(beat, at) => Input::Polled(journal.poll(beat, at).await),
+            Output::InspectStream => Input::StreamInspected(stream.status().await),
+            Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
+            Output::TrimStream(keep, max) => {
+                if let Err(error) = stream.trim(keep, max).await {
+                    tracing::warn!(%error, "the stream cannot be trimmed");
+                }
+                continue;
+            }
+            Output::Restore => {
+                let position = async |chunks| journal.snapshot(chunks).await.map(Some);
+                Input::Restored(build("journal", position).await)
+            }
+            Output::LoadCheckpoint => {
+                let position = async |chunks| checkpoints.load(chunks).await;
+                Input::CheckpointLoaded(build("checkpoint", position).await)
+            }
+            Output::SaveCheckpoint(position, ads) => {
+                Input::CheckpointSaved(checkpoints.save(position, ads).await)
+            }
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
         };
         if results.send(Returned { input, took: started.elapsed() }).await.is_err() {
@@ -410,8 +571,11 @@ async fn run_worker<J: Journal, S: Stream>(
     }
 }
 
-/// Builds an engine from the journal's ads, aside, on a thread of its own.
-async fn restore<J: Journal>(journal: &J) -> Option<Box<Engine>> {
+/// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
+async fn build<F>(from: &'static str, send: impl FnOnce(Chunks) -> F) -> Option<Box<Engine>>
+where
+    F: Future<Output = Result<Option<Position>, Unavailable>>,
+{
     let started = Instant::now();
     let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(SNAPSHOT_CHUNKS);
     let building = tokio::task::spawn_blocking(move || {
@@ -421,40 +585,35 @@ async fn restore<J: Journal>(journal: &J) -> Option<Box<Engine>> {
                 builder.push(ad)?;
             }
         }
-        Ok::<_, placard_model::Undecodable>(builder)
+        Ok::<_, Undecodable>(builder)
     });
-    let position = journal.snapshot(chunks).await;
-    let built = building.await;
-    let engine = match (position, built) {
-        (Ok(position), Ok(Ok(builder))) => {
-            tokio::task::spawn_blocking(move || builder.finish(position)).await
-        }
-        (Err(error), _) => {
-            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no snapshot could be read");
-            return None;
-        }
-        (_, Ok(Err(error))) => {
-            tracing::error!(%error, "an ad of the journal cannot be decoded");
-            return None;
-        }
-        (_, Err(error)) => {
-            tracing::error!(%error, "the restore has failed");
+    let position = send(chunks).await;
+    let builder = match building.await.map_err(Cause::from).and_then(|built| Ok(built?)) {
+        Ok(builder) => builder,
+        Err(error) => {
+            tracing::error!(from, %error, "an ad cannot be decoded");
             return None;
         }
     };
-    match engine {
-        Ok(Ok(engine)) => {
+    let position = match position {
+        Ok(position) => position?,
+        Err(error) => {
+            tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+            return None;
+        }
+    };
+    let finished = tokio::task::spawn_blocking(move || builder.finish(position)).await;
+    match finished.map_err(Cause::from).and_then(|engine| Ok(engine?)) {
+        Ok(engine) => {
             let (ads, version) = (engine.reader().ads(), engine.applied().version);
-            tracing::info!(ads, version, took = ?started.elapsed(), "restored from the journal");
+            tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");
             Some(Box::new(engine))
         }
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the journal's ads do not sum to its head's digest");
-            None
-        }
         Err(error) => {
-            tracing::error!(%error, "the restore has failed");
+            tracing::error!(from, %error, "the ads are not those of their position");
             None
         }
     }
 }
+
+type Chunks = mpsc::Sender<Vec<EncodedAd>>;

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use placard_model::entry::Record;
-use placard_model::{Version, limits};
-use placard_replica::ports::{Appended, Stream, Unavailable};
+use placard_model::Version;
+use placard_model::entry::{Chain, Record};
+use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
 use tokio::sync::Notify;
 
 /// Longest wait of a read for a record to come.
@@ -20,51 +20,58 @@ pub struct InProcess {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The newest records, consecutive.
-    records: Mutex<VecDeque<Record>>,
+    held: Mutex<Held>,
     appended: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Held {
+    /// The newest records, consecutive.
+    records: VecDeque<Record>,
+    /// The newest there ever was.
+    top: Option<(Version, Chain)>,
+}
+
 impl InProcess {
-    fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        self.shared.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn after(&self, version: Version, max: usize) -> Vec<Record> {
-        let records = self.records();
+        let records = &self.held().records;
         let first = records.partition_point(|record| record.version <= version);
         records.iter().skip(first).take(max).cloned().collect()
     }
 }
 
+impl Held {
+    fn append(&mut self, record: &Record) -> Appended {
+        match self.top {
+            Some((top, _)) if record.version > top + 1 => return Appended::Behind { top },
+            Some((top, _)) if record.version <= top => {
+                let at = self.records.binary_search_by_key(&record.version, |known| known.version);
+                let known = at.map_or(record.chain, |at| self.records[at].chain);
+                return if known == record.chain { Appended::Done } else { Appended::Fork };
+            }
+            Some((_, chain)) if chain.next(record.version, &record.bytes) != record.chain => {
+                return Appended::Fork;
+            }
+            _ => {}
+        }
+        self.records.push_back(record.clone());
+        self.top = Some((record.version, record.chain));
+        Appended::Done
+    }
+}
+
 impl Stream for InProcess {
     async fn append(&self, new: Arc<[Record]>) -> Result<Appended, Unavailable> {
-        let mut records = self.records();
-        for record in new.iter() {
-            let Some(last) = records.back() else {
-                records.push_back(record.clone());
-                continue;
-            };
-            if record.version > last.version + 1 {
-                return Ok(Appended::Behind { top: last.version });
-            }
-            if record.version == last.version + 1 {
-                if last.chain.next(record.version, &record.bytes) != record.chain {
-                    return Ok(Appended::Fork);
-                }
-                records.push_back(record.clone());
-                continue;
-            }
-            let at = records.binary_search_by_key(&record.version, |known| known.version);
-            if at.is_ok_and(|at| records[at].chain != record.chain) {
-                return Ok(Appended::Fork);
-            }
-        }
-        let surplus = records.len().saturating_sub(limits::STREAM_ENTRIES_MAX);
-        records.drain(..surplus);
-        drop(records);
+        let mut held = self.held();
+        let refused =
+            new.iter().map(|record| held.append(record)).find(|one| *one != Appended::Done);
+        drop(held);
         self.shared.appended.notify_waiters();
-        Ok(Appended::Done)
+        Ok(refused.unwrap_or(Appended::Done))
     }
 
     async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
@@ -79,5 +86,26 @@ impl Stream for InProcess {
         // Whether it came or not, the second look tells.
         let _ = tokio::time::timeout(READ_WAIT, appended).await;
         Ok(self.after(after, max))
+    }
+
+    async fn status(&self) -> Result<StreamStatus, Unavailable> {
+        let held = self.held();
+        Ok(StreamStatus { top: held.top, entries: held.records.len() as u64 })
+    }
+
+    async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
+        let mut held = self.held();
+        if held.top == Some((top, chain)) {
+            *held = Held::default();
+        }
+        Ok(())
+    }
+
+    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+        let records = &mut self.held().records;
+        let old = records.partition_point(|record| record.version < keep);
+        let surplus = records.len().saturating_sub(max);
+        records.drain(..old.max(surplus));
+        Ok(())
     }
 }

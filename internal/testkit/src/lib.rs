@@ -1,8 +1,11 @@
-//! What tests share: oracles that are simpler than what they check, contract suites, and the generator of
-//! random input. A dev-dependency only; no product code may depend on it.
+//! What tests share: oracles that are simpler than what they check, models of the ports, and the contract
+//! suites that every adapter and every model passes. A dev-dependency only; no product code may depend on it.
 
+pub mod contract;
 pub mod ledger;
+pub mod models;
 pub mod process;
+pub mod requests;
 pub mod scan;
 pub mod seed;
 pub mod wait;

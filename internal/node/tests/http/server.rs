@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full};
 use placard_api::App;
 use placard_node::{Config, Node};
 use placard_replica::Replica;
+use placard_replica::ports::NoCheckpoints;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::SqliteJournal;
 use placard_testkit::wait::PATIENCE;
@@ -114,7 +115,8 @@ impl Server {
     pub(crate) async fn in_process() -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let journal = SqliteJournal::open(directory.path()).expect("the journal opens");
-        let replica = Replica::start(journal, InProcess::default(), Default::default());
+        let replica =
+            Replica::start(journal, InProcess::default(), NoCheckpoints, Default::default());
         ready(replica.handle()).await;
         Self {
             client: Box::new(InProcessClient(App::new(replica.handle().clone()))),

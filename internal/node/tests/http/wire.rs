@@ -78,8 +78,8 @@ impl Wire {
         }
     }
 
-    /// Sends this again and again and reads nothing; whether the server ends that in time.
-    pub(crate) async fn sends_unread(mut self, bytes: &[u8]) -> bool {
+    /// Sends this again and again and reads nothing; whether the server lets the connection go in time.
+    pub(crate) async fn drops_unread(mut self, bytes: &[u8]) -> bool {
         let sending = async { while self.to.write_all(bytes).await.is_ok() {} };
         timeout(PATIENCE, sending).await.is_ok()
     }

@@ -12,11 +12,12 @@ use std::time::SystemTime;
 
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
-use placard_replica::ports::{CommitError, Head, Journal, Unavailable};
+use placard_replica::ports::{Beat, CommitError, Head, Journal, Member, Unavailable};
 use placard_replica::{Batch, Plan};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use lane::Lane;
 
@@ -156,16 +157,25 @@ impl Journal for SqliteJournal {
         committed.unwrap_or_else(|gone| Err(CommitError::Unknown(gone.into())))
     }
 
-    async fn head(&self, at: Version) -> Result<Head, Unavailable> {
+    /// The directory's lock sees to it that this replica is the only one: the register is its own row.
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
         const WHAT: &str = "read the journal's head";
         let read = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             let position = rows::head(&transaction)?;
             let chain_at = rows::chain_at(&transaction, at)?;
-            Ok::<_, rusqlite::Error>(Head { position, chain_at, now: now() })
+            let now = now();
+            let Beat { identity, standing, lease } = beat;
+            let lease_until = now.saturating_add_micros(lease.as_micros() as i64);
+            let members = vec![Member { identity, standing, seen_at: now, lease_until }];
+            Ok::<_, rusqlite::Error>(Head { position, chain_at, now, members })
         };
         let head = self.read.run(read).await.map_err(|gone| Unavailable(WHAT, gone.into()))?;
         head.map_err(|error| Unavailable(WHAT, error.into()))
+    }
+
+    async fn leave(&self, _: Uuid) -> Result<(), Unavailable> {
+        Ok(())
     }
 
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {

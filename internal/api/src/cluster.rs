@@ -1,0 +1,106 @@
+//! What this replica knows of the cluster, for people and for `placard status`.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use placard_model::entry::Position;
+use placard_model::{Timestamp, Version};
+use placard_replica::core::Cluster;
+use placard_replica::ports::Member;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::App;
+use crate::problem::Problem;
+use crate::render::{self, with_version};
+
+#[derive(Serialize)]
+struct ClusterBody {
+    /// The replica that answers.
+    replica: Uuid,
+    /// The journal's clock at the replica's last head poll.
+    now: String,
+    head: PositionBody,
+    stream: StreamBody,
+    members: Vec<MemberBody>,
+}
+
+#[derive(Serialize)]
+struct PositionBody {
+    version: Version,
+    chain: String,
+    digest: String,
+}
+
+#[derive(Serialize)]
+struct StreamBody {
+    /// The newest version that the stream ever held.
+    top: Option<Version>,
+    entries: u64,
+}
+
+#[derive(Serialize)]
+struct MemberBody {
+    replica: Uuid,
+    address: String,
+    build: String,
+    format_level: u8,
+    state: String,
+    published: PositionBody,
+    /// Entries that the head is ahead of it.
+    lag_entries: u64,
+    /// For how long the head has been ahead of it, in milliseconds.
+    lag_ms: i64,
+    /// What is left of its lease, in milliseconds; negative if it has ended.
+    lease_ms: i64,
+    /// How far its clock was ahead of the journal's, in milliseconds.
+    clock_ahead_ms: f64,
+    /// Where it takes its entries from.
+    tails: &'static str,
+}
+
+impl From<Position> for PositionBody {
+    fn from(position: Position) -> Self {
+        Self {
+            version: position.version,
+            chain: position.chain.to_string(),
+            digest: position.digest.to_string(),
+        }
+    }
+}
+
+pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+    let cluster = app.replica.cluster().ok_or_else(Problem::not_ready)?;
+    let body = ClusterBody {
+        replica: app.replica.replica(),
+        now: cluster.now.to_string(),
+        head: cluster.head.into(),
+        stream: StreamBody {
+            top: cluster.stream.top.map(|(version, _)| version),
+            entries: cluster.stream.entries,
+        },
+        members: cluster.members.iter().map(|member| shown(member, &cluster)).collect(),
+    };
+    let mut response = render::serialised(StatusCode::OK, &body);
+    with_version(&mut response, app.replica.reader().published().version);
+    Ok(response)
+}
+
+fn shown(member: &Member, cluster: &Cluster) -> MemberBody {
+    let Member { identity, standing, lease_until, .. } = member;
+    let published = standing.published.version;
+    let since = |stamp: Timestamp| (cluster.now.micros() - stamp.micros()) / 1_000;
+    MemberBody {
+        replica: identity.replica,
+        address: identity.address.clone(),
+        build: identity.build.clone(),
+        format_level: identity.format_level,
+        state: standing.state.clone(),
+        published: standing.published.into(),
+        lag_entries: cluster.head.version.saturating_sub(published),
+        lag_ms: cluster.first_seen_after(published).map_or(0, since),
+        lease_ms: -since(*lease_until),
+        clock_ahead_ms: standing.clock_ahead as f64 / 1_000.0,
+        tails: if standing.tails_journal { "journal" } else { "stream" },
+    }
+}

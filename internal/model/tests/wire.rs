@@ -1,0 +1,160 @@
+//! The stored formats, held to the byte: an ad, entries, a kept answer and the chain over them. A difference
+//! means that logs and databases written by earlier builds would read differently. `UPDATE_GOLDEN=1` writes
+//! the files anew, which is right only together with a new format level.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use placard_model::command::{Answer, Outcome};
+use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
+use placard_model::{
+    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, Undecodable,
+    Violation,
+};
+use uuid::Uuid;
+
+fn id(last: u8) -> Uuid {
+    Uuid::from_bytes([0x0f, 1, 2, 3, 4, 5, 0x76, 7, 0x88, 9, 10, 11, 12, 13, 14, last])
+}
+
+fn stamp(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn targeted() -> Ad {
+    let countries = ["TW", "JP", "US"].iter().filter_map(|code| Country::from_code(code));
+    Ad {
+        id: id(1),
+        version: 300,
+        created_at: stamp("2026-01-02T03:04:05.678901Z"),
+        spec: Spec {
+            title: "Spring sale".to_owned(),
+            content: "Zehn Äpfel für 台灣".to_owned(),
+            start_at: stamp("2026-02-01T00:00:00Z"),
+            end_at: stamp("2026-03-01T00:00:00Z"),
+            targeting: Targeting {
+                age: Some(AgeRange { start: 18, end: 65 }),
+                countries: countries.collect(),
+                genders: [Gender::Female].into_iter().collect(),
+                platforms: [Platform::Android, Platform::Web].into_iter().collect(),
+            },
+        },
+    }
+}
+
+fn open() -> Ad {
+    let mut ad = targeted();
+    ad.id = id(2);
+    ad.spec.targeting = Targeting::default();
+    ad
+}
+
+fn entry(change: Change, reason: Reason) -> Entry {
+    Entry {
+        at: stamp("2026-01-02T03:04:05.678901Z"),
+        request: id(9),
+        item: 3,
+        principal: "ops".to_owned(),
+        reason,
+        digest: Digest(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+        change,
+    }
+}
+
+fn answer() -> Answer {
+    let ad = EncodedAd::encode(&open());
+    Answer {
+        version: 300,
+        outcomes: vec![
+            Outcome::Created { id: id(2), version: 300, ad: ad.clone() },
+            Outcome::Updated { id: id(2), version: 301, ad },
+            Outcome::Deleted { id: id(3), version: 302 },
+            Outcome::NotFound { id: id(4) },
+            Outcome::Exists { id: id(5), version: 7 },
+            Outcome::VersionMismatch { id: id(6), version: 8 },
+            Outcome::Invalid { id: id(7), violations: vec![Violation::field("end_at", "is past")] },
+        ],
+        replayed: false,
+    }
+}
+
+fn golden(name: &str, bytes: &[u8]) {
+    let mut hex = String::new();
+    for line in bytes.chunks(32) {
+        line.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
+        hex.push('\n');
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &hex).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(hex, expected, "{name} is written differently now");
+}
+
+#[test]
+fn ads_are_written_as_ever_and_read_back() {
+    for (name, ad) in [("ad_targeted.hex", targeted()), ("ad_open.hex", open())] {
+        let encoded = EncodedAd::encode(&ad);
+        golden(name, encoded.bytes());
+        assert_eq!(encoded.decode(), Ok(ad));
+    }
+}
+
+#[test]
+fn entries_are_written_as_ever_and_read_back() {
+    let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client);
+    let delete = entry(Change::Delete(id(1)), Reason::Expired);
+    for (name, entry) in [("entry_put.hex", put), ("entry_delete.hex", delete)] {
+        let bytes = entry.encode();
+        golden(name, &bytes);
+        assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+}
+
+#[test]
+fn kept_answers_are_written_as_ever_and_read_back() {
+    let bytes = answer().encode();
+    golden("answer.hex", &bytes);
+    assert_eq!(Answer::decode(&bytes), Ok(answer()));
+}
+
+#[test]
+fn chain_and_digest_sum_as_ever() {
+    let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode();
+    let delete = entry(Change::Delete(id(1)), Reason::Expired).encode();
+    let first = Chain::GENESIS.next(1, &put);
+    let second = first.next(2, &delete);
+    let (one, two) =
+        (Digest::of(&EncodedAd::encode(&targeted())), Digest::of(&EncodedAd::encode(&open())));
+    golden("sums.hex", &[&first.0[..], &second.0, &one.plus(two).0.to_be_bytes()].concat());
+    assert_eq!(one.plus(two), two.plus(one));
+    assert_eq!(one.plus(two).minus(two), one);
+}
+
+#[test]
+fn damaged_bytes_are_refused_and_never_panic() {
+    let bytes = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode();
+    for cut in 0..bytes.len() {
+        // A cut between two fields can be a shorter message; then a field is missing, or the chain tells.
+        let _ = Entry::decode(&bytes.slice(..cut));
+    }
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << bit;
+            let damaged = Bytes::from(damaged);
+            assert_ne!(Chain::GENESIS.next(1, &damaged), Chain::GENESIS.next(1, &bytes));
+            if let Ok(Entry { change: Change::Put(ad), .. }) = Entry::decode(&damaged) {
+                let _ = ad.decode();
+            }
+        }
+    }
+    assert_eq!(Entry::decode(&Bytes::new()), Err(Undecodable::Field("format level")));
+    let newer = [&[FORMAT_LEVEL + 1], &bytes[1..]].concat();
+    let refused = Entry::decode(&newer.into());
+    assert_eq!(refused, Err(Undecodable::TooNew(FORMAT_LEVEL + 1)));
+}

@@ -1,0 +1,465 @@
+//! The world around the cores: simulated time, what each output comes to and when, and the faults.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use placard_engine::Builder;
+use placard_model::entry::{Entry, Position, Record};
+use placard_model::{EncodedAd, Query, Timestamp};
+use placard_replica::core::{Core, Counts, Input, Moment, Output, Phase, Settings, Ticket};
+use placard_replica::ports::{Appended, CommitError, Unavailable};
+use placard_replica::{Batch, Reply};
+use placard_testkit::contract::beat;
+use placard_testkit::models::{JournalState, StreamState};
+use placard_testkit::scan::Scan;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use uuid::Uuid;
+
+use crate::client::Client;
+
+const REPLICAS: usize = 3;
+const CLIENTS: u128 = 10;
+/// Those clients, the first ones, that use idempotency keys.
+const KEYED: u128 = 5;
+/// Simulated time under faults, and after them.
+const FAULTY: Duration = Duration::from_secs(20);
+const HEALED: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = Duration::from_millis(400);
+const CHECKPOINT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(250);
+
+/// What happens at a moment.
+enum Event {
+    /// The port does what a replica's output asks for.
+    Act(usize, u64, Output),
+    /// A replica gets an input.
+    Deliver(usize, u64, Input),
+    /// A client does something, or repeats it.
+    Ask(usize),
+    /// A client has waited long enough for a replica that is gone.
+    GiveUp(usize, Ticket),
+    Crash(usize),
+    Start(usize),
+    ForgetStream,
+    TrimStream,
+    /// Somebody appends an entry to the stream that no journal has.
+    Forge,
+}
+
+struct Replica {
+    core: Core,
+    started: Duration,
+    wake_at: Option<Duration>,
+}
+
+pub(crate) struct World {
+    rng: ChaCha8Rng,
+    now: Duration,
+    faults: bool,
+    events: BTreeMap<Reverse<(Duration, u64)>, Event>,
+    scheduled: u64,
+    journal: JournalState,
+    stream: StreamState,
+    replicas: Vec<Option<Replica>>,
+    /// What each replica has on its disk.
+    checkpoints: Vec<Option<(Position, Vec<EncodedAd>)>>,
+    /// Counts restarts, so that what was under way before one does not reach the next.
+    runs: Vec<u64>,
+    clients: Vec<Client>,
+    /// Who waits for a ticket, and the request's id.
+    tickets: HashMap<Ticket, (usize, Uuid)>,
+    next_ticket: Ticket,
+    /// Requests that were said not to have been written.
+    unwritten: BTreeSet<Uuid>,
+    answered: u64,
+    counts: Counts,
+}
+
+fn unavailable() -> Unavailable {
+    Unavailable("reach it", "simulated".into())
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a constant");
+        let mut world = Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now: Duration::ZERO,
+            faults: true,
+            events: BTreeMap::new(),
+            scheduled: 0,
+            journal: JournalState::new(now),
+            stream: StreamState::default(),
+            replicas: (0..REPLICAS).map(|_| None).collect(),
+            checkpoints: vec![None; REPLICAS],
+            runs: vec![0; REPLICAS],
+            clients: (0..CLIENTS).map(|number| Client::new(number, number < KEYED)).collect(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            unwritten: BTreeSet::new(),
+            answered: 0,
+            counts: Counts::default(),
+        };
+        for replica in 0..REPLICAS {
+            world.after(Duration::ZERO, Event::Start(replica));
+        }
+        for client in 0..world.clients.len() {
+            world.clients[client].begin(&mut world.rng);
+            world.after(Duration::from_millis(10), Event::Ask(client));
+        }
+        for _ in 0..8 {
+            let at = world.rng.random_range(Duration::ZERO..FAULTY);
+            let replica = world.rng.random_range(0..REPLICAS);
+            let event = match world.rng.random_range(0..7) {
+                0 => Event::ForgetStream,
+                1 => Event::TrimStream,
+                2 => Event::Forge,
+                _ => Event::Crash(replica),
+            };
+            world.after(at, event);
+        }
+        world
+    }
+
+    pub(crate) fn run_with_faults(&mut self) {
+        self.run_until(FAULTY);
+        assert!(self.answered > 50, "only {} requests were answered", self.answered);
+    }
+
+    /// Checks what must be true once all faults are over, and returns how often what happened.
+    pub(crate) fn heal_and_check(mut self) -> Counts {
+        self.faults = false;
+        for replica in 0..REPLICAS {
+            if self.replicas[replica].is_none() {
+                self.after(Duration::ZERO, Event::Start(replica));
+            }
+        }
+        self.run_until(FAULTY + HEALED);
+        self.check_journal();
+        let scan = self.scan();
+        for replica in self.replicas.iter().flatten() {
+            assert_eq!(replica.core.phase(), Phase::Ready);
+            let reader = replica.core.reader();
+            assert_eq!(reader.published(), self.journal.head);
+            let query = Query { limit: 100, ..Query::default() };
+            let page = reader.search(&query, self.journal.now);
+            let ids: Vec<_> = page.ads.iter().map(|ad| ad.id).collect();
+            assert_eq!((ids, page.total), scan.search(&query, self.journal.now));
+        }
+        for replica in 0..REPLICAS {
+            self.count(replica);
+        }
+        self.counts
+    }
+
+    /// Adds up what a replica has counted in this run of it.
+    fn count(&mut self, replica: usize) {
+        let Some(replica) = &self.replicas[replica] else { return };
+        let new = replica.core.counts();
+        self.counts.commits += new.commits;
+        self.counts.entries += new.entries;
+        self.counts.commits_failed += new.commits_failed;
+        self.counts.commits_unknown += new.commits_unknown;
+        self.counts.commits_refused += new.commits_refused;
+        self.counts.applied += new.applied;
+        self.counts.heals += new.heals;
+        self.counts.restores += new.restores;
+        self.counts.diverged += new.diverged;
+        self.counts.poison += new.poison;
+        self.counts.forks += new.forks;
+        self.counts.checkpoints_loaded += new.checkpoints_loaded;
+        self.counts.stream_resets += new.stream_resets;
+    }
+
+    /// What clients were told and what the journal holds are the same.
+    fn check_journal(&self) {
+        for (nth, row) in (1..).zip(&self.journal.log) {
+            assert_eq!(row.record.version, nth, "versions are gapless");
+            assert!(
+                !self.unwritten.contains(&row.request),
+                "{} was said to be unwritten",
+                row.request
+            );
+        }
+        let mut seen = BTreeSet::new();
+        let doubled = self.journal.log.iter().find(|row| !seen.insert((row.request, row.item)));
+        assert_eq!(doubled, None);
+        let told = |id| self.clients.iter().any(|client| client.owns(id) && !client.lost);
+        let titles: BTreeMap<_, _> = self
+            .scan()
+            .ads()
+            .filter(|ad| told(ad.id))
+            .map(|ad| (ad.id, ad.spec.title.clone()))
+            .collect();
+        // Clients still stop asking at the end of the faults, with every answer in.
+        assert!(self.tickets.is_empty(), "{} clients wait for ever", self.tickets.len());
+        let clients = self.clients.iter().filter(|client| !client.lost);
+        let expected: BTreeMap<_, _> = clients.flat_map(|client| client.ads.clone()).collect();
+        assert_eq!(titles, expected);
+    }
+
+    fn scan(&self) -> Scan {
+        let mut scan = Scan::default();
+        self.journal.ads.values().for_each(|ad| scan.put(ad.decode().expect("our own ad")));
+        scan
+    }
+
+    fn chance(&mut self, percent: f64) -> bool {
+        self.faults && self.rng.random_bool(percent / 100.0)
+    }
+
+    fn after(&mut self, pause: Duration, event: Event) {
+        self.scheduled += 1;
+        self.events.insert(Reverse((self.now + pause, self.scheduled)), event);
+    }
+
+    /// A latency: mostly short, sometimes long.
+    fn latency(&mut self) -> Duration {
+        let most = if self.chance(3.0) { 900_000 } else { 3_000 };
+        Duration::from_micros(self.rng.random_range(50..most))
+    }
+
+    fn run_until(&mut self, end: Duration) {
+        loop {
+            let event = self.events.last_key_value().map(|(Reverse((at, _)), _)| *at);
+            let wake = self.replicas.iter().flatten().filter_map(|replica| replica.wake_at).min();
+            let Some(next) = event.into_iter().chain(wake).min().filter(|next| *next < end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            if event == Some(next) {
+                let (_, event) = self.events.pop_last().expect("it was just seen");
+                self.happen(event);
+            } else {
+                let due = |replica: &Option<Replica>| {
+                    replica.as_ref().is_some_and(|replica| replica.wake_at == Some(next))
+                };
+                let replica = self.replicas.iter().position(due).expect("it was just seen");
+                self.step(replica, Input::Tick);
+            }
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Act(replica, run, output) => self.act(replica, run, output),
+            Event::Deliver(replica, run, input) => {
+                if self.runs[replica] == run {
+                    self.step(replica, input);
+                }
+            }
+            Event::Ask(client) => self.ask(client),
+            Event::GiveUp(client, ticket) => {
+                if self.tickets.remove(&ticket).is_some() && self.clients[client].left_in_doubt() {
+                    self.after(Duration::ZERO, Event::Ask(client));
+                }
+            }
+            Event::Crash(replica) => {
+                self.count(replica);
+                self.runs[replica] += 1;
+                self.replicas[replica] = None;
+                let pause = Duration::from_millis(self.rng.random_range(1..2_000));
+                self.after(pause, Event::Start(replica));
+            }
+            Event::Start(replica) => {
+                if self.replicas[replica].is_none() {
+                    let replica_id = (replica as u128) << 64 | u128::from(self.runs[replica]);
+                    let identity = beat(replica_id, Position::START).identity;
+                    let lease = Duration::from_secs(2);
+                    let settings = Settings {
+                        identity,
+                        lease,
+                        stream_entries_max: 40,
+                        checkpoint_every: Some(CHECKPOINT),
+                    };
+                    let (core, started) = (Core::new(settings), self.now);
+                    self.replicas[replica] = Some(Replica { core, started, wake_at: None });
+                    self.step(replica, Input::Tick);
+                }
+            }
+            Event::ForgetStream => self.stream = StreamState::default(),
+            Event::TrimStream => self.stream.records.clear(),
+            Event::Forge => {
+                let Some((top, chain)) = self.stream.top else { return };
+                let bytes = Bytes::from_static(b"forged");
+                let (version, chain) = (top + 1, chain.next(top + 1, &bytes));
+                self.stream.records.push(Record { version, chain, bytes });
+                self.stream.top = Some((version, chain));
+            }
+        }
+    }
+
+    fn ask(&mut self, client: usize) {
+        let replica = self.rng.random_range(0..REPLICAS);
+        let Some(running) = &self.replicas[replica] else {
+            return self.after(Duration::from_millis(20), Event::Ask(client));
+        };
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        let request = Arc::new(self.clients[client].request(u128::from(ticket)));
+        self.tickets.insert(ticket, (client, request.id));
+        let deadline = Moment(self.now - running.started + DEADLINE);
+        self.step(replica, Input::Submit(ticket, request, deadline));
+        // Longer than any deadline: only a crash leaves a client without an answer.
+        self.after(DEADLINE * 3, Event::GiveUp(client, ticket));
+    }
+
+    /// What a port does with a replica's output, now; the result travels back for a while.
+    fn act(&mut self, replica: usize, run: u64, output: Output) {
+        let input = match output {
+            Output::Commit(batch) => Input::Committed(self.commit(&batch)),
+            Output::Append(records) => {
+                let lost = self.chance(4.0);
+                let appended = if lost { Appended::Done } else { self.stream.append(&records) };
+                let failed = lost || self.chance(4.0);
+                Input::Appended(if failed { Err(unavailable()) } else { Ok(appended) })
+            }
+            Output::ReadStream(after) => {
+                let records = self.stream.read(after, 16);
+                if self.chance(2.0) {
+                    Input::StreamRead(Err(unavailable()))
+                } else if records.is_empty() && self.runs[replica] == run && !self.chance(0.2) {
+                    let again = Event::Act(replica, run, Output::ReadStream(after));
+                    return self.after(Duration::from_millis(2), again);
+                } else {
+                    Input::StreamRead(Ok(records))
+                }
+            }
+            Output::ReadLog(purpose, after, max) => {
+                let failed = self.chance(5.0);
+                let records = self.journal.log(after, max);
+                Input::LogRead(purpose, if failed { Err(unavailable()) } else { Ok(records) })
+            }
+            Output::Poll(beat, at) => {
+                let failed = self.chance(5.0);
+                let head = self.journal.poll(beat, at);
+                Input::Polled(if failed { Err(unavailable()) } else { Ok(head) })
+            }
+            Output::InspectStream => {
+                let failed = self.chance(5.0);
+                let status = self.stream.status();
+                Input::StreamInspected(if failed { Err(unavailable()) } else { Ok(status) })
+            }
+            Output::ResetStream(top, chain) => {
+                self.stream.reset(top, chain);
+                let failed = self.chance(5.0);
+                Input::StreamReset(if failed { Err(unavailable()) } else { Ok(()) })
+            }
+            Output::LoadCheckpoint => {
+                let engine = self.checkpoints[replica].clone().map(|(position, ads)| {
+                    let mut builder = Builder::default();
+                    ads.into_iter().for_each(|ad| builder.push(ad).expect("our own ad"));
+                    Box::new(builder.finish(position).expect("our own digest"))
+                });
+                Input::CheckpointLoaded(engine)
+            }
+            Output::SaveCheckpoint(position, ads) => {
+                let failed = self.chance(10.0);
+                if !failed {
+                    self.checkpoints[replica] = Some((position, ads));
+                }
+                Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
+            }
+            Output::TrimStream(keep, max) => return self.stream.trim(keep, max),
+            Output::Restore => {
+                let mut builder = Builder::default();
+                for ad in self.journal.ads.values() {
+                    builder.push(ad.clone()).expect("our own ad");
+                }
+                let engine = builder.finish(self.journal.head).expect("our own digest");
+                Input::Restored((!self.chance(20.0)).then(|| Box::new(engine)))
+            }
+            Output::Answer(..) | Output::Published(_) => unreachable!("not a port's: {output:?}"),
+        };
+        let latency = self.latency();
+        self.after(latency, Event::Deliver(replica, run, input));
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<placard_replica::Plan, CommitError> {
+        if self.chance(5.0) {
+            return Err(CommitError::NotCommitted("simulated".into()));
+        }
+        // A batch of one is never to blame here, so that every refused one is decided in the end.
+        if batch.requests.len() > 1 && self.chance(5.0) {
+            return Err(CommitError::Refused("simulated".into()));
+        }
+        if self.chance(4.0) {
+            return Err(CommitError::Unknown("simulated, before".into()));
+        }
+        let elapsed = Duration::from_micros(1).as_micros() as i64;
+        self.journal.now = self.journal.now.saturating_add_micros(elapsed);
+        let plan = self.journal.commit(batch);
+        if self.chance(6.0) {
+            return Err(CommitError::Unknown("simulated, after".into()));
+        }
+        Ok(plan)
+    }
+
+    fn step(&mut self, replica: usize, input: Input) {
+        let Some(running) = &mut self.replicas[replica] else { return };
+        let mut outputs = Vec::new();
+        let now = Moment(self.now - running.started);
+        running.core.step(now, POLL, input, &mut outputs);
+        running.wake_at = running.core.wake_at().map(|Moment(at)| running.started + at);
+        assert!(
+            running.wake_at.is_none_or(|wake| wake > self.now),
+            "the replica wants to be woken at once, for ever"
+        );
+        for output in outputs {
+            match output {
+                Output::Answer(ticket, reply) => self.reply(replica, ticket, &reply),
+                Output::Published(position) => self.check_published(replica, position),
+                work => {
+                    let (run, latency) = (self.runs[replica], self.latency());
+                    self.after(latency, Event::Act(replica, run, work));
+                }
+            }
+        }
+    }
+
+    /// What a replica shows is what the log says at that version.
+    fn check_published(&self, replica: usize, position: Position) {
+        let running = self.replicas[replica].as_ref().expect("it has just stepped");
+        assert_eq!(running.core.reader().published(), position);
+        if let Some(at) = (position.version as usize).checked_sub(1) {
+            let record = &self.journal.log[at].record;
+            assert_eq!(record.chain, position.chain);
+            let entry = Entry::decode(&record.bytes).expect("our own entry");
+            assert_eq!(entry.digest, position.digest);
+        }
+    }
+
+    fn reply(&mut self, replica: usize, ticket: Ticket, reply: &Reply) {
+        let Some((client, request)) = self.tickets.remove(&ticket) else { return };
+        match reply {
+            Reply::Applied(answer) | Reply::Committed(answer) => {
+                let running = self.replicas[replica].as_ref().expect("it has just stepped");
+                let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
+                if matches!(reply, Reply::Applied(_)) && wrote && !answer.replayed {
+                    assert!(running.core.reader().published().version >= answer.version);
+                }
+                self.answered += 1;
+                self.clients[client].answered(answer);
+                if !self.faults {
+                    return;
+                }
+                self.clients[client].begin(&mut self.rng);
+            }
+            Reply::Unavailable => {
+                self.unwritten.insert(request);
+            }
+            Reply::Unknown => {
+                if !self.clients[client].left_in_doubt() {
+                    return;
+                }
+            }
+        }
+        let pause = Duration::from_millis(self.rng.random_range(0..20));
+        self.after(pause, Event::Ask(client));
+    }
+}

@@ -1,0 +1,75 @@
+//! A checkpoint is whole or it is none, whatever happened to its file.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use placard_model::entry::{Chain, Digest, Position};
+use placard_model::{Ad, EncodedAd, Timestamp};
+use placard_replica::ports::Checkpoints;
+use placard_storage::checkpoint::CheckpointFile;
+use placard_testkit::requests::spec;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+fn ads(count: u128) -> Vec<EncodedAd> {
+    let ad = |id| Ad {
+        id: Uuid::from_u128(id),
+        version: 1,
+        created_at: Timestamp::EPOCH,
+        spec: spec("an ad of a checkpoint"),
+    };
+    (0..count).map(|id| EncodedAd::encode(&ad(id))).collect()
+}
+
+fn position(ads: &[EncodedAd]) -> Position {
+    let digest = ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus);
+    Position { version: 77, chain: Chain([9; 32]), digest }
+}
+
+/// What is loaded: the position and the ads, `None` if there is none, an error if it is damaged.
+async fn load(directory: &Path) -> Result<Option<(Position, Vec<EncodedAd>)>, String> {
+    let file = CheckpointFile::open(directory).unwrap();
+    let (chunks, mut arriving) = mpsc::channel(1);
+    let collect = async {
+        let mut ads = Vec::new();
+        while let Some(chunk) = arriving.recv().await {
+            ads.extend(chunk);
+        }
+        ads
+    };
+    let (position, ads) = tokio::join!(file.load(chunks), collect);
+    position.map(|position| position.map(|at| (at, ads))).map_err(|error| error.1.to_string())
+}
+
+#[tokio::test]
+async fn what_is_saved_is_loaded_and_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(load(directory.path()).await, Ok(None));
+    let file = CheckpointFile::open(directory.path()).unwrap();
+    for count in [3_000, 0, 1] {
+        let ads = ads(count);
+        file.save(position(&ads), ads.clone()).await.unwrap();
+        assert_eq!(load(directory.path()).await, Ok(Some((position(&ads), ads))));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_or_changed_anywhere_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = CheckpointFile::open(directory.path()).unwrap();
+    let ads = ads(2);
+    file.save(position(&ads), ads).await.unwrap();
+    let path = directory.path().join("checkpoint");
+    let whole = std::fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        assert!(load(directory.path()).await.is_err(), "cut at {cut}");
+    }
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(load(directory.path()).await.is_err(), "damaged at {at}");
+    }
+}

@@ -1,0 +1,281 @@
+//! What every journal and every stream must do, checked through the ports alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
+use placard_model::entry::{Chain, Digest, Entry, Position, Record};
+use placard_model::{EncodedAd, Version};
+use placard_replica::ports::{
+    Appended, Beat, Head, Identity, Journal, Standing, Stream, StreamStatus,
+};
+use placard_replica::{Batch, Plan};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::requests::{create, delete, keyed, replace, request};
+
+/// Commits one batch that must be accepted as a whole by the database.
+async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
+    let requests = requests.into_iter().map(Arc::new).collect();
+    let batch = Arc::new(Batch { requests, repeated: false });
+    journal.commit(batch).await.expect("a healthy journal commits")
+}
+
+/// A replica's head poll.
+pub fn beat(replica: u128, published: Position) -> Beat {
+    let identity = Identity {
+        replica: Uuid::from_u128(replica),
+        address: format!("replica-{replica}:8080"),
+        build: "1.2.3".to_owned(),
+        format_level: 1,
+    };
+    let standing =
+        Standing { state: "ready".to_owned(), published, clock_ahead: -7, tails_journal: true };
+    Beat { identity, standing, lease: Duration::from_secs(60) }
+}
+
+async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
+    let beat = beat(1, Position::START);
+    journal.poll(beat, at).await.expect("a healthy journal is polled")
+}
+
+async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<EncodedAd>) {
+    let (chunks, mut arriving) = mpsc::channel(4);
+    let collect = async {
+        let mut ads = Vec::new();
+        while let Some(chunk) = arriving.recv().await {
+            ads.extend(chunk);
+        }
+        ads
+    };
+    let (position, ads) = tokio::join!(journal.snapshot(chunks), collect);
+    (position.expect("a healthy journal has a snapshot"), ads)
+}
+
+fn versions(records: &[Record]) -> Vec<Version> {
+    records.iter().map(|record| record.version).collect()
+}
+
+fn outcomes(plan: &Plan) -> Vec<&Outcome> {
+    plan.answers.iter().flat_map(|answer| &answer.outcomes).collect()
+}
+
+/// All that a journal promises. `journal` is empty; `reopen` closes it and opens what it has left behind.
+pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
+    empty(&journal).await;
+    versions_are_gapless_and_chained(&journal).await;
+    conflicts_concern_only_themselves(&journal).await;
+    kept_answers_are_given_again(&journal).await;
+    a_repeated_batch_is_written_once(&journal).await;
+    a_replica_registers_and_leaves(&journal).await;
+    let (head, ads) = snapshot(&journal).await;
+    let log = journal.log(0, 10_000).await.expect("a healthy journal is read");
+    let journal = reopen(journal).await;
+    assert_eq!(snapshot(&journal).await, (head, ads));
+    assert_eq!(journal.log(0, 10_000).await.expect("a healthy journal is read"), log);
+    sums_agree(&journal).await;
+}
+
+async fn empty<J: Journal>(journal: &J) {
+    let head = poll(journal, 0).await;
+    assert_eq!((head.position, head.chain_at), (Position::START, None));
+    assert_eq!(journal.log(0, 10).await.expect("a healthy journal is read"), []);
+    assert_eq!(snapshot(journal).await, (Position::START, Vec::new()));
+}
+
+async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
+    let plan =
+        commit(journal, vec![request(1, vec![create(1, "first"), create(2, "second")])]).await;
+    assert_eq!(plan.head.version, 2);
+    assert_eq!(plan.answers[0].version, 2);
+    let plan = commit(
+        journal,
+        vec![request(2, vec![replace(1, "first again")]), request(3, vec![delete(2)])],
+    )
+    .await;
+    assert_eq!(plan.answers.iter().map(|answer| answer.version).collect::<Vec<_>>(), [3, 4]);
+    let log = journal.log(0, 10).await.expect("a healthy journal is read");
+    assert_eq!(versions(&log), [1, 2, 3, 4]);
+    assert_eq!(versions(&journal.log(1, 2).await.expect("a healthy journal is read")), [2, 3]);
+    let mut chain = Chain::GENESIS;
+    for record in &log {
+        chain = chain.next(record.version, &record.bytes);
+        assert_eq!(chain, record.chain);
+        let head = poll(journal, record.version).await;
+        assert_eq!(head.chain_at, Some(chain));
+        assert_eq!(head.position, plan.head);
+    }
+    let beyond = poll(journal, 99).await;
+    assert_eq!(beyond.chain_at, None);
+    sums_agree(journal).await;
+}
+
+/// The digest of the head is that of the ads, and the newest entry carries it.
+async fn sums_agree<J: Journal>(journal: &J) {
+    let (position, ads) = snapshot(journal).await;
+    let digest = ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus);
+    assert_eq!(digest, position.digest);
+    let newest = journal.log(position.version - 1, 10).await.expect("a healthy journal is read");
+    let entry = Entry::decode(&newest[0].bytes).expect("our own entry");
+    assert_eq!((newest.len(), newest[0].chain), (1, position.chain));
+    assert_eq!(entry.digest, position.digest);
+}
+
+async fn conflicts_concern_only_themselves<J: Journal>(journal: &J) {
+    let before = poll(journal, 0).await.position.version;
+    let if_match = Some(IfMatch::Versions(vec![1]));
+    let plan = commit(
+        journal,
+        vec![
+            request(10, vec![create(1, "there already"), create(10, "fresh one")]),
+            request(11, vec![create(10, "there since a moment")]),
+            request(12, vec![replace(11, "nobody")]),
+            request(13, vec![Command::Delete { id: Uuid::from_u128(1), if_match }]),
+            request(14, vec![delete(10), create(10, "and back again")]),
+        ],
+    )
+    .await;
+    let seen: Vec<_> = outcomes(&plan).into_iter().map(Outcome::entry).collect();
+    let new = |nth| Some(before + nth);
+    assert_eq!(seen, [None, new(1), None, None, None, new(2), new(3)]);
+    assert!(matches!(outcomes(&plan)[0], Outcome::Exists { version: 3, .. }));
+    assert!(matches!(outcomes(&plan)[3], Outcome::NotFound { .. }));
+    assert!(matches!(outcomes(&plan)[4], Outcome::VersionMismatch { version: 3, .. }));
+    assert_eq!(plan.head.version, before + 3);
+    sums_agree(journal).await;
+}
+
+async fn kept_answers_are_given_again<J: Journal>(journal: &J) {
+    let first = || keyed(request(20, vec![create(20, "only once")]), 7, 1);
+    let again = || keyed(request(21, vec![create(21, "only once")]), 7, 1);
+    let other = || keyed(request(22, vec![create(22, "something else")]), 7, 2);
+    // In one batch, and again in a later one.
+    let plan = commit(journal, vec![first(), again(), other()]).await;
+    let later = commit(journal, vec![again(), other()]).await;
+    let expected = Answer { replayed: true, ..plan.answers[0].clone() };
+    assert_eq!(plan.answers[1], expected);
+    assert_eq!(later.answers[0], expected);
+    assert_eq!(plan.answers[2].outcomes, [Outcome::KeyReused]);
+    assert_eq!(later.answers[1].outcomes, [Outcome::KeyReused]);
+    assert_eq!((plan.log.len(), later.log.len()), (1, 0));
+    assert_eq!(later.head, plan.head);
+    // What was rejected for what there is stays rejected; what was malformed may be mended.
+    let missing = || keyed(request(23, vec![delete(23)]), 8, 1);
+    let plan = commit(journal, vec![missing(), request(24, vec![create(23, "too late")])]).await;
+    assert!(matches!(plan.answers[0].outcomes[..], [Outcome::NotFound { .. }]));
+    let later = commit(journal, vec![missing()]).await;
+    assert_eq!(later.answers[0], Answer { replayed: true, ..plan.answers[0].clone() });
+}
+
+async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
+    let requests = vec![
+        request(30, vec![create(30, "once"), create(1, "there already"), delete(20)]),
+        keyed(request(31, vec![create(31, "with a key")]), 9, 1),
+        request(32, vec![replace(30, "and changed")]),
+    ];
+    let first = commit(journal, requests.clone()).await;
+    let requests: Vec<_> = requests.into_iter().map(Arc::new).collect();
+    let repeated = Arc::new(Batch { requests, repeated: true });
+    let again = journal.commit(repeated).await.expect("a healthy journal commits");
+    assert_eq!(again.head, first.head);
+    assert_eq!(again.log, []);
+    let of = |plan: &Plan| {
+        let answers = plan.answers.iter().cloned();
+        answers.map(|answer| answer.outcomes).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&again), of(&first));
+    sums_agree(journal).await;
+}
+
+async fn a_replica_registers_and_leaves<J: Journal>(journal: &J) {
+    let here = poll(journal, 0).await.position;
+    let sent = beat(9, here);
+    let head = journal.poll(sent.clone(), 0).await.expect("a healthy journal is polled");
+    let own = |head: &Head| {
+        let mut members = head.members.iter();
+        members.find(|member| member.identity == sent.identity).cloned()
+    };
+    let member = own(&head).expect("it has registered itself");
+    assert_eq!(member.standing, sent.standing);
+    assert_eq!(member.seen_at, head.now);
+    assert_eq!(member.lease_until, head.now.saturating_add_micros(60_000_000));
+    journal.leave(sent.identity.replica).await.expect("a healthy journal is written");
+    assert_eq!(own(&poll(journal, 0).await), None);
+}
+
+/// What a journal promises that several replicas share: they see each other.
+pub async fn shared_journal<J: Journal>(journal: J) {
+    for replica in [1, 2, 3, 2] {
+        let polled = journal.poll(beat(replica, Position::START), 0).await;
+        polled.expect("a healthy journal is polled");
+    }
+    let head = poll(&journal, 0).await;
+    let replicas: Vec<_> =
+        head.members.iter().map(|member| member.identity.replica.as_u128()).collect();
+    assert_eq!(replicas, [1, 2, 3]);
+    journal.leave(Uuid::from_u128(2)).await.expect("a healthy journal is written");
+    assert_eq!(poll(&journal, 0).await.members.len(), 2);
+}
+
+/// All that a stream promises. `stream` is empty.
+pub async fn stream<S: Stream>(stream: S) {
+    let records = chained(&[b"one", b"two", b"three", b"four", b"five"]);
+    let append = async |records: &[Record]| {
+        stream.append(records.into()).await.expect("a healthy stream takes records")
+    };
+    let read = async |after, max| stream.read(after, max).await.expect("a healthy stream is read");
+    // An empty one takes any first record, and none is lost between a reader's look and its wait.
+    let (waited, appended) = tokio::join!(read(1, 10), append(&records[1..3]));
+    assert_eq!(appended, Appended::Done);
+    assert_eq!(waited, records[1..3]);
+    assert_eq!(read(2, 10).await, records[2..3]);
+    assert_eq!(read(0, 1).await, records[1..2]);
+    // Whoever appends what is there already has nothing to do; a hole is not accepted.
+    assert_eq!(append(&records[1..3]).await, Appended::Done);
+    assert_eq!(append(&records[4..]).await, Appended::Behind { top: 3 });
+    assert_eq!(append(&records[2..4]).await, Appended::Done);
+    assert_eq!(read(0, 10).await, records[1..4]);
+    // Neither is another history, at the top or below it.
+    let mut other = chained(&[b"one", b"two", b"three", b"vier", b"five"]);
+    assert_eq!(append(&other[4..]).await, Appended::Fork);
+    assert_eq!(append(&other[3..4]).await, Appended::Fork);
+    other[4] = records[4].clone();
+    assert_eq!(append(&other[4..]).await, Appended::Done);
+    assert_eq!(read(1, 10).await, records[1..5]);
+    // It tells its top, forgets what is old or too much but not the top, and everything if told which.
+    let (top, chain) = (records[4].version, records[4].chain);
+    let status = async || stream.status().await.expect("a healthy stream tells its top");
+    assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 4 });
+    let trim = async |keep, max| {
+        stream.trim(keep, max).await.expect("a healthy stream is trimmed");
+    };
+    trim(3, 100).await;
+    assert_eq!(read(0, 10).await, records[2..5]);
+    trim(0, 1).await;
+    assert_eq!(read(0, 10).await, records[4..5]);
+    trim(99, 0).await;
+    assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 0 });
+    assert_eq!(append(&records[1..3]).await, Appended::Done);
+    let reset = async |top, chain| {
+        stream.reset(top, chain).await.expect("a healthy stream is reset");
+    };
+    reset(top, other[3].chain).await;
+    reset(top - 1, chain).await;
+    assert_eq!(status().await.top, Some((top, chain)));
+    reset(top, chain).await;
+    assert_eq!(status().await, StreamStatus::default());
+    assert_eq!(append(&records[2..5]).await, Appended::Done);
+    // A reader who has everything waits, is not kept for ever, and gets nothing.
+    assert_eq!(read(5, 10).await, []);
+}
+
+/// Records that follow each other from version 1; a stream does not look into them.
+fn chained(bodies: &[&'static [u8]]) -> Vec<Record> {
+    let mut chain = Chain::GENESIS;
+    let record = |(version, bytes): (Version, &&'static [u8])| {
+        chain = chain.next(version, bytes);
+        Record { version, chain, bytes: bytes::Bytes::from_static(bytes) }
+    };
+    (1..).zip(bodies).map(record).collect()
+}

@@ -1,0 +1,251 @@
+//! Models of the two ports: a journal that is a list, and a stream that is a list. They do what the ports'
+//! documentation says and nothing else, so that an adapter can be compared with them and a simulation can
+//! put faults between them and the core.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use placard_model::command::KeptAnswer;
+use placard_model::entry::{Chain, Position, Record};
+use placard_model::{EncodedAd, Timestamp, Version};
+use placard_replica::ports::{
+    Appended, Beat, CommitError, Head, Journal, Member, Stream, StreamStatus, Unavailable,
+};
+use placard_replica::{Batch, Current, LogRow, Plan};
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+/// What a journal holds.
+#[derive(Debug, Clone)]
+pub struct JournalState {
+    /// The head.
+    pub head: Position,
+    /// The whole log.
+    pub log: Vec<LogRow>,
+    /// The ads at the head.
+    pub ads: BTreeMap<Uuid, EncodedAd>,
+    /// The answers kept.
+    pub kept: HashMap<[u8; 32], KeptAnswer>,
+    /// The register.
+    pub members: BTreeMap<Uuid, Member>,
+    /// The journal's clock.
+    pub now: Timestamp,
+}
+
+impl JournalState {
+    /// An empty journal at a time.
+    pub fn new(now: Timestamp) -> Self {
+        let (log, ads, kept, members) = Default::default();
+        Self { head: Position::START, log, ads, kept, members, now }
+    }
+
+    /// One transaction.
+    pub fn commit(&mut self, batch: &Batch) -> Plan {
+        let mut written = HashMap::new();
+        if batch.repeated {
+            let ids = batch.request_ids();
+            for row in self.log.iter().filter(|row| ids.contains(&row.request)) {
+                written.insert((row.request, row.item), row.record.clone());
+            }
+        }
+        let of = |id: Uuid| Some((id, self.ads.get(&id)?.clone()));
+        let plan = batch.plan(Current {
+            head: self.head,
+            now: self.now,
+            ads: batch.ads().into_iter().filter_map(of).collect(),
+            kept: self.kept.clone(),
+            written,
+        });
+        self.head = plan.head;
+        self.log.extend(plan.log.iter().cloned());
+        for (id, ad) in &plan.ads {
+            match ad {
+                Some((_, encoded)) => self.ads.insert(*id, encoded.clone()),
+                None => self.ads.remove(id),
+            };
+        }
+        self.kept.extend(plan.kept.iter().map(|kept| (kept.key.scope, kept.clone())));
+        plan
+    }
+
+    /// Registers a replica; the head, the register, and the chain at a version.
+    pub fn poll(&mut self, beat: Beat, at: Version) -> Head {
+        let Beat { identity, standing, lease } = beat;
+        let lease_until = self.now.saturating_add_micros(lease.as_micros() as i64);
+        let member = Member { identity, standing, seen_at: self.now, lease_until };
+        self.members.insert(member.identity.replica, member);
+        let members = self.members.values().cloned().collect();
+        Head { position: self.head, chain_at: self.chain_at(at), now: self.now, members }
+    }
+
+    fn chain_at(&self, version: Version) -> Option<Chain> {
+        let at = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.log.get(at).map(|row| row.record.chain)
+    }
+
+    /// Records after a version.
+    pub fn log(&self, after: Version, max: usize) -> Vec<Record> {
+        self.log.iter().skip(after as usize).take(max).map(|row| row.record.clone()).collect()
+    }
+}
+
+/// The journal's port over a [`JournalState`].
+#[derive(Debug, Clone)]
+pub struct ModelJournal(Arc<Mutex<JournalState>>);
+
+impl ModelJournal {
+    /// An empty journal at a time.
+    pub fn new(now: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(JournalState::new(now))))
+    }
+
+    /// What it holds.
+    pub fn state(&self) -> MutexGuard<'_, JournalState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for ModelJournal {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
+        Ok(self.state().commit(&batch))
+    }
+
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+        Ok(self.state().poll(beat, at))
+    }
+
+    async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
+        self.state().members.remove(&replica);
+        Ok(())
+    }
+
+    async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+        Ok(self.state().log(after, max))
+    }
+
+    async fn snapshot(
+        &self,
+        chunks: mpsc::Sender<Vec<EncodedAd>>,
+    ) -> Result<Position, Unavailable> {
+        let (position, ads) = {
+            let state = self.state();
+            (state.head, state.ads.values().cloned().collect::<Vec<_>>())
+        };
+        for chunk in ads.chunks(7) {
+            // A builder that has gone needs no further ads.
+            let _ = chunks.send(chunk.to_vec()).await;
+        }
+        Ok(position)
+    }
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Default)]
+pub struct StreamState {
+    /// What it has not forgotten.
+    pub records: Vec<Record>,
+    /// The newest version and chain it ever had, unless it has forgotten those too.
+    pub top: Option<(Version, Chain)>,
+}
+
+impl StreamState {
+    /// Compare-and-append.
+    pub fn append(&mut self, new: &[Record]) -> Appended {
+        for record in new {
+            match self.top {
+                Some((top, _)) if record.version > top + 1 => return Appended::Behind { top },
+                Some((top, chain)) if record.version == top + 1 => {
+                    let follows = chain.next(record.version, &record.bytes) == record.chain;
+                    if !follows {
+                        return Appended::Fork;
+                    }
+                }
+                Some(_) => {
+                    let known = self.records.iter().find(|old| old.version == record.version);
+                    if known.is_some_and(|known| known.chain != record.chain) {
+                        return Appended::Fork;
+                    }
+                    continue;
+                }
+                None => {}
+            }
+            self.records.push(record.clone());
+            self.top = Some((record.version, record.chain));
+        }
+        Appended::Done
+    }
+
+    /// Its top and its length.
+    pub fn status(&self) -> StreamStatus {
+        StreamStatus { top: self.top, entries: self.records.len() as u64 }
+    }
+
+    /// Compare-and-forget.
+    pub fn reset(&mut self, top: Version, chain: Chain) {
+        if self.top == Some((top, chain)) {
+            *self = Self::default();
+        }
+    }
+
+    /// Forgets all but the top of what is old or too much.
+    pub fn trim(&mut self, keep: Version, max: usize) {
+        let surplus = self.records.len().saturating_sub(max);
+        self.records.drain(..surplus);
+        self.records.retain(|record| record.version >= keep);
+    }
+
+    /// Records after a version.
+    pub fn read(&self, after: Version, max: usize) -> Vec<Record> {
+        let newer = self.records.iter().filter(|record| record.version > after);
+        newer.take(max).cloned().collect()
+    }
+}
+
+/// The stream's port over a [`StreamState`].
+#[derive(Debug, Clone, Default)]
+pub struct ModelStream {
+    state: Arc<Mutex<StreamState>>,
+    appended: Arc<Notify>,
+}
+
+impl ModelStream {
+    /// What it holds.
+    pub fn state(&self) -> MutexGuard<'_, StreamState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream for ModelStream {
+    async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
+        let appended = self.state().append(&records);
+        self.appended.notify_waiters();
+        Ok(appended)
+    }
+
+    async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+        let appended = self.appended.notified();
+        tokio::pin!(appended);
+        appended.as_mut().enable();
+        let records = self.state().read(after, max);
+        if records.is_empty() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), appended).await;
+            return Ok(self.state().read(after, max));
+        }
+        Ok(records)
+    }
+
+    async fn status(&self) -> Result<StreamStatus, Unavailable> {
+        Ok(self.state().status())
+    }
+
+    async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
+        self.state().reset(top, chain);
+        Ok(())
+    }
+
+    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+        self.state().trim(keep, max);
+        Ok(())
+    }
+}
