@@ -69,7 +69,7 @@ pub(crate) async fn create(
     let Answer { version, outcomes, replayed } = answer;
     // The key belongs to the request: if it was used before, that is so for every item.
     if outcomes.first() == Some(&Outcome::KeyReused) {
-        return Err(Problem::key_reused());
+        return Err(Problem::key_reused().at(version));
     }
     let mut outcomes = outcomes.into_iter();
     let items: Vec<_> = broken

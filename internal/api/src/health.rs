@@ -9,7 +9,7 @@ use placard_replica::core::Phase;
 use serde::Serialize;
 
 use crate::App;
-use crate::render;
+use crate::render::{self, with_version};
 
 #[derive(Serialize)]
 struct Health {
@@ -31,7 +31,10 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         Phase::CatchingUp => (StatusCode::SERVICE_UNAVAILABLE, "catching up"),
         Phase::Ready => (StatusCode::OK, "ready"),
     };
-    render::serialised(code, &Health { status, version: state.published.version })
+    let version = state.published.version;
+    let mut response = render::serialised(code, &Health { status, version });
+    with_version(&mut response, version);
+    response
 }
 
 /// Prometheus text.

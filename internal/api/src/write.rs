@@ -176,8 +176,8 @@ pub(crate) fn accepted(outcome: Outcome, decided_at: Version) -> Result<Outcome,
         Outcome::VersionMismatch { version, .. } => {
             Err(Problem::version_mismatch().at(decided_at.max(version)))
         }
-        Outcome::Invalid { violations, .. } => Err(Problem::invalid(violations)),
-        Outcome::KeyReused => Err(Problem::key_reused()),
+        Outcome::Invalid { violations, .. } => Err(Problem::invalid(violations).at(decided_at)),
+        Outcome::KeyReused => Err(Problem::key_reused().at(decided_at)),
         Outcome::Failed => Err(Problem::failed()),
         accepted => Ok(accepted),
     }

@@ -1,5 +1,7 @@
 //! Replacing, patching and deleting an ad, with and without a precondition.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,6 +20,7 @@ both!(
     a_malformed_precondition_is_refused,
     no_ad_is_changed_to_an_ended_one,
     one_of_many_conditional_writers_wins,
+    no_reader_sees_half_a_change,
 );
 
 /// An ad with every condition.
@@ -198,4 +201,43 @@ async fn one_of_many_conditional_writers_wins(server: Server) {
     answers.sort_unstable();
     assert_eq!(answers, [200, 412, 412, 412, 412, 412, 412, 412]);
     assert_eq!(server.get(&path).await.json()["version"], 2);
+}
+
+/// An ad that moves in the order and between targets is always there once, and always one or the other.
+async fn no_reader_sees_half_a_change(server: Server) {
+    let shapes = [
+        ad_with(
+            json!({ "title": "Shape one", "country": ["TW"], "end_at": "2090-01-01T00:00:00Z" }),
+        ),
+        ad_with(json!({ "title": "Shape two", "country": ["JP"], "age_start": 3, "age_end": 9 })),
+    ];
+    let path = server.create(&shapes[0]).await.location();
+    server.create(&ad_with(json!({ "end_at": "2095-01-01T00:00:00Z" }))).await;
+    let done = AtomicBool::new(false);
+    let write = async {
+        for shape in shapes.iter().cycle().skip(1).take(100) {
+            server.call("PUT", &path).json(shape).send().await.is(200);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let read = async || {
+        while !done.load(Ordering::Relaxed) {
+            // In process a read never waits, and the writer is to have its turn.
+            tokio::task::yield_now().await;
+            let page = server.get(ADS).await.is(200).json();
+            let ads = page["ads"].as_array().expect("ads is an array");
+            assert_eq!((ads.len(), &page["total"]), (2, &json!(2)), "{page}");
+            let whole = |shape: &Value| {
+                let same =
+                    |(name, value): (&String, &Value)| ads.iter().any(|ad| &ad[name] == value);
+                shape.as_object().expect("an object").iter().all(same)
+            };
+            assert!(shapes.iter().any(whole), "{page}");
+            for query in ["country=TW", "country=JP"] {
+                let total = server.list(query).await.1;
+                assert!(total == 1 || total == 2, "{query}: {total}");
+            }
+        }
+    };
+    tokio::join!(write, read(), read());
 }

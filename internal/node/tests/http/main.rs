@@ -11,6 +11,7 @@ mod hostile;
 mod idempotency;
 mod listing;
 mod operation;
+mod outage;
 mod refusals;
 mod scan;
 mod server;

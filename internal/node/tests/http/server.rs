@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -79,19 +80,25 @@ pub(crate) struct Server {
     client: Box<dyn Client>,
     address: Option<SocketAddr>,
     _running: Running,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Server {
     /// A node on a port of its own.
     pub(crate) async fn over_socket() -> Self {
+        Self::node(Default::default()).await
+    }
+
+    /// A node that gives a write up this soon.
+    pub(crate) async fn with_write_deadline(write_deadline: Duration) -> Self {
+        Self::node(placard_replica::Config { write_deadline, ..Default::default() }).await
+    }
+
+    async fn node(replica: placard_replica::Config) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        let config = Config {
-            data_dir: directory.path().to_owned(),
-            drain_delay: Duration::ZERO,
-            replica: Default::default(),
-        };
+        let config =
+            Config { data_dir: directory.path().to_owned(), drain_delay: Duration::ZERO, replica };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
         let address = node.address();
@@ -100,7 +107,7 @@ impl Server {
             client: Box::new(OverSocket { client, base: format!("http://{address}") }),
             address: Some(address),
             _running: Running::Node { _node: Box::new(node) },
-            _directory: directory,
+            directory,
         }
     }
 
@@ -115,13 +122,18 @@ impl Server {
             client: Box::new(InProcessClient(App::new(replica.handle().clone()))),
             address: None,
             _running: Running::Replica { _replica: replica },
-            _directory: directory,
+            directory,
         }
     }
 
     /// Where it listens, if it is on a socket.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this server is on a socket")
+    }
+
+    /// Where its journal is.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A request to be filled in and sent.

@@ -1,9 +1,10 @@
 //! Read-your-writes: `min_version` and `Placard-Min-Version`.
 
-use serde_json::json;
+use placard_testkit::wait::until;
+use serde_json::{Value, json};
 
 use crate::both;
-use crate::server::{ADS, Answer, Server, ad, all};
+use crate::server::{ADS, Answer, BATCH, Server, ad, all};
 
 both!(
     every_answer_about_state_carries_a_version,
@@ -19,6 +20,22 @@ async fn every_answer_about_state_carries_a_version(server: Server) {
     for path in [ADS.to_owned(), format!("{ADS}?country=TW"), created.location()] {
         assert_eq!(server.get(&path).await.is(200).version(), 1);
     }
+    // So do refusals that another state would not have brought.
+    let path = created.location();
+    let patch = |body: Value| server.call("PATCH", &path).key("k").json(&body).send();
+    assert_eq!(patch(json!({ "age_start": 5 })).await.is(400).version(), 1);
+    assert_eq!(patch(json!({})).await.is(200).version(), 2);
+    assert_eq!(patch(json!({ "title": "Other" })).await.is(422).version(), 2);
+    assert_eq!(server.create(&ad()).await.version(), 3);
+    let batch = |body: Value| server.call("POST", BATCH).key("k").json(&body).send();
+    assert_eq!(batch(json!([ad()])).await.is(200).version(), 4);
+    assert_eq!(batch(json!([ad(), ad()])).await.is(422).version(), 4);
+    let missing = format!("{ADS}/{}", uuid::Uuid::nil());
+    assert_eq!(server.get(&missing).await.is(404).version(), 4);
+    until("the version on /readyz", async || {
+        (server.get("/readyz").await.is(200).version() == 4).then_some(())
+    })
+    .await;
 }
 
 async fn a_reached_version_is_answered_at_once(server: Server) {
