@@ -7,7 +7,7 @@ mod seed;
 mod serve;
 mod signals;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -57,17 +57,14 @@ fn main() -> ExitCode {
 /// Help and version are what was asked for; anything else is one line and code 2.
 fn usage(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        print!("{error}");
+        // A reader that closes early, as a pager does, has seen what it wanted.
+        let _ = write!(std::io::stdout(), "{error}");
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.starts_with("error:") {
-        eprintln!("{line}; try 'placard --help'");
-    } else {
-        eprintln!("error: a command is missing: serve, demo or seed; try 'placard --help'");
-    }
+    eprintln!("{line}; try 'placard --help'");
     ExitCode::from(USAGE)
 }
 

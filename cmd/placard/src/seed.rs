@@ -24,6 +24,17 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 struct Answer {
     created: u64,
     failed: u64,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    error: Option<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
 }
 
 pub(crate) async fn run(options: SeedOptions) -> anyhow::Result<()> {
@@ -52,7 +63,9 @@ pub(crate) async fn fill(
         let key = format!("seed-{run}-{sent}");
         let answer = send(&client, &route, &key, body).await?;
         if answer.failed > 0 || answer.created != size {
-            bail!("the server refused {} ads of a batch of {size}", answer.failed);
+            let first = answer.items.into_iter().find_map(|item| item.error);
+            let why = first.map_or_else(|| "it does not say why".to_owned(), |error| error.detail);
+            bail!("the server refused {} ads of a batch of {size}: {why}", answer.failed);
         }
         sent += size;
         progress.at(sent);

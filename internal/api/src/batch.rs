@@ -42,7 +42,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
-    let raw = read_json(&uri, &headers, body, &["application/json"], bytes_max).await?;
+    let raw = read_json(&app, &uri, &headers, body, &["application/json"], bytes_max).await?;
     let ack = params::ack(uri.query()).map_err(Problem::invalid)?;
     let key = headers::idempotency_key(&headers);
     let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;

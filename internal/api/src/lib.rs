@@ -26,6 +26,7 @@ use placard_replica::Handle;
 
 pub use serve::serve;
 
+use body::Room;
 use metrics::Metrics;
 use problem::Problem;
 
@@ -42,12 +43,18 @@ pub struct App {
     replica: Handle,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
+    room: Room,
 }
 
 impl App {
     /// An app that reads and writes through this replica.
     pub fn new(replica: Handle) -> Self {
-        Self { replica, metrics: Arc::new(Metrics::new()), draining: Arc::default() }
+        Self {
+            replica,
+            metrics: Arc::new(Metrics::new()),
+            draining: Arc::default(),
+            room: Room::default(),
+        }
     }
 
     /// From now on `/readyz` says that this replica is about to go.

@@ -111,7 +111,7 @@ impl Problem {
     }
 
     pub(crate) fn overloaded() -> Self {
-        let detail = "the write queue is full; nothing was written";
+        let detail = "too many writes are waiting; nothing was written";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 

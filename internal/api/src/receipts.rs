@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use placard_model::{Version, limits};
 use placard_replica::Receipts;
@@ -57,7 +56,6 @@ pub(crate) async fn answer(app: &App, ack: Ack, version: Version, response: Resp
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let open = body.strip_suffix(b"}").expect("a write is answered with a JSON object");
     let receipts = serde_json::to_vec(&receipts).expect("bodies of ours serialise");
-    head.headers.remove(CONTENT_LENGTH);
     let body = [open, b",\"receipts\":", receipts.as_slice(), b"}"].concat();
     Response::from_parts(head, Body::from(body))
 }

@@ -11,10 +11,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::body::Whole;
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
-use crate::{App, body, headers, params, receipts};
+use crate::{App, headers, params, receipts};
 
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
@@ -28,7 +29,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let raw = read_json(&uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
+    let raw = read_json(&app, &uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_creation);
     let creation = fields.map_err(Problem::invalid)?;
     let id = creation.id.unwrap_or_else(Uuid::now_v7);
@@ -44,7 +45,7 @@ pub(crate) async fn replace(
     body: Body,
 ) -> Result<Response, Problem> {
     let if_match = precondition(&headers)?;
-    let raw = read_json(&uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
+    let raw = read_json(&app, &uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let spec = Fields::from_json(&raw).and_then(Fields::into_spec).map_err(Problem::invalid)?;
     let command = Command::Replace { id, if_match, spec };
     one(&app, Method::PUT, &uri, &headers, &raw, command).await
@@ -58,7 +59,7 @@ pub(crate) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     let if_match = precondition(&headers)?;
-    let raw = read_json(&uri, &headers, body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
+    let raw = read_json(&app, &uri, &headers, body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
     let patch = Fields::from_json(&raw).and_then(Fields::into_patch).map_err(Problem::invalid)?;
     let command = Command::Patch { id, if_match, patch };
     one(&app, Method::PATCH, &uri, &headers, &raw, command).await
@@ -77,15 +78,16 @@ pub(crate) async fn delete(
 
 /// Checks what all writes with a body have in common, and reads the body.
 pub(crate) async fn read_json(
+    app: &App,
     uri: &Uri,
     headers: &HeaderMap,
     body: Body,
     accepted: &[&str],
     bytes_max: usize,
-) -> Result<bytes::Bytes, Problem> {
+) -> Result<Whole, Problem> {
     params::ack(uri.query()).map_err(Problem::invalid)?;
     headers::require_json(headers, accepted)?;
-    body::read(headers, body, bytes_max).await
+    app.room.read(headers, body, bytes_max).await
 }
 
 fn precondition(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
@@ -138,6 +140,7 @@ pub(crate) async fn decided(
         Reply::Applied(answer) => Ok(Decided { answer, visible: true }),
         Reply::Committed(answer) => Ok(Decided { answer, visible: false }),
         Reply::Unavailable => Err(Problem::unavailable()),
+        Reply::Overloaded => Err(Problem::overloaded()),
         Reply::Unknown => Err(Problem::outcome_unknown()),
     }
 }

@@ -1,6 +1,7 @@
 //! The writer's side: applies records in the log's order, checks that they belong to this history, and
 //! publishes what they amount to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -16,6 +17,9 @@ use crate::{Reader, StoredAd};
 pub struct Engine {
     applied: Position,
     ads: Arc<DashMap<Uuid, Arc<StoredAd>>>,
+    /// Deleted, but not yet taken out of `ads`: whoever reads by id must not miss an ad that the published
+    /// version still has.
+    deleted: HashSet<Uuid>,
     index: Index,
     reader: Reader,
 }
@@ -93,7 +97,7 @@ impl Engine {
 
     fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, index: Index) -> Self {
         let reader = Reader::new(index.root(applied, &ads));
-        Self { applied, ads, index, reader }
+        Self { applied, ads, deleted: HashSet::new(), index, reader }
     }
 
     /// How far it has applied.
@@ -126,7 +130,8 @@ impl Engine {
             Prepare::Put(ad) => ad.id,
             Prepare::Delete(id) => *id,
         };
-        let old = self.ads.get(&id).map(|ad| Arc::clone(&ad));
+        let gone = self.deleted.contains(&id);
+        let old = if gone { None } else { self.ads.get(&id).map(|ad| Arc::clone(&ad)) };
         let mut sum = self.applied.digest;
         if let Some(old) = &old {
             sum = sum.minus(old.digest);
@@ -144,10 +149,11 @@ impl Engine {
             Prepare::Put(new) => {
                 let new = Arc::new(new);
                 self.index.insert(&new);
+                self.deleted.remove(&id);
                 self.ads.insert(id, new);
             }
             Prepare::Delete(_) => {
-                self.ads.remove(&id);
+                self.deleted.insert(id);
             }
         }
         self.applied = Position { version: found, chain: record.chain, digest };
@@ -158,6 +164,9 @@ impl Engine {
     pub fn publish(&mut self) -> Position {
         let root = self.index.root(self.applied, &self.ads);
         self.index.retire(self.reader.publish(root));
+        for id in self.deleted.drain() {
+            self.ads.remove(&id);
+        }
         self.applied
     }
 
@@ -169,7 +178,8 @@ impl Engine {
 
     /// All ads as of the applied position, in no order.
     pub fn snapshot(&self) -> Vec<EncodedAd> {
-        self.ads.iter().map(|ad| ad.encoded.clone()).collect()
+        let there = self.ads.iter().filter(|ad| !self.deleted.contains(&ad.id));
+        there.map(|ad| ad.encoded.clone()).collect()
     }
 
     /// Becomes `other`, which was built aside: the readers handed out so far read it from now on.

@@ -1,4 +1,5 @@
-//! The readers' side: answers from what was published last, without a lock, a wait or I/O.
+//! The readers' side: queries are answered from what was published last, without a lock, a wait or I/O. A
+//! look-up by id takes its shard's read lock for a moment.
 
 use std::sync::Arc;
 

@@ -105,6 +105,14 @@ impl Command {
                 Self::Patch { patch, .. } => patch.bytes(),
                 Self::Delete { .. } => 0,
             }
+            + match self {
+                Self::Replace { if_match: Some(IfMatch::Versions(versions)), .. }
+                | Self::Patch { if_match: Some(IfMatch::Versions(versions)), .. }
+                | Self::Delete { if_match: Some(IfMatch::Versions(versions)), .. } => {
+                    versions.len() * size_of::<Version>()
+                }
+                _ => 0,
+            }
     }
 }
 
@@ -200,11 +208,11 @@ pub struct Answer {
 
 impl Answer {
     /// Whether the same key must get the same answer: it is so unless the request was malformed, which costs
-    /// nothing to find again and changes once the client mends it.
+    /// nothing to find again and changes once the client mends it, or the journal refused a part of it.
     pub fn is_final(&self) -> bool {
-        !self.outcomes.iter().all(|outcome| {
-            matches!(outcome, Outcome::Invalid { .. } | Outcome::KeyReused | Outcome::Failed)
-        })
+        let unfit = |outcome: &Outcome| matches!(outcome, Outcome::KeyReused | Outcome::Failed);
+        let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
+        !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)
     }
 }
 

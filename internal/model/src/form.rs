@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use uuid::Uuid;
 use validator::{Validate, ValidationError};
 
+use crate::given::Given;
 use crate::limits::{
-    AGE_MAX, AGE_MIN, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
+    AGE_MAX, AGE_MIN, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX,
+    TITLE_CHARS_MIN,
 };
 use crate::{
     AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Spec, Targeting,
@@ -22,8 +23,10 @@ use crate::{
 /// names a field twice, is refused when it is turned into something, together with all else that is wrong.
 #[derive(Debug, Default)]
 pub struct Fields {
-    values: BTreeMap<String, Value>,
-    repeated: Vec<String>,
+    values: BTreeMap<&'static str, Given>,
+    /// The first few fields that there are not.
+    unknown: Vec<String>,
+    repeated: Vec<&'static str>,
     no_object: bool,
 }
 
@@ -108,7 +111,7 @@ impl Fields {
     /// Reads a body that holds one JSON value.
     ///
     /// # Errors
-    /// The body as a whole is not JSON (in UTF-8, nested at most 128 deep).
+    /// The body as a whole is not JSON in UTF-8, or is nested too deep.
     pub fn from_json(body: &[u8]) -> Result<Self, Vec<Violation>> {
         serde_json::from_slice(body).map_err(not_json)
     }
@@ -262,17 +265,19 @@ impl Form {
 
 /// The reading of one object: what is left of its fields, and what was wrong so far.
 struct Reading {
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<&'static str, Given>,
+    unknown: Vec<String>,
     violations: Vec<Violation>,
     no_object: bool,
 }
 
 impl Reading {
     fn new(fields: Fields) -> Self {
-        let twice = |name: &String| Violation::field(name, "is given more than once");
+        let twice = |name: &&str| Violation::field(name, "is given more than once");
         Self {
-            violations: fields.repeated.iter().take(FIELDS_SHOWN).map(twice).collect(),
+            violations: fields.repeated.iter().map(twice).collect(),
             values: fields.values,
+            unknown: fields.unknown,
             no_object: fields.no_object,
         }
     }
@@ -309,7 +314,9 @@ impl Reading {
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
         }
-        for name in self.values.keys().take(FIELDS_SHOWN) {
+        // The id is a known field, but only where an ad is created.
+        let left = self.values.keys().map(|name| (*name).to_owned());
+        for name in &left.chain(self.unknown).collect::<Vec<_>>() {
             let read_only = READ_ONLY.contains(&name.as_str());
             let detail = if read_only { "is read-only here" } else { "is not a known field" };
             self.violations.push(Violation::field(name, detail));
@@ -320,8 +327,8 @@ impl Reading {
     }
 
     fn id(&mut self) -> Option<Uuid> {
-        let hyphenated = |value: Value| match value {
-            Value::String(text) if text.len() == 36 => Uuid::try_parse(&text).ok(),
+        let hyphenated = |value: Given| match value {
+            Given::Text(text) if text.len() == 36 => Uuid::try_parse(&text).ok(),
             _ => None,
         };
         self.field("id", "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff", hyphenated)
@@ -338,10 +345,10 @@ impl Reading {
         &mut self,
         name: &str,
         rule: &str,
-        read: impl FnOnce(Value) -> Option<T>,
+        read: impl FnOnce(Given) -> Option<T>,
     ) -> Option<T> {
         match self.values.remove(name)? {
-            Value::Null => None,
+            Given::Null => None,
             value => {
                 let read = read(value);
                 if read.is_none() {
@@ -359,8 +366,13 @@ impl Reading {
         read: fn(&str) -> Option<T>,
     ) -> S {
         let values = match self.values.remove(name) {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(values)) => values,
+            None | Some(Given::Null) => Vec::new(),
+            Some(Given::List(values)) => values,
+            Some(Given::LongList) => {
+                let detail = format!("must not have more than {CONDITION_VALUES_MAX} values");
+                self.violations.push(Violation::field(name, detail));
+                Vec::new()
+            }
             Some(_) => {
                 self.violations.push(Violation::field(name, "must be an array of strings"));
                 Vec::new()
@@ -371,7 +383,7 @@ impl Reading {
             .iter()
             .enumerate()
             .filter_map(|(at, value)| {
-                let read = value.as_str().and_then(read);
+                let read = value.text().and_then(read);
                 if read.is_none() && broken.len() < BROKEN_VALUES_SHOWN {
                     broken.push(Violation::pointer(format!("/{name}/{at}"), rule));
                 }
@@ -385,20 +397,24 @@ impl Reading {
 
 /// An array of a hundred thousand wrong values is answered with the first few.
 const BROKEN_VALUES_SHOWN: usize = 16;
-/// So is an object of as many unknown or repeated fields.
+/// So is an object of as many unknown fields.
 const FIELDS_SHOWN: usize = 16;
 
-fn text(value: Value) -> Option<String> {
+fn text(value: Given) -> Option<String> {
     match value {
-        Value::String(text) => Some(text),
+        Given::Text(text) => Some(text),
         _ => None,
     }
 }
 
 /// A JSON number without a fraction is whole, however it is written (18, 18.0).
-fn age(value: Value) -> Option<u8> {
-    let number = value.as_f64()?;
-    (number.fract() == 0.0 && (0.0..=255.0).contains(&number)).then_some(number as u8)
+fn age(value: Given) -> Option<u8> {
+    match value {
+        Given::Number(number) if number.fract() == 0.0 && (0.0..=255.0).contains(&number) => {
+            Some(number as u8)
+        }
+        _ => None,
+    }
 }
 
 fn not_json(error: serde_json::Error) -> Vec<Violation> {
@@ -414,7 +430,8 @@ impl<'de> Deserialize<'de> for Fields {
 /// Reads an object into [`Fields`], and notes of anything else only that it is none.
 struct AnyValue;
 
-const NO_OBJECT: Fields = Fields { values: BTreeMap::new(), repeated: Vec::new(), no_object: true };
+const NO_OBJECT: Fields =
+    Fields { values: BTreeMap::new(), unknown: Vec::new(), repeated: Vec::new(), no_object: true };
 
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Fields;
@@ -425,9 +442,19 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if fields.values.insert(name.clone(), value).is_some() {
-                fields.repeated.push(name);
+        while let Some(name) = map.next_key::<String>()? {
+            let Some(known) = SETTABLE.iter().chain(["id"].iter()).find(|known| **known == name)
+            else {
+                map.next_value::<IgnoredAny>()?;
+                if fields.unknown.len() < FIELDS_SHOWN {
+                    fields.unknown.push(name);
+                }
+                continue;
+            };
+            if fields.values.insert(known, map.next_value()?).is_some()
+                && !fields.repeated.contains(known)
+            {
+                fields.repeated.push(known);
             }
         }
         Ok(fields)

@@ -6,7 +6,7 @@
 //! | age | 30 % open; else it starts at 1 to 90 and spans 5 to 40 years, up to 100 |
 //! | countries | 20 % open; else 1 to 6 draws out of the 60 most populous, the n-th with a weight of 1/n |
 //! | platforms, genders | 40 % open; else each value with a chance of a half, at least one |
-//! | end | evenly 1 minute to 30 days from now |
+//! | end | evenly 1 hour to 30 days from now |
 //! | start | 80 % within the 30 days before now; else evenly between now and the end |
 //! | content | 40 to 200 characters |
 
@@ -33,8 +33,8 @@ const WORDS: [&str; 24] = [
     "outdoor", "reading", "spring", "ticket", "travel", "weekend",
 ];
 
-const MINUTE: i64 = 60_000_000;
-const DAY: i64 = 24 * 60 * MINUTE;
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
 
 /// An endless sequence of ads.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Iterator for Generator {
     type Item = Spec;
 
     fn next(&mut self) -> Option<Spec> {
-        let ends_in = self.rng.random_range(MINUTE..30 * DAY);
+        let ends_in = self.rng.random_range(HOUR..30 * DAY);
         let starts_in = if self.rng.random_bool(0.8) {
             -self.rng.random_range(0..30 * DAY)
         } else {

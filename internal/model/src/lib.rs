@@ -8,6 +8,7 @@ mod country;
 pub mod entry;
 mod form;
 pub mod generator;
+mod given;
 pub mod limits;
 mod query;
 mod targeting;

@@ -30,6 +30,11 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 pub const BATCH_BODY_BYTES_MAX: usize = 8 << 20;
 /// Largest body of a single write, in bytes: the longest content, wholly written as `\uXXXX` pairs, fits.
 pub const AD_BODY_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of request bodies that are being read and decided at once; one more waits, and is refused with
+/// 503 if it waits for too long.
+pub const BODIES_BYTES_MAX: usize = 256 << 20;
+/// Most values that a client may list in one condition of an ad.
+pub const CONDITION_VALUES_MAX: usize = 1_000;
 /// Longest `Idempotency-Key`, in bytes of visible ASCII.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// How long an idempotent answer is kept.
@@ -45,7 +50,7 @@ pub const QUEUE_REQUESTS_MAX: usize = 8_192;
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Most entries read from the log or the stream in one go.
 pub const READ_ENTRIES_MAX: usize = 1_024;
-/// Most bytes of entries held for the stream while an append is under way; beyond, they are relayed from the journal.
+/// Most entries held for the stream while it cannot take them; beyond, they are read from the journal again.
 pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
 /// Entries that the in-process stream keeps; a tailer further behind reads the journal.
 pub const STREAM_ENTRIES_MAX: usize = 16_384;
@@ -69,6 +74,11 @@ pub const MIN_VERSION_WAIT: Duration = Duration::from_secs(2);
 pub const ACK_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How often a replica reads the journal's head (plus or minus a fifth).
 pub const HEAD_POLL: Duration = Duration::from_millis(250);
+/// Longest pause between two restores that did not succeed.
+pub const RESTORE_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Most requests between the handlers and the committer's queue, which takes them in at once; one more is
+/// refused with 503.
+pub const SUBMISSIONS_MAX: usize = 1_024;
 /// Longest pause between two attempts at the same transaction.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 

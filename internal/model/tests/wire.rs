@@ -158,3 +158,14 @@ fn damaged_bytes_are_refused_and_never_panic() {
     let refused = Entry::decode(&newer.into());
     assert_eq!(refused, Err(Undecodable::TooNew(FORMAT_LEVEL + 1)));
 }
+
+/// Such an answer could not be written down, and took the journal's thread with it.
+#[test]
+fn an_answer_with_a_failed_item_is_not_kept() {
+    let mut answer = answer();
+    assert!(answer.is_final());
+    answer.outcomes.push(Outcome::Failed);
+    assert!(!answer.is_final());
+    answer.outcomes = vec![Outcome::Invalid { id: id(1), violations: Vec::new() }];
+    assert!(!answer.is_final());
+}

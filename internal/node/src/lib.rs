@@ -63,6 +63,10 @@ impl Node {
     /// The journal cannot be opened, or the listener is unusable.
     pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::Listener)?;
+        let mut config = config;
+        if config.replica.address.is_empty() {
+            config.replica.address = address.to_string();
+        }
         let directory = config.data_dir;
         let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
         let journal =

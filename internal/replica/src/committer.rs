@@ -25,11 +25,12 @@ pub(crate) struct Pending {
     pub(crate) answered: bool,
 }
 
-/// A request that has been decided.
+/// A request that is done with.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) pending: Pending,
-    pub(crate) answer: Answer,
+    /// `None` if it can never be known what became of it.
+    pub(crate) answer: Option<Answer>,
 }
 
 #[derive(Debug, Default)]
@@ -132,7 +133,7 @@ impl Committer {
                 self.pause = None;
                 let answers = plan.answers.iter().cloned();
                 let decided = flight.pending.into_iter().zip(answers);
-                decided.map(|(pending, answer)| Decided { pending, answer }).collect()
+                decided.map(|(pending, answer)| Decided { pending, answer: Some(answer) }).collect()
             }
             Err(CommitError::NotCommitted(_)) => {
                 self.pause(now);
@@ -167,7 +168,8 @@ impl Committer {
         let failed = |pending: Pending| {
             let outcomes = pending.request.commands.iter().map(|_| Outcome::Failed).collect();
             let answer = Answer { version: Version::MIN, outcomes, replayed: false };
-            Decided { pending, answer }
+            // An earlier try may have been committed, whatever refuses this one.
+            Decided { pending, answer: (!repeated).then_some(answer) }
         };
         pending.into_iter().map(failed).collect()
     }
@@ -181,14 +183,12 @@ impl Committer {
     /// Answers those whose deadline has passed: what no transaction has tried is removed and unavailable,
     /// what one has tried goes on and is unknown.
     pub(crate) fn expire(&mut self, now: Moment, mut answer: impl FnMut(Ticket, Reply)) {
-        let (queued_bytes, late) = (&mut self.queued_bytes, |one: &Pending| one.deadline <= now);
-        self.queue.retain(|one| {
-            if late(one) {
-                *queued_bytes -= one.request.bytes();
-                answer(one.ticket, Reply::Unavailable);
-            }
-            !late(one)
-        });
+        let late = |one: &Pending| one.deadline <= now;
+        // All wait equally long, so that deadlines pass in the queue's order.
+        while let Some(one) = self.queue.pop_front_if(|one| late(one)) {
+            self.queued_bytes -= one.request.bytes();
+            answer(one.ticket, Reply::Unavailable);
+        }
         for again in &mut self.again {
             let unresolved = again.repeated;
             again.pending.retain_mut(|one| {

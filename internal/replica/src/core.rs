@@ -226,6 +226,8 @@ pub struct Core {
     restoring: bool,
     /// When the next restore may begin.
     restore_due: Moment,
+    /// The pause before that; it doubles while restores fail.
+    restore_pause: Duration,
     poll: Poll,
     /// The last poll's, for whoever asks; `None` before the first.
     cluster: Option<Arc<Cluster>>,
@@ -246,6 +248,8 @@ struct Checkpoint {
     due: Moment,
     /// What the newest one holds.
     version: Version,
+    /// What the one under way will hold.
+    writing: Version,
 }
 
 /// The head poll: when the next is due, and where the engine stood when the one under way was sent.
@@ -268,6 +272,7 @@ impl Core {
                 under_way: false,
                 due: START,
                 version: 0,
+                writing: 0,
             },
             settings,
             engine: Engine::new(),
@@ -285,6 +290,7 @@ impl Core {
             log_suspect: false,
             restoring: false,
             restore_due: START,
+            restore_pause: limits::RETRY_PAUSE_MAX / 2,
             poll: Poll { due: START, under_way: false, sent: None, behind_at: None },
             cluster: None,
             clock_ahead: 0,
@@ -377,14 +383,23 @@ impl Core {
             Input::ClockCompared(ahead) => self.clock_ahead = ahead,
             Input::Restored(engine) => {
                 self.poll.due = now;
-                self.restore_due = now + limits::RETRY_PAUSE_MAX;
+                self.restore_pause = match &engine {
+                    Some(_) => limits::RETRY_PAUSE_MAX,
+                    None => (self.restore_pause * 2).min(limits::RESTORE_PAUSE_MAX),
+                };
+                self.restore_due = now + self.restore_pause;
                 self.restored(engine, outputs);
             }
             Input::CheckpointLoaded(engine) => {
                 self.checkpoint.under_way = false;
                 self.checkpoint_loaded(engine, outputs);
             }
-            Input::CheckpointSaved(_) => self.checkpoint.under_way = false,
+            Input::CheckpointSaved(result) => {
+                self.checkpoint.under_way = false;
+                if result.is_ok() {
+                    self.checkpoint.version = self.checkpoint.writing;
+                }
+            }
             Input::Tick => {}
             Input::Drain => self.draining = true,
         }
@@ -396,9 +411,11 @@ impl Core {
     }
 
     fn submit(&mut self, pending: Pending, outputs: &mut Vec<Output>) {
-        let refused =
-            if self.draining { Some(pending.ticket) } else { self.committer.submit(pending).err() };
-        outputs.extend(refused.map(|ticket| Output::Answer(ticket, Reply::Unavailable)));
+        if self.draining {
+            outputs.push(Output::Answer(pending.ticket, Reply::Unavailable));
+        } else if let Err(ticket) = self.committer.submit(pending) {
+            outputs.push(Output::Answer(ticket, Reply::Overloaded));
+        }
     }
 
     fn committed(
@@ -421,6 +438,10 @@ impl Core {
             if pending.answered {
                 continue;
             }
+            let Some(answer) = answer else {
+                outputs.push(Output::Answer(pending.ticket, Reply::Unknown));
+                continue;
+            };
             let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
             if wrote && answer.version > self.engine.applied().version {
                 self.waiting.insert(pending.ticket, answer, pending.deadline);
@@ -447,9 +468,12 @@ impl Core {
                         self.stream_gap = true;
                         self.heal(outputs);
                     }
-                    Err(_) => {
+                    Err(refusal) => {
                         self.stream_suspect = true;
-                        self.relay.suspect();
+                        // A poison entry is the journal's own; anything else is not.
+                        if !matches!(refusal, Refusal::Poison(..)) {
+                            self.relay.suspect();
+                        }
                         self.heal(outputs);
                     }
                 }
@@ -469,8 +493,10 @@ impl Core {
         let result = self.apply(&records, outputs);
         // What the stream did not bring here it does not bring to others: whoever notices relays it.
         let upto = self.engine.applied().version;
-        // A stream that is ahead of the journal is not read again at once.
+        // A stream that is ahead of the journal is not read again at once, and neither is a journal that has
+        // nothing more.
         self.stream_suspect |= gap && upto == applied;
+        self.log_suspect |= upto == applied;
         self.relay.push(records.into_iter().filter(|record| record.version <= upto));
         match result {
             Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
@@ -540,6 +566,10 @@ impl Core {
     fn polled(&mut self, now: Moment, head: Option<Head>, outputs: &mut Vec<Output>) {
         self.poll.under_way = false;
         let sent = self.poll.sent.take();
+        // Whatever failed is tried again, whether or not the journal answers.
+        self.relay.retry();
+        self.log_suspect = false;
+        let suspect = std::mem::take(&mut self.stream_suspect);
         let Some(head) = head else {
             // A checkpoint, and no journal to tell how old it is: reads are better answered from it than not.
             if self.phase == Phase::CatchingUp && self.target.is_none() {
@@ -547,9 +577,6 @@ impl Core {
             }
             return;
         };
-        self.relay.retry();
-        self.log_suspect = false;
-        let suspect = std::mem::take(&mut self.stream_suspect);
         let (stream, mut heads) = self
             .cluster
             .as_ref()
@@ -563,11 +590,7 @@ impl Core {
         self.cluster =
             Some(Arc::new(Cluster { head: position, now: time, members, stream, heads }));
         // The head read after registering: a replica is ready when it is there.
-        let first = self.target.is_none();
         let target = *self.target.get_or_insert(position.version);
-        if first && self.phase == Phase::Ready && self.engine.applied().version < target {
-            self.phase = Phase::CatchingUp;
-        }
         let Some(sent) = sent else { return };
         // A head below what was applied when the poll was sent, or another chain at that version: the journal
         // tells another history than the one this state comes from, and the journal is the truth.
@@ -582,8 +605,9 @@ impl Core {
             self.discard();
             return;
         }
-        self.head = self.head.max(position.version);
         let applied = self.engine.applied().version;
+        // What was known of a head may have been lost with a server that failed over.
+        self.head = position.version.max(applied);
         if self.phase == Phase::CatchingUp && applied >= target {
             self.phase = Phase::Ready;
         }
@@ -682,7 +706,7 @@ impl Core {
         self.checkpoint.due = now + every;
         if self.phase == Phase::Ready && applied.version > self.checkpoint.version {
             self.checkpoint.under_way = true;
-            self.checkpoint.version = applied.version;
+            self.checkpoint.writing = applied.version;
             outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
         }
     }

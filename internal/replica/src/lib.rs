@@ -23,8 +23,10 @@ pub enum Reply {
     Applied(placard_model::command::Answer),
     /// Durable, but not yet visible here.
     Committed(placard_model::command::Answer),
-    /// Nothing was written: the journal took no transaction in time, or the queue is full.
+    /// Nothing was written: the journal took no transaction in time, or the replica is about to stop.
     Unavailable,
+    /// Nothing was written: the queue is full.
+    Overloaded,
     /// A transaction was tried and its outcome is not known yet.
     Unknown,
 }

@@ -1,5 +1,5 @@
-//! What the core needs from the outside, as traits: a journal and a stream. Adapters are in the storage
-//! crate; every adapter passes the same contract suite.
+//! What the core needs from the outside, as traits: a journal, a stream, and a place for checkpoints. Adapters
+//! are in the storage crate; every adapter of a port passes the same contract suite.
 
 use std::error::Error;
 use std::future::Future;

@@ -20,6 +20,10 @@ pub(crate) struct Relay {
     pending: BTreeMap<Version, Record>,
     under_way: Option<Work>,
     state: State,
+    /// Where the stream ended when it was behind; `None` since the last append that succeeded.
+    behind_at: Option<Version>,
+    /// The stream was found to fork although the journal has its top; likewise.
+    forked_at_known: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +43,10 @@ enum State {
     /// Nothing stands against appending.
     #[default]
     Open,
-    /// The stream lacks what follows this version; since then.
+    /// The stream lacks what follows this version, which others may be about to append; since then.
     Behind(Version, Option<Moment>),
+    /// The stream lacks what follows this version, and nobody appends it.
+    Missing(Version),
     /// The stream holds something else: what is its top?
     Suspect,
     /// Does the journal have this top?
@@ -73,6 +79,7 @@ impl Relay {
             State::Comparing(top, _) => Work::Read(top.saturating_sub(1), 1),
             State::Forked(top, chain) => Work::Reset(top, chain),
             State::Open => self.append(first?),
+            State::Missing(top) => Work::Read(top, missing(top, first?)),
             State::Behind(top, since) => {
                 let first = first?;
                 let since = since.unwrap_or(now);
@@ -80,8 +87,7 @@ impl Relay {
                 if top + 1 >= first || applied + 1 >= first {
                     self.append(first)
                 } else if now >= since + OTHERS {
-                    let missing = (first - 1 - top) as usize;
-                    Work::Read(top, missing.min(limits::READ_ENTRIES_MAX))
+                    Work::Read(top, missing(top, first))
                 } else {
                     return None;
                 }
@@ -105,9 +111,14 @@ impl Relay {
             Some(Appended::Done) => {
                 let last = records.last().map_or(0, |record| record.version);
                 self.pending = self.pending.split_off(&(last + 1));
+                self.behind_at = None;
+                self.forked_at_known = false;
                 State::Open
             }
-            // Behind twice at the same top: others had their time, or their entries were forgotten again.
+            // Behind at the same top again: others have had their time, or have nothing to append.
+            Some(Appended::Behind { top }) if self.behind_at.replace(top) == Some(top) => {
+                State::Missing(top)
+            }
             Some(Appended::Behind { top }) => State::Behind(top, None),
             Some(Appended::Fork) => State::Suspect,
             None => State::Down,
@@ -142,12 +153,19 @@ impl Relay {
             let known =
                 records.first().is_some_and(|first| (first.version, first.chain) == (top, chain));
             if known {
-                // Then it is the pending ones that are of another history.
-                self.pending.clear();
+                // What is up to the top is there. If what follows does not fit, it is of another history.
+                let rest = self.pending.split_off(&(top + 1));
+                self.pending = if self.forked_at_known { BTreeMap::new() } else { rest };
+                self.forked_at_known = true;
             }
             self.state = if known { State::Open } else { State::Forked(top, chain) };
         } else if records.is_empty() {
             self.state = State::Down;
+        } else if let State::Behind(top, _) | State::Missing(top) = self.state
+            && records.first().is_some_and(|first| first.version > top + 1)
+        {
+            // The log was trimmed past the stream's end: the stream can only begin anew.
+            self.state = State::Suspect;
         } else {
             self.push(records);
             self.state = State::Open;
@@ -164,7 +182,7 @@ impl Relay {
 
     /// The stream has brought something that does not belong there.
     pub(crate) fn suspect(&mut self) {
-        if matches!(self.state, State::Open | State::Behind(..)) {
+        if matches!(self.state, State::Open | State::Behind(..) | State::Missing(_)) {
             self.state = State::Suspect;
         }
     }
@@ -192,5 +210,74 @@ impl Relay {
             State::Behind(_, Some(since)) if self.under_way.is_none() => Some(since + OTHERS),
             _ => None,
         }
+    }
+}
+
+/// How much to read so that `first` follows the stream's top.
+fn missing(top: Version, first: Version) -> usize {
+    let missing = usize::try_from(first - 1 - top).unwrap_or(usize::MAX);
+    missing.min(limits::READ_ENTRIES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn record(version: Version) -> Record {
+        Record { version, chain: Chain([version as u8; 32]), bytes: Bytes::new() }
+    }
+
+    fn moment(ms: u64) -> Moment {
+        Moment(Duration::from_millis(ms))
+    }
+
+    /// A relay with record 101 to append, whose stream has been found to end at 5.
+    fn behind_at_5(applied: Version) -> Relay {
+        let mut relay = Relay::default();
+        relay.push([record(101)]);
+        assert!(matches!(relay.next(moment(0), applied), Some(Work::Append(_))));
+        relay.appended(Some(Appended::Behind { top: 5 }));
+        relay
+    }
+
+    #[test]
+    fn others_are_given_time_to_append() {
+        let mut relay = behind_at_5(90);
+        assert_eq!(relay.next(moment(1), 90), None);
+        assert_eq!(relay.wake_at(), Some(moment(21)));
+        assert!(matches!(relay.next(moment(2), 100), Some(Work::Append(_))));
+        let mut relay = behind_at_5(90);
+        assert_eq!(relay.next(moment(1), 90), None);
+        assert_eq!(relay.next(moment(21), 90), Some(Work::Read(5, 95)));
+    }
+
+    /// It was appended to for ever, without a pause, when this replica had applied all that was missing.
+    #[test]
+    fn a_stream_that_was_rolled_back_is_filled_from_the_journal() {
+        let mut relay = behind_at_5(100);
+        assert!(matches!(relay.next(moment(1), 100), Some(Work::Append(_))));
+        relay.appended(Some(Appended::Behind { top: 5 }));
+        assert_eq!(relay.next(moment(2), 100), Some(Work::Read(5, 95)));
+        relay.read(Some((6..=100).map(record).collect()));
+        let Some(Work::Append(records)) = relay.next(moment(3), 100) else { panic!("no append") };
+        assert_eq!((records.len(), records[0].version), (96, 6));
+        relay.appended(Some(Appended::Done));
+        assert!(relay.is_idle());
+    }
+
+    #[test]
+    fn a_stream_that_ends_before_the_log_begins_is_begun_anew() {
+        let mut relay = behind_at_5(90);
+        relay.next(moment(1), 90);
+        assert_eq!(relay.next(moment(30), 90), Some(Work::Read(5, 95)));
+        relay.read(Some((50..=100).map(record).collect()));
+        assert_eq!(relay.next(moment(31), 90), Some(Work::Inspect));
+        relay.inspected(Some(&StreamStatus { top: Some((5, Chain([5; 32]))), entries: 1 }));
+        assert_eq!(relay.next(moment(32), 90), Some(Work::Read(4, 1)));
+        relay.read(Some(vec![record(50)]));
+        assert_eq!(relay.next(moment(33), 90), Some(Work::Reset(5, Chain([5; 32]))));
+        relay.reset(Some(()));
+        assert!(matches!(relay.next(moment(34), 90), Some(Work::Append(_))));
     }
 }

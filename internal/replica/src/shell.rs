@@ -23,8 +23,6 @@ use crate::core::{
 use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
 use crate::{Clock, Reply};
 
-/// Submissions between the handlers and the core, which takes them in at once.
-const SUBMISSIONS: usize = 1_024;
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
 /// The pause between head polls while somebody waits for all replicas.
@@ -118,6 +116,22 @@ pub struct Receipts {
     pub unconfirmed: Vec<Member>,
 }
 
+/// One who waits for all replicas, counted until it has been answered or has gone.
+struct Impatient<'a>(&'a AtomicUsize);
+
+impl<'a> Impatient<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Impatient<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 struct Submission {
     request: Request,
@@ -181,7 +195,7 @@ impl Handle {
 
     /// Waits until every registered replica has published `version`, at most `wait`.
     pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
-        self.impatient.fetch_add(1, Ordering::Relaxed);
+        let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
         // Only a register read at or after the version tells who must have it: whoever joins later starts there.
         let reached = cluster.wait_for(|cluster| {
@@ -192,7 +206,6 @@ impl Handle {
         });
         // In time or not, the receipts say how far everyone is.
         let _ = tokio::time::timeout(wait, reached).await;
-        self.impatient.fetch_sub(1, Ordering::Relaxed);
         let cluster = self.cluster();
         let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
         let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
@@ -230,7 +243,7 @@ impl Replica {
             checkpoint_every: config.checkpoint_every,
         });
         let clock = Clock::start();
-        let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
+        let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
         let (state, watched) = watch::channel(state_of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
@@ -326,7 +339,7 @@ struct Shell {
     cluster: watch::Sender<Option<Arc<Cluster>>>,
 }
 
-/// A result from a worker, as the core takes it, and how the head's clock compares.
+/// A result from a worker, as the core takes it, and how long it took.
 struct Returned {
     input: Input,
     took: Duration,
@@ -363,7 +376,8 @@ impl Shell {
                 Some(submission) = submitted.recv() => {
                     self.submit(submission, &mut outputs);
                     // What came together is committed together: take all in before the next step is waited for.
-                    while let Ok(submission) = submitted.try_recv() {
+                    for _ in 0..limits::SUBMISSIONS_MAX {
+                        let Ok(submission) = submitted.try_recv() else { break };
                         self.submit(submission, &mut outputs);
                     }
                 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use placard_model::Version;
 use placard_model::entry::{Chain, Record};
+use placard_model::{Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
 use tokio::sync::Notify;
 
@@ -57,6 +57,9 @@ impl Held {
                 return Appended::Fork;
             }
             _ => {}
+        }
+        if self.records.len() >= limits::STREAM_ENTRIES_MAX {
+            self.records.pop_front();
         }
         self.records.push_back(record.clone());
         self.top = Some((record.version, record.chain));

@@ -48,6 +48,8 @@ enum Event {
     TrimStream,
     /// Somebody appends an entry to the stream that no journal has.
     Forge,
+    /// The stream is restored to an older state, its top included.
+    RollBackStream,
 }
 
 struct Replica {
@@ -114,10 +116,11 @@ impl World {
         for _ in 0..8 {
             let at = world.rng.random_range(Duration::ZERO..FAULTY);
             let replica = world.rng.random_range(0..REPLICAS);
-            let event = match world.rng.random_range(0..7) {
+            let event = match world.rng.random_range(0..9) {
                 0 => Event::ForgetStream,
                 1 => Event::TrimStream,
                 2 => Event::Forge,
+                3 | 4 => Event::RollBackStream,
                 _ => Event::Crash(replica),
             };
             world.after(at, event);
@@ -284,6 +287,12 @@ impl World {
             }
             Event::ForgetStream => self.stream = StreamState::default(),
             Event::TrimStream => self.stream.records.clear(),
+            Event::RollBackStream => {
+                let left = self.stream.records.len() / 2;
+                self.stream.records.truncate(left);
+                let last = self.stream.records.last();
+                self.stream.top = last.map(|record| (record.version, record.chain));
+            }
             Event::Forge => {
                 let Some((top, chain)) = self.stream.top else { return };
                 let bytes = Bytes::from_static(b"forged");
@@ -452,7 +461,7 @@ impl World {
                 }
                 self.clients[client].begin(&mut self.rng);
             }
-            Reply::Unavailable => {
+            Reply::Unavailable | Reply::Overloaded => {
                 self.unwritten.insert(request);
             }
             Reply::Unknown => {

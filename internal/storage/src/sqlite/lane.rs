@@ -1,6 +1,7 @@
 //! A thread with a connection of its own, to which jobs are sent one by one: SQLite blocks, tokio must not.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 use rusqlite::Connection;
@@ -17,17 +18,22 @@ pub(super) struct Lane {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The thread has panicked, and the job with it.
+/// The job has panicked. What it had begun was rolled back.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal's thread is gone")]
-pub(super) struct Gone;
+#[error("a job of the journal has panicked")]
+pub(super) struct Panicked;
 
 impl Lane {
     pub(super) fn start(name: &str, mut connection: Connection) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             while let Some(job) = waiting.blocking_recv() {
-                job(&mut connection);
+                // One job's fault must not end the thread, and with it all writes. Its transaction was dropped
+                // by the unwinding, which rolls it back.
+                let job = AssertUnwindSafe(|| job(&mut connection));
+                if panic::catch_unwind(job).is_err() {
+                    tracing::error!("a job of the journal has panicked");
+                }
             }
         })?;
         Ok(Self { jobs })
@@ -37,13 +43,13 @@ impl Lane {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
-    ) -> Result<T, Gone> {
+    ) -> Result<T, Panicked> {
         let (done, result) = oneshot::channel();
         let job = Box::new(move |connection: &mut Connection| {
             // The caller may have gone away; the work is done all the same.
             let _ = done.send(job(connection));
         });
-        self.jobs.send(job).await.map_err(|_| Gone)?;
-        result.await.map_err(|_| Gone)
+        self.jobs.send(job).await.map_err(|_| Panicked)?;
+        result.await.map_err(|_| Panicked)
     }
 }

@@ -116,8 +116,12 @@ fn commit(connection: &mut Connection, batch: &Batch) -> Result<Plan, CommitErro
     let current = rows::current(&transaction, batch, now()).map_err(not_committed)?;
     let plan = batch.plan(current);
     rows::write(&transaction, &plan).map_err(not_committed)?;
-    // A failed sync leaves open what a later reader of the file will find.
-    transaction.commit().map_err(|error| CommitError::Unknown(error.into()))?;
+    transaction.commit().map_err(|error| match error.sqlite_error_code() {
+        // The write-ahead log had no room for the pages: nothing of them counts.
+        Some(ErrorCode::DiskFull) => CommitError::NotCommitted(error.into()),
+        // A failed sync leaves open what a later reader of the file will find.
+        _ => CommitError::Unknown(error.into()),
+    })?;
     Ok(plan)
 }
 
@@ -154,7 +158,8 @@ fn snapshot(
 impl Journal for SqliteJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
         let committed = self.write.run(move |connection| commit(connection, &batch)).await;
-        committed.unwrap_or_else(|gone| Err(CommitError::Unknown(gone.into())))
+        // A job that panicked was rolled back while its thread unwound; the batch is to blame.
+        committed.unwrap_or_else(|panicked| Err(CommitError::Refused(panicked.into())))
     }
 
     /// The directory's lock sees to it that this replica is the only one: the register is its own row.
@@ -170,7 +175,8 @@ impl Journal for SqliteJournal {
             let members = vec![Member { identity, standing, seen_at: now, lease_until }];
             Ok::<_, rusqlite::Error>(Head { position, chain_at, now, members })
         };
-        let head = self.read.run(read).await.map_err(|gone| Unavailable(WHAT, gone.into()))?;
+        let head =
+            self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
         head.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
@@ -181,7 +187,8 @@ impl Journal for SqliteJournal {
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         const WHAT: &str = "read the journal's log";
         let read = move |connection: &mut Connection| rows::log(connection, after, max);
-        let records = self.read.run(read).await.map_err(|gone| Unavailable(WHAT, gone.into()))?;
+        let records =
+            self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
         records.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
@@ -192,7 +199,7 @@ impl Journal for SqliteJournal {
         const WHAT: &str = "read the journal's ads";
         let read = move |connection: &mut Connection| snapshot(connection, &chunks);
         let position =
-            self.snapshot.run(read).await.map_err(|gone| Unavailable(WHAT, gone.into()))?;
+            self.snapshot.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
         position.map_err(|error| Unavailable(WHAT, error.into()))
     }
 }
