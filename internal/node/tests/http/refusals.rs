@@ -276,15 +276,21 @@ async fn deep_nesting_is_refused(server: Server) {
     let objects = ["{\"a\":".repeat(DEEP), "1".to_owned(), "}".repeat(DEEP)].concat();
     let open = "[".repeat(DEEP);
     let within = format!("{{\"title\":{arrays}}}");
-    for body in [&arrays, &objects, &open, &within] {
+    for body in [&arrays, &open] {
         server.call("POST", ADS).text(body.clone()).send().await.names(&["pointer "]);
     }
-    for body in [&objects, &open, &format!("[{within}]")] {
+    // Where the depth is inside a field, that field is named beside those that are missing.
+    let missing = ["pointer /content", "pointer /end_at", "pointer /start_at", "pointer /title"];
+    let unknown = [&["pointer /a"], &missing[..]].concat();
+    server.call("POST", ADS).text(objects.clone()).send().await.names(&unknown);
+    server.call("POST", ADS).text(within.clone()).send().await.names(&missing);
+    for body in [&objects, &open] {
         server.call("POST", BATCH).text(body.clone()).send().await.names(&["pointer "]);
     }
-    // An array of one item, which is an array.
-    let batch = server.call("POST", BATCH).text(arrays).send().await;
-    assert!(batch.status == 400 || batch.json()["failed"] == 1, "{}", batch.json());
+    for body in [arrays, format!("[{within}]")] {
+        let batch = server.call("POST", BATCH).text(body).send().await.is(200);
+        assert_eq!(batch.json()["failed"], 1);
+    }
     server.still_answers().await;
 }
 
