@@ -5,3 +5,4 @@ pub mod contract;
 pub mod models;
 pub mod requests;
 pub mod scan;
+pub mod servers;
