@@ -2,4 +2,5 @@
 //! knows a database or a broker.
 
 pub mod in_process;
+pub mod redis;
 pub mod sqlite;

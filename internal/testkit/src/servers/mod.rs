@@ -3,6 +3,7 @@
 //! Linux only: the processes of a server are found through `/proc`.
 
 pub mod redis;
+pub mod sentinel;
 
 use std::io::{self, Write};
 use std::net::TcpListener;

@@ -150,7 +150,7 @@ impl RedisServer {
 }
 
 /// Whether the process, and no other, answers on the port and has loaded its data.
-async fn answers(port: u16, process: u32) -> bool {
+pub(super) async fn answers(port: u16, process: u32) -> bool {
     let asked = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.write_all(b"INFO server\r\nPING\r\n").await?;
