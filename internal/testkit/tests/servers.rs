@@ -1,5 +1,6 @@
 //! The private servers do what the tests that use them rely on.
 
+use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,6 +41,38 @@ async fn a_paused_redis_answers_once_it_goes_on() {
     assert!(soon.is_err());
     server.resume();
     assert_eq!(asked.await, "$4\r\nhere\r\n");
+}
+
+#[tokio::test]
+async fn postgres_keeps_what_was_committed() {
+    let mut server = PostgresServer::start_with(&[("work_mem", "7MB")]).await.unwrap();
+    assert_eq!(server.sql("SHOW work_mem").unwrap(), "7MB");
+    assert_eq!(server.sql("SHOW fsync").unwrap(), "on");
+    server.sql("CREATE TABLE kept (word text); INSERT INTO kept VALUES ('value')").unwrap();
+    server.stop().await.unwrap();
+    assert!(server.sql("SELECT").is_err());
+    server.restart().await.unwrap();
+    server.kill().await;
+    server.restart_with(&[("fsync", "off")]).await.unwrap();
+    assert_eq!(server.sql("SELECT word FROM kept").unwrap(), "value");
+    assert_eq!(server.sql("SHOW fsync").unwrap(), "off");
+}
+
+#[tokio::test]
+async fn a_paused_postgres_answers_once_it_goes_on() {
+    let server = PostgresServer::start().await.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    server.pause();
+    // The request for TLS, which is answered by one letter.
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
+    let mut answer = [0];
+    let answered = stream.read_exact(&mut answer);
+    tokio::pin!(answered);
+    let soon = tokio::time::timeout(std::time::Duration::from_millis(50), answered.as_mut()).await;
+    assert!(soon.is_err());
+    server.resume();
+    answered.await.unwrap();
+    assert_eq!(answer, *b"N");
 }
 
 #[tokio::test]

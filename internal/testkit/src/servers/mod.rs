@@ -2,6 +2,7 @@
 //! own, and gone with the value that stands for it, also if the test fails or its process is killed.
 //! Linux only: the processes of a server are found through `/proc`.
 
+pub mod postgres;
 pub mod redis;
 pub mod sentinel;
 
@@ -16,6 +17,8 @@ use uuid::Uuid;
 
 /// How long a server may take to start or to stop.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Starts that may fail because another process took the port first.
+const TRIES: usize = 5;
 /// How often a condition is looked at.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Below the range that the system draws from for outgoing connections, so that a stopped server finds its

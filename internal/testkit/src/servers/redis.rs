@@ -10,10 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Process, Settings, free_port, private_directory, program};
-
-/// Starts that may fail because another process took the port first.
-const TRIES: usize = 5;
+use super::{Process, Settings, TRIES, free_port, private_directory, program};
 
 /// A Redis with nothing but what its test puts into it. It keeps nothing over a restart unless told to by its
 /// settings (`appendonly`, `save`). It and its directory are gone when this is dropped.
