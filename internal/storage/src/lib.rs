@@ -1,6 +1,8 @@
-//! Adapters of the replica's ports: the journal in SQLite, the stream inside the process, the checkpoint in a
-//! file. No other crate knows a database or a broker.
+//! Adapters of the replica's ports: the journal in SQLite or PostgreSQL, the stream in Redis or inside the
+//! process, the checkpoint in a file. No other crate knows a database or a broker.
 
 pub mod checkpoint;
 pub mod in_process;
+pub mod postgres;
+pub mod redis;
 pub mod sqlite;

@@ -9,5 +9,6 @@ pub mod process;
 pub mod requests;
 pub mod scan;
 pub mod seed;
+pub mod servers;
 pub mod sqlite;
 pub mod wait;

@@ -1,0 +1,123 @@
+//! Housekeeping: what the journal need not keep for ever goes, a batch at a time, by one replica at a time.
+
+use std::time::Duration;
+
+use placard_model::entry::{Entry, Position};
+use placard_model::limits;
+use sqlx::{PgConnection, Row};
+
+use super::lane::{Failure, Lane, within};
+use super::rows::{self, column};
+
+/// How the server guards a chore; nobody waits for one.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "read committed"),
+    ("lock_timeout", "1s"),
+    ("statement_timeout", "20s"),
+];
+
+/// How long one statement may take.
+const STATEMENT: Duration = Duration::from_secs(25);
+/// Rows that one statement deletes at most.
+const BATCH: i64 = 5_000;
+/// Shortest time for which log rows are kept: a repeated batch asks the log what it has written, and a
+/// replica that has just read its snapshot tails the log from there.
+const KEPT_MIN: Duration = Duration::from_secs(3600);
+
+/// The advisory lock of the one that does chores; the number is nobody else's, and means nothing.
+const LOCK: i64 = 0x504c_4143_4152_4401;
+
+/// Does a chore unless another replica is at it, in which case there is nothing left to do. The lock is the
+/// session's: if this ends early the connection is closed, and the lock goes with it.
+async fn alone(
+    lane: &Lane,
+    mut batch: impl AsyncFnMut(&mut PgConnection) -> Result<Option<u64>, Failure>,
+) -> Result<u64, Failure> {
+    let take = lane.repeatable(STATEMENT, |connection| {
+        Box::pin(async {
+            let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
+            Ok(lock.fetch_one(connection).await?)
+        })
+    });
+    let (taken, mut held): (bool, _) = take.await?;
+    let mut all = 0;
+    if taken {
+        while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
+            all += gone;
+        }
+        let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK);
+        within(STATEMENT, unlock.execute(&mut held.connection)).await?;
+    }
+    held.keep();
+    Ok(all)
+}
+
+/// Deletes log rows that are older than `keep`, but not less than an hour. Returns how many.
+pub(super) async fn trim_log(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
+    let keep = keep.max(KEPT_MIN);
+    alone(lane, async |connection| {
+        let Some(base) = next_base(connection, keep).await? else { return Ok(None) };
+        trim_behind(connection, base).await.map(Some)
+    })
+    .await
+}
+
+/// The newest of the oldest rows that may go together: everything up to it is old enough.
+async fn next_base(
+    connection: &mut PgConnection,
+    keep: Duration,
+) -> Result<Option<Position>, Failure> {
+    let row = sqlx::query(
+        "WITH oldest AS (
+             SELECT version, at < clock_timestamp() - make_interval(secs => $1) AS old
+               FROM log WHERE version <= (SELECT version FROM log_base) + $2
+         )
+         SELECT version, chain, bytes FROM log WHERE version = (
+             SELECT coalesce(min(version) FILTER (WHERE NOT old) - 1, max(version)) FROM oldest)",
+    )
+    .bind(keep.as_secs_f64())
+    .bind(BATCH)
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let bytes: Vec<u8> = row.try_get("bytes")?;
+    let entry = Entry::decode(&bytes.into()).map_err(|_| Failure::Malformed("an entry"))?;
+    let (version, chain) =
+        (rows::version(row.try_get("version")?)?, rows::chain(row.try_get("chain")?)?);
+    Ok(Some(Position { version, chain, digest: entry.digest }))
+}
+
+/// Moves the base and deletes what is behind it, both or neither.
+async fn trim_behind(connection: &mut PgConnection, base: Position) -> Result<u64, Failure> {
+    let trimmed = sqlx::query(
+        "WITH moved AS (
+             UPDATE log_base SET version = $1, chain = $2, digest = $3 WHERE version < $1 RETURNING 1
+         )
+         DELETE FROM log WHERE version <= $1 AND EXISTS (SELECT FROM moved)",
+    )
+    .bind(column(base.version))
+    .bind(base.chain.0.as_slice())
+    .bind(base.digest.0.to_be_bytes().as_slice())
+    .execute(connection)
+    .await?;
+    Ok(trimmed.rows_affected())
+}
+
+/// Deletes answers that are no longer given. Returns how many.
+pub(super) async fn forget_answers(lane: &Lane) -> Result<u64, Failure> {
+    alone(lane, async |connection| {
+        // A row that a commit is replacing is not old any more.
+        let forgotten = sqlx::query(
+            "DELETE FROM idempotency WHERE scope IN (
+                 SELECT scope FROM idempotency
+                  WHERE at < clock_timestamp() - make_interval(secs => $1)
+                  ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        )
+        .bind(limits::IDEMPOTENCY_KEPT.as_secs_f64())
+        .bind(BATCH)
+        .execute(connection)
+        .await?;
+        Ok(Some(forgotten.rows_affected()).filter(|gone| *gone > 0))
+    })
+    .await
+}

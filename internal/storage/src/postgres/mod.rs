@@ -1,0 +1,288 @@
+//! The journal of a cluster: PostgreSQL. A replica has at most seven connections to it: one for commits, one
+//! for the head poll, two for reading the log, two for snapshots (which end with them), one for chores.
+
+mod check;
+mod chores;
+mod commit;
+mod copy;
+mod lane;
+mod poll;
+mod rows;
+mod snapshot;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_model::entry::{Position, Record};
+use placard_model::{EncodedAd, Version};
+use placard_replica::ports::{Beat, Cause, CommitError, Head, Journal, Unavailable};
+use placard_replica::{Batch, Plan};
+use sqlx::ConnectOptions;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use lane::{Durability, Failure, Lane, within};
+
+pub use check::Unfit;
+pub use snapshot::Audit;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
+/// a peer that has vanished without a word must not be waited for.
+const SETTINGS: &[(&str, &str)] = &[
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("idle_session_timeout", "0"),
+    ("client_min_messages", "warning"),
+    ("jit", "off"),
+];
+
+/// Migrations wait for each other's lock, and for the tables they change.
+const MIGRATE: &[(&str, &str)] = &[
+    ("statement_timeout", "0"),
+    ("lock_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+];
+
+/// How long the log may take to be read.
+const LOG: Duration = Duration::from_secs(5);
+const LOG_READ: &[(&str, &str)] = &[
+    ("lock_timeout", "1s"),
+    ("statement_timeout", "4s"),
+    ("tcp_user_timeout", "5s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+];
+
+/// How a journal is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether [`PostgresJournal::connect`] brings the tables up to date.
+    pub run_migrations: bool,
+    /// Whether a server may hold the journal that loses or corrupts it when its machine crashes.
+    pub accept_unsafe_durability: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { run_migrations: true, accept_unsafe_durability: false }
+    }
+}
+
+/// Why a journal was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is none of PostgreSQL's. What is in it is not repeated: it may hold a password.
+    #[error("not a PostgreSQL URL (postgres://user:password@host:port/database)")]
+    Url,
+    /// The server cannot be reached, or does not let us in.
+    #[error("cannot connect to PostgreSQL at {0}")]
+    Connect(String, #[source] Cause),
+    /// The server is not what durability needs.
+    #[error("PostgreSQL at {0} cannot hold the journal: {1}")]
+    Unfit(String, Unfit),
+    /// The tables cannot be brought up to date.
+    #[error("cannot migrate the journal at {0}")]
+    Migrate(String, #[source] Cause),
+    /// There are no tables.
+    #[error("PostgreSQL at {0} holds no journal: run `placard migrate`")]
+    Missing(String),
+}
+
+/// A handle to the journal; its clones share its connections.
+#[derive(Clone)]
+pub struct PostgresJournal {
+    lanes: Arc<Lanes>,
+}
+
+impl fmt::Debug for PostgresJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresJournal").field(&self.lanes.place).finish()
+    }
+}
+
+struct Lanes {
+    place: String,
+    commit: Lane,
+    poll: Lane,
+    log: Lane,
+    snapshot: Lane,
+    chores: Lane,
+}
+
+/// Where a server is, for messages: `host:port/database`.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    format!("{}:{}/{database}", options.get_host(), options.get_port())
+}
+
+fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
+    let options = options.options(SETTINGS.iter().copied()).disable_statement_logging();
+    Ok(match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("placard"),
+    })
+}
+
+/// Brings the journal's tables up to date, beside whoever else does the same. Migrations that only a newer
+/// build knows are left alone: they only ever add.
+///
+/// # Errors
+/// The server cannot be reached, is not fit for a journal in a way that no option accepts, or refuses a
+/// migration.
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let options = parse(url)?;
+    let place = place(&options);
+    fit(&options, &place, true).await?;
+    run_migrations(&options, place).await
+}
+
+async fn run_migrations(options: &PgConnectOptions, place: String) -> Result<(), OpenError> {
+    let failed = |cause: Cause| OpenError::Migrate(place.clone(), cause);
+    let options = options.clone().options(MIGRATE.iter().copied());
+    let mut connection =
+        options.connect().await.map_err(|error| OpenError::Connect(place.clone(), error.into()))?;
+    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+    migrator.set_ignore_missing(true);
+    migrator.run_direct(None, &mut connection, false).await.map_err(|error| failed(error.into()))
+}
+
+/// Whether the server can hold a journal; also that it can be reached.
+async fn fit(
+    options: &PgConnectOptions,
+    place: &str,
+    accept_unsafe: bool,
+) -> Result<(), OpenError> {
+    /// How long the first words may take.
+    const FIRST: Duration = Duration::from_secs(10);
+    let checked = within(FIRST, async {
+        let mut connection = options.connect().await?;
+        check::durable(&mut connection, accept_unsafe).await
+    });
+    checked.await.map_err(|failure| match failure {
+        Failure::Unfit(unfit) => OpenError::Unfit(place.to_owned(), unfit),
+        other => OpenError::Connect(place.to_owned(), other.into()),
+    })
+}
+
+impl PostgresJournal {
+    /// A journal at a URL (`postgres://user:password@host:port/database?sslmode=verify-full&…`). Nothing is
+    /// asked of the server yet: each kind of work connects when it is needed first, and again after an error.
+    ///
+    /// # Errors
+    /// The URL is none of PostgreSQL's.
+    pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
+        let server = parse(url)?;
+        let accepted = options.accept_unsafe_durability;
+        let durable = if accepted { Durability::Accepted } else { Durability::Checked };
+        let lane =
+            |connections, settings| Lane::new(&server, connections, Durability::Any, settings);
+        let lanes = Lanes {
+            place: place(&server),
+            commit: Lane::new(&server, 1, durable, commit::SETTINGS),
+            poll: lane(1, poll::SETTINGS),
+            log: lane(2, LOG_READ),
+            snapshot: lane(2, snapshot::SETTINGS),
+            chores: lane(1, chores::SETTINGS),
+        };
+        Ok(Self { lanes: Arc::new(lanes) })
+    }
+
+    /// As [`PostgresJournal::new`], and sees to it that the journal is there and can be relied on.
+    ///
+    /// # Errors
+    /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet).
+    pub async fn connect(url: &str, options: Options) -> Result<Self, OpenError> {
+        let journal = Self::new(url, options)?;
+        let (server, place) = (parse(url)?, journal.lanes.place.clone());
+        fit(&server, &place, options.accept_unsafe_durability).await?;
+        if options.run_migrations {
+            run_migrations(&server, place.clone()).await?;
+        }
+        match journal.lanes.log.read(LOG, |connection| Box::pin(rows::log(connection, 0, 1))).await
+        {
+            Ok(_) => Ok(journal),
+            Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place)),
+            Err(failure) => Err(OpenError::Connect(place, failure.into())),
+        }
+    }
+
+    /// Deletes log rows that are older than `keep` (an hour at least) behind a base row, in bounded batches.
+    /// Returns how many; none if another replica is at it.
+    ///
+    /// # Errors
+    /// The server does not answer in time, or with an error; what has been deleted until then stays so.
+    pub async fn trim_log(&self, keep: Duration) -> Result<u64, Unavailable> {
+        let trimmed = chores::trim_log(&self.lanes.chores, keep).await;
+        trimmed.map_err(|failure| Unavailable("trim the journal's log", failure.into()))
+    }
+
+    /// Deletes answers of idempotency keys that are older than
+    /// [`IDEMPOTENCY_KEPT`](placard_model::limits::IDEMPOTENCY_KEPT), in bounded batches. Returns how many;
+    /// none if another replica is at it.
+    ///
+    /// # Errors
+    /// As for [`PostgresJournal::trim_log`].
+    pub async fn forget_answers(&self) -> Result<u64, Unavailable> {
+        let forgotten = chores::forget_answers(&self.lanes.chores).await;
+        forgotten.map_err(|failure| Unavailable("forget old answers", failure.into()))
+    }
+
+    /// The journal as it is now, for whoever recomputes its chain and its digest.
+    ///
+    /// # Errors
+    /// The server does not answer within 10 s, or with an error.
+    pub async fn audit(&self) -> Result<Audit<'_>, Unavailable> {
+        let audit = Audit::begin(&self.lanes.snapshot).await;
+        audit.map_err(|failure| Unavailable("read the journal's head", failure.into()))
+    }
+}
+
+fn is_undefined_table(failure: &Failure) -> bool {
+    let Failure::Sql(sqlx::Error::Database(error)) = failure else { return false };
+    error.code().as_deref() == Some("42P01")
+}
+
+impl Journal for PostgresJournal {
+    async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
+        commit::commit(&self.lanes.commit, &batch).await
+    }
+
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+        let beat = Arc::new(beat);
+        let head = self.lanes.poll.read(poll::POLL, move |connection| {
+            let beat = Arc::clone(&beat);
+            Box::pin(async move { poll::poll(connection, &beat, at).await })
+        });
+        let head = head.await;
+        head.map_err(|failure| Unavailable("read the journal's head", failure.into()))
+    }
+
+    async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
+        let left = self
+            .lanes
+            .poll
+            .read(poll::POLL, |connection| Box::pin(poll::leave(connection, replica)));
+        left.await.map_err(|failure| Unavailable("leave the register", failure.into()))
+    }
+
+    async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+        let records =
+            self.lanes.log.read(LOG, |connection| Box::pin(rows::log(connection, after, max)));
+        records.await.map_err(|failure| Unavailable("read the journal's log", failure.into()))
+    }
+
+    async fn snapshot(
+        &self,
+        chunks: mpsc::Sender<Vec<EncodedAd>>,
+    ) -> Result<Position, Unavailable> {
+        let position = snapshot::snapshot(&self.lanes.snapshot, chunks).await;
+        position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+    }
+}

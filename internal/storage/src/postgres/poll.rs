@@ -1,0 +1,147 @@
+//! The head poll and the register: one statement, one round trip, one moment.
+
+use std::time::Duration;
+
+use placard_model::Version;
+use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::lane::Failure;
+use super::rows::{self, Stamp, column};
+
+/// How the server guards a poll; the next one comes in a moment.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "read committed"),
+    ("lock_timeout", "1s"),
+    ("statement_timeout", "1500ms"),
+    ("tcp_user_timeout", "2s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+];
+
+/// How long a poll may take.
+pub(super) const POLL: Duration = Duration::from_secs(2);
+/// How long after its lease a replica that is gone without a word stays on the register.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// The rows of the register as they are after this poll, each with the head. A new row is as durable as a
+/// commit, since a takedown counts on it; its renewals, several a second, do not wait for the disk: what a
+/// crash loses of them is an older renewal of the same row.
+const STATEMENT: &str = "
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+    forgotten AS (
+        DELETE FROM replicas WHERE replica IN (
+            SELECT replica FROM replicas, clock
+             WHERE lease_until < clock.now - make_interval(secs => $13) AND replica <> $1
+               FOR UPDATE OF replicas SKIP LOCKED)
+        RETURNING replica
+    ),
+    own AS (
+        INSERT INTO replicas (replica, address, build, format_level, state, published_version,
+            published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now, now + $11 * interval '1 microsecond'
+          FROM clock
+        ON CONFLICT (replica) DO UPDATE
+        SET address = excluded.address, build = excluded.build, format_level = excluded.format_level,
+            state = excluded.state, published_version = excluded.published_version,
+            published_chain = excluded.published_chain, published_digest = excluded.published_digest,
+            clock_ahead = excluded.clock_ahead, tails_journal = excluded.tails_journal,
+            seen_at = excluded.seen_at, lease_until = excluded.lease_until
+        RETURNING *, xmax = 0 AS is_new
+    ),
+    durability AS MATERIALIZED (
+        SELECT set_config('synchronous_commit', 'off', true) FROM own WHERE NOT is_new
+    )
+    SELECT head.version, head.chain, head.digest, clock.now,
+           CASE WHEN $12 > 0 THEN coalesce(
+               (SELECT chain FROM log WHERE version = $12),
+               (SELECT chain FROM log_base WHERE version = $12)) END AS chain_at,
+           (SELECT count(*) FROM durability),
+           members.*
+      FROM head, clock, (
+          SELECT * FROM replicas
+           WHERE replica <> $1 AND replica NOT IN (SELECT replica FROM forgotten)
+          UNION ALL
+          SELECT replica, address, build, format_level, state, published_version, published_chain,
+                 published_digest, clock_ahead, tails_journal, seen_at, lease_until FROM own
+      ) AS members (replica, address, build, format_level, state, published_version, published_chain,
+                    published_digest, clock_ahead, tails_journal, seen_at, lease_until)
+     ORDER BY members.replica";
+
+/// Registers or renews, forgets who is long gone, and reads the head, the register and the chain at `at`.
+pub(super) async fn poll(
+    connection: &mut PgConnection,
+    beat: &Beat,
+    at: Version,
+) -> Result<Head, Failure> {
+    let Beat { identity, standing, lease } = beat;
+    let published = standing.published;
+    let rows = sqlx::query(STATEMENT)
+        .bind(identity.replica)
+        .bind(&identity.address)
+        .bind(&identity.build)
+        .bind(i16::from(identity.format_level))
+        .bind(&standing.state)
+        .bind(column(published.version))
+        .bind(published.chain.0.as_slice())
+        .bind(published.digest.0.to_be_bytes().as_slice())
+        .bind(standing.clock_ahead)
+        .bind(standing.tails_journal)
+        .bind(lease.as_micros() as f64)
+        .bind(column(at))
+        .bind(FORGOTTEN.as_secs_f64())
+        .fetch_all(connection)
+        .await?;
+    // There is a row at least for the replica itself, unless the head is missing.
+    let first = rows.first().ok_or(Failure::Malformed("no head"))?;
+    let Stamp(now) = first.try_get("now")?;
+    let chain_at: Option<&[u8]> = first.try_get("chain_at")?;
+    Ok(Head {
+        position: rows::position(
+            first.try_get("version")?,
+            first.try_get("chain")?,
+            first.try_get("digest")?,
+        )?,
+        chain_at: chain_at.map(rows::chain).transpose()?,
+        now,
+        members: rows.iter().map(member).collect::<Result<_, _>>()?,
+    })
+}
+
+fn member(row: &PgRow) -> Result<Member, Failure> {
+    let (Stamp(seen_at), Stamp(lease_until)) =
+        (row.try_get("seen_at")?, row.try_get("lease_until")?);
+    let format_level = u8::try_from(row.try_get::<i16, _>("format_level")?)
+        .map_err(|_| Failure::Malformed("a format level"))?;
+    Ok(Member {
+        identity: Identity {
+            replica: row.try_get("replica")?,
+            address: row.try_get("address")?,
+            build: row.try_get("build")?,
+            format_level,
+        },
+        standing: Standing {
+            state: row.try_get("state")?,
+            published: rows::position(
+                row.try_get("published_version")?,
+                row.try_get("published_chain")?,
+                row.try_get("published_digest")?,
+            )?,
+            clock_ahead: row.try_get("clock_ahead")?,
+            tails_journal: row.try_get("tails_journal")?,
+        },
+        seen_at,
+        lease_until,
+    })
+}
+
+/// Takes a replica off the register.
+pub(super) async fn leave(connection: &mut PgConnection, replica: Uuid) -> Result<(), Failure> {
+    sqlx::query("DELETE FROM replicas WHERE replica = $1")
+        .bind(replica)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! The statements of a commit and of the log: rows in, rows out.
+
+use std::collections::HashMap;
+
+use placard_model::command::{Idempotency, KeptAnswer};
+use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::{EncodedAd, Timestamp, Version, limits};
+use placard_replica::{Batch, Current, Plan};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
+use sqlx::{Decode, Encode, PgConnection, Postgres, Row, Type};
+use uuid::Uuid;
+
+use super::lane::Failure;
+
+/// PostgreSQL's own epoch, 2000-01-01T00:00:00Z, in microseconds since 1970.
+const EPOCH: i64 = 946_684_800_000_000;
+/// The types `timestamptz` and `timestamptz[]`; the numbers are the same on every server.
+const TIMESTAMPTZ: (Oid, Oid) = (Oid(1184), Oid(1185));
+
+/// A time as PostgreSQL has it: exact to the microsecond over all of a [`Timestamp`]'s years.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp(pub(super) Timestamp);
+
+impl Type<Postgres> for Stamp {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ.0)
+    }
+
+    fn compatible(found: &PgTypeInfo) -> bool {
+        found.oid() == Some(TIMESTAMPTZ.0)
+    }
+}
+
+impl PgHasArrayType for Stamp {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ.1)
+    }
+}
+
+impl Encode<'_, Postgres> for Stamp {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&(self.0.micros() - EPOCH).to_be_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+impl Decode<'_, Postgres> for Stamp {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
+        let stamp = micros.checked_add(EPOCH).and_then(Timestamp::from_micros);
+        stamp.map(Self).ok_or_else(|| "a time outside the years 0 to 9999".into())
+    }
+}
+
+/// A version as a column holds it.
+pub(super) fn column(version: Version) -> i64 {
+    // No log gets that far: nothing is there.
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
+
+pub(super) fn version(column: i64) -> Result<Version, Failure> {
+    Version::try_from(column).map_err(|_| Failure::Malformed("a version"))
+}
+
+pub(super) fn chain(column: &[u8]) -> Result<Chain, Failure> {
+    column.try_into().map(Chain).map_err(|_| Failure::Malformed("a chain"))
+}
+
+pub(super) fn position(number: i64, sum: &[u8], digest: &[u8]) -> Result<Position, Failure> {
+    let digest = digest.try_into().map_err(|_| Failure::Malformed("a digest"))?;
+    let digest = Digest(u128::from_be_bytes(digest));
+    Ok(Position { version: version(number)?, chain: chain(sum)?, digest })
+}
+
+fn record(row: &PgRow, number: &str, sum: &str, bytes: &str) -> Result<Record, Failure> {
+    Ok(Record {
+        version: version(row.try_get(number)?)?,
+        chain: chain(row.try_get(sum)?)?,
+        bytes: row.try_get::<Vec<u8>, _>(bytes)?.into(),
+    })
+}
+
+/// Records after a version, in one statement and so at one moment: a commit is in it whole or not at all.
+pub(super) async fn log(
+    connection: &mut PgConnection,
+    after: Version,
+    max: usize,
+) -> Result<Vec<Record>, Failure> {
+    let rows = sqlx::query(
+        "SELECT version, chain, bytes FROM log WHERE version > $1 ORDER BY version LIMIT $2",
+    )
+    .bind(column(after))
+    .bind(i64::try_from(max).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| record(row, "version", "chain", "bytes")).collect()
+}
+
+const HEAD: i32 = 0;
+const AD: i32 = 1;
+const KEPT: i32 = 2;
+const WRITTEN: i32 = 3;
+
+/// Everything that a batch touches, as rows of one shape so that it takes one round trip.
+const CURRENT: &str = "
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c, 0 AS item, clock.now
+      FROM head, clock
+    UNION ALL
+    SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL FROM ads WHERE id = ANY ($1)
+    UNION ALL
+    SELECT 2, 0, scope, body, answer, 0, NULL FROM idempotency, clock
+     WHERE scope = ANY ($2) AND at > clock.now - make_interval(secs => $3)
+    UNION ALL
+    SELECT 3, log.version, chain, bytes, uuid_send(request), item, NULL FROM log
+     WHERE request = ANY ($4)";
+
+/// Reads what the batch touches. The head's lock must have been taken by an earlier statement: this one sees
+/// what was committed before it began, and so all that the lock's last holder wrote.
+pub(super) async fn current(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<Current, Failure> {
+    let scopes = batch.scopes();
+    let scopes: Vec<&[u8]> = scopes.iter().map(<[u8; 32]>::as_slice).collect();
+    let requests = if batch.repeated { batch.request_ids() } else { Vec::new() };
+    let rows = sqlx::query(CURRENT)
+        .bind(batch.ads())
+        .bind(scopes)
+        .bind(limits::IDEMPOTENCY_KEPT.as_secs_f64())
+        .bind(requests)
+        .fetch_all(connection)
+        .await?;
+    let (mut ads, mut kept, mut written) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut head = None;
+    let id =
+        |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| Failure::Malformed("an identifier"));
+    let sum = |bytes: &[u8]| bytes.try_into().map_err(|_| Failure::Malformed("a key's sum"));
+    for row in &rows {
+        match row.try_get("kind")? {
+            HEAD => {
+                let Stamp(now) = row.try_get("now")?;
+                let here = position(row.try_get("version")?, row.try_get("a")?, row.try_get("b")?)?;
+                head = Some((here, now));
+            }
+            AD => {
+                let encoded: Vec<u8> = row.try_get("b")?;
+                ads.insert(id(row.try_get("a")?)?, EncodedAd::from_bytes(encoded.into()));
+            }
+            KEPT => {
+                let scope = sum(row.try_get("a")?)?;
+                let key = Idempotency { scope, body: sum(row.try_get("b")?)? };
+                let answer = row.try_get::<Vec<u8>, _>("c")?.into();
+                kept.insert(scope, KeptAnswer { key, answer });
+            }
+            WRITTEN => {
+                let item = u32::try_from(row.try_get::<i32, _>("item")?)
+                    .map_err(|_| Failure::Malformed("an item"))?;
+                let record = record(row, "version", "a", "b")?;
+                written.insert((id(row.try_get("c")?)?, item), record);
+            }
+            _ => return Err(Failure::Malformed("a kind")),
+        }
+    }
+    let (head, now) = head.ok_or(Failure::Malformed("a head"))?;
+    Ok(Current { head, now, ads, kept, written })
+}
+
+/// Everything that a plan changes. The head comes last and names where it starts from.
+const WRITE: &str = "
+    WITH appended AS (
+        INSERT INTO log (version, chain, request, item, at, bytes)
+        SELECT * FROM unnest($5::bigint[], $6::bytea[], $7::uuid[], $8::int[], $9::timestamptz[], $10::bytea[])
+    ), put AS (
+        INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
+        SELECT * FROM unnest($11::uuid[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
+                             $15::timestamptz[], $16::text[], $17::bytea[])
+        ON CONFLICT (id) DO UPDATE
+        SET version = excluded.version, created_at = excluded.created_at, start_at = excluded.start_at,
+            end_at = excluded.end_at, title = excluded.title, encoded = excluded.encoded
+    ), deleted AS (
+        DELETE FROM ads WHERE id = ANY ($18)
+    ), kept AS (
+        INSERT INTO idempotency (scope, body, answer, at)
+        SELECT scope, body, answer, $19 FROM unnest($20::bytea[], $21::bytea[], $22::bytea[])
+            AS new (scope, body, answer)
+        ON CONFLICT (scope) DO UPDATE
+        SET body = excluded.body, answer = excluded.answer, at = excluded.at
+    )
+    UPDATE head SET version = $1, chain = $2, digest = $3 WHERE version = $4";
+
+/// Writes a plan down, in one round trip.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    before: Version,
+    plan: &Plan,
+) -> Result<(), Failure> {
+    let log = &plan.log;
+    let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
+    let deleted: Vec<_> =
+        plan.ads.iter().filter(|(_, ad)| ad.is_none()).map(|(id, _)| *id).collect();
+    // PostgreSQL's text cannot hold the character U+0000; the encoded ad has the title as it is.
+    let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
+    let kept = &plan.kept;
+    let Position { version, chain, digest } = plan.head;
+    let written = sqlx::query(WRITE)
+        .bind(column(version))
+        .bind(chain.0.as_slice())
+        .bind(digest.0.to_be_bytes().as_slice())
+        .bind(column(before))
+        .bind(list(log, |row| column(row.record.version)))
+        .bind(list(log, |row| row.record.chain.0.as_slice()))
+        .bind(list(log, |row| row.request))
+        .bind(list(log, |row| row.item as i32))
+        .bind(list(log, |row| Stamp(row.at)))
+        .bind(list(log, |row| row.record.bytes.as_ref()))
+        .bind(list(&put, |(id, _)| **id))
+        .bind(list(&put, |(_, (ad, _))| column(ad.version)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.created_at)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.start_at)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.end_at)))
+        .bind(titles)
+        .bind(list(&put, |(_, (_, encoded))| encoded.bytes().as_ref()))
+        .bind(deleted)
+        .bind(Stamp(plan.now))
+        .bind(list(kept, |one| one.key.scope.as_slice()))
+        .bind(list(kept, |one| one.key.body.as_slice()))
+        .bind(list(kept, |one| one.answer.as_ref()))
+        .execute(connection)
+        .await?;
+    // Under its lock nobody else can have moved it.
+    if written.rows_affected() == 1 { Ok(()) } else { Err(Failure::Malformed("a moved head")) }
+}
+
+/// One column of a bulk insert.
+fn list<'r, R, T>(rows: &'r [R], column: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(column).collect()
+}

@@ -1,0 +1,127 @@
+//! The ads, or the whole journal, at one moment: a transaction that only reads and sees nothing of what is
+//! committed after its first statement.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use placard_model::entry::{Position, Record};
+use placard_model::{EncodedAd, Version};
+use placard_replica::ports::Unavailable;
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use super::copy;
+use super::lane::{Failure, Held, Lane, PositionRow, position, within};
+use super::rows;
+
+/// Nothing here holds a lock that anybody waits for; the reader's pace is its own.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "60s"),
+];
+
+/// How long the next piece may take to arrive.
+const PIECE: Duration = Duration::from_secs(10);
+/// Ads in one chunk.
+const CHUNK: usize = 1_024;
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const HEAD: &str = "SELECT version, chain, digest FROM head";
+const BASE: &str = "SELECT version, chain, digest FROM log_base";
+const COPY: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
+
+/// Begins the transaction; its first statement, which is what fixes the moment, reads the head.
+async fn begin(lane: &Lane) -> Result<(Position, Held<'_>), Failure> {
+    let mut held = lane.hold().await?;
+    within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut held.connection)).await?;
+    let head = one_row(&mut held.connection, HEAD).await?;
+    Ok((head, held))
+}
+
+async fn one_row(
+    connection: &mut PgConnection,
+    statement: &'static str,
+) -> Result<Position, Failure> {
+    let row = sqlx::query_as::<_, PositionRow>(statement).fetch_one(connection);
+    position(within(PIECE, row).await?)
+}
+
+/// Sends all ads. A receiver that has gone ends it early, and says why itself.
+async fn ads(
+    connection: &mut PgConnection,
+    chunks: &mpsc::Sender<Vec<EncodedAd>>,
+) -> Result<(), Failure> {
+    let mut pieces = within(PIECE, connection.copy_out_raw(COPY)).await?;
+    let (mut reader, mut chunk) = (copy::Reader::new(), Vec::with_capacity(CHUNK));
+    while let Some(piece) = within(PIECE, pieces.try_next()).await? {
+        reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
+        if chunk.len() >= CHUNK {
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            if chunks.send(full).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    reader.finish()?;
+    if !chunk.is_empty() {
+        let _ = chunks.send(chunk).await;
+    }
+    Ok(())
+}
+
+/// Sends all ads at one position, and returns it.
+pub(super) async fn snapshot(
+    lane: &Lane,
+    chunks: mpsc::Sender<Vec<EncodedAd>>,
+) -> Result<Position, Failure> {
+    // Snapshots are rare: their connection is not kept.
+    let (head, mut held) = begin(lane).await?;
+    ads(&mut held.connection, &chunks).await?;
+    Ok(head)
+}
+
+/// The journal at one moment, for whoever recomputes its chain and its digest. The moment lasts until this is
+/// dropped, at most 60 s after the last reading; meanwhile the database keeps what has been replaced since.
+pub struct Audit<'j> {
+    held: Held<'j>,
+    head: Position,
+    base: Position,
+}
+
+impl<'j> Audit<'j> {
+    pub(super) async fn begin(lane: &'j Lane) -> Result<Self, Failure> {
+        let (head, mut held) = begin(lane).await?;
+        let base = one_row(&mut held.connection, BASE).await?;
+        Ok(Self { held, head, base })
+    }
+
+    /// The head.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The position behind which the log begins: the first record's version is one more, and its chain
+    /// follows this one.
+    pub fn base(&self) -> Position {
+        self.base
+    }
+
+    /// Reads at most `max` records after version `after`.
+    ///
+    /// # Errors
+    /// The server does not answer within 10 s, or with an error. The audit is over.
+    pub async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+        let records = within(PIECE, rows::log(&mut self.held.connection, after, max)).await;
+        records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
+    }
+
+    /// Sends all ads, in chunks of about 1,024.
+    ///
+    /// # Errors
+    /// The server falls silent for 10 s, or answers with an error. The audit is over.
+    pub async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
+        let sent = ads(&mut self.held.connection, &chunks).await;
+        sent.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+    }
+}

@@ -1,0 +1,302 @@
+//! Where Redis is and how one gets in: a URL or a set of Sentinels, with or without TLS.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
+};
+use tokio::sync::Mutex;
+
+/// How long it may take to connect, log in included.
+const DIRECT: Duration = Duration::from_secs(1);
+/// As above, when the Sentinels are to be asked first: one that does not answer costs a second.
+const SENTINEL: Duration = Duration::from_millis(2_500);
+/// Port of a Sentinel that is named without one.
+const SENTINEL_PORT: u16 = 26_379;
+
+/// Which stream, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where Redis is.
+    pub server: Server,
+    /// What the names of its keys begin with, in braces. Clusters that share a Redis differ here.
+    pub prefix: String,
+    /// Most entries that an append leaves in the stream; `None` if only [`trim`] bounds it.
+    ///
+    /// [`trim`]: placard_replica::ports::Stream::trim
+    pub entries_max: Option<u64>,
+    /// Certificates, in PEM, of the authorities that a server over TLS is checked against; `None` for the
+    /// system's. Chain and name are always checked.
+    pub authorities_pem: Option<Vec<u8>>,
+}
+
+impl Options {
+    /// The stream `placard` there, with no bound of its own.
+    pub fn new(server: Server) -> Self {
+        Self { server, prefix: "placard".to_owned(), entries_max: None, authorities_pem: None }
+    }
+}
+
+/// Where Redis is.
+#[derive(Clone)]
+pub enum Server {
+    /// `redis://[user][:password]@host[:port][/database]`, or `rediss://` for TLS.
+    Url(String),
+    /// Whichever Redis the Sentinels call the master, asked anew for every connection.
+    Sentinel(Sentinel),
+}
+
+/// Not the URL itself, which may hold a password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(_) => f.write_str("Url(…)"),
+            Self::Sentinel(sentinel) => sentinel.fmt(f),
+        }
+    }
+}
+
+/// A Redis behind Sentinels.
+#[derive(Clone, Default)]
+pub struct Sentinel {
+    /// The Sentinels, as `host:port` or `host` (port 26379).
+    pub addresses: Vec<String>,
+    /// The name under which they watch the master.
+    pub master: String,
+    /// The Sentinels' own password.
+    pub sentinel_password: Option<String>,
+    /// Who logs in to the master.
+    pub username: Option<String>,
+    /// The master's password.
+    pub password: Option<String>,
+    /// The master's database.
+    pub database: i64,
+    /// Whether Sentinels and master speak TLS. The Sentinels must then name the master as its certificate does
+    /// (`resolve-hostnames`, `announce-hostnames`).
+    pub tls: bool,
+}
+
+/// Without the passwords.
+impl fmt::Debug for Sentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sentinel")
+            .field("addresses", &self.addresses)
+            .field("master", &self.master)
+            .field("username", &self.username)
+            .field("database", &self.database)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why options cannot be used, whether or not a Redis is there. No message holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The URL is none, or not one of Redis.
+    #[error("cannot use the Redis URL")]
+    Url(#[source] redis::RedisError),
+    /// The URL asks for TLS that checks nothing.
+    #[error("a Redis URL that ends in #insecure is refused: name the authority's certificate")]
+    Insecure,
+    /// A Sentinel's address is none.
+    #[error("cannot use the Sentinel address {0:?}: host:port is expected")]
+    Address(String),
+    /// There is no Sentinel, or no name of the master.
+    #[error("Sentinels need at least one address and the master's name")]
+    Incomplete,
+    /// The Sentinels cannot be used as they are described.
+    #[error("cannot use the Sentinels")]
+    Sentinel(#[source] redis::RedisError),
+    /// Certificates are given, and TLS is not asked for.
+    #[error("an authority's certificate is given, and the connection is not over TLS")]
+    Authorities,
+}
+
+/// Makes connections.
+pub(super) enum Target {
+    Direct(Client),
+    /// Asking the Sentinels changes what is kept of them.
+    Sentinel(Mutex<SentinelClient>),
+}
+
+impl Target {
+    pub(super) fn new(options: &Options) -> Result<Self, OptionsError> {
+        // The library leaves the choice to the process. An error says that it is made already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = options.authorities_pem.clone();
+        let authorities =
+            authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+        match &options.server {
+            Server::Url(url) => Self::direct(url, authorities),
+            Server::Sentinel(sentinel) => Self::sentinel(sentinel, authorities),
+        }
+    }
+
+    fn direct(url: &str, authorities: Option<TlsCertificates>) -> Result<Self, OptionsError> {
+        let info: ConnectionInfo = url.into_connection_info().map_err(OptionsError::Url)?;
+        let tls = match info.addr() {
+            ConnectionAddr::TcpTls { insecure: true, .. } => return Err(OptionsError::Insecure),
+            ConnectionAddr::TcpTls { .. } => true,
+            _ => false,
+        };
+        // Answers are read in the older protocol's shapes.
+        let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let info = info.set_redis_settings(login).set_tcp_settings(tcp());
+        let client = match authorities {
+            None => Client::open(info),
+            Some(authorities) if tls => Client::build_with_tls(info, authorities),
+            Some(_) => return Err(OptionsError::Authorities),
+        };
+        client.map(Self::Direct).map_err(OptionsError::Url)
+    }
+
+    fn sentinel(
+        sentinel: &Sentinel,
+        authorities: Option<TlsCertificates>,
+    ) -> Result<Self, OptionsError> {
+        if sentinel.addresses.is_empty() || sentinel.master.is_empty() {
+            return Err(OptionsError::Incomplete);
+        }
+        if authorities.is_some() && !sentinel.tls {
+            return Err(OptionsError::Authorities);
+        }
+        let address = |address: &String| {
+            let (host, port) =
+                host_and_port(address).ok_or_else(|| OptionsError::Address(address.clone()))?;
+            Ok(if sentinel.tls {
+                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+            } else {
+                ConnectionAddr::Tcp(host, port)
+            })
+        };
+        let addresses: Vec<_> =
+            sentinel.addresses.iter().map(address).collect::<Result<_, OptionsError>>()?;
+        let built = || {
+            let master = SentinelServerType::Master;
+            let mut builder = SentinelClientBuilder::new(addresses, &sentinel.master, master)?
+                .set_client_to_redis_db(sentinel.database)
+                .set_client_to_redis_tcp_settings(tcp());
+            if sentinel.tls {
+                builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+            }
+            if let Some(authorities) = authorities {
+                builder = builder
+                    .set_client_to_redis_certificates(authorities.clone())
+                    .set_client_to_sentinel_certificates(authorities);
+            }
+            if let Some(password) = &sentinel.sentinel_password {
+                builder = builder.set_client_to_sentinel_password(password);
+            }
+            if let Some(username) = &sentinel.username {
+                builder = builder.set_client_to_redis_username(username);
+            }
+            if let Some(password) = &sentinel.password {
+                builder = builder.set_client_to_redis_password(password);
+            }
+            builder.build()
+        };
+        let client = built().map_err(OptionsError::Sentinel)?;
+        Ok(Self::Sentinel(Mutex::new(client)))
+    }
+
+    /// How long [`Target::open`] may take.
+    pub(super) fn deadline(&self) -> Duration {
+        match self {
+            Self::Direct(_) => DIRECT,
+            Self::Sentinel(_) => SENTINEL,
+        }
+    }
+
+    /// Connects, to the address that the name has now, or to the master of now.
+    pub(super) async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        // Each call has a deadline of its own.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DIRECT))
+            .set_response_timeout(None);
+        match self {
+            Self::Direct(client) => {
+                client.get_multiplexed_async_connection_with_config(&config).await
+            }
+            Self::Sentinel(client) => {
+                client.lock().await.get_async_connection_with_config(&config).await
+            }
+        }
+    }
+}
+
+/// Not even its length is told.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct(_) => "Direct",
+            Self::Sentinel(_) => "Sentinel",
+        })
+    }
+}
+
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+/// `host`, `host:port` or `[v6]:port`.
+fn host_and_port(address: &str) -> Option<(String, u16)> {
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().ok()?)
+        }
+        _ => (address, SENTINEL_PORT),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_host = !host.is_empty() && !host.contains(['/', '@', '[', ']', ' ']);
+    is_host.then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentinels_are_named_by_host_and_port() {
+        let is = |host: &str, port| Some((host.to_owned(), port));
+        assert_eq!(host_and_port("one:26380"), is("one", 26_380));
+        assert_eq!(host_and_port("one"), is("one", SENTINEL_PORT));
+        assert_eq!(host_and_port("[::1]:26380"), is("::1", 26_380));
+        assert_eq!(host_and_port("::1"), is("::1", SENTINEL_PORT));
+        for none in ["", ":1", "one:", "one:x", "one:99999", "redis://one:1", "user@one:1", "a b"] {
+            assert_eq!(host_and_port(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn unusable_options_are_refused_and_tell_no_password() {
+        let url = |url: &str| Target::new(&Options::new(Server::Url(url.to_owned())));
+        for bad in ["", "one:6379", "http://one", "redis://:secret@one/x", "redis://:secret@:9999"]
+        {
+            let error = url(bad).expect_err(bad);
+            assert!(matches!(error, OptionsError::Url(_)), "{error:?}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+        assert!(matches!(url("rediss://one/#insecure"), Err(OptionsError::Insecure)));
+        assert!(url("rediss://user:secret@one:6380/3").is_ok());
+        let mut options = Options::new(Server::Url("redis://:secret@one".to_owned()));
+        assert!(!format!("{options:?}").contains("secret"), "{options:?}");
+        options.authorities_pem = Some(Vec::new());
+        assert!(matches!(Target::new(&options), Err(OptionsError::Authorities)));
+        let mut sentinel = Sentinel { password: Some("secret".to_owned()), ..Sentinel::default() };
+        let target =
+            |sentinel: &Sentinel| Target::new(&Options::new(Server::Sentinel(sentinel.clone())));
+        assert!(matches!(target(&sentinel), Err(OptionsError::Incomplete)));
+        sentinel.master = "main".to_owned();
+        sentinel.addresses = vec!["one:x".to_owned()];
+        assert!(matches!(target(&sentinel), Err(OptionsError::Address(_))));
+        sentinel.addresses = vec!["one".to_owned()];
+        sentinel.tls = true;
+        assert!(target(&sentinel).is_ok());
+        assert!(!format!("{sentinel:?}").contains("secret"), "{sentinel:?}");
+    }
+}

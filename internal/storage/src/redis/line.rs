@@ -1,0 +1,153 @@
+//! A connection that is made when it is first needed, given up at the first error, and made again at the next
+//! call, unless the last attempt was a moment ago. Nothing is ever sent a second time: after a failure the
+//! caller does not know whether Redis has done what it asked, and decides itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult};
+use tokio::time::{Instant, timeout};
+
+use super::connect::Target;
+
+/// Pause after the first failed attempt to connect; it doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("cannot connect")]
+    Connect(#[source] RedisError),
+    #[error("cannot connect within {0:?}")]
+    ConnectLate(Duration),
+    #[error("not connected, and the last attempt was only a moment ago")]
+    Paused,
+    #[error("refused or interrupted")]
+    Call(#[source] RedisError),
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("others kept changing the stream")]
+    Busy,
+    #[error("an answer of another shape than expected")]
+    Shape,
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(super) struct Line {
+    target: Target,
+    state: Mutex<State>,
+    /// Held by whoever connects; the others wait for what comes of it.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<MultiplexedConnection>,
+    /// Tells the connections apart, so that a late error does not cost the next one.
+    serial: u64,
+    failed: u32,
+    paused_until: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    }
+
+    /// Makes calls on a connection that others use at the same time. They take at most the deadline, and the
+    /// target's if there is no connection yet.
+    pub(super) async fn share<T, F>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let (connection, serial) = self.shared().await?;
+        let worked = within(deadline, work(connection)).await;
+        if worked.is_err() {
+            let mut state = self.state();
+            if state.serial == serial {
+                state.held = None;
+            }
+        }
+        worked
+    }
+
+    /// As [`Line::share`], but nobody else can use the connection in the meantime; if the caller goes, the
+    /// connection goes with whatever is still under way on it.
+    pub(super) async fn own<T, F>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let held = self.state().held.take();
+        let connection = match held {
+            Some(held) => held,
+            None => self.open().await?,
+        };
+        let answer = within(deadline, work(connection.clone())).await?;
+        self.state().held = Some(connection);
+        Ok(answer)
+    }
+
+    async fn shared(&self) -> Result<(MultiplexedConnection, u64), Failure> {
+        let held = |state: &State| state.held.clone().map(|connection| (connection, state.serial));
+        if let Some(held) = held(&self.state()) {
+            return Ok(held);
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(held) = held(&self.state()) {
+            return Ok(held);
+        }
+        let connection = self.open().await?;
+        let mut state = self.state();
+        state.serial += 1;
+        state.held = Some(connection.clone());
+        Ok((connection, state.serial))
+    }
+
+    async fn open(&self) -> Result<MultiplexedConnection, Failure> {
+        if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Paused);
+        }
+        let deadline = self.target.deadline();
+        let opened = match timeout(deadline, self.target.open()).await {
+            Ok(opened) => opened.map_err(Failure::Connect),
+            Err(_) => Err(Failure::ConnectLate(deadline)),
+        };
+        let mut state = self.state();
+        state.paused_until = None;
+        match &opened {
+            Ok(_) => state.failed = 0,
+            Err(_) => {
+                let pause = PAUSE.saturating_mul(1 << state.failed.min(8)).min(PAUSE_MAX);
+                state.failed += 1;
+                state.paused_until = Some(Instant::now() + pause);
+            }
+        }
+        opened
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = RedisResult<T>>,
+) -> Result<T, Failure> {
+    match timeout(deadline, work).await {
+        Ok(worked) => worked.map_err(Failure::Call),
+        Err(_) => Err(Failure::Late(deadline)),
+    }
+}

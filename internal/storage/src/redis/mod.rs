@@ -1,0 +1,234 @@
+//! The stream of a cluster: one Redis Stream whose entry ids are `0-<version>`, and beside it a key with the
+//! chain at its top, which the script that appends writes too. Redis may forget, lose or roll back any of it,
+//! and anybody may write to it: whatever does not fit is reported, and the replicas read the journal instead.
+
+mod check;
+mod connect;
+mod line;
+mod page;
+mod scripts;
+mod top;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use placard_model::Version;
+use placard_model::entry::{Chain, Record};
+use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
+
+pub use check::Warning;
+pub use connect::{Options, OptionsError, Sentinel, Server};
+
+use connect::Target;
+use line::{Failure, Line};
+use scripts::{Keys, Look};
+use top::{Step, Top};
+
+/// How long Redis may take to answer a call that does not wait.
+const CALL: Duration = Duration::from_millis(500);
+/// How long a read waits inside Redis. Not for ever: one that waits is not woken when the stream is deleted and
+/// begins again below what it waits for.
+const WAIT: Duration = Duration::from_millis(900);
+/// How long Redis may take to answer a read.
+const READ: Duration = Duration::from_millis(1_400);
+/// How often an append looks again, when others append in between.
+const TRIES: usize = 8;
+
+/// A handle to the stream; its clones share two connections, one to read and one for all else.
+///
+/// A call takes at most half a second, a read 1.4 s, and one that must connect first a second more (2.5 s
+/// through Sentinels). Any error of Redis or of the network is [`Unavailable`], and the connection is given up:
+/// the next call makes a new one, except within 50 to 500 ms of a failed attempt, when it fails at once. No
+/// command is sent twice; each of them may be carried out after it was given up, and is harmless then.
+#[derive(Debug, Clone)]
+pub struct RedisStream {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    keys: Keys,
+    entries_max: Option<u64>,
+    calls: Line,
+    reads: Line,
+    /// The stream's top as last seen: a guess that saves a look at it before each append.
+    seen: Mutex<Top>,
+}
+
+impl RedisStream {
+    /// Makes a handle. Connections are made when they are needed, so that Redis need not be there yet.
+    ///
+    /// # Errors
+    /// The options cannot be used, whether or not Redis is there.
+    pub fn connect(options: &Options) -> Result<Self, OptionsError> {
+        let shared = Shared {
+            keys: Keys::new(&options.prefix),
+            entries_max: options.entries_max,
+            calls: Line::new(Target::new(options)?),
+            reads: Line::new(Target::new(options)?),
+            seen: Mutex::new(Top::Empty),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What about this Redis makes the stream forget more than it must. Nothing rests on it.
+    ///
+    /// # Errors
+    /// Redis cannot be used.
+    pub async fn check(&self) -> Result<Vec<Warning>, Unavailable> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            redis::cmd("INFO").query_async::<String>(&mut connection).await
+        };
+        let info = self.shared.calls.share(CALL, ask).await;
+        info.map(|info| check::warnings(&info))
+            .map_err(|error| unavailable("ask Redis what it is", error))
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Top> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends records that follow each other; `None` if others kept changing the stream.
+    async fn append(
+        &self,
+        mut connection: MultiplexedConnection,
+        records: &[Record],
+    ) -> RedisResult<Option<Appended>> {
+        let Some(last) = records.last() else { return Ok(Some(Appended::Done)) };
+        let mut top = *self.seen();
+        for _ in 0..TRIES {
+            let (connection, keys) = (&mut connection, &self.keys);
+            let look = match top.step(records) {
+                Step::Append(there) if there < records.len() => {
+                    let new = &records[there..];
+                    scripts::append(connection, keys, self.entries_max, top, new).await?
+                }
+                // A guess is enough to append by, but not to refuse.
+                _ => Some(scripts::look(connection, keys, &top::id(last.version)).await?),
+            };
+            top = look.as_ref().map_or(Top::At(last.version, last.chain), Look::top);
+            *self.seen() = top;
+            let Some(look) = look else { return Ok(Some(Appended::Done)) };
+            match top.step(records) {
+                Step::Append(there) if there < records.len() => {}
+                Step::Append(_) => return Ok(Some(Appended::Done)),
+                Step::Compare => {
+                    let same = look.chain.is_none_or(|chain| chain == last.chain.0);
+                    return Ok(Some(if same { Appended::Done } else { Appended::Fork }));
+                }
+                Step::Behind(top) => return Ok(Some(Appended::Behind { top })),
+                Step::Fork => return Ok(Some(Appended::Fork)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(
+        &self,
+        mut connection: MultiplexedConnection,
+        after: Version,
+        max: usize,
+    ) -> RedisResult<Value> {
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(max).arg("BLOCK").arg(WAIT.as_millis() as u64);
+        read.arg("STREAMS").arg(&self.keys.stream).arg(top::id(after));
+        read.query_async(&mut connection).await
+    }
+
+    async fn reset(
+        &self,
+        mut connection: MultiplexedConnection,
+        top: (Version, Chain),
+    ) -> RedisResult<()> {
+        let seen = scripts::look(&mut connection, &self.keys, &top::id(0)).await?;
+        if seen.top().shown() == Some(top) {
+            scripts::reset(&mut connection, &self.keys, &seen).await?;
+        }
+        Ok(())
+    }
+
+    async fn trim(
+        &self,
+        mut connection: MultiplexedConnection,
+        keep: Version,
+        max: usize,
+    ) -> RedisResult<()> {
+        let stream = &self.keys.stream;
+        let mut trim = redis::pipe();
+        trim.cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(top::id(keep)).ignore();
+        trim.cmd("XTRIM").arg(stream).arg("MAXLEN").arg("=").arg(max).ignore();
+        trim.query_async(&mut connection).await
+    }
+}
+
+fn unavailable(what: &'static str, error: Failure) -> Unavailable {
+    Unavailable(what, error.into())
+}
+
+impl Stream for RedisStream {
+    /// Of records that do not follow each other, those up to the first that does not are appended, and the rest
+    /// is a fork. What lies in the stream beyond its mark, whoever put it there, is one too. Large runs go in
+    /// portion by portion, each with a deadline of its own.
+    async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
+        let shared = &self.shared;
+        let (run, rest) = records.split_at(top::consecutive(&records));
+        let mut left = run;
+        while !left.is_empty() {
+            let (portion, later) = left.split_at(top::portion(left));
+            let work = |connection| shared.append(connection, portion);
+            let appended = shared.calls.share(CALL, work).await;
+            let appended = appended.and_then(|appended| appended.ok_or(Failure::Busy));
+            match appended.map_err(|error| unavailable("append to the stream", error))? {
+                Appended::Done => left = later,
+                refused => return Ok(refused),
+            }
+        }
+        Ok(if rest.is_empty() { Appended::Done } else { Appended::Fork })
+    }
+
+    /// An entry that is none of ours is read as a record that no replica applies: without bytes, with an
+    /// impossible chain, and as the next if its id is no version.
+    async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+        const WHAT: &str = "read the stream";
+        let shared = &self.shared;
+        let answer = shared.reads.own(READ, |connection| shared.read(connection, after, max)).await;
+        let records = answer.and_then(|answer| page::records(answer, after).ok_or(Failure::Shape));
+        if let Some(last) = records.as_ref().ok().and_then(|records| records.last()) {
+            let mut seen = shared.seen();
+            if seen.shown().is_none_or(|(version, _)| version < last.version) {
+                *seen = Top::At(last.version, last.chain);
+            }
+        }
+        records.map_err(|error| unavailable(WHAT, error))
+    }
+
+    /// A top whose chain is not known, because the mark is lost or something else lies there, is shown with a
+    /// chain of zeros, and one whose id is no version as the highest that a journal can count.
+    async fn status(&self) -> Result<StreamStatus, Unavailable> {
+        let shared = &self.shared;
+        let ask = async |mut connection: MultiplexedConnection| {
+            scripts::look(&mut connection, &shared.keys, &top::id(0)).await
+        };
+        let look = shared.calls.share(CALL, ask).await;
+        let look = look.map_err(|error| unavailable("ask the stream for its top", error))?;
+        Ok(StreamStatus { top: look.top().shown(), entries: look.entries })
+    }
+
+    /// The top is compared as [`RedisStream::status`] shows it.
+    async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
+        let shared = &self.shared;
+        let work = |connection| shared.reset(connection, (top, chain));
+        let done = shared.calls.share(CALL, work).await;
+        done.map_err(|error| unavailable("reset the stream", error))
+    }
+
+    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+        let shared = &self.shared;
+        let done = shared.calls.share(CALL, |connection| shared.trim(connection, keep, max)).await;
+        done.map_err(|error| unavailable("trim the stream", error))
+    }
+}

@@ -1,0 +1,99 @@
+//! What runs inside Redis, one script at a time and undivided: the append, the look at the stream's top, and
+//! the reset. Apart from the adapter, so that the protocol between the two can be read in one place.
+
+use std::sync::LazyLock;
+
+use placard_model::entry::Record;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Script};
+
+use super::top::{Top, id};
+
+static APPEND: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("append.lua"))));
+static STATUS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("status.lua"))));
+static RESET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("reset.lua"))));
+
+/// Where the stream lives. One hash tag keeps both keys in one slot of a Redis that shards.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) stream: String,
+    pub(super) mark: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { stream: format!("{{{prefix}}}:stream"), mark: format!("{{{prefix}}}:top") }
+    }
+}
+
+/// What Redis says of the stream, as it stands there.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) id: Vec<u8>,
+    pub(super) mark: Option<Vec<u8>>,
+    pub(super) entries: u64,
+    /// The chain of the entry that was asked for, if the stream still has that entry.
+    pub(super) chain: Option<Vec<u8>>,
+}
+
+type Answer = (Vec<u8>, Option<Vec<u8>>, u64, Option<Vec<u8>>);
+
+impl From<Answer> for Look {
+    fn from((id, mark, entries, chain): Answer) -> Self {
+        Self { id, mark, entries, chain }
+    }
+}
+
+impl Look {
+    pub(super) fn top(&self) -> Top {
+        Top::read(&self.id, self.mark.as_deref())
+    }
+}
+
+/// Appends records, of which there is at least one, if the top is the expected one; otherwise a look at the
+/// stream, and at the entry that has the last record's version.
+pub(super) async fn append(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    entries_max: Option<u64>,
+    expected: Top,
+    records: &[Record],
+) -> RedisResult<Option<Look>> {
+    let last = records.last().map_or(Top::Empty, |last| Top::At(last.version, last.chain));
+    let mut call = APPEND.prepare_invoke();
+    call.key(&keys.stream).key(&keys.mark);
+    call.arg(expected.id()).arg(expected.mark()).arg(last.mark());
+    call.arg(entries_max.map_or_else(String::new, |max| max.to_string()));
+    for record in records {
+        call.arg(id(record.version)).arg(&record.chain.0[..]).arg(&record.bytes[..]);
+    }
+    let refused: Option<Answer> = call.invoke_async(connection).await?;
+    Ok(refused.map(Look::from))
+}
+
+/// Looks at the stream, and at its entry with this id.
+pub(super) async fn look(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    id: &str,
+) -> RedisResult<Look> {
+    let mut call = STATUS.prepare_invoke();
+    let answer: Answer =
+        call.key(&keys.stream).key(&keys.mark).arg(id).invoke_async(connection).await?;
+    Ok(answer.into())
+}
+
+/// Deletes both keys, if they are still as they were seen.
+pub(super) async fn reset(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    seen: &Look,
+) -> RedisResult<()> {
+    let mut call = RESET.prepare_invoke();
+    call.key(&keys.stream).key(&keys.mark);
+    call.arg(&seen.id).arg(seen.mark.as_deref().unwrap_or_default());
+    call.invoke_async(connection).await
+}

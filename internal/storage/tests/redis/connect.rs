@@ -1,0 +1,126 @@
+//! The ways to a Redis: with a password, over TLS, through Sentinels; and what it is asked when it is found.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use placard_replica::ports::{Appended, Stream};
+use placard_storage::redis::{Options, RedisStream, Sentinel, Server, Warning};
+use placard_testkit::servers::redis::RedisServer;
+use placard_testkit::servers::sentinel::RedisSentinel;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::{DEADLINE, append, append_at_last, connect, records, run, status};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_is_warned_of() {
+    let settings = [("maxmemory-policy", "allkeys-lru")];
+    let mut server = RedisServer::start_with(&settings).await.unwrap();
+    let stream = connect(&server);
+    let expected = [Warning::Evicts("allkeys-lru".to_owned()), Warning::NotPersistent];
+    assert_eq!(stream.check().await.unwrap(), expected);
+    let settings = [("maxmemory-policy", "noeviction"), ("appendonly", "yes")];
+    server.restart_with(&settings).await.unwrap();
+    append_at_last(&stream, &[]).await;
+    assert_eq!(connect(&server).check().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_used_and_never_told() {
+    let server = RedisServer::start().await.unwrap();
+    run::<()>(&server, "CONFIG SET requirepass opensesame").await;
+    let with = |password: &str| {
+        let url = format!("redis://:{password}@127.0.0.1:{}", server.port());
+        RedisStream::connect(&Options::new(Server::Url(url))).unwrap()
+    };
+    assert_eq!(append(&with("opensesame"), &records(2)).await, Appended::Done);
+    let wrong = with("opensesam");
+    let error = wrong.status().await.unwrap_err();
+    let told = format!("{error} {error:?} {wrong:?}");
+    assert!(!told.contains("opensesam"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_checked_against_the_given_authority_and_name() {
+    let server = RedisServer::start().await.unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (authority, issuer) = authority();
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let write = |name: &str, text: &str| {
+        let file = server.directory().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let settings = [
+        format!("tls-cert-file {}", write("certificate.pem", &certificate.pem())),
+        format!("tls-key-file {}", write("key.pem", &key.serialize_pem())),
+        format!("tls-ca-cert-file {}", write("authority.pem", &authority)),
+        format!("tls-auth-clients no tls-port {port}"),
+    ];
+    run::<()>(&server, &format!("CONFIG SET {}", settings.join(" "))).await;
+    let to = |host: &str, authority: &str| {
+        let mut options = Options::new(Server::Url(format!("rediss://{host}:{port}")));
+        options.authorities_pem = Some(authority.as_bytes().to_vec());
+        RedisStream::connect(&options).unwrap()
+    };
+    let all = records(2);
+    assert_eq!(append(&to("127.0.0.1", &authority), &all).await, Appended::Done);
+    assert_eq!(to("127.0.0.1", &authority).read(0, 10).await.unwrap(), all[..]);
+    assert!(to("localhost", &authority).status().await.is_err(), "not the certificate's name");
+    let another = self::authority().0;
+    assert!(to("127.0.0.1", &another).status().await.is_err(), "not the certificate's authority");
+}
+
+/// A new authority: its certificate in PEM, and what it signs with.
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    (certificate.pem(), Issuer::new(params, key))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_lead_to_the_new_master() {
+    // By default a master waits seconds for further replicas before it sends its data.
+    let settings = [("repl-diskless-sync-delay", "0")];
+    let mut master = RedisServer::start_with(&settings).await.unwrap();
+    let replica = RedisServer::start().await.unwrap();
+    run::<()>(&replica, &format!("REPLICAOF 127.0.0.1 {}", master.port())).await;
+    until(async || {
+        run::<String>(&replica, "INFO replication").await.contains("master_link_status:up")
+    })
+    .await;
+    let sentinel = RedisSentinel::start("main", &master).await.unwrap();
+    let asked = redis::Client::open(format!("redis://{}", sentinel.address())).unwrap();
+    let asked = asked.get_multiplexed_async_connection().await.unwrap();
+    until(async || {
+        let mut command = redis::cmd("SENTINEL");
+        let replicas = command.arg("REPLICAS").arg("main").query_async(&mut asked.clone()).await;
+        replicas.is_ok_and(|replicas: Vec<redis::Value>| replicas.len() == 1)
+    })
+    .await;
+    // One that cannot be reached does not matter.
+    let addresses = vec!["127.0.0.1:1".to_owned(), sentinel.address()];
+    let server = Sentinel { addresses, master: "main".to_owned(), ..Sentinel::default() };
+    let stream = RedisStream::connect(&Options::new(Server::Sentinel(server))).unwrap();
+    let all = records(6);
+    assert_eq!(append(&stream, &all[..3]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..3]);
+    until(async || run::<u64>(&replica, &format!("EXISTS {}", crate::MARK)).await == 1).await;
+    master.kill().await;
+    assert!(stream.append(all[3..].into()).await.is_err());
+    assert!(stream.read(3, 10).await.is_err());
+    assert_eq!(append_at_last(&stream, &all[3..]).await, Appended::Done);
+    until(async || stream.read(0, 10).await.is_ok_and(|read| read == all[..])).await;
+    assert_eq!(connect(&replica).status().await.unwrap(), status(&stream).await);
+}
+
+async fn until(condition: impl AsyncFn() -> bool) {
+    let since = Instant::now();
+    while !condition().await {
+        assert!(since.elapsed() < DEADLINE, "the condition does not come true");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

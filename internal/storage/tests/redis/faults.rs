@@ -1,0 +1,228 @@
+//! Redis forgets, refuses, dies and stalls; the stream goes on by itself afterwards.
+
+use std::time::{Duration, Instant};
+
+use placard_replica::ports::{Appended, Stream, StreamStatus};
+use placard_testkit::servers::redis::RedisServer;
+
+use crate::{
+    DEADLINE, MARK, STREAM, append, append_at_last, connect, records, run, status, until_blocked,
+};
+
+/// What a call may take without a connection, and a little more for a busy machine.
+const CALL: Duration = Duration::from_millis(1_500 + 500);
+/// As above, for a read.
+const READ: Duration = Duration::from_millis(2_400 + 500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_is_begun_again_anywhere() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    for deed in ["FLUSHALL", "FLUSHDB", &format!("DEL {STREAM}"), &format!("DEL {STREAM} {MARK}")] {
+        assert_eq!(append(&stream, &all[..4]).await, Appended::Done);
+        run::<redis::Value>(&server, deed).await;
+        assert_eq!(status(&stream).await, StreamStatus::default(), "{deed}");
+        // The guess of what the top is was wrong.
+        assert_eq!(append(&stream, &all[6..8]).await, Appended::Done, "{deed}");
+        assert_eq!(append(&stream, &all[8..]).await, Appended::Done, "{deed}");
+        assert_eq!(stream.read(0, 10).await.unwrap(), all[6..], "{deed}");
+        run::<()>(&server, "FLUSHALL").await;
+        // Another has begun again, further back.
+        assert_eq!(append(&connect(&server), &all[..2]).await, Appended::Done, "{deed}");
+        assert_eq!(append(&stream, &all[4..]).await, Appended::Behind { top: 2 }, "{deed}");
+        assert_eq!(append(&stream, &all[1..]).await, Appended::Done, "{deed}");
+        run::<()>(&server, "FLUSHALL").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_trimmed_away_keeps_its_top() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    assert_eq!(append(&stream, &all[..4]).await, Appended::Done);
+    run::<u64>(&server, &format!("XTRIM {STREAM} MAXLEN = 0")).await;
+    let top = Some((4, all[3].chain));
+    for stream in [&stream, &connect(&server)] {
+        assert_eq!(status(stream).await, StreamStatus { top, entries: 0 });
+        assert_eq!(append(stream, &all[5..]).await, Appended::Behind { top: 4 });
+        assert_eq!(append(stream, &crate::history(5, "different")[4..]).await, Appended::Fork);
+    }
+    assert_eq!(append(&stream, &all[2..]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[4..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_without_persistence_begins_again() {
+    let mut server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    assert_eq!(append(&stream, &all[..4]).await, Appended::Done);
+    server.stop().await.unwrap();
+    assert!(stream.append(all[4..6].into()).await.is_err());
+    assert!(stream.read(4, 10).await.is_err());
+    server.restart_empty().await.unwrap();
+    assert_eq!(append_at_last(&stream, &all[4..6]).await, Appended::Done);
+    assert_eq!(status(&stream).await.top, Some((6, all[5].chain)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_with_persistence_keeps_the_order() {
+    let settings = [("appendonly", "yes"), ("appendfsync", "always")];
+    let mut server = RedisServer::start_with(&settings).await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    assert_eq!(append(&stream, &all[..4]).await, Appended::Done);
+    server.kill().await;
+    assert!(stream.append(all[4..6].into()).await.is_err());
+    server.restart().await.unwrap();
+    assert_eq!(append_at_last(&stream, &all[6..]).await, Appended::Behind { top: 4 });
+    assert_eq!(append(&stream, &all[3..]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
+}
+
+/// A snapshot from before is what a replica of Redis, or a backup, brings back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_rolled_back_is_filled_up() {
+    let mut server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    assert_eq!(append(&stream, &all[..3]).await, Appended::Done);
+    run::<()>(&server, "SAVE").await;
+    assert_eq!(append(&stream, &all[3..6]).await, Appended::Done);
+    server.kill().await;
+    server.restart().await.unwrap();
+    assert_eq!(append_at_last(&stream, &all[6..]).await, Appended::Behind { top: 3 });
+    assert_eq!(append(&stream, &all[3..]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_reader_learns_that_redis_has_died() {
+    let mut server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(3);
+    assert_eq!(append(&stream, &all[..1]).await, Appended::Done);
+    let reader = stream.clone();
+    let read = tokio::spawn(async move { reader.read(1, 10).await });
+    until_blocked(&server, 1).await;
+    let since = Instant::now();
+    server.kill().await;
+    assert!(read.await.unwrap().is_err());
+    assert!(since.elapsed() < READ, "{:?}", since.elapsed());
+    server.restart().await.unwrap();
+    assert_eq!(append_at_last(&stream, &all[1..2]).await, Appended::Done);
+    while stream.read(1, 10).await.unwrap_or_default() != all[1..2] {
+        assert!(since.elapsed() < DEADLINE);
+    }
+    // And it is woken again.
+    let (read, appended) = tokio::join!(stream.read(2, 10), append(&stream, &all[2..]));
+    assert_eq!((read.unwrap(), appended), (all[2..].to_vec(), Appended::Done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_was_given_up_does_not_delay_the_next() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(1);
+    let reader = stream.clone();
+    let given_up = tokio::spawn(async move { reader.read(7, 10).await });
+    until_blocked(&server, 1).await;
+    given_up.abort();
+    let _ = given_up.await;
+    until_blocked(&server, 0).await;
+    let since = Instant::now();
+    assert_eq!(append(&stream, &all).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
+    assert!(since.elapsed() < Duration::from_millis(800), "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_redis_is_unavailable_in_time() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(4);
+    assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..2]);
+    server.pause();
+    // With the connections of before, and then with new ones.
+    for _ in 0..2 {
+        let since = Instant::now();
+        let timed = async |failed: bool, limit: Duration| {
+            assert!(failed);
+            assert!(since.elapsed() < limit, "{:?}", since.elapsed());
+        };
+        tokio::join!(
+            async { timed(stream.append(all[2..].into()).await.is_err(), CALL).await },
+            async { timed(stream.status().await.is_err(), CALL).await },
+            async { timed(stream.reset(2, all[1].chain).await.is_err(), CALL).await },
+            async { timed(stream.trim(1, 1).await.is_err(), CALL).await },
+            async { timed(stream.read(2, 10).await.is_err(), READ).await },
+        );
+    }
+    server.resume();
+    // What was given up may have been carried out by now, and is not appended twice.
+    assert_eq!(append_at_last(&stream, &all[2..]).await, Appended::Done);
+    assert_eq!(status(&stream).await.top, Some((4, all[3].chain)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_redis_refuses_is_unavailable_and_leaves_nothing() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let all = records(9);
+    assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
+    let port = server.port();
+    let cases = [
+        ("CONFIG SET maxmemory 1".to_owned(), "CONFIG SET maxmemory 0"),
+        (format!("REPLICAOF 127.0.0.1 {port}"), "REPLICAOF NO ONE"),
+        ("CONFIG SET min-replicas-to-write 3".to_owned(), "CONFIG SET min-replicas-to-write 0"),
+        ("CONFIG SET requirepass secret".to_owned(), "CONFIG SET requirepass "),
+    ];
+    for (fault, heal) in cases {
+        let mut raw = crate::raw(&server).await;
+        run::<()>(&server, &fault).await;
+        if fault.contains("requirepass") {
+            // Those that are in stay in.
+            run_on::<u64>(&mut raw, "CLIENT KILL TYPE normal SKIPME yes").await;
+        }
+        for _ in 0..3 {
+            let appended = stream.append(all[2..].into()).await;
+            assert!(appended.is_err(), "{fault}: {appended:?}");
+        }
+        run_on::<()>(&mut raw, heal).await;
+        assert_eq!(append_at_last(&stream, &all[1..2]).await, Appended::Done, "{fault}");
+        assert_eq!(status(&stream).await.top, Some((2, all[1].chain)), "{fault}");
+    }
+    assert_eq!(append(&stream, &all[2..]).await, Appended::Done);
+}
+
+async fn run_on<T: redis::FromRedisValue>(
+    connection: &mut redis::aio::MultiplexedConnection,
+    words: &str,
+) -> T {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query_async(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_need_not_be_there_at_the_start() {
+    let mut server = RedisServer::start().await.unwrap();
+    server.stop().await.unwrap();
+    let stream = connect(&server);
+    let all = records(3);
+    for _ in 0..20 {
+        let since = Instant::now();
+        assert!(stream.append(all.clone()).await.is_err());
+        assert!(stream.read(0, 10).await.is_err());
+        assert!(since.elapsed() < Duration::from_millis(500), "{:?}", since.elapsed());
+    }
+    assert!(stream.check().await.is_err());
+    server.restart().await.unwrap();
+    assert_eq!(append_at_last(&stream, &all).await, Appended::Done);
+}

@@ -1,0 +1,177 @@
+//! The stream on private Redis servers: the contract, the one order that racing replicas make, and what
+//! becomes of it when Redis forgets, when others write to it, and when it fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod connect;
+mod faults;
+mod foreign;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use placard_model::Version;
+use placard_model::entry::{Chain, Record};
+use placard_replica::ports::{Appended, Stream, StreamStatus};
+use placard_storage::redis::{Options, RedisStream, Server};
+use placard_testkit::contract;
+use placard_testkit::servers::redis::RedisServer;
+use redis::aio::MultiplexedConnection;
+
+/// How long a condition may take to come true.
+const DEADLINE: Duration = Duration::from_secs(20);
+const STREAM: &str = "{placard}:stream";
+const MARK: &str = "{placard}:top";
+
+fn connect(server: &RedisServer) -> RedisStream {
+    RedisStream::connect(&options(server)).unwrap()
+}
+
+fn options(server: &RedisServer) -> Options {
+    Options::new(Server::Url(server.url()))
+}
+
+/// A connection past the adapter.
+async fn raw(server: &RedisServer) -> MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Runs a command given as words.
+async fn run<T: redis::FromRedisValue>(server: &RedisServer, words: &str) -> T {
+    let mut words = words.split_whitespace();
+    let mut command = redis::cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query_async(&mut raw(server).await).await.unwrap()
+}
+
+/// So many records from version 1.
+fn records(count: Version) -> Arc<[Record]> {
+    history(count, "an entry")
+}
+
+/// As above, of a history with other bytes.
+fn history(count: Version, bytes: &'static str) -> Arc<[Record]> {
+    let mut chain = Chain::GENESIS;
+    let record = |version| {
+        chain = chain.next(version, bytes.as_bytes());
+        Record { version, chain, bytes: bytes.into() }
+    };
+    (1..=count).map(record).collect()
+}
+
+async fn append(stream: &RedisStream, records: &[Record]) -> Appended {
+    stream.append(records.into()).await.unwrap()
+}
+
+/// Asks again, until the stream can be used.
+async fn append_at_last(stream: &RedisStream, records: &[Record]) -> Appended {
+    let since = Instant::now();
+    loop {
+        match stream.append(records.into()).await {
+            Ok(appended) => return appended,
+            Err(error) => assert!(since.elapsed() < DEADLINE, "still unavailable: {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn status(stream: &RedisStream) -> StreamStatus {
+    stream.status().await.unwrap()
+}
+
+/// Reads from a version to the end.
+async fn read_all(stream: &RedisStream, mut after: Version, last: Version) -> Vec<Record> {
+    let mut all = Vec::new();
+    while after < last {
+        let page = stream.read(after, 100).await.unwrap();
+        assert!(!page.is_empty(), "nothing after {after}");
+        after = page.last().unwrap().version;
+        all.extend(page);
+    }
+    all
+}
+
+/// Waits until so many clients wait inside Redis.
+async fn until_blocked(server: &RedisServer, clients: u64) {
+    let since = Instant::now();
+    let expected = format!("blocked_clients:{clients}\r\n");
+    while !run::<String>(server, "INFO clients").await.contains(&expected) {
+        assert!(since.elapsed() < DEADLINE, "there are not {clients} blocked clients");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_streams_contract() {
+    let server = RedisServer::start().await.unwrap();
+    contract::stream(connect(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_appends_make_one_gapless_order() {
+    const LAST: Version = 600;
+    let server = RedisServer::start().await.unwrap();
+    let all = records(LAST);
+    // Each relays all of it, in steps of its own, and goes back to where the stream ends when told to.
+    let relay = async |step: usize| {
+        let stream = connect(&server);
+        let mut at = 0;
+        while at < all.len() {
+            let until = all.len().min(at + step);
+            match append(&stream, &all[at..until]).await {
+                Appended::Done => at += 1 + step / 2,
+                Appended::Behind { top } => at = top as usize,
+                Appended::Fork => panic!("there is one history"),
+            }
+        }
+        // Nothing was appended twice, and nothing left out.
+        assert_eq!(append(&stream, &all[all.len() - step..]).await, Appended::Done);
+    };
+    tokio::join!(relay(1), relay(3), relay(7));
+    let stream = connect(&server);
+    assert_eq!(read_all(&stream, 0, LAST).await, all[..]);
+    assert_eq!(status(&stream).await.entries, LAST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_prefixes_are_two_streams() {
+    let server = RedisServer::start().await.unwrap();
+    let other = Options { prefix: "other".to_owned(), ..options(&server) };
+    let (one, other) = (connect(&server), RedisStream::connect(&other).unwrap());
+    assert_eq!(append(&one, &records(3)).await, Appended::Done);
+    assert_eq!(append(&other, &history(2, "different")).await, Appended::Done);
+    assert_eq!((status(&one).await.entries, status(&other).await.entries), (3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_holds_after_every_append() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = Options { entries_max: Some(10), ..options(&server) };
+    let stream = RedisStream::connect(&stream).unwrap();
+    let all = records(3_000);
+    for part in all.chunks(64) {
+        assert_eq!(append(&stream, part).await, Appended::Done);
+        assert_eq!(status(&stream).await.entries, 10);
+    }
+    // More than one script is given.
+    let (first, rest) = all.split_at(1);
+    stream.reset(3_000, all[2_999].chain).await.unwrap();
+    assert_eq!(append(&stream, first).await, Appended::Done);
+    assert_eq!(append(&stream, rest).await, Appended::Done);
+    let top = Some((3_000, all[2_999].chain));
+    assert_eq!(status(&stream).await, StreamStatus { top, entries: 10 });
+    assert_eq!(read_all(&stream, 0, 3_000).await, all[2_990..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_first_of_records_that_do_not_follow_each_other_are_appended() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let mixed = [&records(3)[..], &history(5, "different")[3..]].concat();
+    assert_eq!(append(&stream, &mixed).await, Appended::Fork);
+    assert_eq!(status(&stream).await.top, Some((3, mixed[2].chain)));
+    assert_eq!(append(&stream, &[]).await, Appended::Done);
+}

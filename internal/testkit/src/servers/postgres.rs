@@ -1,0 +1,245 @@
+//! A private PostgreSQL. Making a cluster takes a second: one is made per version and machine, and copied.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Process, Settings, TRIES, free_port, private_directory, program};
+
+/// Where Debian keeps the programs of each major version.
+const DEBIAN: &str = "/usr/lib/postgresql";
+/// Whom PostgreSQL runs as if the test runs as root, which it refuses.
+const USER: &str = "postgres";
+
+/// A PostgreSQL with an empty database and the durable settings that are PostgreSQL's own. It and its
+/// directory are gone when this is dropped.
+#[derive(Debug)]
+pub struct PostgresServer {
+    /// `None` while it is stopped. Before `directory`, so that it is dead before its files go.
+    process: Option<Process>,
+    port: u16,
+    settings: Settings,
+    directory: TempDir,
+}
+
+impl PostgresServer {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or does not start within 30 s; the error holds its log.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with further settings, as in `postgresql.conf`: `("fsync", "off")`.
+    ///
+    /// # Errors
+    /// As for [`PostgresServer::start`].
+    pub async fn start_with(settings: &[(&str, &str)]) -> io::Result<Self> {
+        let mut all = Settings::default();
+        all.set(&[("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")]);
+        all.set(settings);
+        let directory = private_directory()?;
+        copy_cluster(directory.path())?;
+        let mut server = Self { process: None, port: 0, settings: all, directory };
+        for _ in 1..TRIES {
+            server.port = free_port()?;
+            if server.restart().await.is_ok() {
+                return Ok(server);
+            }
+        }
+        server.port = free_port()?;
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// Where its database is: `postgres://postgres@127.0.0.1:<port>/postgres`, the superuser's, without a
+    /// password.
+    pub fn url(&self) -> String {
+        self.url_through(self.port)
+    }
+
+    /// The same, reached through another port, a proxy's.
+    pub fn url_through(&self, port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
+    }
+
+    /// The port that it has, also over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it as a service manager does (SIGINT, a fast shutdown: its clients are cut off), and waits until
+    /// it has gone.
+    ///
+    /// # Errors
+    /// It has not gone within 30 s.
+    pub async fn stop(&mut self) -> io::Result<()> {
+        match self.process.take() {
+            Some(process) => process.stop(Signal::INT).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Kills all its processes (SIGKILL), and waits until they are dead. What it has not synced to disk is
+    /// lost to nobody, since the machine goes on.
+    pub async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+
+    /// Starts it again on the same port and data; kills it first if it runs.
+    ///
+    /// # Errors
+    /// As for [`PostgresServer::start`].
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.kill().await;
+        let data = self.data();
+        let mut command = as_user(programs()?.join("postgres"));
+        command.extend(["-D".to_owned(), data.to_string_lossy().into_owned()]);
+        command.extend(["-p".to_owned(), self.port.to_string()]);
+        for (name, value) in &self.settings.0 {
+            command.extend(["-c".to_owned(), format!("{name}={value}")]);
+        }
+        let mut process = Process::start(self.directory.path(), &command)?;
+        let status = data.join("postmaster.pid");
+        process.ready(self.directory.path(), async |id| is_ready(&status, id)).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts it again with settings changed; kills it first if it runs.
+    ///
+    /// # Errors
+    /// As for [`PostgresServer::start`].
+    pub async fn restart_with(&mut self, settings: &[(&str, &str)]) -> io::Result<()> {
+        self.settings.set(settings);
+        self.restart().await
+    }
+
+    /// Holds all its processes (SIGSTOP): connections stay, and nothing is answered.
+    pub fn pause(&self) {
+        self.process.iter().for_each(Process::pause);
+    }
+
+    /// Lets them go on after [`PostgresServer::pause`].
+    pub fn resume(&self) {
+        self.process.iter().for_each(Process::resume);
+    }
+
+    /// Runs SQL with `psql`, and returns what it prints, unaligned and without headers.
+    ///
+    /// # Errors
+    /// `psql` is missing, or the SQL fails; the error holds what it says.
+    pub fn sql(&self, sql: &str) -> io::Result<String> {
+        let mut command = Command::new(programs()?.join("psql"));
+        command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
+        Ok(run(&mut command)?.trim_end().to_owned())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+}
+
+/// The server writes its state to this file, beside the id of its process.
+fn is_ready(status: &Path, process: u32) -> bool {
+    let text = fs::read_to_string(status).unwrap_or_default();
+    let mut lines = text.lines();
+    lines.next() == Some(&process.to_string()) && lines.nth(6).map(str::trim) == Some("ready")
+}
+
+/// Where the programs are: the newest version of Debian's, or whatever is in `PATH`.
+fn programs() -> io::Result<PathBuf> {
+    let mut versions: Vec<u32> = fs::read_dir(DEBIAN)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    let directories: Vec<_> =
+        versions.iter().map(|version| Path::new(DEBIAN).join(format!("{version}/bin"))).collect();
+    let found = PathBuf::from(program("postgres", &directories)?);
+    Ok(found.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// A command line, run by [`USER`] if this process is root's.
+fn as_user(program: PathBuf) -> Vec<String> {
+    let program = program.to_string_lossy().into_owned();
+    if !rustix::process::geteuid().is_root() {
+        return vec![program];
+    }
+    let user = ["setpriv", "--clear-groups"].map(str::to_owned);
+    let ids = [format!("--reuid={USER}"), format!("--regid={USER}")];
+    user.into_iter().chain(ids).chain([program]).collect()
+}
+
+fn run(command: &mut Command) -> io::Result<String> {
+    let Output { status, stdout, stderr } = command.output()?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&stderr);
+    Err(io::Error::other(format!("{:?} failed: {said}", command.get_program())))
+}
+
+/// Gives a directory to the user that the server runs as.
+fn give(directory: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let id = |kind| -> io::Result<u32> {
+        let id = run(Command::new("id").args([kind, USER]))?;
+        id.trim().parse().map_err(io::Error::other)
+    };
+    chown(directory, Some(id("-u")?), Some(id("-g")?))
+}
+
+/// Puts a fresh cluster into `<directory>/data`, and gives the directory to its user.
+fn copy_cluster(directory: &Path) -> io::Result<()> {
+    let template = template()?;
+    give(directory)?;
+    let copy = as_user(PathBuf::from("cp"));
+    let from = [template.as_os_str(), directory.join("data").as_os_str()].map(ToOwned::to_owned);
+    run(Command::new(&copy[0]).args(&copy[1..]).arg("-a").args(from)).map(drop)
+}
+
+/// A cluster that no server has run on yet. It is made beside its name and then renamed, so that whoever
+/// finds the name finds all of it; of several that make it at once the first wins.
+fn template() -> io::Result<PathBuf> {
+    let programs = programs()?;
+    let version = run(Command::new(programs.join("postgres")).arg("--version"))?;
+    let version: String = version.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
+    let user = rustix::process::geteuid().as_raw();
+    let name = std::env::temp_dir().join(format!("placard-cluster-{version}-{user}"));
+    let own = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user);
+    let made = name.join("data");
+    if made.is_dir() {
+        // Somebody else's directory of that name is not to be trusted.
+        return if own(&name) { Ok(made) } else { Err(io::Error::other("not our own cluster")) };
+    }
+    let new = private_directory()?;
+    let data = new.path().join("data");
+    fs::create_dir(&data)?;
+    give(&data)?;
+    readable(new.path())?;
+    let initdb = as_user(programs.join("initdb"));
+    let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"];
+    run(Command::new(&initdb[0]).args(&initdb[1..]).args(options).arg(&data))?;
+    if fs::rename(new.path(), &name).is_ok() || made.is_dir() {
+        return Ok(made);
+    }
+    Err(io::Error::other("the new cluster cannot be given its name"))
+}
+
+/// Lets the server's user through a directory of ours.
+fn readable(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+}
