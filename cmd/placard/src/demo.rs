@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use placard_node::{Config, Storage};
 use reqwest::Client;
 
 use crate::options::DemoOptions;
@@ -21,7 +22,12 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         .tempdir()
         .context("cannot make a temporary directory")?;
     let signals = Signals::listen()?;
-    let node = serve::start(options.listen, directory.path(), Duration::ZERO).await?;
+    let config = Config {
+        storage: Storage::Embedded(directory.path().to_owned()),
+        drain_delay: Duration::ZERO,
+        replica: Default::default(),
+    };
+    let node = serve::start(options.listen, config).await?;
     let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
     let opening = async move {
         handle.ready().await;

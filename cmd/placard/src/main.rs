@@ -1,11 +1,15 @@
 //! The one program. Each subcommand is a file; this one reads the command line and turns errors into one
 //! line and an exit code.
 
+mod cluster;
 mod demo;
+mod migrate;
 mod options;
 mod seed;
 mod serve;
 mod signals;
+mod status;
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -37,7 +41,10 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match options.command {
-            Command::Serve(options) => serve::run(options).await,
+            Command::Serve(options) => serve::run(*options).await,
+            Command::Migrate(options) => migrate::run(options).await,
+            Command::Status(options) => status::run(options).await,
+            Command::Verify(options) => verify::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Seed(options) => seed::run(options).await,
         }

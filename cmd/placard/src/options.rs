@@ -31,12 +31,18 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve from a directory that lasts.
-    Serve(ServeOptions),
+    /// Serve, embedded from a directory that lasts or as a replica of a cluster.
+    Serve(Box<ServeOptions>),
     /// Serve generated ads from a temporary directory, to try things out.
     Demo(DemoOptions),
     /// Generate ads and send them to a server.
     Seed(SeedOptions),
+    /// Bring the tables of a cluster's journal up to date.
+    Migrate(MigrateOptions),
+    /// Show the replicas of a cluster.
+    Status(StatusOptions),
+    /// Recompute the chain and the digest of a cluster's journal.
+    Verify(VerifyOptions),
 }
 
 #[derive(Debug, Args)]
@@ -44,13 +50,107 @@ pub(crate) struct ServeOptions {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Directory of the journal; made if it is missing.
-    #[arg(long, env = "PLACARD_DATA_DIR", default_value = "./data")]
-    pub(crate) data_dir: PathBuf,
-    /// How long /readyz says 503 before the listener closes, in milliseconds, up to 10 minutes.
-    #[arg(long = "drain-delay", env = "PLACARD_DRAIN_DELAY", default_value = "0", value_name = "MS",
-        value_parser = milliseconds)]
-    pub(crate) drain_delay: Duration,
+    /// Directory of the journal, made if it is missing [default: ./data]. In a cluster: directory of the
+    /// checkpoint [default: none, and no checkpoint].
+    #[arg(long, env = "PLACARD_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How long /readyz says 503 before the listener closes, in milliseconds, up to 10 minutes
+    /// [default: 0, in a cluster 3000].
+    #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
+    pub(crate) drain_delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+}
+
+/// Where a cluster's journal is.
+#[derive(Debug, Args)]
+pub(crate) struct PostgresOptions {
+    /// PostgreSQL, as postgres://user:password@host:port/database[?sslmode=verify-full&sslrootcert=...].
+    #[arg(long, env = "PLACARD_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) postgres_url: Option<String>,
+    /// A file that holds the PostgreSQL URL.
+    #[arg(
+        long,
+        env = "PLACARD_POSTGRES_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "postgres_url"
+    )]
+    pub(crate) postgres_url_file: Option<PathBuf>,
+}
+
+/// What makes a server one of a cluster's replicas: PostgreSQL and Redis, both.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterOptions {
+    #[command(flatten)]
+    pub(crate) postgres: PostgresOptions,
+    /// Redis, as redis://[user][:password]@host[:port][/database], or rediss:// for TLS.
+    #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<String>,
+    /// A file that holds the Redis URL.
+    #[arg(long, env = "PLACARD_REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
+    pub(crate) redis_url_file: Option<PathBuf>,
+    /// Sentinels that know where Redis is, as host:port,...
+    #[arg(long, env = "PLACARD_REDIS_SENTINEL", value_name = "HOST:PORT,...", value_delimiter = ',',
+        conflicts_with_all = ["redis_url", "redis_url_file"], requires = "redis_master")]
+    pub(crate) redis_sentinel: Vec<String>,
+    /// The name under which the Sentinels watch the master.
+    #[arg(long, env = "PLACARD_REDIS_MASTER", value_name = "NAME", requires = "redis_sentinel")]
+    pub(crate) redis_master: Option<String>,
+    /// A file that holds the password of a Redis behind Sentinels.
+    #[arg(
+        long,
+        env = "PLACARD_REDIS_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "redis_sentinel"
+    )]
+    pub(crate) redis_password_file: Option<PathBuf>,
+    /// Certificates, in PEM, of the authorities that Redis is checked against over TLS
+    /// [default: the system's].
+    #[arg(long, env = "PLACARD_REDIS_CA_FILE", value_name = "FILE")]
+    pub(crate) redis_ca_file: Option<PathBuf>,
+    /// Where clients reach this replica, as host:port [default: the address it listens on].
+    #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// Leave the journal's tables as they are.
+    #[arg(long, env = "PLACARD_NO_MIGRATE")]
+    pub(crate) no_migrate: bool,
+    /// Accept a PostgreSQL that may lose or corrupt the journal when its machine crashes.
+    #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY")]
+    pub(crate) accept_unsafe_durability: bool,
+    /// Most entries that the stream may hold, 1,024 to 100,000,000.
+    #[arg(long, env = "PLACARD_STREAM_MAX_ENTRIES", value_name = "N", default_value = "1000000",
+        value_parser = clap::value_parser!(u64).range(1_024..=100_000_000))]
+    pub(crate) stream_max_entries: u64,
+    /// The pause between two checkpoints, in seconds, 1 to 86,400.
+    #[arg(long, env = "PLACARD_CHECKPOINT_EVERY", value_name = "SECONDS", default_value = "60",
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) checkpoint_every: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateOptions {
+    #[command(flatten)]
+    pub(crate) postgres: PostgresOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Any replica, such as http://127.0.0.1:8080.
+    #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
+    pub(crate) target: Url,
+    /// Show it once, rather than every second for as long as somebody watches.
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    #[command(flatten)]
+    pub(crate) postgres: PostgresOptions,
+    /// A replica whose cluster is to be compared with the journal.
+    #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
+    pub(crate) target: Option<Url>,
 }
 
 #[derive(Debug, Args)]

@@ -1,20 +1,21 @@
-//! `placard serve`: the embedded server on a directory that lasts, until a signal stops it.
+//! `placard serve`: the embedded server on a directory that lasts, or a replica of a cluster, until a signal
+//! stops it.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use placard_node::{Config, Node};
 use tokio::net::TcpListener;
 
+use crate::cluster;
 use crate::options::ServeOptions;
 use crate::signals::Signals;
 
 pub(crate) async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
-    let node = start(options.listen, &options.data_dir, options.drain_delay).await?;
+    let listen = options.listen;
+    let node = start(listen, cluster::config(options)?).await?;
     let (handle, address) = (node.handle().clone(), node.address());
     let opening = async move {
         handle.ready().await;
@@ -30,14 +31,9 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Starts a node, and says where it failed if it does.
-pub(crate) async fn start(
-    listen: SocketAddr,
-    data_dir: &Path,
-    drain_delay: Duration,
-) -> anyhow::Result<Node> {
+pub(crate) async fn start(listen: SocketAddr, config: Config) -> anyhow::Result<Node> {
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let config = Config { data_dir: data_dir.to_owned(), drain_delay, replica: Default::default() };
     Ok(Node::start(config, listener).await?)
 }
 

@@ -1,20 +1,22 @@
 //! One replica, wired together: configuration in, a running server out. The only crate that knows which
 //! adapter stands behind which port.
 
-use std::io;
+mod storage;
+mod verify;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use placard_api::App;
 use placard_model::limits;
-use placard_replica::ports::NoCheckpoints;
-use placard_replica::{Config as ReplicaConfig, Handle, Replica, Stopped};
-use placard_storage::in_process::InProcess;
-use placard_storage::sqlite::{OpenError, SqliteJournal};
+use placard_replica::{Handle, Replica, Stopped};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+pub use placard_replica::Config as ReplicaConfig;
+pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
+pub use verify::{Audited, Report, VerifyError, verify};
 
 /// The pause between two foldings of the histograms' samples.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -24,23 +26,12 @@ const COMMITTING: Duration = Duration::from_millis(1_500);
 /// How a node is run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the journal is; made if it is missing.
-    pub data_dir: PathBuf,
+    /// Where its journal and its stream are.
+    pub storage: Storage,
     /// How long `/readyz` says 503 before the listener closes.
     pub drain_delay: Duration,
-    /// How the replica is run.
+    /// How the replica is run. An empty address becomes the listener's.
     pub replica: ReplicaConfig,
-}
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The journal cannot be opened.
-    #[error(transparent)]
-    Journal(#[from] OpenError),
-    /// The listener is unusable.
-    #[error("cannot use the listener")]
-    Listener(#[source] io::Error),
 }
 
 /// A running node.
@@ -67,11 +58,7 @@ impl Node {
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
-        let directory = config.data_dir;
-        let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
-        let journal =
-            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config.replica);
+        let replica = storage::start(config.storage, config.replica).await?;
         let app = App::new(replica.handle().clone());
         let (close, closed) = oneshot::channel();
         let stop = async {

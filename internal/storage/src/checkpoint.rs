@@ -10,12 +10,15 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crc32fast::Hasher;
 use placard_model::EncodedAd;
 use placard_model::entry::{Chain, Digest, Position};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::mpsc;
+
+use crate::directory::{DirectoryError, Held};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
@@ -31,16 +34,23 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct CheckpointFile {
     directory: PathBuf,
+    /// Two replicas must not write one file.
+    _held: Arc<Held>,
 }
 
 impl CheckpointFile {
     /// The checkpoint of a directory, which is made if it is missing.
     ///
     /// # Errors
-    /// The directory cannot be made.
-    pub fn open(directory: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
-        Ok(Self { directory: directory.to_owned() })
+    /// The directory cannot be made, or is in use.
+    pub fn open(directory: &Path) -> Result<Self, DirectoryError> {
+        let held = Arc::new(Held::take(directory)?);
+        Ok(Self { directory: directory.to_owned(), _held: held })
+    }
+
+    /// Whether there is one, whole or not.
+    pub fn exists(&self) -> bool {
+        self.directory.join(FILE).exists()
     }
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::Path;
-
 use placard_model::entry::{Chain, Digest, Position};
 use placard_model::{Ad, EncodedAd, Timestamp};
 use placard_replica::ports::Checkpoints;
@@ -28,8 +26,7 @@ fn position(ads: &[EncodedAd]) -> Position {
 }
 
 /// What is loaded: the position and the ads, `None` if there is none, an error if it is damaged.
-async fn load(directory: &Path) -> Result<Option<(Position, Vec<EncodedAd>)>, String> {
-    let file = CheckpointFile::open(directory).unwrap();
+async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<EncodedAd>)>, String> {
     let (chunks, mut arriving) = mpsc::channel(1);
     let collect = async {
         let mut ads = Vec::new();
@@ -45,12 +42,12 @@ async fn load(directory: &Path) -> Result<Option<(Position, Vec<EncodedAd>)>, St
 #[tokio::test]
 async fn what_is_saved_is_loaded_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(load(directory.path()).await, Ok(None));
     let file = CheckpointFile::open(directory.path()).unwrap();
+    assert_eq!(load(&file).await, Ok(None));
     for count in [3_000, 0, 1] {
         let ads = ads(count);
         file.save(position(&ads), ads.clone()).await.unwrap();
-        assert_eq!(load(directory.path()).await, Ok(Some((position(&ads), ads))));
+        assert_eq!(load(&file).await, Ok(Some((position(&ads), ads))));
     }
 }
 
@@ -64,12 +61,12 @@ async fn a_file_that_was_cut_or_changed_anywhere_is_refused() {
     let whole = std::fs::read(&path).unwrap();
     for cut in 0..whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        assert!(load(directory.path()).await.is_err(), "cut at {cut}");
+        assert!(load(&file).await.is_err(), "cut at {cut}");
     }
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
         std::fs::write(&path, &damaged).unwrap();
-        assert!(load(directory.path()).await.is_err(), "damaged at {at}");
+        assert!(load(&file).await.is_err(), "damaged at {at}");
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use placard_model::Timestamp;
+use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteJournal};
 use placard_testkit::contract;
@@ -14,7 +15,10 @@ async fn sqlite_keeps_the_journals_contract() {
     let open = || SqliteJournal::open(directory.path()).unwrap();
     let reopen = async |journal: SqliteJournal| {
         let second = SqliteJournal::open(directory.path());
-        assert!(matches!(second, Err(OpenError::InUse(_))), "two hold one directory");
+        assert!(
+            matches!(second, Err(OpenError::Directory(DirectoryError::InUse(_)))),
+            "two hold one directory"
+        );
         drop(journal);
         open()
     };

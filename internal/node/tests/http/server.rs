@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use placard_api::App;
-use placard_node::{Config, Node};
+use placard_node::{Config, Node, Storage};
 use placard_replica::Replica;
 use placard_replica::ports::NoCheckpoints;
 use placard_storage::in_process::InProcess;
@@ -97,8 +97,11 @@ impl Server {
     async fn node(replica: placard_replica::Config) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-        let config =
-            Config { data_dir: directory.path().to_owned(), drain_delay: Duration::ZERO, replica };
+        let config = Config {
+            storage: Storage::Embedded(directory.path().to_owned()),
+            drain_delay: Duration::ZERO,
+            replica,
+        };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
         let address = node.address();

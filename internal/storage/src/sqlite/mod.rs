@@ -4,8 +4,6 @@
 mod lane;
 mod rows;
 
-use std::fs::{File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,10 +17,10 @@ use rusqlite_migration::{M, Migrations};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::directory::{DirectoryError, Held};
 use lane::Lane;
 
 const FILE: &str = "journal.sqlite";
-const LOCK: &str = "lock";
 /// Ads in one chunk of a snapshot.
 const SNAPSHOT_CHUNK: usize = 1_024;
 
@@ -39,12 +37,9 @@ const SETTINGS: &str = "
 /// Why a journal was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory cannot be made or used.
-    #[error("cannot use the data directory {0}")]
-    Directory(PathBuf, #[source] io::Error),
-    /// Another process has the directory.
-    #[error("the data directory {0} is in use by another process")]
-    InUse(PathBuf),
+    /// The directory cannot be had.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The file is there, but is no journal of ours.
     #[error("cannot open the journal {0}")]
     Journal(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -58,7 +53,7 @@ pub struct SqliteJournal {
     /// Apart from `read`, since a snapshot may take seconds.
     snapshot: Arc<Lane>,
     /// Held for as long as the journal is open.
-    _lock: Arc<File>,
+    _held: Arc<Held>,
 }
 
 impl SqliteJournal {
@@ -67,13 +62,7 @@ impl SqliteJournal {
     /// # Errors
     /// The directory is in use, cannot be used, or holds something else.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let unusable = |error| OpenError::Directory(directory.to_owned(), error);
-        std::fs::create_dir_all(directory).map_err(unusable)?;
-        let lock = File::create(directory.join(LOCK)).map_err(unusable)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse(directory.to_owned()),
-            TryLockError::Error(error) => unusable(error),
-        })?;
+        let held = Held::take(directory)?;
         let file = directory.join(FILE);
         let mut connection =
             connect(&file).map_err(|error| OpenError::Journal(file.clone(), error.into()))?;
@@ -83,14 +72,17 @@ impl SqliteJournal {
         migrations
             .to_latest(&mut connection)
             .map_err(|error| OpenError::Journal(file.clone(), error.into()))?;
-        let lane = |name, connection| Lane::start(name, connection).map(Arc::new).map_err(unusable);
+        let lane = |name, connection| {
+            let started = Lane::start(name, connection).map(Arc::new);
+            started.map_err(|error| OpenError::Journal(file.clone(), error.into()))
+        };
         let another =
             || connect(&file).map_err(|error| OpenError::Journal(file.clone(), error.into()));
         Ok(Self {
             write: lane("journal-write", connection)?,
             read: lane("journal-read", another()?)?,
             snapshot: lane("journal-snapshot", another()?)?,
-            _lock: Arc::new(lock),
+            _held: Arc::new(held),
         })
     }
 }

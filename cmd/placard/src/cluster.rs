@@ -1,0 +1,99 @@
+//! From the command line to a node's configuration: embedded, or a replica of a cluster if PostgreSQL and
+//! Redis are named. Secrets may come from files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage};
+
+use crate::options::{ClusterOptions, PostgresOptions, ServeOptions};
+
+/// Where an embedded server keeps its journal.
+const DATA_DIR: &str = "./data";
+/// A balancer that asks for `/readyz` every second has seen two refusals by then.
+const DRAIN_DELAY: Duration = Duration::from_secs(3);
+
+/// The configuration that the options describe.
+pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
+    let ServeOptions { data_dir, drain_delay, cluster, .. } = options;
+    let postgres = postgres_url(&cluster.postgres)?;
+    match (postgres, redis(&cluster)?) {
+        (None, None) => Ok(Config {
+            storage: Storage::Embedded(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))),
+            drain_delay: drain_delay.unwrap_or_default(),
+            replica: ReplicaConfig::default(),
+        }),
+        (Some(postgres_url), Some(redis)) => Ok(Config {
+            replica: ReplicaConfig {
+                address: cluster.advertise.clone().unwrap_or_default(),
+                stream_entries_max: usize::try_from(cluster.stream_max_entries)?,
+                checkpoint_every: Some(Duration::from_secs(cluster.checkpoint_every)),
+                ..ReplicaConfig::default()
+            },
+            storage: Storage::Cluster(ClusterStorage {
+                postgres_url,
+                redis,
+                redis_authorities_pem: cluster
+                    .redis_ca_file
+                    .as_deref()
+                    .map(|file| std::fs::read(file).with_context(|| unreadable(file)))
+                    .transpose()?,
+                checkpoint_dir: data_dir,
+                run_migrations: !cluster.no_migrate,
+                accept_unsafe_durability: cluster.accept_unsafe_durability,
+            }),
+            drain_delay: drain_delay.unwrap_or(DRAIN_DELAY),
+        }),
+        (Some(_), None) => {
+            bail!(
+                "a replica needs Redis beside PostgreSQL: name it by --redis-url or --redis-sentinel"
+            )
+        }
+        (None, Some(_)) => {
+            bail!("a replica needs PostgreSQL beside Redis: name it by --postgres-url")
+        }
+    }
+}
+
+/// The URL of PostgreSQL, if one is given.
+pub(crate) fn postgres_url(options: &PostgresOptions) -> anyhow::Result<Option<String>> {
+    let PostgresOptions { postgres_url, postgres_url_file } = options;
+    match postgres_url_file {
+        Some(file) => secret(file).map(Some),
+        None => Ok(postgres_url.clone()),
+    }
+}
+
+/// The URL of PostgreSQL, for a command that cannot do without.
+pub(crate) fn required_postgres_url(options: &PostgresOptions) -> anyhow::Result<String> {
+    postgres_url(options)?.context("name PostgreSQL by --postgres-url or --postgres-url-file")
+}
+
+fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
+    if let Some(master) = &options.redis_master {
+        let password = options.redis_password_file.as_deref().map(secret).transpose()?;
+        return Ok(Some(Redis::Sentinel(Sentinel {
+            addresses: options.redis_sentinel.clone(),
+            master: master.clone(),
+            password,
+            tls: options.redis_ca_file.is_some(),
+            ..Sentinel::default()
+        })));
+    }
+    let url = match &options.redis_url_file {
+        Some(file) => Some(secret(file)?),
+        None => options.redis_url.clone(),
+    };
+    Ok(url.map(Redis::Url))
+}
+
+/// What a file holds, without the line end that editors leave.
+fn secret(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| unreadable(file))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn unreadable(file: &Path) -> String {
+    format!("cannot read {}", file.display())
+}

@@ -1,0 +1,11 @@
+//! `placard migrate`: brings the tables of a cluster's journal up to date.
+
+use crate::cluster;
+use crate::options::MigrateOptions;
+use crate::serve::say;
+
+pub(crate) async fn run(options: MigrateOptions) -> anyhow::Result<()> {
+    placard_node::migrate(&cluster::required_postgres_url(&options.postgres)?).await?;
+    say("The journal's tables are up to date.");
+    Ok(())
+}

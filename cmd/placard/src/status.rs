@@ -1,0 +1,127 @@
+//! `placard status`: the replicas of a cluster as a table, refreshed while somebody watches.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::{Client, Url};
+use serde::Deserialize;
+
+use crate::options::StatusOptions;
+use crate::serve::say;
+use crate::signals::Signals;
+
+/// How long a replica may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The pause between two looks.
+const REFRESH: Duration = Duration::from_secs(1);
+/// Moves the cursor home and clears what is below it.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// What `/api/v1/cluster` tells, as far as it is used here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cluster {
+    replica: String,
+    head: Position,
+    stream: Stream,
+    pub(crate) members: Vec<Member>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) version: u64,
+    pub(crate) chain: String,
+    pub(crate) digest: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stream {
+    top: Option<u64>,
+    entries: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Member {
+    replica: String,
+    pub(crate) address: String,
+    build: String,
+    state: String,
+    pub(crate) published: Position,
+    lag_entries: u64,
+    lag_ms: i64,
+    lease_ms: i64,
+    clock_ahead_ms: f64,
+    tails: String,
+}
+
+pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
+    let client = client()?;
+    let watched = !options.once && io::stdout().is_terminal();
+    let mut signals = Signals::listen()?;
+    loop {
+        let cluster = fetch(&client, &options.target).await?;
+        say(&format!("{}{}", if watched { CLEAR } else { "" }, table(&cluster)));
+        if !watched {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH) => {}
+            _ = signals.stop() => return Ok(()),
+        }
+    }
+}
+
+pub(crate) fn client() -> anyhow::Result<Client> {
+    Client::builder().timeout(DEADLINE).build().context("cannot make a client")
+}
+
+/// Asks a replica what it knows of its cluster.
+pub(crate) async fn fetch(client: &Client, target: &Url) -> anyhow::Result<Cluster> {
+    let page = target.join("/api/v1/cluster").context("cannot name the cluster's page")?;
+    let answer = client.get(page.clone()).send().await;
+    let answer = answer.and_then(reqwest::Response::error_for_status);
+    let answer = answer.with_context(|| format!("cannot ask {page}"))?;
+    answer.json().await.with_context(|| format!("{page} is no cluster's page"))
+}
+
+fn table(cluster: &Cluster) -> String {
+    let heads = [
+        "replica", "state", "version", "lag", "lag ms", "tails", "lease ms", "clock ms", "digest",
+        "build",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(cluster.members.iter().map(|member| {
+        let own = if member.replica == cluster.replica { "*" } else { "" };
+        vec![
+            format!("{}{own}", member.address),
+            member.state.clone(),
+            member.published.version.to_string(),
+            member.lag_entries.to_string(),
+            member.lag_ms.to_string(),
+            member.tails.clone(),
+            member.lease_ms.to_string(),
+            format!("{:.1}", member.clock_ahead_ms),
+            member.published.digest.chars().take(8).collect(),
+            member.build.clone(),
+        ]
+    }));
+    let widths: Vec<_> = (0..heads.len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let top = cluster.stream.top.map_or_else(|| "-".to_owned(), |top| top.to_string());
+    let mut text = format!(
+        "head {} · stream to {top}, {} entries · {} replicas (* answers)\n",
+        cluster.head.version,
+        cluster.stream.entries,
+        cluster.members.len(),
+    );
+    for row in rows {
+        let line: Vec<_> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

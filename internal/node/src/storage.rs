@@ -1,0 +1,144 @@
+//! Which adapter stands behind which port: embedded, SQLite and the stream inside the process; in a cluster,
+//! PostgreSQL, Redis and a checkpoint.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use placard_replica::ports::NoCheckpoints;
+use placard_replica::{Config, Replica};
+use placard_storage::checkpoint::CheckpointFile;
+use placard_storage::directory::DirectoryError;
+use placard_storage::in_process::InProcess;
+use placard_storage::postgres::{self, PostgresJournal};
+use placard_storage::redis::{self, RedisStream};
+use placard_storage::sqlite::{self, SqliteJournal};
+
+pub use placard_storage::redis::{Sentinel, Server as Redis};
+
+/// Where a node's journal and stream are.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// In this directory, for this node alone; made if it is missing.
+    Embedded(PathBuf),
+    /// On servers that a cluster shares.
+    Cluster(ClusterStorage),
+}
+
+/// The servers of a cluster, and what this node keeps of its own.
+#[derive(Clone)]
+pub struct ClusterStorage {
+    /// `postgres://user:password@host:port/database`; holds a password.
+    pub postgres_url: String,
+    /// Where Redis is.
+    pub redis: Redis,
+    /// Certificates, in PEM, of the authorities that Redis is checked against over TLS.
+    pub redis_authorities_pem: Option<Vec<u8>>,
+    /// Where the checkpoint is; `None` for a node that keeps none.
+    pub checkpoint_dir: Option<PathBuf>,
+    /// Whether the journal's tables are brought up to date.
+    pub run_migrations: bool,
+    /// Whether PostgreSQL may be set up so that a crash of its machine loses or corrupts the journal.
+    pub accept_unsafe_durability: bool,
+}
+
+/// Without the passwords.
+impl fmt::Debug for ClusterStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterStorage")
+            .field("redis", &self.redis)
+            .field("checkpoint_dir", &self.checkpoint_dir)
+            .field("run_migrations", &self.run_migrations)
+            .field("accept_unsafe_durability", &self.accept_unsafe_durability)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The embedded journal cannot be opened.
+    #[error(transparent)]
+    Embedded(#[from] sqlite::OpenError),
+    /// The cluster's journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] postgres::OpenError),
+    /// The stream is described wrongly.
+    #[error(transparent)]
+    Stream(#[from] redis::OptionsError),
+    /// The checkpoint's directory cannot be had.
+    #[error(transparent)]
+    Checkpoint(#[from] DirectoryError),
+    /// The listener is unusable.
+    #[error("cannot use the listener")]
+    Listener(#[source] io::Error),
+}
+
+/// Opens what the node is to work on, and starts its replica.
+pub(crate) async fn start(storage: Storage, config: Config) -> Result<Replica, StartError> {
+    match storage {
+        Storage::Embedded(directory) => {
+            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
+            let journal =
+                opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            Ok(Replica::start(journal, InProcess::default(), NoCheckpoints, config))
+        }
+        Storage::Cluster(cluster) => start_clustered(cluster, config).await,
+    }
+}
+
+async fn start_clustered(
+    cluster: ClusterStorage,
+    mut config: Config,
+) -> Result<Replica, StartError> {
+    let stream = RedisStream::connect(&redis::Options {
+        entries_max: Some(config.stream_entries_max as u64),
+        authorities_pem: cluster.redis_authorities_pem.clone(),
+        ..redis::Options::new(cluster.redis.clone())
+    })?;
+    let checkpoint = cluster.checkpoint_dir.as_deref().map(CheckpointFile::open).transpose()?;
+    let journal = connect(&cluster, checkpoint.as_ref()).await?;
+    match stream.check().await {
+        Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!(%warning, "Redis")),
+        Err(error) => {
+            let cause = error.1.to_string();
+            tracing::warn!(%error, cause, "the journal is tailed until Redis is there");
+        }
+    }
+    Ok(match checkpoint {
+        Some(checkpoint) => Replica::start(journal, stream, checkpoint, config),
+        None => {
+            config.checkpoint_every = None;
+            Replica::start(journal, stream, NoCheckpoints, config)
+        }
+    })
+}
+
+/// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to
+/// answer from.
+async fn connect(
+    cluster: &ClusterStorage,
+    checkpoint: Option<&CheckpointFile>,
+) -> Result<PostgresJournal, StartError> {
+    let options = postgres::Options {
+        run_migrations: cluster.run_migrations,
+        accept_unsafe_durability: cluster.accept_unsafe_durability,
+    };
+    match PostgresJournal::connect(&cluster.postgres_url, options).await {
+        Err(error @ postgres::OpenError::Connect(..))
+            if checkpoint.is_some_and(CheckpointFile::exists) =>
+        {
+            tracing::warn!(%error, "starting from the checkpoint");
+            Ok(PostgresJournal::new(&cluster.postgres_url, options)?)
+        }
+        connected => Ok(connected?),
+    }
+}
+
+/// Brings the journal's tables up to date.
+///
+/// # Errors
+/// The journal cannot be reached or migrated.
+pub async fn migrate(postgres_url: &str) -> Result<(), StartError> {
+    Ok(postgres::migrate(postgres_url).await?)
+}

@@ -1,0 +1,138 @@
+//! Recomputes a journal's chain and digest from what it holds, and compares them with its head and with what
+//! replicas say of themselves.
+
+use std::collections::BTreeMap;
+
+use placard_model::entry::{Digest, Entry, Position};
+use placard_model::{EncodedAd, Version};
+use placard_replica::ports::Unavailable;
+use placard_storage::postgres::{self, PostgresJournal};
+use tokio::sync::mpsc;
+
+use crate::StartError;
+
+/// Records read at once.
+const PAGE: usize = 4_096;
+/// Chunks of ads between the database and the sum.
+const CHUNKS: usize = 4;
+
+/// What was read, and whether it fits together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Where the log begins.
+    pub base: Version,
+    /// Where it ends.
+    pub head: Version,
+    /// How many entries were read.
+    pub entries: u64,
+    /// How many ads were read.
+    pub ads: u64,
+    /// Everything that does not fit, in plain words; empty if all does.
+    pub wrong: Vec<String>,
+}
+
+/// What somebody says of itself, to be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    /// Who, for the report.
+    pub name: String,
+    /// The version, and the chain and digest in the form in which the cluster's page shows them.
+    pub version: Version,
+    /// See above.
+    pub chain: String,
+    /// See above.
+    pub digest: String,
+}
+
+/// Verifies the journal at a URL, and compares each of `claims` with the log at its version.
+///
+/// # Errors
+/// The journal cannot be read to its end.
+pub async fn verify(postgres_url: &str, claims: &[Audited]) -> Result<Report, VerifyError> {
+    let options = postgres::Options { run_migrations: false, accept_unsafe_durability: true };
+    let journal =
+        PostgresJournal::connect(postgres_url, options).await.map_err(StartError::from)?;
+    let mut audit = journal.audit().await?;
+    let (base, head) = (audit.base(), audit.head());
+    let mut wrong = Vec::new();
+    let mut by_version: BTreeMap<Version, Vec<&Audited>> = BTreeMap::new();
+    for claim in claims {
+        by_version.entry(claim.version).or_default().push(claim);
+    }
+    let mut check = |at: Position, wrong: &mut Vec<String>| {
+        for claim in by_version.remove(&at.version).into_iter().flatten() {
+            let (chain, digest) = (at.chain.to_string(), at.digest.to_string());
+            if (&claim.chain, &claim.digest) != (&chain, &digest) {
+                let Audited { name, version, .. } = claim;
+                wrong.push(format!("{name} differs from the log at version {version}"));
+            }
+        }
+    };
+    let mut at = base;
+    check(at, &mut wrong);
+    loop {
+        let records = audit.log(at.version, PAGE).await?;
+        let Some(last) = records.last().map(|record| record.version) else { break };
+        for record in records {
+            if record.version != at.version + 1 {
+                wrong.push(format!("entry {} follows entry {}", record.version, at.version));
+            }
+            if at.chain.next(record.version, &record.bytes) != record.chain {
+                wrong.push(format!("the chain breaks at entry {}", record.version));
+            }
+            let digest = match Entry::decode(&record.bytes) {
+                Ok(entry) => entry.digest,
+                Err(error) => {
+                    wrong.push(format!("entry {}: {error}", record.version));
+                    at.digest
+                }
+            };
+            at = Position { version: record.version, chain: record.chain, digest };
+            check(at, &mut wrong);
+        }
+        if last >= head.version {
+            break;
+        }
+    }
+    if at != head {
+        wrong.push(format!(
+            "the head is at version {}, the log ends at {}",
+            head.version, at.version
+        ));
+    }
+    let (ads, digest) = sum(&mut audit).await?;
+    if digest != head.digest {
+        wrong.push(format!("the ads sum to {digest}, the head says {}", head.digest));
+    }
+    for claim in by_version.into_values().flatten() {
+        let Audited { name, version, .. } = claim;
+        wrong.push(format!("{name} is at version {version}, which the log does not hold"));
+    }
+    let entries = at.version - base.version;
+    Ok(Report { base: base.version, head: head.version, entries, ads, wrong })
+}
+
+async fn sum(audit: &mut postgres::Audit<'_>) -> Result<(u64, Digest), Unavailable> {
+    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(CHUNKS);
+    let adding = async {
+        let (mut ads, mut digest) = (0, Digest::default());
+        while let Some(chunk) = arriving.recv().await {
+            ads += chunk.len() as u64;
+            digest = chunk.iter().map(Digest::of).fold(digest, Digest::plus);
+        }
+        (ads, digest)
+    };
+    let (sent, summed) = tokio::join!(audit.ads(chunks), adding);
+    sent.map(|()| summed)
+}
+
+/// Why a journal was not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] StartError),
+    /// It cannot be read to its end.
+    #[error(transparent)]
+    Read(#[from] Unavailable),
+}
