@@ -13,13 +13,14 @@ use super::rows;
 
 /// How the server guards the head's lock.
 ///
-/// A replica that stalls while it holds the lock loses it 0.5 s (2 s with a batch of more than 1 MiB) after the server has last heard of it:
-/// between two statements through `idle_in_transaction_session_timeout`, in the middle of an answer that it
-/// does not take through `tcp_user_timeout`, and if it dies while it waits in the queue, through
-/// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: the lock's
-/// holders go at their own pace, each for some milliseconds, and `lock_timeout` is long enough for six
-/// stalled ones in a row. It is there for a lock that is not a replica's (an operator's open transaction): the
-/// batch is then tried again, from the end of the queue.
+/// A replica that stalls while it holds the lock loses it half a second after the server has last heard of it
+/// (with a batch of more than 1 MiB after two): between two statements, or in the middle of one, through
+/// `idle_in_transaction_session_timeout`. One that does not take a large answer loses it within about a
+/// second, through `tcp_user_timeout`, and one that dies in the queue leaves it through
+/// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
+/// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
+/// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
+/// end of the queue.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "500ms"),
     ("tcp_user_timeout", "500ms"),

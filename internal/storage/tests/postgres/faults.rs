@@ -100,7 +100,6 @@ async fn stalled(
         proxy.sprung().await;
         let since = Instant::now();
         commit(other, vec![request(1 << 70, vec![create(1 << 70, "another's")])]).await;
-        eprintln!("MEASURED stall {:?}", since.elapsed());
         assert!(since.elapsed() < STALL_MAX, "{:?}", since.elapsed());
         // What the stalled one hears after that is that it has lost.
         proxy.cut();
