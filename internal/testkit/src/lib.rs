@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod log;
 pub mod models;
 pub mod process;
+pub mod proxy;
 pub mod requests;
 pub mod scan;
 pub mod seed;
