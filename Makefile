@@ -9,7 +9,8 @@ help: ## List the targets
 demo: ## Serve 1,000 generated ads from a temporary directory
 	cargo run --locked --release -- demo
 
-test: ## Run every test
+test: ## Run every test; installs PostgreSQL and Redis first, if they are missing
+	scripts/install-servers
 	cargo test --locked --workspace --quiet
 
 verify: ## Check format, lints, docs and layers; never writes
