@@ -4,7 +4,7 @@
 -- holds its lock from before the first read to the commit: that makes the order of commits that of versions.
 -- It changes with every commit: the room left in its page lets those updates stay clear of the index.
 CREATE TABLE head (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint  NOT NULL CHECK (version >= 0),
     chain   bytea   NOT NULL CHECK (octet_length(chain) = 32),
     digest  bytea   NOT NULL CHECK (octet_length(digest) = 16)
@@ -26,7 +26,7 @@ CREATE TABLE log (
 
 -- The last change that is no longer in the log: what the log begins behind. Always one row.
 CREATE TABLE log_base (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint  NOT NULL CHECK (version >= 0),
     chain   bytea   NOT NULL CHECK (octet_length(chain) = 32),
     digest  bytea   NOT NULL CHECK (octet_length(digest) = 16)

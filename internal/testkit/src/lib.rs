@@ -3,6 +3,7 @@
 
 pub mod contract;
 pub mod models;
+pub mod proxy;
 pub mod requests;
 pub mod scan;
 pub mod servers;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use placard_model::limits;
 use placard_replica::ports::CommitError;
 use placard_replica::{Batch, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -12,13 +13,14 @@ use super::rows;
 
 /// How the server guards the head's lock.
 ///
-/// A replica that stalls while it holds the lock loses it 0.5 s after the server has last heard of it:
-/// between two statements through `idle_in_transaction_session_timeout`, in the middle of an answer that it
-/// does not take through `tcp_user_timeout`, and if it dies while it waits in the queue, through
-/// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: the lock's
-/// holders go at their own pace, each for some milliseconds, and `lock_timeout` is long enough for six
-/// stalled ones in a row. It is there for a lock that is not a replica's (an operator's open transaction): the
-/// batch is then tried again, from the end of the queue.
+/// A replica that stalls while it holds the lock loses it half a second after the server has last heard of it
+/// (with a batch of more than 1 MiB after two): between two statements, or in the middle of one, through
+/// `idle_in_transaction_session_timeout`. One that does not take a large answer loses it within about a
+/// second, through `tcp_user_timeout`, and one that dies in the queue leaves it through
+/// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
+/// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
+/// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
+/// end of the queue.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "500ms"),
     ("tcp_user_timeout", "500ms"),
@@ -38,12 +40,17 @@ const COMMIT: Duration = Duration::from_secs(5);
 
 const BEGIN_AND_LOCK: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT FROM head FOR UPDATE";
+/// A batch request beyond the committer's usual size may keep a slow machine busy between two statements for
+/// longer than half a second: it would lose the lock at every try.
+const BEGIN_AND_LOCK_LARGE: &str = "
+    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL idle_in_transaction_session_timeout = '2s'; SELECT FROM head FOR UPDATE";
 /// A commit that waits for a standby must not be cut short: PostgreSQL would call it done.
 const END: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// Runs one transaction.
 pub(super) async fn commit(lane: &Lane, batch: &Batch) -> Result<Plan, CommitError> {
-    let mut held = begin(lane).await.map_err(before)?;
+    let mut held = begin(lane, batch).await.map_err(before)?;
     let current =
         within(STATEMENT, rows::current(&mut held.connection, batch)).await.map_err(before)?;
     let version = current.head.version;
@@ -64,10 +71,13 @@ pub(super) async fn commit(lane: &Lane, batch: &Batch) -> Result<Plan, CommitErr
 }
 
 /// Begins a transaction that holds the head's lock.
-async fn begin(lane: &Lane) -> Result<Held<'_>, Failure> {
+async fn begin<'l>(lane: &'l Lane, batch: &Batch) -> Result<Held<'l>, Failure> {
+    let bytes: usize = batch.requests.iter().map(|request| request.bytes()).sum();
+    let large = bytes > limits::COMMIT_BYTES_MAX;
+    let statements = if large { BEGIN_AND_LOCK_LARGE } else { BEGIN_AND_LOCK };
     let (_, held) = lane
         .repeatable(STATEMENT, |connection| {
-            Box::pin(async { Ok(sqlx::raw_sql(BEGIN_AND_LOCK).execute(connection).await?) })
+            Box::pin(async move { Ok(sqlx::raw_sql(statements).execute(connection).await?) })
         })
         .await?;
     Ok(held)

@@ -143,7 +143,8 @@ impl PostgresServer {
         Ok(run(&mut command)?.trim_end().to_owned())
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 }

@@ -1,0 +1,107 @@
+//! What the PostgreSQL journal costs beside what PostgreSQL itself costs, on a private server with durable
+//! settings: a commit of one ad and of 512 against a transaction of one row, and a snapshot against a plain
+//! COPY. `cargo bench --package placard-storage`; `cargo test` runs it small.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use placard_model::EncodedAd;
+use placard_replica::Batch;
+use placard_replica::ports::Journal;
+use placard_storage::postgres::{Options, PostgresJournal};
+use placard_testkit::requests::{create, request};
+use placard_testkit::servers::postgres::PostgresServer;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let full = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, ads) = if full { (400, 1_000_000) } else { (5, 2_000) };
+    let server = PostgresServer::start().await.unwrap();
+    let journal = PostgresJournal::connect(&server.url(), Options::default()).await.unwrap();
+    commits(&server, &journal, rounds).await;
+    snapshots(&server, &journal, ads).await;
+}
+
+/// Half of the samples took no longer than this.
+fn median(mut samples: Vec<Duration>) -> Duration {
+    samples.sort_unstable();
+    samples[samples.len() / 2]
+}
+
+/// In turns, so that a change of the disk's pace is everybody's.
+async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u128) {
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    server.sql("CREATE TABLE one_row (id uuid PRIMARY KEY, bytes bytea NOT NULL)").unwrap();
+    let (mut one_row, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+    let bytes = vec![7_u8; 200];
+    for round in 1..=rounds {
+        let since = Instant::now();
+        sqlx::query("INSERT INTO one_row VALUES ($1, $2)")
+            .bind(Uuid::new_v4())
+            .bind(&bytes)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        one_row.push(since.elapsed());
+        for (batch, samples) in [(1, &mut one), (512, &mut many)] {
+            let requests = (0..batch).map(|nth| {
+                let id = (round << 32) + (batch << 16) + nth;
+                Arc::new(request(Uuid::new_v4().as_u128(), vec![create(id, "a title")]))
+            });
+            let batch = Arc::new(Batch { requests: requests.collect(), repeated: false });
+            let since = Instant::now();
+            journal.commit(batch).await.unwrap();
+            samples.push(since.elapsed());
+        }
+    }
+    let (one_row, one, many) = (median(one_row), median(one), median(many));
+    let times = |time: Duration| time.as_secs_f64() / one_row.as_secs_f64();
+    println!("transaction of one row   p50 {one_row:>10.1?}");
+    println!("commit of one ad         p50 {one:>10.1?}  {:.2} x", times(one));
+    println!("commit of 512 ads        p50 {many:>10.1?}  {:.2} x", times(many));
+}
+
+async fn snapshots(server: &PostgresServer, journal: &PostgresJournal, ads: usize) {
+    let fill = format!(
+        "TRUNCATE ads; INSERT INTO ads
+         SELECT gen_random_uuid(), n, now(), now(), now(), 'a title', decode(repeat(md5(n::text), 16), 'hex')
+           FROM generate_series(1, {ads}) AS n; VACUUM ANALYZE ads"
+    );
+    for statement in fill.split(';') {
+        server.sql(statement).unwrap();
+    }
+    let (mut copies, mut snapshots) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let since = Instant::now();
+        let copied = Command::new("psql")
+            .args(["-Xq", "-c", "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)"])
+            .arg(server.url())
+            .stdout(Stdio::null())
+            .status();
+        assert!(copied.unwrap().success());
+        copies.push(since.elapsed());
+        let since = Instant::now();
+        let (sender, mut chunks) = mpsc::channel::<Vec<EncodedAd>>(4);
+        let received = async {
+            let mut count = 0;
+            while let Some(chunk) = chunks.recv().await {
+                count += chunk.len();
+            }
+            count
+        };
+        let (position, count) = tokio::join!(journal.snapshot(sender), received);
+        position.unwrap();
+        assert_eq!(count, ads);
+        snapshots.push(since.elapsed());
+    }
+    let (copy, snapshot) = (median(copies), median(snapshots));
+    let ratio = snapshot.as_secs_f64() / copy.as_secs_f64();
+    println!("COPY of {ads} ads        {copy:>10.1?}");
+    println!("snapshot of {ads} ads    {snapshot:>10.1?}  {ratio:.2} x");
+}

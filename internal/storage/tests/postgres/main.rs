@@ -1,0 +1,108 @@
+//! The PostgreSQL journal on private servers: the contract, several committers, faults on the wire, what a
+//! server must be, and upkeep.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod committers;
+mod faults;
+mod fitness;
+mod upkeep;
+
+use std::sync::Arc;
+
+use placard_model::command::Request;
+use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::{EncodedAd, Version};
+use placard_replica::ports::{CommitError, Journal};
+use placard_replica::{Batch, Plan};
+use placard_storage::postgres::{Options, PostgresJournal};
+use placard_testkit::contract;
+use placard_testkit::servers::postgres::PostgresServer;
+use tokio::sync::mpsc;
+
+async fn server() -> PostgresServer {
+    PostgresServer::start().await.unwrap()
+}
+
+async fn open(url: &str) -> PostgresJournal {
+    PostgresJournal::connect(url, Options::default()).await.unwrap()
+}
+
+async fn try_commit(
+    journal: &PostgresJournal,
+    requests: Vec<Request>,
+    repeated: bool,
+) -> Result<Plan, CommitError> {
+    let requests = requests.into_iter().map(Arc::new).collect();
+    journal.commit(Arc::new(Batch { requests, repeated })).await
+}
+
+async fn commit(journal: &PostgresJournal, requests: Vec<Request>) -> Plan {
+    try_commit(journal, requests, false).await.unwrap()
+}
+
+/// Commits until there is a definite answer, as a committer does.
+async fn commit_at_last(journal: &PostgresJournal, requests: Vec<Request>) -> Plan {
+    let mut repeated = false;
+    loop {
+        match try_commit(journal, requests.clone(), repeated).await {
+            Ok(plan) => return plan,
+            Err(CommitError::Refused(error)) => panic!("{error:?}"),
+            Err(CommitError::Unknown(_)) => repeated = true,
+            Err(CommitError::NotCommitted(_)) => {}
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn collect(mut chunks: mpsc::Receiver<Vec<EncodedAd>>) -> Vec<EncodedAd> {
+    let mut ads = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        ads.extend(chunk);
+    }
+    ads
+}
+
+async fn snapshot(journal: &PostgresJournal) -> (Position, Vec<EncodedAd>) {
+    let (sender, chunks) = mpsc::channel(2);
+    let (position, ads) = tokio::join!(journal.snapshot(sender), collect(chunks));
+    (position.unwrap(), ads)
+}
+
+fn digest(ads: &[EncodedAd]) -> Digest {
+    ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus)
+}
+
+/// Checks that records follow a position without a hole; returns where they lead.
+fn follow(records: &[Record], after: Version, chain: Chain) -> (Version, Chain) {
+    records.iter().fold((after, chain), |(version, chain), record| {
+        assert_eq!(record.version, version + 1, "a hole");
+        assert_eq!(record.chain, chain.next(record.version, &record.bytes));
+        (record.version, record.chain)
+    })
+}
+
+/// The head, the log and the ads are of one piece.
+async fn is_whole(journal: &PostgresJournal) -> Position {
+    let (position, ads) = snapshot(journal).await;
+    let log = journal.log(0, 1_000_000).await.unwrap();
+    assert_eq!(follow(&log, 0, Chain::GENESIS), (position.version, position.chain));
+    assert_eq!(digest(&ads), position.digest);
+    position
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_journals_contract() {
+    let server = server().await;
+    let reopen = async |journal: PostgresJournal| {
+        drop(journal);
+        open(&server.url()).await
+    };
+    contract::journal(open(&server.url()).await, reopen).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_shared_journals_contract() {
+    let server = server().await;
+    contract::shared_journal(open(&server.url()).await).await;
+}

@@ -1,0 +1,137 @@
+//! What is trimmed, forgotten, and read as a whole.
+
+use std::time::Duration;
+
+use placard_model::entry::{Chain, Position};
+use placard_replica::ports::Journal;
+use placard_storage::postgres::PostgresJournal;
+use placard_testkit::contract;
+use placard_testkit::requests::{create, delete, keyed, replace, request};
+use tokio::sync::mpsc;
+
+use crate::{collect, commit, digest, follow, open, server};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Makes the answer of one key older than a day.
+const AGE: &str = "UPDATE idempotency SET at = at - interval '25h'
+                    WHERE scope = decode(repeat('07', 32), 'hex')";
+
+/// Reads the journal as `verify` does; returns the base and the number of records.
+async fn audit(journal: &PostgresJournal, page: usize) -> (Position, u64) {
+    let mut audit = journal.audit().await.unwrap();
+    // What is committed from here on is not seen.
+    let id = 1_000_000 + u128::from(audit.head().version);
+    commit(journal, vec![request(id, vec![create(id, "not seen")])]).await;
+    let (head, base) = (audit.head(), audit.base());
+    let mut at = (base.version, base.chain);
+    loop {
+        let records = audit.log(at.0, page).await.unwrap();
+        at = follow(&records, at.0, at.1);
+        if records.len() < page {
+            break;
+        }
+    }
+    assert_eq!(at, (head.version, head.chain));
+    let (sender, chunks) = mpsc::channel(1);
+    let (sent, ads) = tokio::join!(audit.ads(sender), collect(chunks));
+    sent.unwrap();
+    assert_eq!(digest(&ads), head.digest);
+    (base, head.version - base.version)
+}
+
+#[tokio::test]
+async fn the_log_is_trimmed_behind_a_base() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    for id in 1..=10 {
+        commit(&journal, vec![request(id, vec![create(id, "first"), replace(1, "again")])]).await;
+    }
+    assert_eq!(audit(&journal, 7).await, (Position::START, 20));
+    assert_eq!(journal.trim_log(HOUR).await.unwrap(), 0);
+    let log = journal.log(0, 100).await.unwrap();
+    // Two of the old rows stand behind a newer one, as after a step of the clock: they stay.
+    server.sql("UPDATE log SET at = at - interval '2h' WHERE version NOT IN (13, 16)").unwrap();
+    assert_eq!(journal.trim_log(3 * HOUR).await.unwrap(), 0);
+    assert_eq!(journal.trim_log(Duration::ZERO).await.unwrap(), 12);
+    assert_eq!(journal.trim_log(HOUR).await.unwrap(), 0);
+    assert_eq!(journal.log(0, 100).await.unwrap(), log[12..]);
+    let (base, records) = audit(&journal, 3).await;
+    assert_eq!((base.version, base.chain, records), (12, log[11].chain, 9));
+    // The base's chain is known, and nothing older.
+    for (at, chain) in [(11, None), (12, Some(log[11].chain)), (13, Some(log[12].chain))] {
+        let head = journal.poll(contract::beat(1, base), at).await.unwrap();
+        assert_eq!(head.chain_at, chain);
+    }
+    // Even the newest row may go.
+    server.sql("UPDATE log SET at = at - interval '2h'").unwrap();
+    let head = journal.poll(contract::beat(1, base), 0).await.unwrap().position;
+    assert_eq!(journal.trim_log(HOUR).await.unwrap(), head.version - 12);
+    let polled = journal.poll(contract::beat(1, base), head.version).await.unwrap();
+    assert_eq!((polled.position, polled.chain_at), (head, Some(head.chain)));
+    assert_eq!(audit(&journal, 100).await, (head, 0));
+    let log = journal.log(0, 10).await.unwrap();
+    assert_eq!(follow(&log, head.version, head.chain).0, head.version + 1);
+    assert_ne!(head.chain, Chain::GENESIS);
+}
+
+#[tokio::test]
+async fn answers_are_forgotten_after_a_day() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    let ask = |id| vec![keyed(request(id, vec![create(id, "only once")]), 7, 1)];
+    commit(&journal, ask(1)).await;
+    assert!(commit(&journal, ask(2)).await.answers[0].replayed);
+    let young = vec![keyed(request(3, vec![delete(99)]), 8, 1)];
+    commit(&journal, young.clone()).await;
+    server.sql(AGE).unwrap();
+    // It is not given any more, whether or not it has gone.
+    assert!(!commit(&journal, ask(4)).await.answers[0].replayed);
+    assert_eq!(journal.forget_answers().await.unwrap(), 0);
+    server.sql(AGE).unwrap();
+    assert_eq!(journal.forget_answers().await.unwrap(), 1);
+    assert_eq!(journal.forget_answers().await.unwrap(), 0);
+    assert!(!commit(&journal, ask(5)).await.answers[0].replayed);
+    assert!(commit(&journal, young).await.answers[0].replayed);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_long_gone_is_taken_off_the_register() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    for replica in 1..=3 {
+        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+    }
+    for (replica, minutes) in [(2, 59), (3, 61)] {
+        let ended = format!("now() - interval '{minutes} min'");
+        let last = format!("replica::text LIKE '%{replica}'");
+        server.sql(&format!("UPDATE replicas SET lease_until = {ended} WHERE {last}")).unwrap();
+    }
+    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    let members: Vec<_> = head.members.iter().map(|one| one.identity.replica.as_u128()).collect();
+    assert_eq!(members, [1, 2]);
+    // Its own row is renewed however old it is.
+    server.sql("UPDATE replicas SET lease_until = now() - interval '2h'").unwrap();
+    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    assert_eq!((head.members.len(), head.members[0].seen_at), (1, head.now));
+}
+
+#[tokio::test]
+async fn a_new_row_of_the_register_outlives_a_crash() {
+    let mut server = server().await;
+    let journal = open(&server.url()).await;
+    journal.poll(contract::beat(2, Position::START), 0).await.unwrap();
+    server.kill().await;
+    server.restart().await.unwrap();
+    assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "1");
+}
+
+#[tokio::test]
+async fn one_replica_at_a_time_does_chores() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    commit(&journal, vec![request(1, vec![create(1, "first")])]).await;
+    server.sql("UPDATE log SET at = at - interval '2h'").unwrap();
+    let other = open(&server.url()).await;
+    let (one, another) = tokio::join!(journal.trim_log(HOUR), other.trim_log(HOUR));
+    assert_eq!(one.unwrap() + another.unwrap(), 1);
+}

@@ -1,0 +1,268 @@
+//! A TCP proxy with faults that a test switches: connections are cut, refused, held or delayed, at once or at
+//! the moment when a client sends certain bytes.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A direction through the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the server.
+    Requests,
+    /// From the server to the client.
+    Answers,
+}
+
+/// How bytes go in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// As they come.
+    Pass,
+    /// Not at all; what has come meanwhile goes once they pass again.
+    Hold,
+    /// Each piece so much later.
+    Delay(Duration),
+}
+
+/// What happens to a connection whose client sends a trap's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It is cut before the server gets them.
+    LoseRequest,
+    /// The server gets them, and the connection is cut in the place of its answer.
+    LoseAnswer,
+    /// The server gets the bytes up to the trap's last one and nothing more; both ends stay open.
+    StallRequest,
+    /// The server gets them, and its answer is not taken; both ends stay open.
+    StallAnswer,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    /// Connections that were made in an earlier epoch are to end.
+    epoch: u64,
+    refuses: bool,
+    requests: Flow,
+    answers: Flow,
+    trap: Option<(Arc<[u8]>, Then)>,
+    sprung: u64,
+}
+
+/// The proxy; it and its connections end when this is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    state: Arc<watch::Sender<State>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on a free port of 127.0.0.1, and passes on what comes to the server's port there.
+    ///
+    /// # Errors
+    /// There is no port to listen on.
+    pub async fn start(server: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let (state, _) = watch::channel(State {
+            epoch: 0,
+            refuses: false,
+            requests: Flow::Pass,
+            answers: Flow::Pass,
+            trap: None,
+            sprung: 0,
+        });
+        let state = Arc::new(state);
+        let task = tokio::spawn(serve(listener, server, Arc::clone(&state)));
+        Ok(Self { port, state, task })
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts every connection there is.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.epoch += 1);
+    }
+
+    /// Whether it closes new connections at once.
+    pub fn refuse(&self, refuses: bool) {
+        self.state.send_modify(|state| state.refuses = refuses);
+    }
+
+    /// How bytes go in a direction from now on, on every connection.
+    pub fn set(&self, way: Way, flow: Flow) {
+        self.state.send_modify(|state| match way {
+            Way::Requests => state.requests = flow,
+            Way::Answers => state.answers = flow,
+        });
+    }
+
+    /// Sets a trap for the next connection whose client sends these bytes. There is one at a time.
+    pub fn trap(&self, bytes: &[u8], then: Then) {
+        self.state.send_modify(|state| state.trap = Some((bytes.into(), then)));
+    }
+
+    /// Waits until the trap that was set has been sprung.
+    pub async fn sprung(&self) {
+        // The sender is this value's own: it is there.
+        let _ = self.state.subscribe().wait_for(|state| state.trap.is_none()).await;
+    }
+
+    /// How many traps have been sprung.
+    pub fn springs(&self) -> u64 {
+        self.state.borrow().sprung
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, server: u16, state: Arc<watch::Sender<State>>) {
+    // Aborted with this task, since they are in its set.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        if state.borrow().refuses {
+            continue;
+        }
+        let state = Arc::clone(&state);
+        connections.spawn(async move {
+            // An error ends the connection, which is all that there is to say.
+            let _ = pass(client, server, state).await;
+        });
+    }
+}
+
+/// What both directions of a connection know.
+struct Connection {
+    state: Arc<watch::Sender<State>>,
+    /// What a trap has made of it.
+    caught: watch::Sender<Option<Then>>,
+}
+
+async fn pass(
+    mut client: TcpStream,
+    server: u16,
+    state: Arc<watch::Sender<State>>,
+) -> io::Result<()> {
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let epoch = state.borrow().epoch;
+    let connection = Connection { state, caught: watch::Sender::new(None) };
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let mut ended = connection.state.subscribe();
+    tokio::select! {
+        done = requests(&connection, &mut from_client, &mut to_server) => done,
+        done = answers(&connection, &mut from_server, &mut to_client) => done,
+        _ = ended.wait_for(|state| state.epoch != epoch) => Ok(()),
+    }
+}
+
+impl Connection {
+    /// Waits until bytes may go on.
+    async fn flows(&self, way: Way) {
+        let mut state = self.state.subscribe();
+        let of = |state: &State| match way {
+            Way::Requests => state.requests,
+            Way::Answers => state.answers,
+        };
+        let passing = state.wait_for(|state| of(state) != Flow::Hold).await;
+        let flow = passing.map_or(Flow::Pass, |state| of(&state));
+        if let Flow::Delay(pause) = flow {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// How far the bytes go that end in `tail`, if a trap is sprung by them.
+    fn springs(&self, tail: &[u8]) -> Option<(usize, Then)> {
+        let mut sprung = None;
+        self.state.send_if_modified(|state| {
+            let Some((bytes, then)) = &state.trap else { return false };
+            let Some(at) = tail.windows(bytes.len()).position(|window| window == &**bytes) else {
+                return false;
+            };
+            sprung = Some((at + bytes.len(), *then));
+            state.trap = None;
+            state.sprung += 1;
+            true
+        });
+        sprung
+    }
+}
+
+async fn requests(
+    connection: &Connection,
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+) -> io::Result<()> {
+    // What came before the newest piece, as long as a trap's bytes may begin in it.
+    const TAIL: usize = 256;
+    let (mut buffer, mut tail) = (vec![0; 64 << 10], Vec::new());
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let piece = &buffer[..read];
+        let before = tail.len();
+        tail.extend_from_slice(piece);
+        if let Some((end, then)) = connection.springs(&tail) {
+            match then {
+                Then::LoseRequest => return Ok(()),
+                Then::LoseAnswer | Then::StallAnswer => {
+                    connection.caught.send_replace(Some(then));
+                }
+                Then::StallRequest => {
+                    to.write_all(&piece[..end.saturating_sub(before)]).await?;
+                    return std::future::pending().await;
+                }
+            }
+        }
+        tail.drain(..tail.len().saturating_sub(TAIL));
+        connection.flows(Way::Requests).await;
+        to.write_all(piece).await?;
+    }
+}
+
+async fn answers(
+    connection: &Connection,
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut caught = connection.caught.subscribe();
+    loop {
+        let read = tokio::select! {
+            biased;
+            () = stalled(&mut caught) => return std::future::pending().await,
+            read = from.read(&mut buffer) => read?,
+        };
+        if read == 0 || *connection.caught.borrow() == Some(Then::LoseAnswer) {
+            return Ok(());
+        }
+        connection.flows(Way::Answers).await;
+        to.write_all(&buffer[..read]).await?;
+    }
+}
+
+async fn stalled(caught: &mut watch::Receiver<Option<Then>>) {
+    // The sender lives as long as the connection.
+    let _ = caught.wait_for(|then| *then == Some(Then::StallAnswer)).await;
+}
