@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream, StreamStatus};
+use placard_storage::redis::{Options, RedisStream, Server};
+use placard_testkit::proxy::{Flow, Proxy, Then, Way};
 use placard_testkit::servers::redis::RedisServer;
 
 use crate::{
@@ -225,4 +227,52 @@ async fn redis_need_not_be_there_at_the_start() {
     assert!(stream.check().await.is_err());
     server.restart().await.unwrap();
     assert_eq!(append_at_last(&stream, &all).await, Appended::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_without_an_answer_is_done_once_or_not_at_all() {
+    let server = RedisServer::start().await.unwrap();
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let stream = RedisStream::connect(&Options::new(Server::Url(url))).unwrap();
+    let all = records(6);
+    assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
+    let faults = [Then::LoseRequest, Then::StallRequest, Then::LoseAnswer, Then::StallAnswer];
+    for (then, version) in faults.into_iter().zip(3_u64..) {
+        proxy.trap(b"EVALSHA", then);
+        let (since, new) = (Instant::now(), &all[..version as usize]);
+        let appended = stream.append(new.into()).await;
+        assert!(appended.is_err(), "{then:?}: {appended:?}");
+        assert!(since.elapsed() < CALL, "{then:?}: {:?}", since.elapsed());
+        let done = matches!(then, Then::LoseAnswer | Then::StallAnswer);
+        let top = version - u64::from(!done);
+        let seen = connect(&server);
+        while status(&seen).await.top != Some((top, all[top as usize - 1].chain)) {
+            assert!(since.elapsed() < DEADLINE, "{then:?}");
+        }
+        assert_eq!(append_at_last(&stream, new).await, Appended::Done, "{then:?}");
+        assert_eq!(status(&stream).await.entries, version, "{then:?}");
+    }
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_behind_a_silent_network_learns_of_it() {
+    let server = RedisServer::start().await.unwrap();
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let stream = RedisStream::connect(&Options::new(Server::Url(url))).unwrap();
+    let all = records(2);
+    let reader = stream.clone();
+    let read = tokio::spawn(async move { reader.read(0, 10).await });
+    until_blocked(&server, 1).await;
+    let since = Instant::now();
+    proxy.set(Way::Answers, Flow::Hold);
+    assert_eq!(append(&connect(&server), &all).await, Appended::Done);
+    assert!(read.await.unwrap().is_err());
+    assert!(since.elapsed() < READ, "{:?}", since.elapsed());
+    proxy.set(Way::Answers, Flow::Pass);
+    while stream.read(0, 10).await.unwrap_or_default() != all[..] {
+        assert!(since.elapsed() < DEADLINE);
+    }
 }

@@ -175,3 +175,33 @@ async fn only_the_first_of_records_that_do_not_follow_each_other_are_appended() 
     assert_eq!(status(&stream).await.top, Some((3, mixed[2].chain)));
     assert_eq!(append(&stream, &[]).await, Appended::Done);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_top_is_compared_while_it_is_there() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let (all, other) = (records(5), history(5, "different"));
+    assert_eq!(append(&stream, &all).await, Appended::Done);
+    assert_eq!(append(&stream, &all[1..3]).await, Appended::Done);
+    assert_eq!(append(&stream, &other[1..3]).await, Appended::Fork);
+    run::<u64>(&server, &format!("XDEL {STREAM} 0-3")).await;
+    assert_eq!(append(&stream, &other[1..3]).await, Appended::Done, "nobody can know");
+    assert_eq!(append(&stream, &other[1..]).await, Appended::Fork);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_never_takes_what_was_appended_meanwhile() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, other) = (connect(&server), connect(&server));
+    let all = records(2);
+    for _ in 0..300 {
+        assert_eq!(append(&one, &all[..1]).await, Appended::Done);
+        let reset = one.reset(1, all[0].chain);
+        let (reset, appended) = tokio::join!(reset, append(&other, &all[1..]));
+        reset.unwrap();
+        assert_eq!(appended, Appended::Done);
+        let top = (2, all[1].chain);
+        assert_eq!(status(&one).await.top, Some(top));
+        one.reset(top.0, top.1).await.unwrap();
+    }
+}
