@@ -40,6 +40,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                     .map(|file| std::fs::read(file).with_context(|| unreadable(file)))
                     .transpose()?,
                 checkpoint_dir: data_dir,
+                log_kept: Duration::from_secs(cluster.log_keep_hours * 3_600),
                 run_migrations: !cluster.no_migrate,
                 accept_unsafe_durability: cluster.accept_unsafe_durability,
             }),

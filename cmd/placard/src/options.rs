@@ -122,6 +122,11 @@ pub(crate) struct ClusterOptions {
     #[arg(long, env = "PLACARD_STREAM_MAX_ENTRIES", value_name = "N", default_value = "1000000",
         value_parser = clap::value_parser!(u64).range(1_024..=100_000_000))]
     pub(crate) stream_max_entries: u64,
+    /// How long rows of the journal's log are kept, in hours, 1 to 87,600. A replica that was away for longer
+    /// restores.
+    #[arg(long, env = "PLACARD_LOG_KEEP_HOURS", value_name = "HOURS", default_value = "168",
+        value_parser = clap::value_parser!(u64).range(1..=87_600))]
+    pub(crate) log_keep_hours: u64,
     /// The pause between two checkpoints, in seconds, 1 to 86,400.
     #[arg(long, env = "PLACARD_CHECKPOINT_EVERY", value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use placard_replica::Config as ReplicaConfig;
+use storage::Started;
 pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
 pub use verify::{Audited, Report, VerifyError, verify};
 
@@ -43,7 +44,7 @@ pub struct Node {
     replica: Replica,
     close: oneshot::Sender<()>,
     server: JoinHandle<bool>,
-    upkeep: JoinHandle<()>,
+    upkeep: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -58,7 +59,8 @@ impl Node {
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
-        let replica = storage::start(config.storage, config.replica).await?;
+        let Started { replica, upkeep: trimming } =
+            storage::start(config.storage, config.replica).await?;
         let app = App::new(replica.handle().clone());
         let (close, closed) = oneshot::channel();
         let stop = async {
@@ -75,6 +77,7 @@ impl Node {
             }
         });
         let drain_delay = config.drain_delay;
+        let upkeep = std::iter::once(upkeep).chain(trimming).collect();
         Ok(Self { address, drain_delay, app, replica, close, server, upkeep })
     }
 
@@ -104,7 +107,7 @@ impl Node {
         // The server may have ended before; then there is nobody left to tell.
         let _ = self.close.send(());
         let served = self.server.await.map_err(Stopped::from)?;
-        self.upkeep.abort();
+        self.upkeep.iter().for_each(JoinHandle::abort);
         let committed = self.replica.stop(COMMITTING).await?;
         Ok(served && committed)
     }

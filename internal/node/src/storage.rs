@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Config, Replica};
@@ -13,6 +14,7 @@ use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
 use placard_storage::sqlite::{self, SqliteJournal};
+use tokio::task::JoinHandle;
 
 pub use placard_storage::redis::{Sentinel, Server as Redis};
 
@@ -36,6 +38,8 @@ pub struct ClusterStorage {
     pub redis_authorities_pem: Option<Vec<u8>>,
     /// Where the checkpoint is; `None` for a node that keeps none.
     pub checkpoint_dir: Option<PathBuf>,
+    /// How long rows of the log are kept.
+    pub log_kept: Duration,
     /// Whether the journal's tables are brought up to date.
     pub run_migrations: bool,
     /// Whether PostgreSQL may be set up so that a crash of its machine loses or corrupts the journal.
@@ -74,14 +78,26 @@ pub enum StartError {
     Listener(#[source] io::Error),
 }
 
+/// The pause between two trimmings of the journal.
+const TRIM: Duration = Duration::from_secs(600);
+
+/// What a node works on: its replica, and the upkeep of its journal.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) replica: Replica,
+    /// Runs until it is aborted.
+    pub(crate) upkeep: Option<JoinHandle<()>>,
+}
+
 /// Opens what the node is to work on, and starts its replica.
-pub(crate) async fn start(storage: Storage, config: Config) -> Result<Replica, StartError> {
+pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, StartError> {
     match storage {
         Storage::Embedded(directory) => {
             let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
             let journal =
                 opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            Ok(Replica::start(journal, InProcess::default(), NoCheckpoints, config))
+            let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
+            Ok(Started { replica, upkeep: None })
         }
         Storage::Cluster(cluster) => start_clustered(cluster, config).await,
     }
@@ -90,7 +106,7 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Replica, S
 async fn start_clustered(
     cluster: ClusterStorage,
     mut config: Config,
-) -> Result<Replica, StartError> {
+) -> Result<Started, StartError> {
     let stream = RedisStream::connect(&redis::Options {
         entries_max: Some(config.stream_entries_max as u64),
         authorities_pem: cluster.redis_authorities_pem.clone(),
@@ -105,13 +121,30 @@ async fn start_clustered(
             tracing::warn!(%error, cause, "the journal is tailed until Redis is there");
         }
     }
-    Ok(match checkpoint {
+    let upkeep = tokio::spawn(keep_up(journal.clone(), cluster.log_kept));
+    let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal, stream, checkpoint, config),
         None => {
             config.checkpoint_every = None;
             Replica::start(journal, stream, NoCheckpoints, config)
         }
-    })
+    };
+    Ok(Started { replica, upkeep: Some(upkeep) })
+}
+
+/// Now and then, drops what the journal need not keep: old rows of the log, behind a base row, and answers
+/// whose idempotency keys have run out. One replica does so at a time, by a lock in the database.
+async fn keep_up(journal: PostgresJournal, log_kept: Duration) {
+    loop {
+        tokio::time::sleep(TRIM).await;
+        match (journal.trim_log(log_kept).await, journal.forget_answers().await) {
+            (Ok(rows), Ok(answers)) => tracing::info!(rows, answers, "the journal was trimmed"),
+            (Err(error), _) | (_, Err(error)) => {
+                let cause = error.1.to_string();
+                tracing::warn!(%error, cause, "the journal cannot be trimmed");
+            }
+        }
+    }
 }
 
 /// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to

@@ -176,6 +176,8 @@ impl Relay {
     pub(crate) fn reset(&mut self, done: Option<()>) {
         if matches!(self.under_way, Some(Work::Reset(..))) {
             self.under_way = None;
+            // What is pending may be of the forgotten history too. The journal has what is not.
+            self.pending.clear();
             self.state = if done.is_some() { State::Open } else { State::Down };
         }
     }
@@ -278,6 +280,23 @@ mod tests {
         relay.read(Some(vec![record(50)]));
         assert_eq!(relay.next(moment(33), 90), Some(Work::Reset(5, Chain([5; 32]))));
         relay.reset(Some(()));
+        relay.push([record(102)]);
         assert!(matches!(relay.next(moment(34), 90), Some(Work::Append(_))));
+    }
+
+    /// Records of two histories, pending together, were appended, refused and reset for ever.
+    #[test]
+    fn a_reset_forgets_what_is_pending() {
+        let mut relay = Relay::default();
+        relay.push([record(5), record(6)]);
+        relay.next(moment(0), 6);
+        relay.appended(Some(Appended::Fork));
+        assert_eq!(relay.next(moment(0), 6), Some(Work::Inspect));
+        relay.inspected(Some(&StreamStatus { top: Some((5, Chain([9; 32]))), entries: 1 }));
+        relay.next(moment(0), 6);
+        relay.read(Some(vec![record(5)]));
+        assert!(matches!(relay.next(moment(0), 6), Some(Work::Reset(..))));
+        relay.reset(Some(()));
+        assert_eq!(relay.next(moment(0), 6), None);
     }
 }

@@ -565,7 +565,8 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
             Output::TrimStream(keep, max) => {
                 if let Err(error) = stream.trim(keep, max).await {
-                    tracing::warn!(%error, "the stream cannot be trimmed");
+                    let cause = error.1.to_string();
+                    tracing::warn!(%error, cause, "the stream cannot be trimmed");
                 }
                 continue;
             }
