@@ -31,7 +31,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 checkpoint_every: Some(Duration::from_secs(cluster.checkpoint_every)),
                 ..ReplicaConfig::default()
             },
-            storage: Storage::Cluster(ClusterStorage {
+            storage: Storage::Cluster(Box::new(ClusterStorage {
                 postgres_url,
                 redis,
                 redis_authorities_pem: cluster
@@ -43,7 +43,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 log_kept: Duration::from_secs(cluster.log_keep_hours * 3_600),
                 run_migrations: !cluster.no_migrate,
                 accept_unsafe_durability: cluster.accept_unsafe_durability,
-            }),
+            })),
             drain_delay: drain_delay.unwrap_or(DRAIN_DELAY),
         }),
         (Some(_), None) => {

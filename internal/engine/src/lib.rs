@@ -2,11 +2,13 @@
 //! version they stand at. It has no async, no clock, no random numbers and no I/O: the same entries give the
 //! same state, and "now" is an argument of every read.
 
+mod alone;
 mod engine;
 mod index;
 mod reader;
 mod stored;
 
+pub use alone::Alone;
 pub use engine::{Builder, Engine, Refusal, dry_run};
 pub use reader::{Found, Page, Reader};
 pub use stored::StoredAd;

@@ -24,7 +24,7 @@ pub enum Storage {
     /// In this directory, for this node alone; made if it is missing.
     Embedded(PathBuf),
     /// On servers that a cluster shares.
-    Cluster(ClusterStorage),
+    Cluster(Box<ClusterStorage>),
 }
 
 /// The servers of a cluster, and what this node keeps of its own.
@@ -99,7 +99,7 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
             let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
             Ok(Started { replica, upkeep: None })
         }
-        Storage::Cluster(cluster) => start_clustered(cluster, config).await,
+        Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
     }
 }
 

@@ -86,6 +86,16 @@ impl Sqlite {
         }
     }
 
+    /// Bytes that the database takes, ads and indexes together.
+    pub fn bytes(&self) -> usize {
+        let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let bytes: i64 = self
+            .connection
+            .query_row(pages, [], |row| row.get(0))
+            .expect("every database knows its size");
+        bytes as usize
+    }
+
     /// The ids of the page and the number of all that fit, as two statements.
     pub fn search(&self, query: &Query, now: Timestamp) -> (Vec<Uuid>, u64) {
         let mut fits = "FROM ads WHERE end_at > ?1 AND start_at <= ?1".to_owned();
