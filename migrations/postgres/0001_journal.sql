@@ -1,13 +1,16 @@
 -- The journal of a cluster. Times are the database's own.
 
--- The newest version, the chain up to it, and the digest of the ads it leaves. Always one row. Whoever commits
--- holds its lock from before the first read to the commit: that makes the order of commits that of versions.
+-- The newest version, the chain up to it, and the digest of the ads it leaves. Always one row. `writes` counts
+-- the transactions that have changed anything: who writes names the count that was read with everything else,
+-- and writes only if it is still that one. So what was decided is always what the journal's state leads to, and
+-- the order of commits is that of versions, since the row stays locked until the commit.
 -- It changes with every commit: the room left in its page lets those updates stay clear of the index.
 CREATE TABLE head (
     single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint  NOT NULL CHECK (version >= 0),
     chain   bytea   NOT NULL CHECK (octet_length(chain) = 32),
-    digest  bytea   NOT NULL CHECK (octet_length(digest) = 16)
+    digest  bytea   NOT NULL CHECK (octet_length(digest) = 16),
+    writes  bigint  NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 
 INSERT INTO head (version, chain, digest)

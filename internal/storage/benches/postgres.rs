@@ -18,13 +18,14 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() {
     let full = std::env::args().any(|argument| argument == "--bench");
     let (rounds, ads) = if full { (400, 1_000_000) } else { (5, 2_000) };
     let server = PostgresServer::start().await.unwrap();
     let journal = PostgresJournal::connect(&server.url(), Options::default()).await.unwrap();
     commits(&server, &journal, rounds).await;
+    committers(&server, rounds).await;
     snapshots(&server, &journal, ads).await;
 }
 
@@ -65,6 +66,37 @@ async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u12
     println!("transaction of one row   p50 {one_row:>10.1?}");
     println!("commit of one ad         p50 {one:>10.1?}  {:.2} x", times(one));
     println!("commit of 512 ads        p50 {many:>10.1?}  {:.2} x", times(many));
+}
+
+/// The same number of ads in batches of 256, committed by one replica and by two; also the longest that any
+/// of the batches took.
+async fn committers(server: &PostgresServer, batches: u128) {
+    let mut rates = Vec::new();
+    for count in [1, 2] {
+        let since = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let url = server.url();
+            tasks.spawn(async move {
+                let journal = PostgresJournal::connect(&url, Options::default()).await.unwrap();
+                let mut longest = Duration::ZERO;
+                for _ in 0..batches / count {
+                    let ids = std::iter::repeat_with(|| Uuid::new_v4().as_u128()).take(256);
+                    let requests =
+                        ids.map(|id| Arc::new(request(id, vec![create(id, "a title")]))).collect();
+                    let since = Instant::now();
+                    journal.commit(Arc::new(Batch { requests, repeated: false })).await.unwrap();
+                    longest = longest.max(since.elapsed());
+                }
+                longest
+            });
+        }
+        let longest = tasks.join_all().await.into_iter().max().unwrap_or_default();
+        let rate = (batches * 256) as f64 / since.elapsed().as_secs_f64();
+        rates.push(rate);
+        println!("{count} committer(s): {rate:>10.0} ads/s, longest commit {longest:.1?}");
+    }
+    println!("two instead of one: {:.2} x", rates[1] / rates[0]);
 }
 
 async fn snapshots(server: &PostgresServer, journal: &PostgresJournal, ads: usize) {

@@ -39,6 +39,8 @@ pub enum Then {
     LoseRequest,
     /// The server gets them, and the connection is cut in the place of its answer.
     LoseAnswer,
+    /// The server gets them and keeps its connection, but the client is cut at once.
+    Orphan,
     /// The server gets the bytes up to the trap's last one and nothing more; both ends stay open.
     StallRequest,
     /// The server gets them, and its answer is not taken; both ends stay open.
@@ -165,14 +167,23 @@ async fn pass(
     server.set_nodelay(true)?;
     let epoch = state.borrow().epoch;
     let connection = Connection { state, caught: watch::Sender::new(None) };
+    let mut ended = connection.state.subscribe();
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let mut ended = connection.state.subscribe();
     tokio::select! {
-        done = requests(&connection, &mut from_client, &mut to_server) => done,
-        done = answers(&connection, &mut from_server, &mut to_client) => done,
-        _ = ended.wait_for(|state| state.epoch != epoch) => Ok(()),
+        done = requests(&connection, &mut from_client, &mut to_server) => done?,
+        done = answers(&connection, &mut from_server, &mut to_client) => done?,
+        _ = ended.wait_for(|state| state.epoch != epoch) => {}
     }
+    if *connection.caught.borrow() == Some(Then::Orphan) {
+        drop(client);
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            done = tokio::io::copy(&mut server, &mut nowhere) => drop(done?),
+            _ = ended.wait_for(|state| state.epoch != epoch) => {}
+        }
+    }
+    Ok(())
 }
 
 impl Connection {
@@ -228,6 +239,10 @@ async fn requests(
                 Then::LoseRequest => return Ok(()),
                 Then::LoseAnswer | Then::StallAnswer => {
                     connection.caught.send_replace(Some(then));
+                }
+                Then::Orphan => {
+                    connection.caught.send_replace(Some(then));
+                    return to.write_all(piece).await;
                 }
                 Then::StallRequest => {
                     to.write_all(&piece[..end.saturating_sub(before)]).await?;

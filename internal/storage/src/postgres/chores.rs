@@ -31,7 +31,7 @@ const LOCK: i64 = 0x504c_4143_4152_4401;
 /// session's: if this ends early the connection is closed, and the lock goes with it.
 async fn alone(
     lane: &Lane,
-    mut batch: impl for<'c> FnMut(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send,
+    batch: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send + Sync,
 ) -> Result<u64, Failure> {
     let take = lane.repeatable(STATEMENT, |connection| {
         Box::pin(async {
@@ -55,10 +55,11 @@ async fn alone(
 /// Deletes log rows that are older than `keep`, but not less than an hour. Returns how many.
 pub(super) async fn trim_log(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
     let keep = keep.max(KEPT_MIN);
-    alone(lane, move |connection| {
+    alone(lane, |connection| {
         Box::pin(async move {
             let Some(base) = next_base(connection, keep).await? else { return Ok(None) };
-            trim_behind(connection, base).await.map(Some)
+            let gone = trim_behind(connection, base).await?;
+            Ok(Some(gone).filter(|gone| *gone > 0))
         })
     })
     .await
@@ -107,21 +108,20 @@ async fn trim_behind(connection: &mut PgConnection, base: Position) -> Result<u6
 
 /// Deletes answers that are no longer given. Returns how many.
 pub(super) async fn forget_answers(lane: &Lane) -> Result<u64, Failure> {
-    alone(lane, |connection| {
-        Box::pin(async {
-            // A row that a commit is replacing is not old any more.
-            let forgotten = sqlx::query(
-                "DELETE FROM idempotency WHERE scope IN (
-                     SELECT scope FROM idempotency
-                      WHERE at < clock_timestamp() - make_interval(secs => $1)
-                      ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-            )
-            .bind(limits::IDEMPOTENCY_KEPT.as_secs_f64())
-            .bind(BATCH)
-            .execute(connection)
-            .await?;
-            Ok(Some(forgotten.rows_affected()).filter(|gone| *gone > 0))
-        })
-    })
-    .await
+    alone(lane, |connection| Box::pin(forget_some(connection))).await
+}
+
+async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failure> {
+    // A row that a commit is replacing is not old any more.
+    let forgotten = sqlx::query(
+        "DELETE FROM idempotency WHERE scope IN (
+             SELECT scope FROM idempotency
+              WHERE at < clock_timestamp() - make_interval(secs => $1)
+              ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(limits::IDEMPOTENCY_KEPT.as_secs_f64())
+    .bind(BATCH)
+    .execute(connection)
+    .await?;
+    Ok(Some(forgotten.rows_affected()).filter(|gone| *gone > 0))
 }

@@ -1,15 +1,25 @@
-//! A commit: four round trips on a connection of its own. Until the last one is sent nothing can have been
-//! committed; from then on the outcome is unknown until the server has told it.
+//! Commits, on a connection of their own, in one of two ways.
+//!
+//! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of
+//! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
+//!
+//! **Locked**, in four: the head's lock is taken first and held to the commit. So it is done for a while after
+//! somebody else was found to have written in between, since waiting for one's turn costs less than deciding
+//! in vain, and whenever a batch is repeated. An earlier try of that batch may still be on its way: it either
+//! holds the lock, and what it has written is seen behind it, or it comes too late, because the repetition
+//! counts as a write even if it changes nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use placard_model::limits;
 use placard_replica::ports::CommitError;
 use placard_replica::{Batch, Plan};
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
-use super::lane::{Failure, Held, Lane, within};
-use super::rows;
+use super::lane::{Durability, Failure, Held, Lane, within};
+use super::rows::{self, State};
 
 /// How the server guards the head's lock.
 ///
@@ -20,8 +30,10 @@ use super::rows;
 /// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
 /// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
 /// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
-/// end of the queue.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
+/// end of the queue. None of these cuts a commit short that waits for a standby: PostgreSQL has put the
+/// statement's timer off by then.
+const SETTINGS: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "500ms"),
     ("tcp_user_timeout", "500ms"),
     ("client_connection_check_interval", "100ms"),
@@ -37,6 +49,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 const STATEMENT: Duration = Duration::from_secs(5);
 /// How long a commit may take before it is repeated; with a synchronous standby it waits for that one too.
 const COMMIT: Duration = Duration::from_secs(5);
+/// Batches that are committed locked after one was decided in vain.
+const CAUTIOUS: u32 = 32;
 
 const BEGIN_AND_LOCK: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT FROM head FOR UPDATE";
@@ -45,45 +59,92 @@ const BEGIN_AND_LOCK: &str = "
 const BEGIN_AND_LOCK_LARGE: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL idle_in_transaction_session_timeout = '2s'; SELECT FROM head FOR UPDATE";
-/// A commit that waits for a standby must not be cut short: PostgreSQL would call it done.
-const END: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// Runs one transaction.
-pub(super) async fn commit(lane: &Lane, batch: &Batch) -> Result<Plan, CommitError> {
-    let mut held = begin(lane, batch).await.map_err(before)?;
-    let current =
-        within(STATEMENT, rows::current(&mut held.connection, batch)).await.map_err(before)?;
-    let version = current.head.version;
-    let plan = batch.plan(current);
-    if plan.log.is_empty() && plan.kept.is_empty() {
-        // What was read stays true whether or not this arrives.
-        let ended = sqlx::raw_sql("ROLLBACK").execute(&mut held.connection);
-        if within(STATEMENT, ended).await.is_ok() {
-            held.keep();
-        }
-        return Ok(plan);
+pub(super) struct Committer {
+    lane: Lane,
+    /// How many batches are still to be committed locked.
+    cautious: AtomicU32,
+}
+
+impl Committer {
+    pub(super) fn new(options: &PgConnectOptions, durability: Durability) -> Self {
+        Self { lane: Lane::new(options, 1, durability, SETTINGS), cautious: AtomicU32::new(0) }
     }
-    within(STATEMENT, rows::write(&mut held.connection, version, &plan)).await.map_err(before)?;
-    let committed = sqlx::raw_sql(END).execute(&mut held.connection);
-    within(COMMIT, committed).await.map_err(at_commit)?;
-    held.keep();
-    Ok(plan)
-}
 
-/// Begins a transaction that holds the head's lock.
-async fn begin<'l>(lane: &'l Lane, batch: &Batch) -> Result<Held<'l>, Failure> {
-    let bytes: usize = batch.requests.iter().map(|request| request.bytes()).sum();
-    let large = bytes > limits::COMMIT_BYTES_MAX;
-    let statements = if large { BEGIN_AND_LOCK_LARGE } else { BEGIN_AND_LOCK };
-    let (_, held) = lane
-        .repeatable(STATEMENT, |connection| {
+    /// Runs one transaction.
+    pub(super) async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
+        let cautious = self.cautious.load(Ordering::Relaxed);
+        if cautious == 0 && !batch.repeated {
+            if let Some(plan) = self.at_once(&batch).await? {
+                return Ok(plan);
+            }
+            self.cautious.store(CAUTIOUS, Ordering::Relaxed);
+        } else {
+            self.cautious.store(cautious.saturating_sub(1), Ordering::Relaxed);
+        }
+        self.locked(&batch).await
+    }
+
+    /// Returns no plan if somebody else has written in between.
+    async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
+        let read = self.lane.repeatable(STATEMENT, |connection| {
+            let batch = Arc::clone(batch);
+            Box::pin(async move { rows::state(connection, &batch).await })
+        });
+        let (State { current, writes }, mut held) = read.await.map_err(before)?;
+        let plan = batch.plan(current);
+        let committed = if writes_nothing(&plan) {
+            true
+        } else {
+            let written = rows::write(&mut held.connection, writes, &plan);
+            within(COMMIT, written).await.map_err(at_commit)?
+        };
+        held.keep();
+        Ok(committed.then_some(plan))
+    }
+
+    async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
+        let mut held = self.begin(batch).await.map_err(before)?;
+        let read = rows::state(&mut held.connection, batch);
+        let State { current, writes } = within(STATEMENT, read).await.map_err(before)?;
+        let plan = batch.plan(current);
+        if writes_nothing(&plan) && !batch.repeated {
+            // What was read stays true whether or not this arrives.
+            let ended = sqlx::raw_sql("ROLLBACK").execute(&mut held.connection);
+            if within(STATEMENT, ended).await.is_ok() {
+                held.keep();
+            }
+            return Ok(plan);
+        }
+        let written = rows::write(&mut held.connection, writes, &plan);
+        if !within(STATEMENT, written).await.map_err(before)? {
+            // Under the lock nobody else can have written.
+            return Err(before(Failure::Malformed("a moved head")));
+        }
+        let committed = sqlx::raw_sql("COMMIT").execute(&mut held.connection);
+        within(COMMIT, committed).await.map_err(at_commit)?;
+        held.keep();
+        Ok(plan)
+    }
+
+    /// Begins a transaction that holds the head's lock.
+    async fn begin(&self, batch: &Batch) -> Result<Held<'_>, Failure> {
+        let bytes: usize = batch.requests.iter().map(|request| request.bytes()).sum();
+        let large = bytes > limits::COMMIT_BYTES_MAX;
+        let statements = if large { BEGIN_AND_LOCK_LARGE } else { BEGIN_AND_LOCK };
+        let begun = self.lane.repeatable(STATEMENT, |connection| {
             Box::pin(async move { Ok(sqlx::raw_sql(statements).execute(connection).await?) })
-        })
-        .await?;
-    Ok(held)
+        });
+        let (_, held) = begun.await?;
+        Ok(held)
+    }
 }
 
-/// Nothing is committed.
+fn writes_nothing(plan: &Plan) -> bool {
+    plan.log.is_empty() && plan.kept.is_empty()
+}
+
+/// No commit has been asked for: nothing is committed.
 fn before(failure: Failure) -> CommitError {
     if blames_the_batch(&failure) {
         CommitError::Refused(failure.into())
@@ -92,20 +153,25 @@ fn before(failure: Failure) -> CommitError {
     }
 }
 
-/// An error in what was written has been told instead of a commit; of anything else nobody can say.
+/// A commit has been asked for. An error of the statement or of the commit itself has rolled it back; of
+/// anything else, the end of the session included, nobody can say what it came after.
 fn at_commit(failure: Failure) -> CommitError {
-    if blames_the_batch(&failure) {
-        CommitError::Refused(failure.into())
-    } else {
-        CommitError::Unknown(failure.into())
+    match database_error(&failure) {
+        Some(error) if error.severity() == PgSeverity::Error => before(failure),
+        _ => CommitError::Unknown(failure.into()),
     }
 }
 
 /// Whether the server found fault with the data: 22 data exception, 23 integrity constraint violation, 54
 /// program limit exceeded. A version that is in the log already is the journal's fault, not a request's.
 fn blames_the_batch(failure: &Failure) -> bool {
-    let Failure::Sql(sqlx::Error::Database(error)) = failure else { return false };
-    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return false };
-    let class = matches!(error.code().get(..2), Some("22" | "23" | "54"));
-    class && error.severity() == PgSeverity::Error && error.constraint() != Some("log_pkey")
+    database_error(failure).is_some_and(|error| {
+        let class = matches!(error.code().get(..2), Some("22" | "23" | "54"));
+        class && error.severity() == PgSeverity::Error && error.constraint() != Some("log_pkey")
+    })
+}
+
+fn database_error(failure: &Failure) -> Option<&PgDatabaseError> {
+    let Failure::Sql(sqlx::Error::Database(error)) = failure else { return None };
+    error.try_downcast_ref()
 }

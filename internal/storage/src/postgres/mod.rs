@@ -24,6 +24,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use commit::Committer;
 use lane::{Durability, Failure, Lane, within};
 
 pub use check::Unfit;
@@ -108,7 +109,7 @@ impl fmt::Debug for PostgresJournal {
 
 struct Lanes {
     place: String,
-    commit: Lane,
+    committer: Committer,
     poll: Lane,
     log: Lane,
     snapshot: Lane,
@@ -185,7 +186,7 @@ impl PostgresJournal {
             |connections, settings| Lane::new(&server, connections, Durability::Any, settings);
         let lanes = Lanes {
             place: place(&server),
-            commit: Lane::new(&server, 1, durable, commit::SETTINGS),
+            committer: Committer::new(&server, durable),
             poll: lane(1, poll::SETTINGS),
             log: lane(2, LOG_READ),
             snapshot: lane(2, snapshot::SETTINGS),
@@ -251,7 +252,7 @@ fn is_undefined_table(failure: &Failure) -> bool {
 
 impl Journal for PostgresJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
-        commit::commit(&self.lanes.commit, &batch).await
+        self.lanes.committer.commit(batch).await
     }
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {

@@ -107,23 +107,27 @@ const WRITTEN: i32 = 3;
 /// Everything that a batch touches, as rows of one shape so that it takes one round trip.
 const CURRENT: &str = "
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c, 0 AS item, clock.now
+    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c, 0 AS item, clock.now,
+           head.writes
       FROM head, clock
     UNION ALL
-    SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL FROM ads WHERE id = ANY ($1)
+    SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM ads WHERE id = ANY ($1)
     UNION ALL
-    SELECT 2, 0, scope, body, answer, 0, NULL FROM idempotency, clock
+    SELECT 2, 0, scope, body, answer, 0, NULL, 0 FROM idempotency, clock
      WHERE scope = ANY ($2) AND at > clock.now - make_interval(secs => $3)
     UNION ALL
-    SELECT 3, log.version, chain, bytes, uuid_send(request), item, NULL FROM log
+    SELECT 3, log.version, chain, bytes, uuid_send(request), item, NULL, 0 FROM log
      WHERE request = ANY ($4)";
 
-/// Reads what the batch touches. The head's lock must have been taken by an earlier statement: this one sees
-/// what was committed before it began, and so all that the lock's last holder wrote.
-pub(super) async fn current(
-    connection: &mut PgConnection,
-    batch: &Batch,
-) -> Result<Current, Failure> {
+/// What a batch touches, and how many writes had led to it.
+pub(super) struct State {
+    pub(super) current: Current,
+    pub(super) writes: i64,
+}
+
+/// Reads what the batch touches, all at the moment at which the statement begins. If the head's lock was taken
+/// by an earlier statement, that is what the lock's last holder has left.
+pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Result<State, Failure> {
     let scopes = batch.scopes();
     let scopes: Vec<&[u8]> = scopes.iter().map(<[u8; 32]>::as_slice).collect();
     let requests = if batch.repeated { batch.request_ids() } else { Vec::new() };
@@ -144,7 +148,7 @@ pub(super) async fn current(
             HEAD => {
                 let Stamp(now) = row.try_get("now")?;
                 let here = position(row.try_get("version")?, row.try_get("a")?, row.try_get("b")?)?;
-                head = Some((here, now));
+                head = Some((here, now, row.try_get("writes")?));
             }
             AD => {
                 let encoded: Vec<u8> = row.try_get("b")?;
@@ -165,39 +169,46 @@ pub(super) async fn current(
             _ => return Err(Failure::Malformed("a kind")),
         }
     }
-    let (head, now) = head.ok_or(Failure::Malformed("a head"))?;
-    Ok(Current { head, now, ads, kept, written })
+    let (head, now, writes) = head.ok_or(Failure::Malformed("a head"))?;
+    Ok(State { current: Current { head, now, ads, kept, written }, writes })
 }
 
-/// Everything that a plan changes. The head comes last and names where it starts from.
+/// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
+/// read. The head comes first: the others wait for it, and for whoever has it locked.
 const WRITE: &str = "
-    WITH appended AS (
+    WITH moved AS (
+        UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
+         WHERE single AND writes = $4 RETURNING 1
+    ), appended AS (
         INSERT INTO log (version, chain, request, item, at, bytes)
         SELECT * FROM unnest($5::bigint[], $6::bytea[], $7::uuid[], $8::int[], $9::timestamptz[], $10::bytea[])
+         WHERE EXISTS (SELECT FROM moved)
     ), put AS (
         INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
         SELECT * FROM unnest($11::uuid[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
                              $15::timestamptz[], $16::text[], $17::bytea[])
+         WHERE EXISTS (SELECT FROM moved)
         ON CONFLICT (id) DO UPDATE
         SET version = excluded.version, created_at = excluded.created_at, start_at = excluded.start_at,
             end_at = excluded.end_at, title = excluded.title, encoded = excluded.encoded
     ), deleted AS (
-        DELETE FROM ads WHERE id = ANY ($18)
+        DELETE FROM ads WHERE id = ANY ($18) AND EXISTS (SELECT FROM moved)
     ), kept AS (
         INSERT INTO idempotency (scope, body, answer, at)
         SELECT scope, body, answer, $19 FROM unnest($20::bytea[], $21::bytea[], $22::bytea[])
             AS new (scope, body, answer)
+         WHERE EXISTS (SELECT FROM moved)
         ON CONFLICT (scope) DO UPDATE
         SET body = excluded.body, answer = excluded.answer, at = excluded.at
     )
-    UPDATE head SET version = $1, chain = $2, digest = $3 WHERE version = $4";
+    SELECT count(*) FROM moved";
 
-/// Writes a plan down, in one round trip.
+/// Writes a plan down, in one round trip, if there have been just so many writes before. Returns whether it did.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    before: Version,
+    writes: i64,
     plan: &Plan,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let log = &plan.log;
     let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
     let deleted: Vec<_> =
@@ -206,11 +217,11 @@ pub(super) async fn write(
     let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
     let kept = &plan.kept;
     let Position { version, chain, digest } = plan.head;
-    let written = sqlx::query(WRITE)
+    let moved: i64 = sqlx::query_scalar(WRITE)
         .bind(column(version))
         .bind(chain.0.as_slice())
         .bind(digest.0.to_be_bytes().as_slice())
-        .bind(column(before))
+        .bind(writes)
         .bind(list(log, |row| column(row.record.version)))
         .bind(list(log, |row| row.record.chain.0.as_slice()))
         .bind(list(log, |row| row.request))
@@ -229,10 +240,9 @@ pub(super) async fn write(
         .bind(list(kept, |one| one.key.scope.as_slice()))
         .bind(list(kept, |one| one.key.body.as_slice()))
         .bind(list(kept, |one| one.answer.as_ref()))
-        .execute(connection)
+        .fetch_one(connection)
         .await?;
-    // Under its lock nobody else can have moved it.
-    if written.rows_affected() == 1 { Ok(()) } else { Err(Failure::Malformed("a moved head")) }
+    Ok(moved == 1)
 }
 
 /// One column of a bulk insert.

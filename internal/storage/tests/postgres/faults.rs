@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use placard_model::Spec;
-use placard_model::command::{Command, Request};
+use placard_model::command::{Command, Outcome, Request};
+use placard_replica::Plan;
 use placard_replica::ports::{CommitError, Journal};
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
@@ -19,8 +20,10 @@ use crate::{commit, commit_at_last, is_whole, open, server, snapshot, try_commit
 const STALL_MAX: Duration = Duration::from_secs(3);
 /// In the statement that writes a plan down, when it is sent for the first time.
 const WRITE: &[u8] = b"INSERT INTO log";
-/// In the last message of a transaction.
-const COMMIT: &[u8] = b"; COMMIT";
+/// The last message of a transaction that holds the lock.
+const COMMIT: &[u8] = b"COMMIT\0";
+/// In the only message of a transaction that does not: a title that is written.
+const AT_ONCE: &[u8] = b"second";
 
 async fn through_proxy(server: &PostgresServer) -> (Proxy, PostgresJournal) {
     let proxy = Proxy::start(server.port()).await.unwrap();
@@ -36,38 +39,96 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-/// A commit whose connection is cut at COMMIT has an unknown outcome, and repeating it writes it once.
-async fn cut_at_commit(then: Then, committed: bool) {
+/// A commit whose connection is cut while it is committed has an unknown outcome, and repeating it writes it
+/// once.
+async fn cut_at_commit(locked: bool, then: Then, committed: bool) {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server).await;
     let direct = open(&server.url()).await;
-    proxy.trap(COMMIT, then);
-    let unknown = try_commit(&journal, requests(), false).await;
+    proxy.trap(if locked { COMMIT } else { AT_ONCE }, then);
+    let unknown = try_commit(&journal, requests(), locked).await;
     assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
     proxy.sprung().await;
     // Whoever has the head's lock next knows what has become of it.
-    let other = commit_at_last(&direct, vec![request(8, vec![create(8, "another's")])]).await;
+    let others = vec![request(8, vec![create(8, "another's")])];
+    let other = try_commit(&direct, others, true).await.unwrap();
     assert_eq!(other.head.version, if committed { 5 } else { 1 });
     let repeated = try_commit(&journal, requests(), true).await.unwrap();
     assert_eq!(repeated.log.len(), if committed { 0 } else { 4 });
     assert_eq!(repeated.head.version, 5);
     let again = try_commit(&journal, requests(), true).await.unwrap();
-    let outcomes = |answers: &[placard_model::command::Answer]| {
-        answers.iter().map(|answer| answer.outcomes.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(outcomes(&again.answers), outcomes(&repeated.answers));
+    assert_eq!(outcomes(&again), outcomes(&repeated));
     assert_eq!(is_whole(&direct).await.version, 5);
     assert_eq!(proxy.springs(), 1);
 }
 
+fn outcomes(plan: &Plan) -> Vec<Outcome> {
+    plan.answers.iter().flat_map(|answer| answer.outcomes.clone()).collect()
+}
+
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_repeated_and_written_once() {
-    cut_at_commit(Then::LoseAnswer, true).await;
+    cut_at_commit(false, Then::LoseAnswer, true).await;
+    cut_at_commit(true, Then::LoseAnswer, true).await;
 }
 
 #[tokio::test]
 async fn a_commit_that_never_arrives_is_repeated_and_written_once() {
-    cut_at_commit(Then::LoseRequest, false).await;
+    cut_at_commit(false, Then::LoseRequest, false).await;
+    cut_at_commit(true, Then::LoseRequest, false).await;
+}
+
+/// A try that its replica has given up goes on at the server, behind a lock, and meets its own repetition there.
+#[tokio::test]
+async fn a_try_that_comes_late_is_not_written_beside_its_repetition() {
+    let server = server().await;
+    let (proxy, journal) = through_proxy(&server).await;
+    let mut holder = PgConnection::connect(&server.url()).await.unwrap();
+    // The late try finds the head as it was, and then as another has left it.
+    let ends = ["ROLLBACK", "UPDATE head SET writes = writes + 1; COMMIT"];
+    for (round, end) in (0..).zip(ends) {
+        let head = open(&server.url()).await.log(0, 1_000).await.unwrap().len();
+        sqlx::raw_sql("BEGIN; SELECT FROM head FOR UPDATE").execute(&mut holder).await.unwrap();
+        let requests = vec![request(round, vec![create(round, "late or not")])];
+        proxy.trap(b"late or not", Then::Orphan);
+        let unknown = try_commit(&journal, requests.clone(), false).await;
+        assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
+        waiting(&server, "1").await;
+        let repeated = try_commit(&journal, requests, true);
+        let freed = async {
+            waiting(&server, "2").await;
+            sqlx::raw_sql(end).execute(&mut holder).await.unwrap();
+        };
+        let (repeated, ()) = tokio::join!(repeated, freed);
+        assert!(matches!(outcomes(&repeated.unwrap())[..], [Outcome::Created { .. }]));
+        waiting(&server, "0").await;
+        let head = u64::try_from(head).unwrap() + 1;
+        assert_eq!(is_whole(&open(&server.url()).await).await.version, head);
+    }
+}
+
+/// A repetition that is rejected must not be followed by its first try.
+#[tokio::test]
+async fn a_repetition_counts_as_a_write_even_if_it_changes_nothing() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    let writes = || server.sql("SELECT writes FROM head").unwrap();
+    let nobody = || vec![request(1, vec![delete(1)])];
+    commit(&journal, nobody()).await;
+    assert_eq!(writes(), "0");
+    let repeated = try_commit(&journal, nobody(), true).await.unwrap();
+    assert_eq!((writes().as_str(), repeated.log.len(), repeated.head.version), ("1", 0, 0));
+    // So does an answer that is kept.
+    commit(&journal, vec![keyed(request(2, vec![delete(1)]), 1, 1)]).await;
+    assert_eq!(writes(), "2");
+}
+
+/// Waits until so many of the server's connections wait for a lock.
+async fn waiting(server: &PostgresServer, count: &str) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while server.sql(waiting).unwrap() != count {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -77,7 +138,7 @@ async fn before_commit_is_sent_nothing_is_committed() {
         for then in [Then::LoseRequest, Then::LoseAnswer] {
             let (proxy, journal) = through_proxy(&server).await;
             proxy.trap(words.as_bytes(), then);
-            let result = try_commit(&journal, requests(), false).await;
+            let result = try_commit(&journal, requests(), true).await;
             assert!(matches!(result, Err(CommitError::NotCommitted(_))), "{words}: {result:?}");
             proxy.sprung().await;
             let id = nth as u128 * 2 + u128::from(then == Then::LoseAnswer) + 100;
@@ -95,7 +156,8 @@ async fn stalled(
     other: &PostgresJournal,
 ) {
     let version = snapshot(other).await.0.version;
-    let stalled = try_commit(stalling, batch, false);
+    // A repeated batch is one that is committed under the lock.
+    let stalled = try_commit(stalling, batch, true);
     let mean = async {
         proxy.sprung().await;
         let since = Instant::now();
@@ -150,19 +212,13 @@ async fn a_replica_that_dies_in_the_queue_leaves_it() {
     let (proxy, journal) = through_proxy(&server).await;
     let mut holder = PgConnection::connect(&server.url()).await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT FROM head FOR UPDATE").execute(&mut holder).await.unwrap();
-    let waiting = async |count: &str| {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-        while server.sql(waiting).unwrap() != count {
-            tokio::task::yield_now().await;
-        }
-    };
-    let dying = try_commit(&journal, requests(), false);
+    let dying = try_commit(&journal, requests(), true);
     let mean = async {
-        waiting("1").await;
+        waiting(&server, "1").await;
         proxy.cut();
         proxy.refuse(true);
         let since = Instant::now();
-        waiting("0").await;
+        waiting(&server, "0").await;
         assert!(since.elapsed() < STALL_MAX, "{:?}", since.elapsed());
     };
     let (dead, ()) = tokio::join!(dying, mean);

@@ -24,8 +24,13 @@ async fn server() -> PostgresServer {
     PostgresServer::start().await.unwrap()
 }
 
+/// What a task may await.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
+}
+
 async fn open(url: &str) -> PostgresJournal {
-    PostgresJournal::connect(url, Options::default()).await.unwrap()
+    sendable(PostgresJournal::connect(url, Options::default())).await.unwrap()
 }
 
 async fn try_commit(

@@ -146,7 +146,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.strike();
+        let children = self.strike();
+        // Their files are about to be removed. Nothing else can be done here meanwhile, and it is soon over.
+        let since = Instant::now();
+        while children.iter().any(|child| is_alive(*child)) && since.elapsed() < DEADLINE {
+            std::thread::yield_now();
+        }
         // Tells the supervisor to go; the server's id may be another's from here on.
         let _ = self.supervisor.take().map(|mut pipe| pipe.write_all(b"\n"));
     }
