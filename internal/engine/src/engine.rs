@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use placard_model::entry::{Change, Digest, Entry, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Undecodable, Version};
+use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::index::Index;
@@ -53,6 +54,11 @@ pub enum Refusal {
     #[error("the digest after entry {0} is not the one it carries")]
     Diverged(Version),
 }
+
+/// Fewer records than these are read one by one: to hand them to other cores would cost more.
+const PARALLEL_MIN: usize = 128;
+/// Records that one core reads at once.
+const PARALLEL_PART: usize = 32;
 
 /// A record, read and found applicable to some state.
 struct Prepared {
@@ -115,6 +121,31 @@ impl Engine {
     /// # Errors
     /// The record does not belong here; nothing has changed.
     pub fn apply(&mut self, record: &Record) -> Result<(), Refusal> {
+        self.expects(record)?;
+        let prepared = prepare(record)?;
+        self.enter(record, prepared)
+    }
+
+    /// Applies those of the records that are new, in order. Many are read on all cores, since most of the work
+    /// of an entry (decoding, serialising, hashing) does not depend on the entries before it.
+    ///
+    /// # Errors
+    /// The first record that does not belong here; those before it have been applied.
+    pub fn apply_all(&mut self, records: &[Record]) -> Result<(), Refusal> {
+        let known = records.partition_point(|record| record.version <= self.applied.version);
+        let new = &records[known..];
+        if new.len() < PARALLEL_MIN {
+            return new.iter().try_for_each(|record| self.apply(record));
+        }
+        let prepared: Vec<_> = new.par_iter().with_min_len(PARALLEL_PART).map(prepare).collect();
+        new.iter().zip(prepared).try_for_each(|(record, prepared)| {
+            self.expects(record)?;
+            self.enter(record, prepared?)
+        })
+    }
+
+    /// Whether the record is the one that follows.
+    fn expects(&self, record: &Record) -> Result<(), Refusal> {
         let (found, applied) = (record.version, self.applied.version);
         if found <= applied {
             return Err(Refusal::Old { found, applied });
@@ -125,7 +156,13 @@ impl Engine {
         if self.applied.chain.next(found, &record.bytes) != record.chain {
             return Err(Refusal::Fork(found));
         }
-        let Prepared { digest, change } = prepare(record)?;
+        Ok(())
+    }
+
+    /// Takes over what a record that follows does, if it leads to the digest that it carries.
+    fn enter(&mut self, record: &Record, prepared: Prepared) -> Result<(), Refusal> {
+        let Prepared { digest, change } = prepared;
+        let found = record.version;
         let id = match &change {
             Prepare::Put(ad) => ad.id,
             Prepare::Delete(id) => *id,
@@ -210,6 +247,17 @@ impl Builder {
     /// The bytes are no ad.
     pub fn push(&mut self, ad: EncodedAd) -> Result<(), Undecodable> {
         self.ads.push(Arc::new(StoredAd::new(ad)?));
+        Ok(())
+    }
+
+    /// Takes many; they are read on all cores.
+    ///
+    /// # Errors
+    /// The bytes of one of them are no ad.
+    pub fn extend(&mut self, ads: Vec<EncodedAd>) -> Result<(), Undecodable> {
+        let read = ads.into_par_iter().with_min_len(PARALLEL_PART);
+        let read: Result<Vec<_>, _> = read.map(|ad| StoredAd::new(ad).map(Arc::new)).collect();
+        self.ads.append(&mut read?);
         Ok(())
     }
 

@@ -443,3 +443,28 @@ fn a_snapshot_that_does_not_sum_to_its_digest_is_refused() {
     let other = Position { digest: Digest(head.digest.0 ^ 1), ..head };
     assert_eq!(build(&ads, other), Err(Refusal::Diverged(head.version)));
 }
+
+#[test]
+fn records_that_are_applied_together_are_applied_as_one_by_one() {
+    let mut world = World::new(9, 1_000_000, false);
+    let mut records = Vec::new();
+    for _ in 0..700 {
+        let mut ad = world.draw.ad(NOON, 1_000_000);
+        records.push(world.log.put(&mut ad));
+        if records.len() % 3 == 0 {
+            records.push(world.log.delete(ad.id));
+        }
+    }
+    let (mut together, mut alone) = (Engine::new(), Engine::new());
+    records.iter().for_each(|record| alone.apply(record).unwrap());
+    together.apply_all(&records[..600]).unwrap();
+    // What is known already is passed over; a hole stops it, with what came before it applied.
+    together.apply_all(&records[..650]).unwrap();
+    let mut holed = records[600..].to_vec();
+    holed.remove(200);
+    assert!(matches!(together.apply_all(&holed), Err(Refusal::Gap { .. })));
+    assert_eq!(together.applied().version, 800);
+    together.apply_all(&records[700..]).unwrap();
+    assert_eq!(together.applied(), alone.applied());
+    assert_eq!(together.applied(), world.log.head());
+}

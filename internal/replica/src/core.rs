@@ -517,10 +517,7 @@ impl Core {
         let most = if catching_up { records.len() } else { limits::PUBLISH_ENTRIES_MAX };
         let refused = records.chunks(most.max(1)).find_map(|some| {
             let before = self.engine.applied().version;
-            let refused = some.iter().find_map(|record| match self.engine.apply(record) {
-                Ok(()) | Err(Refusal::Old { .. }) => None,
-                Err(refusal) => Some(refusal),
-            });
+            let refused = self.engine.apply_all(some).err();
             let applied = self.engine.applied().version - before;
             self.counts.applied += applied;
             if applied > 0 {

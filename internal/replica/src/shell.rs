@@ -603,9 +603,7 @@ where
     let building = tokio::task::spawn_blocking(move || {
         let mut builder = Builder::default();
         while let Some(chunk) = arriving.blocking_recv() {
-            for ad in chunk {
-                builder.push(ad)?;
-            }
+            builder.extend(chunk)?;
         }
         Ok::<_, Undecodable>(builder)
     });
