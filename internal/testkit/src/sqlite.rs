@@ -12,7 +12,9 @@ const SCHEMA: &str = "
         age_start INTEGER NOT NULL, age_end INTEGER NOT NULL,
         genders INTEGER NOT NULL, platforms INTEGER NOT NULL, anywhere INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX ads_by_end ON ads (end_at, id);
+    CREATE INDEX ads_by_end ON ads (
+        end_at, id, start_at, age_start, age_end, genders, platforms, anywhere
+    );
     CREATE TABLE countries (
         country TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY (country, id)
     ) STRICT, WITHOUT ROWID;

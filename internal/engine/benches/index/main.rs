@@ -44,7 +44,7 @@ fn main() {
     let sizes = sizes.unwrap_or_else(|| if full { "1000 100000 1000000" } else { "300" }.into());
     let mut report = Report::default();
     for n in sizes.split_whitespace().map(number) {
-        eprintln!("{n} ads");
+        measure::progress(&format!("{n} ads"));
         if n > COMPARED_MAX {
             whole::vast(n, seed, budget, &mut report);
         } else {

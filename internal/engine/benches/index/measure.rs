@@ -1,12 +1,20 @@
 //! Timing: how often something can be done per second, and how long one time takes.
 
 use std::alloc::System;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Says what is measured next.
+pub(crate) fn progress(what: &str) {
+    eprintln!("{:5} s  {what}", STARTED.elapsed().as_secs());
+}
 
 /// Bytes that are allocated now.
 pub(crate) fn allocated() -> usize {

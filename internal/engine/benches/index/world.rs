@@ -15,7 +15,7 @@ const NOON: i64 = 1_800_000_000_000_000;
 /// Queries of a mix, asked in turn.
 const QUERIES: usize = 4_096;
 /// Queries of a mix that are checked against the scan.
-const CHECKED: usize = 8;
+const CHECKED: usize = 3;
 /// Countries that count as rare.
 const RARE: usize = 10;
 
