@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix
+.PHONY: help demo test bench-cluster verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ demo: ## Serve 1,000 generated ads from a temporary directory
 test: ## Run every test; installs PostgreSQL and Redis first, if they are missing
 	scripts/install-servers
 	cargo test --locked --workspace --quiet
+
+bench-cluster: ## Measure a cluster on private servers; writes docs/performance/cluster.*
+	scripts/bench-cluster
 
 verify: ## Check format, lints, docs and layers; never writes
 	cargo fmt --all --check
