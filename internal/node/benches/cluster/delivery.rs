@@ -3,19 +3,23 @@
 
 use std::time::{Duration, Instant};
 
+use placard_model::Version;
+use placard_replica::Handle;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, clients, load};
 use crate::report::{Reach, Report, Row};
-use crate::setup::{Servers, log};
+use crate::setup::{Commit, Servers, log};
 use crate::{Size, quantile};
 
 /// Pause before each delivery, so that the readers wait.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Entries kept in the bare stream, as a trimmed one would.
 const KEPT: u64 = 16_384;
+/// Publications between two looks at them.
+const PUBLICATIONS: usize = 65_536;
 /// Connections that the load comes from.
 const CONNECTIONS: usize = 64;
 /// A rate counts as sustained if this part of it was reached.
@@ -90,14 +94,14 @@ impl Samples {
         let (published_p50, published) = of(&mut self.published);
         let (bare_p50, bare) = of(&mut self.bare);
         log(&format!(
-            "{when}: published p50 {published_p50:.0?} p99 {published:.0?} of {}; bare p50 {bare_p50:.0?} p99 {bare:.0?} of {}",
+            "{when}: published p50 {published_p50:.1?} p99 {published:.1?} of {}; bare p50 {bare_p50:.1?} p99 {bare:.1?} of {}",
             self.published.len(),
             self.bare.len(),
         ));
         report.row(Row {
             what: format!("p99 from commit to published on another replica, {when}"),
-            measured: format!("{published:.0?} (p50 {published_p50:.0?})"),
-            baseline: format!("{bare:.0?} (p50 {bare_p50:.0?}) XADD to a blocked XREAD, {when}"),
+            measured: format!("{published:.1?} (p50 {published_p50:.1?})"),
+            baseline: format!("{bare:.1?} (p50 {bare_p50:.1?}) XADD to a blocked XREAD, {when}"),
             ratio: published.as_secs_f64() / bare.as_secs_f64(),
             reach: Some(Reach::AtMost(most)),
         });
@@ -105,29 +109,57 @@ impl Samples {
     }
 }
 
+/// When a replica published what, as those who wait on it learn it.
+#[derive(Debug, Clone, Copy)]
+struct Publication {
+    version: Version,
+    at: Instant,
+}
+
+async fn watch(handle: Handle, seen: mpsc::Sender<Publication>) {
+    let mut version = handle.reader().published().version;
+    loop {
+        if handle.published(version + 1, DEADLINE).await {
+            let at = Instant::now();
+            version = handle.reader().published().version;
+            // Beyond the bound nobody has asked for a while.
+            let _ = seen.try_send(Publication { version, at });
+        }
+    }
+}
+
+/// For each commit, how much later its last entry was published.
+async fn lags(commits: &[Commit], seen: &mut mpsc::Receiver<Publication>) -> Vec<Duration> {
+    let mut lags = Vec::with_capacity(commits.len());
+    let mut last: Option<Publication> = None;
+    for commit in commits {
+        while last.is_none_or(|last| last.version < commit.version) {
+            let next = tokio::time::timeout(DEADLINE, seen.recv()).await;
+            last = next.expect("a commit is published elsewhere");
+        }
+        lags.extend(last.map(|last| last.at.saturating_duration_since(commit.at)));
+    }
+    lags
+}
+
 /// Both.
 pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Report) {
     let mut writer = servers.timed().await;
     let (other, _) = servers.node(None).await;
     let mut bare = Bare::start(servers).await;
+    let (seen, mut publications) = mpsc::channel(PUBLICATIONS);
+    let watching = other.spawn(watch(other.handle().clone(), seen));
     let mut client = Client::connect(writer.address).await;
     let mut idle = Samples::default();
     let warm_up = size.deliveries / 10;
     for nth in 0..size.deliveries + warm_up {
         tokio::time::sleep(PAUSE).await;
-        writer.take();
-        let (handle, commits) = (other.handle().clone(), &mut writer.commits);
-        let published = async move {
-            let commit = commits.recv().await.unwrap();
-            assert!(handle.published(commit.version, DEADLINE).await, "not published");
-            commit.at.elapsed()
-        };
-        let (created, published) = tokio::join!(client.create(), published);
-        assert!(created, "not acknowledged");
+        assert!(client.create().await, "not acknowledged");
         tokio::time::sleep(PAUSE).await;
         let took = bare.deliver().await;
+        let published = lags(&writer.take(), &mut publications).await;
         if nth >= warm_up {
-            idle.published.push(published);
+            idle.published.extend(published);
             idle.bare.push(took);
         }
     }
@@ -147,39 +179,24 @@ pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Repor
         // What a probe has left behind must not count.
         tokio::time::sleep(size.warm_up).await;
         writer.take();
-        let (mut samples, handle) = (Samples::default(), other.handle().clone());
         let begin = Instant::now() + size.warm_up;
         let end = begin + span;
-        let (samples, (written, back)) = tokio::join!(
-            async {
-                let (commits, published) = (&mut writer.commits, &mut samples.published);
-                let watching = async {
-                    while Instant::now() < end {
-                        let next = tokio::time::timeout(size.warm_up, commits.recv()).await;
-                        let Ok(Some(commit)) = next else { continue };
-                        let seen = handle.published(commit.version, DEADLINE).await;
-                        assert!(seen, "not published");
-                        if commit.at >= begin {
-                            published.push(commit.at.elapsed());
-                        }
-                    }
-                };
-                let delivering = async {
-                    let mut took = Vec::new();
-                    while Instant::now() < end {
-                        tokio::time::sleep(PAUSE).await;
-                        let one = bare.deliver().await;
-                        if Instant::now() >= begin {
-                            took.push(one);
-                        }
-                    }
-                    took
-                };
-                samples.bare = tokio::join!(watching, delivering).1;
-                samples
-            },
-            load(clients, size.warm_up, span, Some(rate)),
-        );
+        let delivering = async {
+            let mut took = Vec::new();
+            while Instant::now() < end {
+                tokio::time::sleep(PAUSE).await;
+                let one = bare.deliver().await;
+                if Instant::now() >= begin {
+                    took.push(one);
+                }
+            }
+            took
+        };
+        let loading = load(clients, size.warm_up, span, Some(rate));
+        let (bare, (written, back)) = tokio::join!(delivering, loading);
+        let mut commits = writer.take();
+        commits.retain(|commit| commit.at >= begin);
+        let samples = Samples { published: lags(&commits, &mut publications).await, bare };
         clients = back;
         break (samples, written.rate());
     };
@@ -194,8 +211,8 @@ pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Repor
     let published = loaded.report(&format!("at {reached:.0} requests/s"), 5.0, report);
     report.row(Row {
         what: "the same".to_owned(),
-        measured: format!("{published:.0?}"),
-        baseline: format!("{bare_idle:.0?} XADD to a blocked XREAD, idle"),
+        measured: format!("{published:.1?}"),
+        baseline: format!("{bare_idle:.1?} XADD to a blocked XREAD, idle"),
         ratio: published.as_secs_f64() / bare_idle.as_secs_f64(),
         reach: None,
     });
@@ -205,6 +222,7 @@ pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Repor
             .to_owned(),
     );
     drop(bare);
+    watching.abort();
     writer.stop().await;
     other.stop().await;
 }

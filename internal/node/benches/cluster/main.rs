@@ -38,9 +38,9 @@ struct Size {
 }
 
 const FULL: Size = Size {
-    warm_up: Duration::from_millis(500),
-    span: Duration::from_millis(2_000),
-    turns: 3,
+    warm_up: Duration::from_millis(300),
+    span: Duration::from_millis(1_000),
+    turns: 5,
     writers: [1, 16, 256, 2_000],
     shared_writers: 256,
     deliveries: 1_500,

@@ -64,19 +64,19 @@ pub(crate) async fn restores(size: Size, report: &mut Report) {
     let [copy, restore, build, restart] =
         [copies, restores, builds, restarts].map(|mut samples| quantile(&mut samples, 0.5));
     log(&format!(
-        "restore {restore:.0?}, COPY {copy:.0?}; restart {restart:.0?}, build {build:.0?}"
+        "restore {restore:.1?}, COPY {copy:.1?}; restart {restart:.1?}, build {build:.1?}"
     ));
     report.row(Row {
         what: format!("restore of {ads} ads from PostgreSQL, until ready"),
-        measured: format!("{restore:.0?}"),
-        baseline: format!("{copy:.0?} COPY of the same rows to nowhere"),
+        measured: format!("{restore:.1?}"),
+        baseline: format!("{copy:.1?} COPY of the same rows to nowhere"),
         ratio: restore.as_secs_f64() / copy.as_secs_f64(),
         reach: Some(Reach::AtMost(2.5)),
     });
     report.row(Row {
         what: format!("restart from a checkpoint of {ads} ads, until ready"),
-        measured: format!("{restart:.0?}"),
-        baseline: format!("{build:.0?} building an engine of the same ads in memory"),
+        measured: format!("{restart:.1?}"),
+        baseline: format!("{build:.1?} building an engine of the same ads in memory"),
         ratio: restart.as_secs_f64() / build.as_secs_f64(),
         reach: Some(Reach::AtMost(1.5)),
     });

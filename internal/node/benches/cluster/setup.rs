@@ -18,6 +18,7 @@ use placard_testkit::servers::redis::RedisServer;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Connections that transactions of one row are run on at the most.
@@ -117,6 +118,11 @@ impl Running<Node> {
 
     pub(crate) fn handle(&self) -> &Handle {
         self.inner.as_ref().unwrap().handle()
+    }
+
+    /// Runs a task on the replica's threads.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.runtime.as_ref().unwrap().spawn(task)
     }
 
     pub(crate) async fn stop(mut self) {
