@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-index verify fix
+.PHONY: help demo test bench-index bench-cluster verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: ## Run every test; installs PostgreSQL and Redis first, if they are missin
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index
+
+bench-cluster: ## Measure a cluster on private servers; writes docs/performance/cluster.*
+	scripts/bench-cluster
 
 verify: ## Check format, lints, docs and layers; never writes
 	cargo fmt --all --check

@@ -87,7 +87,7 @@ fn built(world: &World) -> (Engine, Log, f64) {
 /// Applies records and publishes after each batch.
 fn apply(engine: &mut Engine, records: &[Record], batch: usize) {
     for records in records.chunks(batch) {
-        records.iter().for_each(|record| engine.apply(record).unwrap());
+        engine.apply_all(records).unwrap();
         engine.publish();
     }
 }
