@@ -112,7 +112,7 @@ fn apply_paced(engine: &mut Engine, records: &[Record], per_second: f64) {
 fn records(log: &mut Log, ads: &[Arc<Ad>], count: usize) -> Vec<Record> {
     let record = |nth: usize| {
         let ad = &ads[nth % ads.len()];
-        let puts = nth / ads.len() % 2 == 0;
+        let puts = (nth / ads.len()).is_multiple_of(2);
         if puts { log.put(&mut Ad::clone(ad)) } else { log.delete(ad.id) }
     };
     (0..count).map(record).collect()

@@ -53,14 +53,15 @@ impl Servers {
 
     /// A replica as `placard serve` runs it, ready, and how long it took to be.
     pub(crate) async fn node(&self, checkpoint: Option<&Path>) -> (Running<Node>, Duration) {
-        let storage = Storage::Cluster(ClusterStorage {
+        let storage = Storage::Cluster(Box::new(ClusterStorage {
             postgres_url: self.postgres.url(),
             redis: Redis::Url(self.redis.url()),
             redis_authorities_pem: None,
+            log_kept: Duration::from_secs(7 * 24 * 3_600),
             checkpoint_dir: checkpoint.map(Path::to_owned),
             run_migrations: true,
             accept_unsafe_durability: false,
-        });
+        }));
         let checkpoint_every = checkpoint.map(|_| Duration::from_secs(1));
         let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
         let config = Config { storage, drain_delay: Duration::ZERO, replica };
