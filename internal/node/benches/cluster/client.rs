@@ -108,8 +108,8 @@ impl Write for Client {
     }
 }
 
-/// Has all writers write, each as soon as its last write is answered. Writes that begin during the warm-up or end
-/// after the span are not counted. With a rate, each write has its time, and takes from then on.
+/// Has all writers write, each as soon as its last write is answered. Those are counted that are
+/// answered within the span. With a rate, each write has its time, and takes from then on.
 pub(crate) async fn load<W: Write>(
     writers: Vec<W>,
     warm_up: Duration,
@@ -139,7 +139,7 @@ pub(crate) async fn load<W: Write>(
                 }
                 let written = writer.write().await;
                 let now = Instant::now();
-                if since < begin || now > end {
+                if now < begin || now > end {
                     continue;
                 }
                 if written {

@@ -217,8 +217,8 @@ pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Repor
         reach: None,
     });
     report.note(
-        "A delivery begins when the writer's commit has returned, and ends when whoever waits on the other \
-         replica for the commit's last version has been told; there is one sample per commit."
+        "A delivery begins when the writer's commit has returned, and ends when who waits on the other replica \
+         for the commit's last entry is told; there is one sample per commit."
             .to_owned(),
     );
     drop(bare);

@@ -38,7 +38,7 @@ struct Size {
 }
 
 const FULL: Size = Size {
-    warm_up: Duration::from_millis(300),
+    warm_up: Duration::from_millis(400),
     span: Duration::from_millis(1_000),
     turns: 5,
     writers: [1, 16, 256, 2_000],
