@@ -135,7 +135,9 @@ impl Running<Node> {
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         // A runtime must not be waited for within another.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
