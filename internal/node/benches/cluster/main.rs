@@ -40,10 +40,10 @@ struct Size {
 const FULL: Size = Size {
     warm_up: Duration::from_millis(400),
     span: Duration::from_millis(1_000),
-    turns: 5,
+    turns: 3,
     writers: [1, 16, 256, 2_000],
     shared_writers: 256,
-    deliveries: 1_500,
+    deliveries: 1_000,
     rate: 5_000.0,
     ads: 200_000,
 };

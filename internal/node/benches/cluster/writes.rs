@@ -68,7 +68,6 @@ pub(crate) async fn against_transactions(servers: &Servers, size: Size, report: 
     servers.postgres.sql(tables).unwrap();
     let mut replica = servers.timed().await;
     for (nth, (writers, reach)) in size.writers.into_iter().zip(REACH).enumerate() {
-        let mut of_http = clients(replica.address, writers).await;
         let mut of_rows = transactions(servers, writers).await;
         let (mut written, mut rows, mut numbered) =
             (Load::default(), Load::default(), Load::default());
@@ -77,15 +76,18 @@ pub(crate) async fn against_transactions(servers: &Servers, size: Size, report: 
             let (one, back) = load(of_rows, size.warm_up, size.span, None).await;
             rows.append(one);
             of_rows = back;
-            of_rows.iter_mut().for_each(|one| one.sql = NUMBERED);
-            let (one, back) = load(of_rows, size.warm_up, size.span, None).await;
-            numbered.append(one);
-            of_rows = back;
-            of_rows.iter_mut().for_each(|one| one.sql = ROW);
+            // Those that queue would only wait for each other twice.
+            if writers <= CONNECTIONS_MAX {
+                of_rows.iter_mut().for_each(|one| one.sql = NUMBERED);
+                let (one, back) = load(of_rows, size.warm_up, size.span, None).await;
+                numbered.append(one);
+                of_rows = back;
+                of_rows.iter_mut().for_each(|one| one.sql = ROW);
+            }
+            // New ones: a replica closes connections that have long been idle.
+            let of_http = clients(replica.address, writers).await;
             replica.take();
-            let (one, back) = load(of_http, size.warm_up, size.span, None).await;
-            written.append(one);
-            of_http = back;
+            written.append(load(of_http, size.warm_up, size.span, None).await.0);
             commits.extend(replica.take());
         }
         let (measured, baseline) = (written.rate(), rows.rate());
@@ -103,16 +105,18 @@ pub(crate) async fn against_transactions(servers: &Servers, size: Size, report: 
             ratio: measured / baseline,
             reach: Some(Reach::AtLeast(reach)),
         });
-        report.row(Row {
-            what: "the same".to_owned(),
-            measured: format!("{measured:.0}/s"),
-            baseline: format!(
-                "{:.0} one-row transactions/s numbered without gaps",
-                numbered.rate()
-            ),
-            ratio: measured / numbered.rate(),
-            reach: None,
-        });
+        if writers <= CONNECTIONS_MAX {
+            report.row(Row {
+                what: "the same".to_owned(),
+                measured: format!("{measured:.0}/s"),
+                baseline: format!(
+                    "{:.0} one-row transactions/s numbered without gaps",
+                    numbered.rate()
+                ),
+                ratio: measured / numbered.rate(),
+                reach: None,
+            });
+        }
         if written.refused > 0 {
             report.note(format!(
                 "At {writers} writers {} of {} requests were answered 202 or 503; they are not counted.",
