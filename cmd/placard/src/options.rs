@@ -84,7 +84,7 @@ pub(crate) struct PostgresOptions {
 pub(crate) struct ClusterOptions {
     #[command(flatten)]
     pub(crate) postgres: PostgresOptions,
-    /// Redis, as redis://[user][:password]@host[:port][/database], or rediss:// for TLS.
+    /// Redis, as redis://user:password@host:port/database, or rediss:// for TLS.
     #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: Option<String>,
     /// A file that holds the Redis URL.
