@@ -105,7 +105,7 @@ impl Candidate for Bitmaps {
             if ad.spec.start_at <= now {
                 bitmaps.begun.try_push(number).unwrap();
             }
-            let ages = targeting.age.map_or(1..=0, |age| age.start..=age.end);
+            let ages = targeting.age.into_iter().flat_map(|age| age.start..=age.end);
             bitmaps.age.push(number, ages.map(usize::from));
             bitmaps.country.push(number, targeting.countries.iter().map(Country::place));
             bitmaps.gender.push(number, targeting.genders.iter().map(Gender::place));

@@ -48,8 +48,10 @@ impl Ord for ByEnd {
 type Level<K, V> = DashMap<Option<K>, V>;
 type Leaf = OrderedSkipList<ByEnd>;
 
+type ByCountry = Level<usize, Level<usize, Level<usize, Leaf>>>;
+
 pub(crate) struct SeedTree {
-    root: Level<u8, Level<usize, Level<usize, Level<usize, Leaf>>>>,
+    root: Level<u8, ByCountry>,
     /// Countries that occur, ascending.
     countries: Vec<Country>,
 }
@@ -75,7 +77,7 @@ impl SeedTree {
 
     fn each_leaf(&self, ad: &Ad, change: impl Fn(&mut Leaf)) {
         let targeting = &ad.spec.targeting;
-        let ages = targeting.age.map_or(1..=0, |age| age.start..=age.end);
+        let ages = targeting.age.into_iter().flat_map(|age| age.start..=age.end);
         let countries = targeting.countries.iter().map(|country| self.child(country));
         let countries = children(countries, 0..=self.countries.len());
         let platforms = targeting.platforms.iter().map(Platform::place);

@@ -35,11 +35,7 @@ pub(super) struct Group<S: Schema> {
 
 impl<S: Schema> Clone for Group<S> {
     fn clone(&self) -> Self {
-        Self {
-            chunks: self.chunks.clone(),
-            ends: self.ends.clone(),
-            counts: self.counts.clone(),
-        }
+        Self { chunks: self.chunks.clone(), ends: self.ends.clone(), counts: self.counts.clone() }
     }
 }
 
