@@ -22,18 +22,18 @@ pub struct Alone {
 impl Alone {
     /// An index of all these ads, in whatever order, at a time.
     pub fn build(ads: Vec<Arc<StoredAd>>, now: Timestamp) -> Self {
-        let (index, ads) = (Index::build(ads, now), Arc::default());
+        let (mut index, ads) = (Index::build(ads, now), Arc::default());
         let reader = Reader::new(index.root(Position::START, &ads));
         Self { index, reader, ads }
     }
 
-    /// Adds an ad that it does not have.
+    /// Adds an ad that it does not have. As with an engine, the work is done when it is published.
     pub fn insert(&mut self, ad: &Arc<StoredAd>) {
         self.index.insert(ad);
     }
 
     /// Drops an ad, if it has it.
-    pub fn remove(&mut self, ad: &StoredAd) {
+    pub fn remove(&mut self, ad: &Arc<StoredAd>) {
         self.index.remove(ad);
     }
 

@@ -101,7 +101,7 @@ impl Engine {
         Self::over(Position::START, Arc::default(), Index::default())
     }
 
-    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, index: Index) -> Self {
+    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, mut index: Index) -> Self {
         let reader = Reader::new(index.root(applied, &ads));
         Self { applied, ads, deleted: HashSet::new(), index, reader }
     }

@@ -26,11 +26,14 @@ pub(crate) const PACED: &str = "readers' p99.9, 10,000 writes/s";
 pub(crate) const FLAT_OUT: &str = "readers' p99.9, writer flat out";
 pub(crate) const FRAGMENTS: &str = "body of 10 ads from fragments";
 pub(crate) const SERIALISED: &str = "body of 10 ads by serde_json";
-pub(crate) const TAIL: &str = "tail applied, published every 1,024";
+pub(crate) const TAIL: &str = "tail applied, published every 16,384";
+const TAIL_READ: &str = "tail applied, published every 1,024";
 pub(crate) const TAIL_OFTEN: &str = "tail applied, published every 64";
 
-/// Entries between two publications while an engine catches up.
-const TAIL_BATCH: usize = 1_024;
+/// Entries between two publications while an engine catches up: as the figure has it, as many as are read at a
+/// time, and as many as a writer's queue is published after.
+const TAIL_BATCHES: [usize; 3] = [TAIL_BATCH, 1_024, BATCH];
+const TAIL_BATCH: usize = 16_384;
 /// Most entries of a tail.
 const TAIL_MAX: usize = 1_000_000;
 /// Characters of the content of each of a vast number of ads.
@@ -179,8 +182,9 @@ pub(crate) fn measure(world: &World, seed: u64, budget: Budget, report: &mut Rep
     put("writes beside a reader, flat out", "/s", written);
     bodies(&engine.reader(), world, budget, &mut put);
     progress("a tail");
-    let [seldom, often] = catch_up(&mut engine, &mut log, n, seed, budget);
+    let [seldom, read, often] = catch_up(&mut engine, &mut log, n, seed, budget);
     put(TAIL, "/s", seldom);
+    put(TAIL_READ, "/s", read);
     put(TAIL_OFTEN, "/s", often);
 }
 
@@ -215,21 +219,21 @@ fn bodies(
 }
 
 /// Entries per second of a tail of new ads, as many as there are already, at most [`TAIL_MAX`]. The tail comes
-/// in parts; every other one is published as a writer's queue would be, so that both rates are of the same engine.
-fn catch_up(engine: &mut Engine, log: &mut Log, n: usize, seed: u64, budget: Budget) -> [f64; 2] {
+/// in parts, each published in another one of [`TAIL_BATCHES`], so that all rates are of the same engine.
+fn catch_up(engine: &mut Engine, log: &mut Log, n: usize, seed: u64, budget: Budget) -> [f64; 3] {
     let mut ads = ads(!seed, Spread::Generator, usize::MAX);
-    let most = if budget.full { n.min(TAIL_MAX) } else { TAIL_BATCH };
-    let (mut applied, mut seconds) = ([0, 0], [0.0, 0.0]);
+    let most = if budget.full { n.min(TAIL_MAX) } else { 1_000 };
+    let (mut applied, mut seconds) = ([0; 3], [0.0; 3]);
     // The records are made ahead part by part, lest they take more memory than the ads.
-    while applied[0] + applied[1] < most {
-        for (way, batch) in [TAIL_BATCH, BATCH].into_iter().enumerate() {
-            let part = (most / 2).clamp(1, TAIL_BATCH * 16);
+    while applied.iter().sum::<usize>() < most {
+        for (way, batch) in TAIL_BATCHES.into_iter().enumerate() {
+            let part = (most / 3 + 1).min(TAIL_BATCH * 2);
             let made: Vec<_> = ads.by_ref().take(part).map(|mut ad| log.put(&mut ad)).collect();
             seconds[way] += timed(|| apply(engine, &made, batch)).1;
             applied[way] += part;
         }
     }
-    [0, 1].map(|way| applied[way] as f64 / seconds[way])
+    [0, 1, 2].map(|way| applied[way] as f64 / seconds[way])
 }
 
 /// Ours alone with more ads than the others can stand, their contents cut short so that they fit in memory.

@@ -25,6 +25,7 @@ mod values;
 mod wide;
 
 use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -43,9 +44,19 @@ const ADVANCE_ADS: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     tree: Tree<Ads>,
+    /// What has changed since the tree was published. It is worked in in the order of the answers, so that a
+    /// chunk, its group and its counts are fetched into the caches and copied once for all of their changes.
+    changed: HashMap<Uuid, Changed>,
     /// Roots that were replaced and that a reader may still hold. They are dropped here, by the writer, because
     /// to drop one may free thousands of nodes.
     retired: VecDeque<Arc<Root>>,
+}
+
+/// An ad as the tree has it, and as it shall have it.
+#[derive(Debug, Default)]
+struct Changed {
+    old: Option<Arc<StoredAd>>,
+    new: Option<Arc<StoredAd>>,
 }
 
 /// The readers' side: everything as of one position.
@@ -59,28 +70,51 @@ pub(crate) struct Root {
 impl Index {
     /// An index of all these ads, in whatever order, at a time.
     pub(crate) fn build(ads: Vec<Arc<StoredAd>>, time: Timestamp) -> Self {
-        Self { tree: Tree::build(ads, time), retired: VecDeque::new() }
+        Self { tree: Tree::build(ads, time), ..Self::default() }
     }
 
+    /// Adds an ad that is not in the index.
     pub(crate) fn insert(&mut self, ad: &Arc<StoredAd>) {
-        self.tree.insert(ad);
+        self.changed.entry(ad.id).or_default().new = Some(Arc::clone(ad));
     }
 
-    pub(crate) fn remove(&mut self, ad: &StoredAd) {
-        self.tree.remove(ad);
+    /// Drops an ad that is in the index, or was until it ended.
+    pub(crate) fn remove(&mut self, ad: &Arc<StoredAd>) {
+        match self.changed.entry(ad.id) {
+            Entry::Occupied(mut changed) => changed.get_mut().new = None,
+            Entry::Vacant(unchanged) => {
+                unchanged.insert(Changed { old: Some(Arc::clone(ad)), new: None });
+            }
+        }
+    }
+
+    /// Works in what has changed: first what goes, because what comes may have the same place.
+    fn settle(&mut self) {
+        let (mut old, mut new) = (Vec::new(), Vec::with_capacity(self.changed.len()));
+        for (_, changed) in self.changed.drain() {
+            old.extend(changed.old);
+            new.extend(changed.new);
+        }
+        for ads in [&mut old, &mut new] {
+            ads.sort_unstable_by_key(|ad| ad.key());
+        }
+        old.iter().for_each(|ad| self.tree.remove(ad));
+        new.iter().for_each(|ad| self.tree.insert(ad));
     }
 
     /// Lets ads begin and end up to a time; whether there is something to publish.
     pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
+        self.settle();
         self.tree.advance(now, ADVANCE_ADS)
     }
 
     /// What readers shall see from now on.
     pub(crate) fn root(
-        &self,
+        &mut self,
         position: Position,
         ads: &Arc<DashMap<Uuid, Arc<StoredAd>>>,
     ) -> Arc<Root> {
+        self.settle();
         Arc::new(Root { position, tree: self.tree.clone(), ads: Arc::clone(ads) })
     }
 

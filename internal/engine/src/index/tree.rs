@@ -193,7 +193,10 @@ impl<S: Schema> Tree<S> {
     }
 
     fn group_of(&self, key: Key) -> usize {
-        self.groups.partition_point(|group| group.last() < key)
+        // The ends alone decide, but for the groups whose last ads end at the very same instant.
+        self.groups.partition_point(|group| {
+            group.last_end() < key.0 || group.last_end() == key.0 && group.last() < key
+        })
     }
 
     /// Calls `give` with the ads of the query's page that fit at `now`, in order; how many fit on all pages.
