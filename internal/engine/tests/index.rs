@@ -261,6 +261,26 @@ fn an_index_that_grows_and_shrinks_agrees_with_the_scan() {
     });
 }
 
+/// So many changes in one publication that they are shared out among the cores, while ads begin and end, down
+/// to a few microseconds in which thousands share their ends.
+#[test]
+fn bursts_of_changes_agree_with_the_scan() {
+    with_seeds("bursts_of_changes_agree_with_the_scan", |seed| {
+        for (spread, size) in [(200, 3_000), (20_000, 9_000), (1_000_000_000, 60_000)] {
+            let mut world = World::new(seed, spread, false);
+            for round in 0..60 {
+                // The last ones take everything away, in parts of which the first still grow a little.
+                let size = if round < 50 { size } else { 0 };
+                for _ in 0..world.draw.rng.random_range(100..size / 3 + 3_000) {
+                    world.change(size);
+                }
+                world.tick();
+                (0..4).for_each(|_| world.ask());
+            }
+        }
+    });
+}
+
 #[test]
 fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
     with_seeds("an_index_built_from_a_snapshot_is_the_one_that_grew", |seed| {

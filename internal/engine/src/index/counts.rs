@@ -101,10 +101,19 @@ impl<S: Schema, C: Cell> Counts<S, C> {
 
     /// The ads of another table too.
     pub(super) fn merge<D: Cell + Into<C>>(&mut self, other: &Counts<S, D>) {
+        self.combine(other, C::plus);
+    }
+
+    /// Without the ads of another table, all of which are in this one, but for those that are added again.
+    pub(super) fn reduce<D: Cell + Into<C>>(&mut self, other: &Counts<S, D>) {
+        self.combine(other, C::minus);
+    }
+
+    fn combine<D: Cell + Into<C>>(&mut self, other: &Counts<S, D>, how: impl Fn(C, C) -> C) {
         for (row, more) in other.rows.iter().enumerate() {
             let Some(more) = more else { continue };
             for (cell, more) in self.row(row).iter_mut().zip(more.iter()) {
-                *cell = cell.plus((*more).into());
+                *cell = how(*cell, (*more).into());
             }
         }
     }

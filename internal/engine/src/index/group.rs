@@ -23,6 +23,17 @@ const JOINED_OF: usize = 4;
 
 const _: () = assert!(GROUP_CHUNKS * CHUNK_ADS <= u16::MAX as usize);
 
+/// An ad and where it lies.
+pub(super) type Located<S> = (Arc<<S as Schema>::Ad>, Coordinates);
+
+/// What becomes of a group by many changes.
+pub(super) struct Changed<S: Schema> {
+    /// None, one, or what it was split into, in order.
+    pub(super) groups: Vec<Arc<Group<S>>>,
+    /// Where those lie that should have gone and were not here.
+    pub(super) missing: Vec<Coordinates>,
+}
+
 /// A group, never empty.
 #[derive(Debug)]
 pub(super) struct Group<S: Schema> {
@@ -41,7 +52,7 @@ impl<S: Schema> Clone for Group<S> {
 
 impl<S: Schema> Group<S> {
     /// A group of these ads in result order, cut into chunks of `chunk` ads.
-    pub(super) fn build(ads: &[(Arc<S::Ad>, Coordinates)], chunk: usize) -> Self {
+    pub(super) fn build(ads: &[Located<S>], chunk: usize) -> Self {
         let counts = Counts::build(ads.iter().map(|(_, coordinates)| coordinates));
         Self::of(ads.chunks(chunk).map(|ads| Arc::new(Chunk::build(ads))).collect(), counts)
     }
@@ -96,6 +107,40 @@ impl<S: Schema> Group<S> {
         let (first, second) = ads.split_at(ads.len() / 2);
         self.replace(at..at + 1, [Chunk::build(first), Chunk::build(second)]);
         (self.chunks.len() == GROUP_CHUNKS).then(|| self.split())
+    }
+
+    /// Drops ads and then adds ads, both in result order.
+    pub(super) fn change(this: Arc<Self>, old: &[Located<S>], new: &[Located<S>]) -> Changed<S> {
+        let mut changed = Changed { groups: Vec::new(), missing: Vec::new() };
+        if old.is_empty() && new.is_empty() {
+            changed.groups.push(this);
+            return changed;
+        }
+        let mut group = Self::clone(&this);
+        for (ad, coordinates) in old {
+            if group.is_empty() || !group.remove(ad.key(), coordinates) {
+                changed.missing.push(coordinates.clone());
+            }
+        }
+        // What the group's second halves have been split into, the first of them on top.
+        let mut later = Vec::new();
+        for ad in new {
+            if group.is_empty() {
+                group = Self::build(std::slice::from_ref(ad), CHUNK_ADS);
+                continue;
+            }
+            let (ad, coordinates) = ad;
+            while !later.is_empty() && group.last() < ad.key() {
+                let next = later.pop().expect("it is not empty");
+                changed.groups.push(Arc::new(std::mem::replace(&mut group, next)));
+            }
+            later.extend(group.insert(ad, coordinates));
+        }
+        if !group.is_empty() {
+            changed.groups.push(Arc::new(group));
+        }
+        changed.groups.extend(later.into_iter().rev().map(Arc::new));
+        changed
     }
 
     /// Puts these chunks where those are.
@@ -203,8 +248,6 @@ impl<S: Schema> Group<S> {
 }
 
 /// Ads and where they lie.
-fn with_coordinates<'a, S: Schema>(
-    ads: impl Iterator<Item = &'a Arc<S::Ad>>,
-) -> Vec<(Arc<S::Ad>, Coordinates)> {
+fn with_coordinates<'a, S: Schema>(ads: impl Iterator<Item = &'a Arc<S::Ad>>) -> Vec<Located<S>> {
     ads.map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect()
 }

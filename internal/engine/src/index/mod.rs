@@ -88,7 +88,7 @@ impl Index {
         }
     }
 
-    /// Works in what has changed: first what goes, because what comes may have the same place.
+    /// Works in what has changed.
     fn settle(&mut self) {
         let (mut old, mut new) = (Vec::new(), Vec::with_capacity(self.changed.len()));
         for (_, changed) in self.changed.drain() {
@@ -98,8 +98,7 @@ impl Index {
         for ads in [&mut old, &mut new] {
             ads.sort_unstable_by_key(|ad| ad.key());
         }
-        old.iter().for_each(|ad| self.tree.remove(ad));
-        new.iter().for_each(|ad| self.tree.insert(ad));
+        self.tree.change(&old, &new);
     }
 
     /// Lets ads begin and end up to a time; whether there is something to publish.

@@ -9,16 +9,19 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use placard_model::Timestamp;
+use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::coordinates::{Coordinates, Place};
 use super::counts::Counts;
 use super::dimension::{Item, Key, Schema};
-use super::group::{GROUP_CHUNKS, Group};
+use super::group::{GROUP_CHUNKS, Group, Located};
 use super::row::CHUNK_ADS;
 
 /// How full chunks and groups are built, in eighths: room for what comes later.
 const BUILT_FULL: usize = 7;
+/// Fewer changes than these are worked in one by one: to share them out among the cores would cost more.
+const PARALLEL_MIN: usize = 512;
 
 /// The tree.
 #[derive(Debug)]
@@ -73,14 +76,74 @@ impl<S: Schema> Tree<S> {
         tree.future = waiting.into_iter().collect();
         tree.len = begun.len();
         let chunk = CHUNK_ADS * BUILT_FULL / 8;
-        for ads in begun.chunks(chunk * (GROUP_CHUNKS * BUILT_FULL / 8)) {
-            let ads: Vec<_> =
-                ads.iter().map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect();
-            let group = Group::build(&ads, chunk);
+        let groups = begun.par_chunks(chunk * (GROUP_CHUNKS * BUILT_FULL / 8));
+        tree.groups = groups.map(|ads| Arc::new(Group::build(&located::<S>(ads), chunk))).collect();
+        for group in &tree.groups {
             tree.totals.merge(group.counts());
-            tree.groups.push(Arc::new(group));
         }
         tree
+    }
+
+    /// Drops ads and adds ads, both in result order; first what goes, because what comes may have the same place.
+    pub(super) fn change(&mut self, old: &[Arc<S::Ad>], new: &[Arc<S::Ad>]) {
+        if old.len() + new.len() < PARALLEL_MIN || self.groups.is_empty() {
+            old.iter().for_each(|ad| self.remove(ad));
+            new.iter().for_each(|ad| self.insert(ad));
+            return;
+        }
+        let mut old = old.to_vec();
+        old.retain(|ad| self.future.remove(&(ad.start_at(), ad.key().1)).is_none());
+        let (waiting, mut new): (Vec<_>, Vec<_>) =
+            new.iter().cloned().partition(|ad| ad.start_at() > self.time);
+        self.future.extend(waiting.into_iter().map(|ad| ((ad.start_at(), ad.key().1), ad)));
+        new.retain(|ad| ad.key().0 > self.time);
+        self.change_groups(&located::<S>(&old), &located::<S>(&new));
+    }
+
+    /// Changes each group on whichever core is free.
+    fn change_groups(&mut self, old: &[Located<S>], new: &[Located<S>]) {
+        let (mut old_left, mut new_left) = (old, new);
+        let mut parts = Vec::with_capacity(self.groups.len());
+        let groups = std::mem::take(&mut self.groups);
+        let count = groups.len();
+        for (nth, group) in groups.into_iter().enumerate() {
+            let (mut old, mut new) = (old_left, new_left);
+            if nth + 1 < count {
+                // Most groups of a large tree are looked at, so their last ads are not searched for.
+                let last = group.last();
+                let upto = |ads: &[Located<S>]| ads.partition_point(|(ad, _)| ad.key() <= last);
+                (old, old_left) = old_left.split_at(upto(old_left));
+                (new, new_left) = new_left.split_at(upto(new_left));
+            }
+            parts.push((group, old, new));
+        }
+        let changed = || {
+            let parts = parts.into_par_iter().with_max_len(1);
+            parts.map(|(group, old, new)| Group::change(group, old, new)).collect::<Vec<_>>()
+        };
+        let counts =
+            |ads: &[Located<S>]| Counts::<S, u32>::build(ads.iter().map(|(_, found)| found));
+        let (changed, (gone, come)) =
+            rayon::join(changed, || rayon::join(|| counts(old), || counts(new)));
+        self.totals.merge(&come);
+        self.totals.reduce(&gone);
+        self.len += new.len();
+        self.len -= old.len();
+        for changed in changed {
+            // They had ended, and were dropped before.
+            for found in changed.missing {
+                self.totals.add(&found);
+                self.len += 1;
+            }
+            self.groups.extend(changed.groups);
+        }
+        let mut at = 0;
+        while at < self.groups.len() {
+            let before = self.groups.len();
+            self.tidy(at);
+            // A joined group may be joined again.
+            at = if self.groups.len() < before { at.saturating_sub(1) } else { at + 1 };
+        }
     }
 
     /// Adds an ad that is not in the tree.
@@ -350,6 +413,12 @@ impl<S: Schema> Tree<S> {
         let waiting = self.future.len() * size_of::<((Timestamp, Uuid), Arc<S::Ad>)>();
         size_of::<Self>() + groups + self.totals.bytes() + waiting
     }
+}
+
+/// Ads and where they lie, worked out on all cores.
+fn located<S: Schema>(ads: &[Arc<S::Ad>]) -> Vec<Located<S>> {
+    let ads = ads.par_iter().with_min_len(PARALLEL_MIN / 4);
+    ads.map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect()
 }
 
 fn before(at: Timestamp) -> Timestamp {
