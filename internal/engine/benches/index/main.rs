@@ -102,6 +102,8 @@ fn conditions(seed: u64) -> Conditions {
 
 /// Writes the report, the numbers and the plot; in a test, to where nobody keeps them.
 fn write(report: &Report, figures: &str, seed: u64, full: bool) -> std::io::Result<()> {
+    // Before anything is written: what is written makes the tree another one than the commit's.
+    let conditions = conditions(seed);
     let temporary = tempfile::tempdir()?;
     let kept: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/performance");
     let directory = if full { kept } else { temporary.path().to_owned() };
@@ -113,7 +115,7 @@ fn write(report: &Report, figures: &str, seed: u64, full: bool) -> std::io::Resu
         |ending: &str| directory.join(format!("index{}.{ending}", if vast { "-10m" } else { "" }));
     std::fs::write(name("svg"), plot::svg(report, MIXES[0], title))?;
     std::fs::write(name("csv"), report.csv())?;
-    std::fs::write(name("md"), report.markdown(&conditions(seed), figures))?;
+    std::fs::write(name("md"), report.markdown(&conditions, figures))?;
     eprintln!("written to {}", if full { "docs/performance" } else { "a temporary directory" });
     Ok(())
 }
