@@ -55,8 +55,10 @@ pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
 /// Entries that the in-process stream keeps; a tailer further behind reads the journal.
 pub const STREAM_ENTRIES_MAX: usize = 16_384;
 
-/// Most entries that are applied before readers see them, unless the replica is catching up.
-pub const PUBLISH_ENTRIES_MAX: usize = 64;
+/// Most entries that are applied before readers see them, unless the replica is catching up: some milliseconds
+/// at the writer's full speed. Each publication costs the next readers a few misses of their caches, so that
+/// one every 64 entries doubles their p99.9 (`docs/performance/index.md` has it at this number).
+pub const PUBLISH_ENTRIES_MAX: usize = 256;
 /// How often ads that have begun or ended are moved in the index; answers are right at any time.
 pub const INDEX_ADVANCE: Duration = Duration::from_millis(100);
 /// How often a replica trims the stream.

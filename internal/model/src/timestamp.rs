@@ -27,6 +27,8 @@ const STAMP_BYTES_MAX: usize = 64;
 impl Timestamp {
     /// 0000-01-01T00:00:00Z, the earliest there is.
     pub const MIN: Self = Self(EARLIEST);
+    /// The latest.
+    pub const MAX: Self = Self(LATEST);
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 

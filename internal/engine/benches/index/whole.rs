@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use placard_engine::{Builder, Engine, Reader, StoredAd};
 use placard_model::entry::Record;
-use placard_model::{Ad, EncodedAd, Query, Timestamp, fragment};
+use placard_model::{Ad, EncodedAd, Query, Timestamp, fragment, limits};
 use placard_testkit::log::Log;
 
 use crate::candidate::Candidate as _;
@@ -34,6 +34,8 @@ pub(crate) const TAIL_OFTEN: &str = "tail applied, published every 64";
 /// time, and as many as a writer's queue is published after.
 const TAIL_BATCHES: [usize; 3] = [TAIL_BATCH, 1_024, BATCH];
 const TAIL_BATCH: usize = 16_384;
+/// Entries between two publications of a replica that has more to apply than it can.
+const AS_SERVED: usize = limits::PUBLISH_ENTRIES_MAX;
 /// Most entries of a tail.
 const TAIL_MAX: usize = 1_000_000;
 /// Characters of the content of each of a vast number of ads.
@@ -106,7 +108,7 @@ fn apply_paced(engine: &mut Engine, records: &[Record], per_second: f64) {
             std::hint::spin_loop();
             continue;
         }
-        apply(engine, &records[done..due], BATCH);
+        apply(engine, &records[done..due], AS_SERVED);
         done = due;
     }
 }
@@ -172,7 +174,7 @@ pub(crate) fn measure(world: &World, seed: u64, budget: Budget, report: &mut Rep
         rounds[1].push(beside(&reader, world, write));
         let made = records(&mut log, &world.more, paced * 2);
         let started = Instant::now();
-        rounds[2].push(beside(&reader, world, || apply(&mut engine, &made, BATCH)));
+        rounds[2].push(beside(&reader, world, || apply(&mut engine, &made, AS_SERVED)));
         rounds[3].push(made.len() as f64 / started.elapsed().as_secs_f64());
     }
     let [idle, paced, busy, written] = rounds.map(median);

@@ -30,6 +30,9 @@ pub(super) struct Tree<S: Schema> {
     totals: Counts<S, u32>,
     /// Ads that begin after `time`, by start.
     future: OrdMap<(Timestamp, Uuid), Arc<S::Ad>>,
+    /// None of them begins before this, so that most readers need not look at them at all, which would be a
+    /// sixth of a query.
+    begins: Timestamp,
     time: Timestamp,
     /// Ads in the groups.
     len: usize,
@@ -41,6 +44,7 @@ impl<S: Schema> Clone for Tree<S> {
             groups: self.groups.clone(),
             totals: self.totals.clone(),
             future: self.future.clone(),
+            begins: self.begins,
             time: self.time,
             len: self.len,
         }
@@ -53,6 +57,7 @@ impl<S: Schema> Default for Tree<S> {
             groups: Vec::new(),
             totals: Counts::new(),
             future: OrdMap::new(),
+            begins: Timestamp::MAX,
             // Before all ads: each waits in `future` until the first advance, wherever now is.
             time: Timestamp::MIN,
             len: 0,
@@ -74,6 +79,7 @@ impl<S: Schema> Tree<S> {
         }
         begun.sort_unstable_by_key(|ad| ad.key());
         tree.future = waiting.into_iter().collect();
+        tree.begins = tree.first_start();
         tree.len = begun.len();
         let chunk = CHUNK_ADS * BUILT_FULL / 8;
         let groups = begun.par_chunks(chunk * (GROUP_CHUNKS * BUILT_FULL / 8));
@@ -96,6 +102,7 @@ impl<S: Schema> Tree<S> {
         let (waiting, mut new): (Vec<_>, Vec<_>) =
             new.iter().cloned().partition(|ad| ad.start_at() > self.time);
         self.future.extend(waiting.into_iter().map(|ad| ((ad.start_at(), ad.key().1), ad)));
+        self.begins = self.first_start();
         new.retain(|ad| ad.key().0 > self.time);
         self.change_groups(&located::<S>(&old), &located::<S>(&new));
     }
@@ -149,6 +156,7 @@ impl<S: Schema> Tree<S> {
     /// Adds an ad that is not in the tree.
     pub(super) fn insert(&mut self, ad: &Arc<S::Ad>) {
         if ad.start_at() > self.time {
+            self.begins = self.begins.min(ad.start_at());
             self.future.insert((ad.start_at(), ad.key().1), Arc::clone(ad));
         } else if ad.key().0 > self.time {
             self.index(ad);
@@ -231,7 +239,12 @@ impl<S: Schema> Tree<S> {
             }
             changed = true;
         }
+        self.begins = self.first_start();
         changed
+    }
+
+    fn first_start(&self) -> Timestamp {
+        self.future.get_min().map_or(Timestamp::MAX, |((start, _), _)| *start)
     }
 
     fn drop_ended(&mut self, time: Timestamp, most: usize) -> bool {
@@ -273,7 +286,7 @@ impl<S: Schema> Tree<S> {
         let now = now.max(self.time);
         let place = Place::of::<S>(query);
         let (offset, limit) = S::page(query);
-        let begun = self.begun(query, now);
+        let begun = if self.begins > now { Vec::new() } else { self.begun(query, now) };
         if begun.is_empty() {
             return self.indexed(&place, now, offset, limit, &mut give);
         }
