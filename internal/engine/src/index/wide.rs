@@ -15,8 +15,11 @@ const ROW_MIN: u64 = 12;
 pub(super) struct WideRows {
     /// The ads that are open in this dimension.
     any: Row,
-    /// `(value, the ads that target it or are open)`, by value.
-    rows: Vec<(u16, Row)>,
+    /// The values that have a row, ascending; apart from the rows, so that all of them are on one or two lines
+    /// of the cache.
+    values: Vec<u16>,
+    /// For each of these, the ads that target it or are open.
+    rows: Vec<Row>,
     /// Where each value's list starts in `positions`, and where the last one ends.
     starts: Vec<u16>,
     /// The ads that target a value without a row, value by value.
@@ -37,7 +40,7 @@ impl WideRows {
             }
             set.iter().for_each(|value| counts[value] += 1);
         }
-        let mut rows = Vec::new();
+        let (mut with_row, mut rows) = (Vec::new(), Vec::new());
         // A value's entry: the place of its row, or where its list is written next.
         let mut places = vec![0_usize; values];
         let mut starts = Vec::with_capacity(values + 1);
@@ -46,7 +49,8 @@ impl WideRows {
             starts.push(length as u16);
             if *count > LIST_MAX {
                 places[value] = rows.len();
-                rows.push((value as u16, any));
+                with_row.push(value as u16);
+                rows.push(any);
             } else {
                 places[value] = length;
                 length += count;
@@ -57,21 +61,21 @@ impl WideRows {
         for (at, set) in ads.enumerate() {
             for value in set.iter() {
                 if counts[value] > LIST_MAX {
-                    rows[places[value]].1.set(at);
+                    rows[places[value]].set(at);
                 } else {
                     positions[places[value]] = at as u16;
                     places[value] += 1;
                 }
             }
         }
-        Self { any, rows, starts, positions }
+        Self { any, values: with_row, rows, starts, positions }
     }
 
     /// Keeps the ads in `row` that target `value` or are open.
     pub(super) fn narrow(&self, value: usize, row: &mut Row) {
         let list = self.list(value);
         if list.is_empty() {
-            row.and(self.row(value).map_or(&self.any, |place| &self.rows[place].1));
+            row.and(self.row(value).map_or(&self.any, |place| &self.rows[place]));
             return;
         }
         let mut fitting = self.any;
@@ -86,14 +90,14 @@ impl WideRows {
     }
 
     fn row(&self, value: usize) -> Option<usize> {
-        self.rows.binary_search_by_key(&(value as u16), |(value, _)| *value).ok()
+        self.values.binary_search(&(value as u16)).ok()
     }
 
     /// An ad that targets these values is now at `at`; those from there on have moved up.
     pub(super) fn insert(&mut self, at: usize, targeted: &ValueSet) {
         let open = targeted.is_empty();
         self.any.insert(at, open);
-        for (value, row) in &mut self.rows {
+        for (value, row) in self.values.iter().zip(&mut self.rows) {
             row.insert(at, open || targeted.contains(usize::from(*value)));
         }
         for position in &mut self.positions {
@@ -119,16 +123,15 @@ impl WideRows {
             }
         }
         self.any.remove(at);
-        for (_, row) in &mut self.rows {
-            row.remove(at);
-        }
+        self.rows.iter_mut().for_each(|row| row.remove(at));
         for position in &mut self.positions {
             *position -= u16::from(usize::from(*position) > at);
         }
         for value in targeted.iter() {
             if let Some(place) = self.row(value) {
-                let targeting = self.rows[place].1.without(&self.any);
+                let targeting = self.rows[place].without(&self.any);
                 if targeting.count() < ROW_MIN {
+                    self.values.remove(place);
                     self.rows.remove(place);
                     targeting.each(|at| {
                         self.list_insert(value, at as u16);
@@ -153,13 +156,15 @@ impl WideRows {
             row.set(usize::from(at));
         }
         self.starts[value + 1..].iter_mut().for_each(|start| *start -= length);
-        let place = self.rows.partition_point(|(other, _)| usize::from(*other) < value);
-        self.rows.insert(place, (value as u16, row));
+        let place = self.values.partition_point(|other| usize::from(*other) < value);
+        self.values.insert(place, value as u16);
+        self.rows.insert(place, row);
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<(u16, Row)>()
-            + (self.starts.capacity() + self.positions.capacity()) * size_of::<u16>()
+        let numbers = [&self.values, &self.starts, &self.positions];
+        self.rows.capacity() * size_of::<Row>()
+            + numbers.iter().map(|list| list.capacity()).sum::<usize>() * size_of::<u16>()
     }
 }
 
