@@ -109,13 +109,16 @@ fn write(report: &Report, figures: &str, seed: u64, full: bool) -> std::io::Resu
     let directory = if full { kept } else { temporary.path().to_owned() };
     std::fs::create_dir_all(&directory)?;
     let title = "Queries per second with total, all filters";
-    // A run with a vast number of ads stands beside the usual one.
+    // A run with a vast number of ads stands beside the usual one; the figures to reach are not its own.
     let vast = report.cells.iter().all(|cell| cell.ads > COMPARED_MAX);
-    let name =
-        |ending: &str| directory.join(format!("index{}.{ending}", if vast { "-10m" } else { "" }));
-    std::fs::write(name("svg"), plot::svg(report, MIXES[0], title))?;
-    std::fs::write(name("csv"), report.csv())?;
-    std::fs::write(name("md"), report.markdown(&conditions, figures))?;
+    let name = if vast { "index-10m" } else { "index" };
+    let file = |ending: &str| directory.join(format!("{name}.{ending}"));
+    let figures = (!vast).then_some(figures);
+    if !vast {
+        std::fs::write(file("svg"), plot::svg(report, MIXES[0], title))?;
+    }
+    std::fs::write(file("csv"), report.csv())?;
+    std::fs::write(file("md"), report.markdown(name, &conditions, figures))?;
     eprintln!("written to {}", if full { "docs/performance" } else { "a temporary directory" });
     Ok(())
 }

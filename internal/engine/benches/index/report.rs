@@ -97,21 +97,27 @@ impl Report {
         table
     }
 
-    /// The report that is kept.
-    pub(crate) fn markdown(&self, conditions: &Conditions, figures: &str) -> String {
+    /// The report that is kept beside the numbers in `name`.csv; with its figures it has its plot, too.
+    pub(crate) fn markdown(
+        &self,
+        name: &str,
+        conditions: &Conditions,
+        figures: Option<&str>,
+    ) -> String {
         let Conditions { machine, date, seed, commit } = conditions;
+        let figures = figures.map_or_else(String::new, |figures| {
+            format!("![queries per second]({name}.svg)\n\n## Figures to reach\n\n{figures}\n")
+        });
         format!(
             "# The index, measured\n\n\
              Written by `scripts/bench-index`; all of it is one run.\n\n\
              | | |\n|---|---|\n| machine | {machine} |\n| date | {date} |\n| seed | {seed} |\n\
              | commit | {commit} |\n\n\
-             ![queries per second](index.svg)\n\n\
-             ## Figures to reach\n\n{figures}\n\
-             ## Everything\n\n\
+             {figures}## Everything\n\n\
              In brackets: how many times better ours is, below 1 how much worse. A quantile has the clock's own \
              time in it, about 30 ns. Ours inserts into and deletes from the index alone; the engine's own rates, \
              with log and digest, are under \"engine\". The bytes of SQLite include the ads' columns and \
-             ids; those of the others do not include the ads. All numbers are in [index.csv](index.csv).\n\n{}",
+             ids; those of the others do not include the ads. All numbers are in [{name}.csv]({name}.csv).\n\n{}",
             self.table()
         )
     }
