@@ -13,8 +13,14 @@ use crate::{
     Violation,
 };
 
-/// The oldest reader that understands what this build writes, and the newest writer that it understands.
-pub const FORMAT_LEVEL: u8 = 1;
+/// The newest format that this build reads, and the newest that it writes if every replica reads it.
+///
+/// What needs a newer reader goes behind a test of the level that [`Entry::encode`] is given; the level after
+/// this one has nothing new in it, and is there so that two builds can be tested together.
+pub const FORMAT_LEVEL: u8 = if cfg!(feature = "next-format-level") { 2 } else { 1 };
+
+/// The oldest format that this build writes, for replicas of older builds.
+pub const FORMAT_LEVEL_MIN: u8 = 1;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,8 +200,8 @@ enum ChangeMessage {
 }
 
 impl Entry {
-    /// Writes the entry down, behind its format level.
-    pub fn encode(&self) -> Bytes {
+    /// Writes the entry down for readers of `level`, behind that level.
+    pub fn encode(&self, level: u8) -> Bytes {
         let message = EntryMessage {
             at: self.at.micros(),
             request: Bytes::copy_from_slice(self.request.as_bytes()),
@@ -211,7 +217,7 @@ impl Entry {
                 Change::Delete(id) => ChangeMessage::Delete(Bytes::copy_from_slice(id.as_bytes())),
             }),
         };
-        leveled(&message)
+        leveled(level, &message)
     }
 
     /// Reads an entry back. The ad in it, if any, stays encoded.
@@ -241,9 +247,9 @@ impl Entry {
     }
 }
 
-fn leveled(message: &impl Message) -> Bytes {
+fn leveled(level: u8, message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
-    bytes.put_u8(FORMAT_LEVEL);
+    bytes.put_u8(level);
     message.encode(&mut bytes).expect("the buffer grows");
     bytes.freeze()
 }
@@ -288,10 +294,10 @@ struct ViolationMessage {
 }
 
 impl Answer {
-    /// Writes the answer down, to be given again to the same idempotency key.
-    pub fn encode(&self) -> Bytes {
+    /// Writes the answer down for readers of `level`, to be given again to the same idempotency key.
+    pub fn encode(&self, level: u8) -> Bytes {
         let outcomes = self.outcomes.iter().map(outcome_message).collect();
-        leveled(&AnswerMessage { version: self.version, outcomes })
+        leveled(level, &AnswerMessage { version: self.version, outcomes })
     }
 
     /// Reads an answer back.

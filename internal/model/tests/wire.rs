@@ -109,7 +109,7 @@ fn entries_are_written_as_ever_and_read_back() {
     let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client);
     let delete = entry(Change::Delete(id(1)), Reason::Expired);
     for (name, entry) in [("entry_put.hex", put), ("entry_delete.hex", delete)] {
-        let bytes = entry.encode();
+        let bytes = entry.encode(FORMAT_LEVEL);
         golden(name, &bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }
@@ -117,7 +117,7 @@ fn entries_are_written_as_ever_and_read_back() {
 
 #[test]
 fn kept_answers_are_written_as_ever_and_read_back() {
-    let bytes = answer().encode();
+    let bytes = answer().encode(FORMAT_LEVEL);
     golden("answer.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(answer()));
 }
@@ -125,7 +125,7 @@ fn kept_answers_are_written_as_ever_and_read_back() {
 #[test]
 fn chain_and_digest_sum_as_ever() {
     let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode();
-    let delete = entry(Change::Delete(id(1)), Reason::Expired).encode();
+    let delete = entry(Change::Delete(id(1)), Reason::Expired).encode(FORMAT_LEVEL);
     let first = Chain::GENESIS.next(1, &put);
     let second = first.next(2, &delete);
     let (one, two) =

@@ -19,6 +19,8 @@ pub struct Batch {
     pub requests: Vec<Arc<Request>>,
     /// Whether an earlier try may have committed: then the log is asked for what it wrote.
     pub repeated: bool,
+    /// The format that every registered replica reads.
+    pub format_level: u8,
 }
 
 /// What a batch's transaction has read, under the head's lock.
@@ -98,6 +100,7 @@ impl Batch {
                 .collect(),
             kept: current.kept,
             written: current.written,
+            format_level: self.format_level,
             log: Vec::new(),
             newly_kept: Vec::new(),
         };
@@ -129,6 +132,7 @@ struct Planning {
     ads: HashMap<Uuid, Slot>,
     kept: HashMap<[u8; 32], KeptAnswer>,
     written: HashMap<(Uuid, u32), Record>,
+    format_level: u8,
     log: Vec<LogRow>,
     newly_kept: Vec<KeptAnswer>,
 }
@@ -152,7 +156,7 @@ impl Planning {
         if let Some(key) = request.idempotency
             && answer.is_final()
         {
-            let kept = KeptAnswer { key, answer: answer.encode() };
+            let kept = KeptAnswer { key, answer: answer.encode(self.format_level) };
             self.kept.insert(key.scope, kept.clone());
             self.newly_kept.push(kept);
         }
@@ -245,7 +249,7 @@ impl Planning {
                 None => Change::Delete(id),
             },
         };
-        let bytes = entry.encode();
+        let bytes = entry.encode(self.format_level);
         let version: Version = self.head.version + 1;
         let record = Record { version, chain: self.head.chain.next(version, &bytes), bytes };
         dry_run(&record).ok()?;

@@ -55,8 +55,8 @@ struct Again {
 /// A batch that was handed out and has no definite outcome yet.
 #[derive(Debug)]
 struct Flight {
-    batch: Arc<Batch>,
     pending: Vec<Pending>,
+    repeated: bool,
     under_way: bool,
 }
 
@@ -87,20 +87,19 @@ impl Committer {
         self.queued() == 0 && self.flight.is_none()
     }
 
-    /// The next transaction to run, if one may be run now.
-    pub(crate) fn next(&mut self, now: Moment) -> Option<Arc<Batch>> {
+    /// The next transaction to run, if one may be run now, for readers of `format_level`.
+    pub(crate) fn next(&mut self, now: Moment, format_level: u8) -> Option<Arc<Batch>> {
         if self.pause.is_some_and(|(_, until)| now < until) {
             return None;
         }
         if self.flight.is_none() {
             let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
-            let requests = pending.iter().map(|one| Arc::clone(&one.request)).collect();
-            let batch = Arc::new(Batch { requests, repeated });
-            self.flight = Some(Flight { batch, pending, under_way: false });
+            self.flight = Some(Flight { pending, repeated, under_way: false });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
         flight.under_way = true;
-        Some(Arc::clone(&flight.batch))
+        let requests = flight.pending.iter().map(|one| Arc::clone(&one.request)).collect();
+        Some(Arc::new(Batch { requests, repeated: flight.repeated, format_level }))
     }
 
     /// Takes off the queue what fits one transaction; a single request always does.
@@ -138,7 +137,7 @@ impl Committer {
             Err(CommitError::NotCommitted(_)) => {
                 self.pause(now);
                 // A repeated batch may have been committed by an earlier try: only a definite answer frees it.
-                if flight.batch.repeated {
+                if flight.repeated {
                     self.flight = Some(flight);
                 } else {
                     self.again.push(Again { pending: flight.pending, repeated: false });
@@ -147,8 +146,7 @@ impl Committer {
             }
             Err(CommitError::Unknown(_)) => {
                 self.pause(now);
-                let requests = flight.batch.requests.clone();
-                flight.batch = Arc::new(Batch { requests, repeated: true });
+                flight.repeated = true;
                 self.flight = Some(flight);
                 Vec::new()
             }
@@ -158,7 +156,7 @@ impl Committer {
 
     /// Halves a refused batch until the request to blame stands alone; that one has failed.
     fn refused(&mut self, flight: Flight) -> Vec<Decided> {
-        let (mut pending, repeated) = (flight.pending, flight.batch.repeated);
+        let Flight { mut pending, repeated, .. } = flight;
         if pending.len() > 1 {
             let second = pending.split_off(pending.len() / 2);
             self.again.push(Again { pending: second, repeated });

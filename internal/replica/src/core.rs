@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use placard_engine::{Engine, Reader, Refusal};
 use placard_model::command::Request;
-use placard_model::entry::{Chain, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version, limits};
+use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Position, Record};
+use placard_model::{EncodedAd, Timestamp, Undecodable, Version, limits};
 
 use crate::committer::{Committer, Pending};
 use crate::ports::{
@@ -433,6 +433,10 @@ impl Core {
             Err(CommitError::Unknown(_)) => self.counts.commits_unknown += 1,
             Err(CommitError::Refused(_)) => self.counts.commits_refused += 1,
         }
+        if let Ok(plan) = &result {
+            self.head = self.head.max(plan.head.version);
+            self.apply_own(plan, outputs);
+        }
         for decided in self.committer.returned(now, &result) {
             let (pending, answer) = (decided.pending, decided.answer);
             if pending.answered {
@@ -450,8 +454,20 @@ impl Core {
             }
         }
         if let Ok(plan) = result {
-            self.head = self.head.max(plan.head.version);
             self.relay.push(plan.log.into_iter().map(|row| row.record));
+        }
+    }
+
+    /// What this replica has just committed it need not wait for the stream to bring, if it has everything before.
+    fn apply_own(&mut self, plan: &Plan, outputs: &mut Vec<Output>) {
+        let first = plan.log.first().map(|row| row.record.version);
+        if first != Some(self.engine.applied().version + 1) {
+            return;
+        }
+        let records: Vec<_> = plan.log.iter().map(|row| row.record.clone()).collect();
+        // A refusal for any other reason is looked into when the stream or a poll brings the same.
+        if let Err(Refusal::Diverged(_)) = self.apply(&records, outputs) {
+            self.discard();
         }
     }
 
@@ -501,6 +517,9 @@ impl Core {
         match result {
             Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
             Ok(()) => {}
+            // Written before this replica was on the register. A snapshot is behind it, and from now on nothing
+            // is written that this replica cannot read.
+            Err(Refusal::Poison(_, Undecodable::TooNew(_))) => self.discard(),
             // Whatever is wrong is wrong in every copy: stay before it, keep serving, ask again at the next poll.
             Err(Refusal::Poison(..)) => self.log_suspect = true,
             Err(_) => self.discard(),
@@ -645,6 +664,14 @@ impl Core {
         }
     }
 
+    /// The newest format that all registered replicas read; until the register is known, the oldest.
+    fn format_level(&self) -> u8 {
+        let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
+        let oldest = members.map(|member| member.identity.format_level).min();
+        let own = self.settings.identity.format_level;
+        oldest.unwrap_or(FORMAT_LEVEL_MIN).clamp(FORMAT_LEVEL_MIN, own)
+    }
+
     fn beat(&self) -> Beat {
         let standing = Standing {
             state: if self.draining { "draining" } else { self.phase.code() }.to_owned(),
@@ -710,7 +737,7 @@ impl Core {
 
     /// Starts what can be started.
     fn proceed(&mut self, now: Moment, outputs: &mut Vec<Output>) {
-        outputs.extend(self.committer.next(now).map(Output::Commit));
+        outputs.extend(self.committer.next(now, self.format_level()).map(Output::Commit));
         self.relay_next(now, outputs);
         if !self.poll.under_way && now >= self.poll.due {
             let applied = self.engine.applied();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
-use placard_model::entry::{Chain, Digest, Entry, Position, Record};
+use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
     Appended, Beat, Head, Identity, Journal, Standing, Stream, StreamStatus,
@@ -18,7 +18,7 @@ use crate::requests::{create, delete, keyed, replace, request};
 /// Commits one batch that must be accepted as a whole by the database.
 async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
     let requests = requests.into_iter().map(Arc::new).collect();
-    let batch = Arc::new(Batch { requests, repeated: false });
+    let batch = Arc::new(Batch { requests, repeated: false, format_level: FORMAT_LEVEL });
     journal.commit(batch).await.expect("a healthy journal commits")
 }
 
@@ -176,7 +176,7 @@ async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
     ];
     let first = commit(journal, requests.clone()).await;
     let requests: Vec<_> = requests.into_iter().map(Arc::new).collect();
-    let repeated = Arc::new(Batch { requests, repeated: true });
+    let repeated = Arc::new(Batch { requests, repeated: true, format_level: FORMAT_LEVEL });
     let again = journal.commit(repeated).await.expect("a healthy journal commits");
     assert_eq!(again.head, first.head);
     assert_eq!(again.log, []);

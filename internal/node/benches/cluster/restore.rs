@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use placard_engine::Builder;
 use placard_model::command::{Command, Request};
+use placard_model::entry::FORMAT_LEVEL;
 use placard_model::generator::Generator;
 use placard_model::{EncodedAd, Timestamp};
 use placard_replica::Batch;
@@ -99,7 +100,7 @@ async fn fill(servers: &Servers, ads: usize) {
         let commands = specs.by_ref().take(count).map(create).collect();
         let id = Uuid::new_v4();
         let request = Request { id, principal: String::new(), idempotency: None, commands };
-        let batch = Batch { requests: vec![Arc::new(request)], repeated: false };
+        let batch = Batch { requests: vec![Arc::new(request)], repeated: false, format_level: FORMAT_LEVEL };
         journal.commit(Arc::new(batch)).await.unwrap();
         left -= count;
     }

@@ -11,7 +11,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use placard_model::command::Request;
-use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{CommitError, Journal};
 use placard_replica::{Batch, Plan};
@@ -39,7 +39,7 @@ async fn try_commit(
     repeated: bool,
 ) -> Result<Plan, CommitError> {
     let requests = requests.into_iter().map(Arc::new).collect();
-    journal.commit(Arc::new(Batch { requests, repeated })).await
+    journal.commit(Arc::new(Batch { requests, repeated, format_level: FORMAT_LEVEL })).await
 }
 
 async fn commit(journal: &PostgresJournal, requests: Vec<Request>) -> Plan {
