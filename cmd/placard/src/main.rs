@@ -23,7 +23,7 @@ use options::{Command, LogFormat, Options};
 /// Bad usage, as shells and clap have it.
 const USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => return usage(&error),

@@ -79,6 +79,8 @@ impl Relay {
             State::Comparing(top, _) => Work::Read(top.saturating_sub(1), 1),
             State::Forked(top, chain) => Work::Reset(top, chain),
             State::Open => self.append(first?),
+            // What was missing may have been read in the meantime, because this replica missed it too.
+            State::Missing(top) if first? <= top + 1 => self.append(first?),
             State::Missing(top) => Work::Read(top, missing(top, first?)),
             State::Behind(top, since) => {
                 let first = first?;

@@ -56,7 +56,11 @@ async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u12
                 let id = (round << 32) + (batch << 16) + nth;
                 Arc::new(request(Uuid::new_v4().as_u128(), vec![create(id, "a title")]))
             });
-            let batch = Arc::new(Batch { requests: requests.collect(), repeated: false, format_level: FORMAT_LEVEL });
+            let batch = Arc::new(Batch {
+                requests: requests.collect(),
+                repeated: false,
+                format_level: FORMAT_LEVEL,
+            });
             let since = Instant::now();
             journal.commit(batch).await.unwrap();
             samples.push(since.elapsed());
@@ -86,7 +90,14 @@ async fn committers(server: &PostgresServer, batches: u128) {
                     let requests =
                         ids.map(|id| Arc::new(request(id, vec![create(id, "a title")]))).collect();
                     let since = Instant::now();
-                    journal.commit(Arc::new(Batch { requests, repeated: false, format_level: FORMAT_LEVEL })).await.unwrap();
+                    journal
+                        .commit(Arc::new(Batch {
+                            requests,
+                            repeated: false,
+                            format_level: FORMAT_LEVEL,
+                        }))
+                        .await
+                        .unwrap();
                     longest = longest.max(since.elapsed());
                 }
                 longest

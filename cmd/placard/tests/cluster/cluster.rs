@@ -29,12 +29,17 @@ impl Servers {
 
     /// A replica that serves; it may still be restoring.
     pub(crate) async fn replica(&self, arguments: &[&str]) -> Replica {
+        self.replica_of(PLACARD, arguments).await
+    }
+
+    /// As [`Servers::replica`], of another build.
+    pub(crate) async fn replica_of(&self, program: &str, arguments: &[&str]) -> Replica {
         let (postgres, redis) = (self.postgres.url(), self.redis.url());
         let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
         let all = [&own[..], arguments].concat();
         let variables =
             [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", redis.as_str())];
-        let mut process = Process::start(PLACARD, &all, &variables);
+        let mut process = Process::start(program, &all, &variables);
         let url = process.url().await;
         let client = Client::builder().no_proxy().build().expect("a client can be made");
         Replica { process, url, client }
@@ -51,9 +56,14 @@ impl Servers {
 
     /// Has the journal verified, and every replica that `replica` knows compared with it.
     pub(crate) async fn verify(&self, replica: &Replica) {
+        self.verify_by(PLACARD, replica).await;
+    }
+
+    /// As [`Servers::verify`], by another build.
+    pub(crate) async fn verify_by(&self, program: &str, replica: &Replica) {
         let url = self.postgres.url();
         let arguments = ["verify", "--postgres-url", &url, "--target", &replica.url];
-        let ended = Process::start(PLACARD, &arguments, &[]).ended().await;
+        let ended = Process::start(program, &arguments, &[]).ended().await;
         let Ended { status, out, err } = ended;
         assert!(status.success(), "verify ended with {status}: {out:#?} {err:#?}");
     }

@@ -100,7 +100,11 @@ async fn fill(servers: &Servers, ads: usize) {
         let commands = specs.by_ref().take(count).map(create).collect();
         let id = Uuid::new_v4();
         let request = Request { id, principal: String::new(), idempotency: None, commands };
-        let batch = Batch { requests: vec![Arc::new(request)], repeated: false, format_level: FORMAT_LEVEL };
+        let batch = Batch {
+            requests: vec![Arc::new(request)],
+            repeated: false,
+            format_level: FORMAT_LEVEL,
+        };
         journal.commit(Arc::new(batch)).await.unwrap();
         left -= count;
     }
