@@ -15,6 +15,11 @@ use crate::{Batch, Plan, Reply};
 /// The first pause after a failed transaction; each further one doubles it.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 
+/// Longest wait for those who are about to write again.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+/// Batches that do not wait for anybody after one has waited in vain.
+const HASTY: u32 = 32;
+
 /// A request and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -43,6 +48,18 @@ pub(crate) struct Committer {
     flight: Option<Flight>,
     /// After a failure: how long the last pause was, and until when it lasts.
     pause: Option<(Duration, Moment)>,
+    gather: Gather,
+}
+
+/// Whom the next batch waits for. Clients that were answered together come back together; without a short wait
+/// the first of them has a transaction to itself, and the rest wait for that.
+#[derive(Debug, Default)]
+struct Gather {
+    /// So many requests are about to be there.
+    expected: usize,
+    until: Option<Moment>,
+    /// How many batches are still not to wait.
+    hasty: u32,
 }
 
 /// A batch that comes from an earlier one.
@@ -58,6 +75,7 @@ struct Flight {
     pending: Vec<Pending>,
     repeated: bool,
     under_way: bool,
+    since: Moment,
 }
 
 impl Committer {
@@ -93,13 +111,40 @@ impl Committer {
             return None;
         }
         if self.flight.is_none() {
+            if self.again.is_empty() && self.gathers(now) {
+                return None;
+            }
             let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
-            self.flight = Some(Flight { pending, repeated, under_way: false });
+            self.flight = Some(Flight { pending, repeated, under_way: false, since: now });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
         flight.under_way = true;
         let requests = flight.pending.iter().map(|one| Arc::clone(&one.request)).collect();
         Some(Arc::new(Batch { requests, repeated: flight.repeated, format_level }))
+    }
+
+    /// Whether the queue's next batch still waits for more.
+    fn gathers(&mut self, now: Moment) -> bool {
+        let Some(until) = self.gather.until.filter(|_| !self.queue.is_empty()) else {
+            return false;
+        };
+        let all = self.queue.len() >= self.gather.expected;
+        if !all && now < until {
+            return true;
+        }
+        self.gather.until = None;
+        if !all {
+            self.gather.hasty = HASTY;
+        }
+        false
+    }
+
+    /// A batch of so many requests has taken so long and was answered.
+    fn gather_after(&mut self, now: Moment, answered: usize, took: Duration) {
+        self.gather.expected = (answered + self.queue.len()).min(limits::COMMIT_ENTRIES_MAX);
+        self.gather.hasty = self.gather.hasty.saturating_sub(1);
+        let alone = self.gather.expected <= 1;
+        self.gather.until = (!alone && self.gather.hasty == 0).then(|| now + took.min(GATHER_MAX));
     }
 
     /// Takes off the queue what fits one transaction; a single request always does.
@@ -130,6 +175,8 @@ impl Committer {
         match result {
             Ok(plan) => {
                 self.pause = None;
+                let took = now.0.saturating_sub(flight.since.0);
+                self.gather_after(now, flight.pending.len(), took);
                 let answers = plan.answers.iter().cloned();
                 let decided = flight.pending.into_iter().zip(answers);
                 decided.map(|(pending, answer)| Decided { pending, answer: Some(answer) }).collect()
@@ -216,6 +263,8 @@ impl Committer {
         let waiting = again.chain(flying).filter(|one| !one.answered).chain(self.queue.front());
         let under_way = self.flight.as_ref().is_some_and(|flight| flight.under_way);
         let retry = self.pause.map(|(_, until)| until).filter(|_| !self.is_idle() && !under_way);
-        waiting.map(|one| one.deadline).chain(retry).min()
+        let gathered =
+            self.gather.until.filter(|_| self.flight.is_none() && !self.queue.is_empty());
+        waiting.map(|one| one.deadline).chain(retry).chain(gathered).min()
     }
 }
