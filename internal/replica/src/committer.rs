@@ -117,6 +117,7 @@ impl Committer {
                 return None;
             }
             let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
+            self.gather.until = None;
             self.flight = Some(Flight { pending, repeated, under_way: false, since: now });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
@@ -130,11 +131,9 @@ impl Committer {
         let Some(until) = self.gather.until.filter(|_| !self.queue.is_empty()) else {
             return false;
         };
-        let all = self.queue.len() >= self.gather.expected;
-        if !all && now < until {
+        if self.queue.len() < self.gather.expected && now < until {
             return true;
         }
-        self.gather.until = None;
         if self.queue.len() < self.gather.hoped {
             self.gather.hasty = HASTY;
         }
