@@ -7,6 +7,7 @@ mod blind;
 mod committers;
 mod faults;
 mod fitness;
+mod tls;
 mod upkeep;
 
 use std::sync::Arc;
