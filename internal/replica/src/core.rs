@@ -708,6 +708,7 @@ impl Core {
     /// Gives the state up because of what was refused; it is built anew from the journal.
     fn discard(&mut self, refusal: &Refusal) {
         let wrong = matches!(refusal, Refusal::Diverged(_));
+        self.counts.forks += u64::from(matches!(refusal, Refusal::Fork(_)));
         self.give_up(if wrong { Phase::Quarantined } else { Phase::Restoring });
     }
 

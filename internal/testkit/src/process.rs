@@ -116,6 +116,16 @@ impl Process {
         self.signal(Signal::INT);
     }
 
+    /// Holds it (SIGSTOP): its connections stay, and nothing is answered.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Process::pause`].
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("the process has not been waited for");
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a child has an id");

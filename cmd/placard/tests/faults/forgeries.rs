@@ -1,0 +1,85 @@
+//! Entries in the stream that the journal never had.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use placard_model::Timestamp;
+use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
+use placard_testkit::wait::until;
+use uuid::Uuid;
+
+use crate::world::World;
+
+const STREAM: &str = "{placard}:stream";
+
+impl World {
+    /// Puts an entry behind the stream's last one, whatever that is at the moment; `chain` tells its chain by the
+    /// one before it, its version and its bytes.
+    async fn forge(&self, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
+        let client = redis::Client::open(self.redis.url()).expect("the URL is one of Redis");
+        let mut connection =
+            client.get_multiplexed_async_connection().await.expect("Redis can be reached");
+        // Somebody else may be quicker: then that id is taken.
+        until("a forged entry", async || {
+            let mut last = redis::cmd("XREVRANGE");
+            last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+            type Rows = Vec<(String, Vec<(String, Vec<u8>)>)>;
+            let rows: Rows = last.query_async(&mut connection).await.ok()?;
+            let (id, fields) = rows.into_iter().next()?;
+            let version = id.strip_prefix("0-")?.parse::<u64>().ok()? + 1;
+            let (_, before) = fields.into_iter().find(|(name, _)| name == "chain")?;
+            let chain = chain(Chain(before.try_into().ok()?), version, bytes);
+            let mut add = redis::cmd("XADD");
+            add.arg(STREAM).arg(format!("0-{version}"));
+            add.arg("chain").arg(chain.0.as_slice()).arg("entry").arg(bytes.as_ref());
+            let added: redis::RedisResult<String> = add.query_async(&mut connection).await;
+            added.is_ok().then_some(())
+        })
+        .await;
+    }
+}
+
+fn follows(before: Chain, version: u64, bytes: &Bytes) -> Chain {
+    before.next(version, bytes)
+}
+
+fn unrelated(_: Chain, _: u64, _: &Bytes) -> Chain {
+    Chain([7; 32])
+}
+
+fn entry(digest: Digest) -> Bytes {
+    let entry = Entry {
+        at: Timestamp::EPOCH,
+        request: Uuid::from_u128(1),
+        item: 0,
+        principal: "a forger".to_owned(),
+        reason: Reason::Client,
+        digest,
+        change: Change::Delete(Uuid::from_u128(2)),
+    };
+    entry.encode(FORMAT_LEVEL)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_and_corrupt_entries_reach_no_state() {
+    let mut world = World::start("forged_and_corrupt_entries_reach_no_state").await;
+    let garbage = Bytes::from_static(b"\x01no entry at all");
+    for _ in 0..3 {
+        // Of another history; of this one, but no entry; an entry, but not of these ads: its digest is another.
+        world.forge(&entry(Digest(1)), unrelated).await;
+        world.load.goes_on().await;
+        world.forge(&garbage, follows).await;
+        world.load.goes_on().await;
+        world.forge(&entry(Digest(1)), follows).await;
+        world.load.goes_on().await;
+        world.load.go_on_for(Duration::from_millis(500)).await;
+    }
+    let ways = [
+        "placard_stream_rejects_total",
+        "placard_stream_resets_total",
+        "placard_poison_total",
+        "placard_diverged_total",
+    ];
+    world.took(&ways).await;
+    world.check().await;
+}

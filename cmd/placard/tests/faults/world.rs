@@ -1,0 +1,213 @@
+//! The servers, the replicas on ports of their own, and the load on them.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use placard_testkit::process::Process;
+use placard_testkit::servers::postgres::PostgresServer;
+use placard_testkit::servers::redis::RedisServer;
+use placard_testkit::wait::until;
+use reqwest::{Client, Response};
+use serde_json::Value;
+
+use crate::history::History;
+use crate::load::Load;
+
+const PLACARD: &str = env!("CARGO_BIN_EXE_placard");
+const REPLICAS: usize = 3;
+
+/// A replica's place: its address stays when its process goes.
+pub(crate) struct Place {
+    process: Option<Process>,
+    port: u16,
+    arguments: Vec<String>,
+    /// What its counters had come to when its earlier processes ended.
+    counted: Vec<String>,
+}
+
+impl Place {
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+/// A cluster under load.
+pub(crate) struct World {
+    pub(crate) postgres: PostgresServer,
+    pub(crate) redis: RedisServer,
+    /// Where replicas find PostgreSQL.
+    pub(crate) postgres_url: String,
+    pub(crate) places: Vec<Place>,
+    pub(crate) load: Arc<Load>,
+    client: Client,
+    name: &'static str,
+}
+
+impl World {
+    /// Three replicas, ready, under load.
+    pub(crate) async fn start(name: &'static str) -> Self {
+        let mut world = Self::prepared(name, &[]).await;
+        world.begin().await;
+        world
+    }
+
+    /// Servers, and replicas with these options that are not started yet.
+    pub(crate) async fn prepared(name: &'static str, options: &[&str]) -> Self {
+        let settings = [("appendonly", "yes"), ("save", "")];
+        let (postgres, redis) =
+            tokio::join!(PostgresServer::start(), RedisServer::start_with(&settings));
+        let postgres = postgres.expect("a private PostgreSQL starts");
+        let redis = redis.expect("a private Redis starts");
+        // Held until the process that is to have the port is about to start.
+        let held: Vec<_> = (0..REPLICAS)
+            .map(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"))
+            .collect();
+        let place = |listener: &TcpListener| Place {
+            process: None,
+            port: listener.local_addr().expect("it is bound").port(),
+            arguments: options.iter().map(|option| (*option).to_owned()).collect(),
+            counted: Vec::new(),
+        };
+        let places: Vec<_> = held.iter().map(place).collect();
+        drop(held);
+        let load = Arc::new(Load::new(places.iter().map(Place::url).collect(), name));
+        let postgres_url = postgres.url();
+        let client = Client::builder().no_proxy().build().expect("a client can be made");
+        Self { postgres, redis, postgres_url, places, load, client, name }
+    }
+
+    /// Starts all replicas, and the load when they are ready.
+    pub(crate) async fn begin(&mut self) {
+        (0..REPLICAS).for_each(|nth| self.launch(nth));
+        self.all_ready().await;
+        self.load.begin();
+        self.load.goes_on().await;
+    }
+
+    /// Starts a replica; it may still be restoring.
+    pub(crate) fn launch(&mut self, nth: usize) {
+        let redis = self.redis.url();
+        let place = &mut self.places[nth];
+        let listen = format!("127.0.0.1:{}", place.port);
+        let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
+        let given = place.arguments.iter().map(String::as_str);
+        let all: Vec<_> = own.into_iter().chain(given).collect();
+        let variables =
+            [("PLACARD_POSTGRES_URL", self.postgres_url.as_str()), ("PLACARD_REDIS_URL", &redis)];
+        place.process = Some(Process::start(PLACARD, &all, &variables));
+    }
+
+    /// Keeps a replica's data in a directory.
+    pub(crate) fn keep(&mut self, nth: usize, directory: &Path) {
+        let directory = directory.to_str().expect("the directory's name is text");
+        let more = ["--data-dir", directory, "--checkpoint-every", "1"];
+        self.places[nth].arguments.extend(more.map(str::to_owned));
+    }
+
+    pub(crate) fn process(&self, nth: usize) -> &Process {
+        self.places[nth].process.as_ref().expect("the replica runs")
+    }
+
+    /// Kills a replica (SIGKILL). What it had counted until shortly before is remembered.
+    pub(crate) async fn kill(&mut self, nth: usize) {
+        let counters = self.counters(nth).await;
+        self.places[nth].counted.extend(counters);
+        self.places[nth].process.take().expect("the replica runs").kill().await;
+    }
+
+    async fn counters(&self, nth: usize) -> Option<String> {
+        self.get(nth, "/metrics").await?.text().await.ok()
+    }
+
+    /// The sum of a counter over all replicas and all of their lives.
+    pub(crate) async fn counted(&self, counter: &str) -> f64 {
+        let mut texts = Vec::new();
+        for (nth, place) in self.places.iter().enumerate() {
+            texts.extend(place.counted.iter().cloned());
+            texts.extend(self.counters(nth).await);
+        }
+        let value = |line: &str| {
+            let rest = line.strip_prefix(counter)?;
+            rest.strip_prefix(' ')?.trim().parse::<f64>().ok()
+        };
+        texts.iter().flat_map(|text| text.lines()).filter_map(value).sum()
+    }
+
+    /// Fails unless each of these ways to heal was taken.
+    pub(crate) async fn took(&self, counters: &[&str]) {
+        for counter in counters {
+            let counted = self.counted(counter).await;
+            assert!(
+                counted > 0.0,
+                "{counter} is {counted}: the fault did not take the way it was to take"
+            );
+        }
+    }
+
+    /// Asks a replica; `None` if it does not answer.
+    pub(crate) async fn get(&self, nth: usize, path: &str) -> Option<Response> {
+        self.client.get(format!("{}{path}", self.places[nth].url())).send().await.ok()
+    }
+
+    pub(crate) async fn json(&self, nth: usize, path: &str) -> Option<Value> {
+        self.get(nth, path).await?.json().await.ok()
+    }
+
+    async fn is_ready(&self, nth: usize) -> bool {
+        let page = self.json(nth, "/readyz").await;
+        page.is_some_and(|page| page["status"] == "ready")
+    }
+
+    pub(crate) async fn all_ready(&self) {
+        for nth in 0..self.places.len() {
+            until("a replica to be ready", async || self.is_ready(nth).await.then_some(())).await;
+        }
+    }
+
+    /// The faults are over: waits until writes go on and all replicas are ready, ends the load, waits until all
+    /// are at the head, and checks everything.
+    pub(crate) async fn check(&mut self) -> History {
+        let since = Instant::now();
+        self.load.goes_on().await;
+        self.all_ready().await;
+        let ready = since.elapsed();
+        self.load.end().await;
+        let history = History::read(&self.postgres.url()).await;
+        let head = history.head();
+        for nth in 0..self.places.len() {
+            until("a replica to be at the head", async || {
+                let page = self.json(nth, "/readyz").await?;
+                (page["version"].as_u64() == Some(head)).then_some(())
+            })
+            .await;
+        }
+        history.check(&self.load);
+        // The pages of the last head polls, which say what everyone has at the head.
+        until("all digests at the head", async || {
+            let page = self.json(0, "/api/v1/cluster").await?;
+            let members = page["members"].as_array()?;
+            let live = members.iter().filter(|member| member["lease_ms"].as_i64() > Some(0));
+            let at_head: Vec<_> =
+                live.filter(|member| member["published"]["version"] == head).collect();
+            let equal = at_head.iter().all(|member| member["published"] == page["head"]);
+            assert!(equal, "replicas differ at version {head}: {page}");
+            (at_head.len() == REPLICAS).then_some(())
+        })
+        .await;
+        let verify =
+            ["verify", "--postgres-url", &self.postgres.url(), "--target", &self.places[0].url()];
+        let ended = Process::start(PLACARD, &verify, &[]).ended().await;
+        assert!(ended.status.success(), "verify: {:#?} {:#?}", ended.out, ended.err);
+        eprintln!(
+            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}; ready {ready:?} after the end",
+            self.name,
+            self.load.acknowledged(),
+            self.load.read(),
+            self.load.samples().len(),
+            self.load.longest(),
+        );
+        history
+    }
+}
