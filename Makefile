@@ -1,13 +1,26 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-index bench-cluster verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status test bench-index bench-cluster verify fix
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Serve 1,000 generated ads from a temporary directory
 	cargo run --locked --release -- demo
+
+cluster: ## Start PostgreSQL, Redis, replicas and HAProxy, until Ctrl-C (REPLICAS=3 PORT=8080 DATA=dir)
+	scripts/install-servers haproxy
+	@scripts/cluster up
+
+cluster-scale: ## Start or stop replicas of the running cluster (REPLICAS=5)
+	@scripts/cluster scale
+
+cluster-roll: ## Restart the running cluster's replicas, one after the other
+	@scripts/cluster roll
+
+cluster-status: ## Show the running cluster's processes and replicas
+	@scripts/cluster status
 
 test: ## Run every test; installs PostgreSQL and Redis first, if they are missing
 	scripts/install-servers
