@@ -22,9 +22,10 @@ cluster-roll: ## Restart the running cluster's replicas, one after the other
 cluster-status: ## Show the running cluster's processes and replicas
 	@scripts/cluster status
 
-test: ## Run every test; installs PostgreSQL and Redis first, if they are missing
-	scripts/install-servers
+test: ## Run every test; installs PostgreSQL, Redis and HAProxy first, if they are missing
+	scripts/install-servers haproxy
 	cargo test --locked --workspace --quiet
+	PLACARD=target/debug/placard scripts/test-cluster
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index
