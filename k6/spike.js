@@ -1,12 +1,12 @@
 // A crowd arrives at once and leaves again: answers stay right throughout, and are as fast afterwards as before.
 // What cannot be sent during the spike is k6's loss and not counted. BASE_RATE and PEAK_RATE (queries a second),
-// DURATION (of each of the three parts, in seconds).
+// PART_SECONDS (of each of the three parts).
 
 import { ALWAYS_RIGHT, ask, constantly, setting, sparseQuery } from './lib.js';
 
 const base = setting('BASE_RATE', 200);
 const peak = setting('PEAK_RATE', 4000);
-const seconds = setting('DURATION', 10);
+const seconds = setting('PART_SECONDS', 10);
 // The queue of the spike is not the time afterwards.
 const pause = 2;
 
