@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage};
 
-use crate::options::{ClusterOptions, PostgresOptions, ServeOptions};
+use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions};
 
 /// Where an embedded server keeps its journal.
 const DATA_DIR: &str = "./data";
@@ -29,6 +29,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             replica: ReplicaConfig {
                 address: cluster.advertise.clone().unwrap_or_else(|| reached_at(listen)),
                 stream_entries_max: usize::try_from(cluster.stream_max_entries)?,
+                refuses_after: (cluster.on_stale == OnStale::Refuse).then_some(cluster.stale_max),
                 checkpoint_every: Some(Duration::from_secs(cluster.checkpoint_every)),
                 ..ReplicaConfig::default()
             },

@@ -29,6 +29,15 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What a replica does that PostgreSQL has not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnStale {
+    /// Go on answering reads.
+    Serve,
+    /// Answer 503.
+    Refuse,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve, embedded from a directory that lasts or as a replica of a cluster.
@@ -121,6 +130,16 @@ pub(crate) struct ClusterOptions {
     /// Accept a PostgreSQL that may lose or corrupt the journal when its machine crashes.
     #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY")]
     pub(crate) accept_unsafe_durability: bool,
+    /// What to do with reads when PostgreSQL was not heard of for longer than a lease of 2 s: serve them, saying how
+    /// old they may be, or, after --stale-max, refuse them. Only with refuse can ack=all be sure of a replica that
+    /// has fallen silent.
+    #[arg(long, env = "PLACARD_ON_STALE", value_name = "WHAT", default_value = "serve")]
+    pub(crate) on_stale: OnStale,
+    /// How long after the end of its lease a replica still answers reads under --on-stale refuse, in milliseconds,
+    /// up to 10 minutes.
+    #[arg(long, env = "PLACARD_STALE_MAX", value_name = "MS", default_value = "3000",
+        value_parser = milliseconds)]
+    pub(crate) stale_max: Duration,
     /// Most entries that the stream may hold, 1,024 to 100,000,000.
     #[arg(long, env = "PLACARD_STREAM_MAX_ENTRIES", value_name = "N", default_value = "1000000",
         value_parser = clap::value_parser!(u64).range(1_024..=100_000_000))]

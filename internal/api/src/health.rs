@@ -24,11 +24,15 @@ pub(crate) async fn livez() -> Response {
 
 /// The replica may be sent clients: it is restored, caught up, and not about to go.
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    let state = app.replica.state();
+    let (state, freshness) = (app.replica.state(), app.replica.freshness());
     let (code, status) = match state.phase {
         _ if app.is_draining() || state.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        _ if freshness.refuses() => (StatusCode::SERVICE_UNAVAILABLE, "stale"),
         Phase::Restoring => (StatusCode::SERVICE_UNAVAILABLE, "restoring"),
+        Phase::Quarantined => (StatusCode::SERVICE_UNAVAILABLE, "quarantined"),
         Phase::CatchingUp => (StatusCode::SERVICE_UNAVAILABLE, "catching up"),
+        // Every other replica is likely to be as stale: a balancer must not empty itself.
+        Phase::Ready if freshness.stale().is_some() => (StatusCode::OK, "stale"),
         Phase::Ready => (StatusCode::OK, "ready"),
     };
     let version = state.published.version;

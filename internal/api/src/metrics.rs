@@ -111,6 +111,9 @@ impl Metrics {
             checkpoints_loaded,
             forks,
             stream_resets,
+            stream_gaps,
+            stream_rejects,
+            relayed,
         } = state.counts;
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
@@ -150,6 +153,21 @@ impl Metrics {
                 "Times that a forked stream was made to forget",
                 stream_resets,
             ),
+            (
+                "placard_stream_gaps_total",
+                "Times that the stream had forgotten what comes next",
+                stream_gaps,
+            ),
+            (
+                "placard_stream_rejects_total",
+                "Times that the stream brought what does not belong there",
+                stream_rejects,
+            ),
+            (
+                "placard_relayed_total",
+                "Entries read from the journal for a stream that lacked them",
+                relayed,
+            ),
         ] {
             self.counter(name, text).absolute(count);
         }
@@ -179,6 +197,11 @@ impl Metrics {
                 "placard_ready",
                 "1 if the replica is restored and caught up",
                 f64::from(state.phase == Phase::Ready),
+            ),
+            (
+                "placard_stale_seconds",
+                "For how long the journal was not heard of, if longer than the lease",
+                replica.freshness().stale().map_or(0.0, |since| since.as_secs_f64()),
             ),
             (
                 "placard_clock_ahead_seconds",

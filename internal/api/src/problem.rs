@@ -131,6 +131,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
     }
 
+    pub(crate) fn stale() -> Self {
+        let detail =
+            "this replica has not heard of the journal for longer than it may answer without";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stale", detail)
+    }
+
     pub(crate) fn version_not_reached() -> Self {
         let detail = "this replica has not published the asked-for version in time";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "version-not-reached", detail)

@@ -2,14 +2,13 @@
 //! for a version that is not published yet.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::{Version, fragment_with_status, limits};
-use placard_replica::core::Phase;
 
 use crate::params::{self, Id, Search};
 use crate::problem::Problem;
-use crate::render::{self, with_etag, with_version};
+use crate::render::{self, with_etag, with_stale, with_version};
 use crate::{App, headers};
 
 pub(crate) async fn search(
@@ -19,7 +18,8 @@ pub(crate) async fn search(
 ) -> Result<Response, Problem> {
     let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
     wait_for(&app, min_version, &headers).await?;
-    Ok(render::page(app.replica.reader(), &query, app.replica.clock().now()))
+    let page = render::page(app.replica.reader(), &query, app.replica.clock().now());
+    fresh(&app, page)
 }
 
 pub(crate) async fn by_id(
@@ -33,14 +33,27 @@ pub(crate) async fn by_id(
     // The version is read first: the ad may then be newer than the answer says, but never older.
     let version = app.replica.reader().published().version;
     let Some(ad) = app.replica.reader().ad(id) else {
-        return Err(Problem::ad_not_found().at(version));
+        return fresh(&app, Problem::ad_not_found().at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
     let body = fragment_with_status(&ad.fragment, status);
     let mut response = render::json(StatusCode::OK, body);
     with_version(&mut response, version.max(ad.version));
     with_etag(&mut response, ad.version);
-    Ok(response)
+    fresh(&app, response)
+}
+
+/// Says how old an answer may be if the journal was not heard of for long, or takes it back. Asked last: the
+/// process may have been paused while the answer was made.
+fn fresh(app: &App, mut answer: Response) -> Result<Response, Problem> {
+    let freshness = app.replica.freshness();
+    if freshness.refuses() {
+        return Err(Problem::stale());
+    }
+    if let Some(since) = freshness.stale() {
+        with_stale(&mut answer, since);
+    }
+    Ok(answer)
 }
 
 /// Makes sure that there is a state to read, and that it is as new as the client asks.
@@ -56,7 +69,7 @@ async fn wait_for(
         let published = app.replica.reader().published().version;
         return Err(Problem::version_not_reached().at(published));
     }
-    if app.replica.state().phase == Phase::Restoring {
+    if !app.replica.state().phase.has_state() {
         return Err(Problem::not_ready());
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! What success looks like: bodies put together from serialised fragments, and the headers that say which
 //! version answered.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -15,6 +17,9 @@ use crate::ADS_PATH;
 
 /// On every answer that depends on state: the version that answered.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("placard-version");
+/// On an answer that may be old, because the journal was not heard of for longer than a lease: for how many
+/// milliseconds.
+pub(crate) const STALE_HEADER: HeaderName = HeaderName::from_static("placard-stale");
 /// On an answer that was given before, to the same idempotency key.
 pub(crate) const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -22,6 +27,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(crate) fn with_version(response: &mut Response, version: Version) {
     response.headers_mut().insert(VERSION_HEADER, HeaderValue::from(version));
+}
+
+pub(crate) fn with_stale(response: &mut Response, since: Duration) {
+    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    response.headers_mut().insert(STALE_HEADER, HeaderValue::from(ms));
 }
 
 pub(crate) fn with_etag(response: &mut Response, version: Version) {

@@ -15,6 +15,11 @@ use crate::{Batch, Plan, Reply};
 /// The first pause after a failed transaction; each further one doubles it.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 
+/// Longest wait for those who are about to write again.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+/// Batches that do not wait for anybody after one has waited in vain.
+const HASTY: u32 = 32;
+
 /// A request and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -43,6 +48,20 @@ pub(crate) struct Committer {
     flight: Option<Flight>,
     /// After a failure: how long the last pause was, and until when it lasts.
     pause: Option<(Duration, Moment)>,
+    gather: Gather,
+}
+
+/// Whom the next batch waits for. Clients that were answered together come back together; without a short wait
+/// the first of them has a transaction to itself, and the rest wait for that.
+#[derive(Debug, Default)]
+struct Gather {
+    /// So many requests are about to be there, if all come back.
+    expected: usize,
+    /// With fewer than so many the wait was in vain.
+    hoped: usize,
+    until: Option<Moment>,
+    /// How many batches are still not to wait.
+    hasty: u32,
 }
 
 /// A batch that comes from an earlier one.
@@ -58,6 +77,7 @@ struct Flight {
     pending: Vec<Pending>,
     repeated: bool,
     under_way: bool,
+    since: Moment,
 }
 
 impl Committer {
@@ -93,13 +113,41 @@ impl Committer {
             return None;
         }
         if self.flight.is_none() {
+            if self.again.is_empty() && self.gathers(now) {
+                return None;
+            }
             let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
-            self.flight = Some(Flight { pending, repeated, under_way: false });
+            self.gather.until = None;
+            self.flight = Some(Flight { pending, repeated, under_way: false, since: now });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
         flight.under_way = true;
         let requests = flight.pending.iter().map(|one| Arc::clone(&one.request)).collect();
         Some(Arc::new(Batch { requests, repeated: flight.repeated, format_level }))
+    }
+
+    /// Whether the queue's next batch still waits for more.
+    fn gathers(&mut self, now: Moment) -> bool {
+        let Some(until) = self.gather.until.filter(|_| !self.queue.is_empty()) else {
+            return false;
+        };
+        if self.queue.len() < self.gather.expected && now < until {
+            return true;
+        }
+        if self.queue.len() < self.gather.hoped {
+            self.gather.hasty = HASTY;
+        }
+        false
+    }
+
+    /// A batch of so many requests has taken so long and was answered.
+    fn gather_after(&mut self, now: Moment, answered: usize, took: Duration) {
+        self.gather.expected = (answered + self.queue.len()).min(limits::COMMIT_ENTRIES_MAX);
+        self.gather.hoped = (self.queue.len() + answered.div_ceil(2)).min(self.gather.expected);
+        self.gather.hasty = self.gather.hasty.saturating_sub(1);
+        let alone = self.gather.expected <= 1;
+        self.gather.until =
+            (!alone && self.gather.hasty == 0).then(|| now + (took * 2).min(GATHER_MAX));
     }
 
     /// Takes off the queue what fits one transaction; a single request always does.
@@ -130,6 +178,8 @@ impl Committer {
         match result {
             Ok(plan) => {
                 self.pause = None;
+                let took = now.0.saturating_sub(flight.since.0);
+                self.gather_after(now, flight.pending.len(), took);
                 let answers = plan.answers.iter().cloned();
                 let decided = flight.pending.into_iter().zip(answers);
                 decided.map(|(pending, answer)| Decided { pending, answer: Some(answer) }).collect()
@@ -216,6 +266,89 @@ impl Committer {
         let waiting = again.chain(flying).filter(|one| !one.answered).chain(self.queue.front());
         let under_way = self.flight.as_ref().is_some_and(|flight| flight.under_way);
         let retry = self.pause.map(|(_, until)| until).filter(|_| !self.is_idle() && !under_way);
-        waiting.map(|one| one.deadline).chain(retry).min()
+        let gathered =
+            self.gather.until.filter(|_| self.flight.is_none() && !self.queue.is_empty());
+        waiting.map(|one| one.deadline).chain(retry).chain(gathered).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use placard_model::entry::{FORMAT_LEVEL, Position};
+    use placard_model::{Timestamp, command::Command};
+    use uuid::Uuid;
+
+    fn at(micros: u64) -> Moment {
+        Moment(Duration::from_micros(micros))
+    }
+
+    fn submit(committer: &mut Committer, tickets: std::ops::Range<u64>) {
+        for ticket in tickets {
+            let command = Command::Delete { id: Uuid::nil(), if_match: None };
+            let request = Request {
+                id: Uuid::from_u128(ticket.into()),
+                principal: String::new(),
+                idempotency: None,
+                commands: vec![command],
+            };
+            let deadline = at(u64::MAX / 2);
+            let pending = Pending { ticket, request: Arc::new(request), deadline, answered: false };
+            committer.submit(pending).expect("there is room");
+        }
+    }
+
+    fn next(committer: &mut Committer, micros: u64) -> Option<usize> {
+        committer.next(at(micros), FORMAT_LEVEL).map(|batch| batch.requests.len())
+    }
+
+    fn returned(committer: &mut Committer, micros: u64, requests: usize) {
+        let answer = Answer { version: 0, outcomes: Vec::new(), replayed: false };
+        let plan = Plan {
+            head: Position::START,
+            log: Vec::new(),
+            ads: Vec::new(),
+            kept: Vec::new(),
+            now: Timestamp::EPOCH,
+            answers: vec![answer; requests],
+        };
+        assert_eq!(committer.returned(at(micros), &Ok(plan)).len(), requests);
+    }
+
+    #[test]
+    fn those_who_were_answered_together_are_waited_for_a_moment() {
+        let mut committer = Committer::default();
+        submit(&mut committer, 0..1);
+        assert_eq!(next(&mut committer, 0), Some(1));
+        submit(&mut committer, 1..4);
+        returned(&mut committer, 400, 1);
+        // The fourth has just been answered, and comes back.
+        assert_eq!(next(&mut committer, 410), None);
+        submit(&mut committer, 4..5);
+        assert_eq!(next(&mut committer, 420), Some(4));
+        returned(&mut committer, 800, 4);
+        // Three of four do; the time is up.
+        submit(&mut committer, 5..8);
+        assert_eq!(next(&mut committer, 900), None);
+        assert_eq!(committer.wake_at(), Some(at(1_560)));
+        assert_eq!(next(&mut committer, 1_560), Some(3));
+        // Nobody does: then nobody is waited for, for a while.
+        returned(&mut committer, 2_000, 3);
+        assert_eq!((next(&mut committer, 2_000), committer.wake_at()), (None, None));
+        submit(&mut committer, 8..9);
+        assert_eq!(next(&mut committer, 9_000), Some(1));
+        submit(&mut committer, 9..10);
+        returned(&mut committer, 9_400, 1);
+        assert_eq!(next(&mut committer, 9_400), Some(1));
+    }
+
+    #[test]
+    fn who_writes_alone_waits_for_nobody() {
+        let mut committer = Committer::default();
+        for round in 0..100 {
+            submit(&mut committer, round..round + 1);
+            assert_eq!(next(&mut committer, round * 1_000), Some(1));
+            returned(&mut committer, round * 1_000 + 400, 1);
+        }
     }
 }

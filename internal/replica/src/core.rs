@@ -124,8 +124,10 @@ pub enum Purpose {
 /// What a replica is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It has no state yet, or a wrong one.
+    /// It has no state yet, or one of another history.
     Restoring,
+    /// Its state was found to be wrong. It restores.
+    Quarantined,
     /// It has a state, and has not yet reached the head that it found when it started.
     CatchingUp,
     /// It answers.
@@ -161,6 +163,12 @@ pub struct Counts {
     pub forks: u64,
     /// Times that the stream was found to hold another history, and was made to forget it.
     pub stream_resets: u64,
+    /// Times that the stream had forgotten what comes next.
+    pub stream_gaps: u64,
+    /// Times that the stream brought what does not belong there: forged, corrupt, or of another history.
+    pub stream_rejects: u64,
+    /// Records that were read from the journal to be brought to the stream, because nobody else had.
+    pub relayed: u64,
 }
 
 /// What a replica is told when it starts.
@@ -353,9 +361,9 @@ impl Core {
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
         let restoring = self.restoring || self.checkpoint.under_way || self.target.is_none();
-        let restore = (self.phase == Phase::Restoring && !restoring).then_some(self.restore_due);
+        let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
-        let advance = (self.phase != Phase::Restoring).then_some(self.advance_due);
+        let advance = self.phase.has_state().then_some(self.advance_due);
         waking.into_iter().chain([poll, restore, advance]).flatten().min()
     }
 
@@ -369,7 +377,9 @@ impl Core {
             Input::Committed(result) => self.committed(now, result, outputs),
             Input::Appended(result) => self.relay.appended(result.ok()),
             Input::StreamRead(result) => self.stream_read(result, outputs),
-            Input::LogRead(Purpose::Relay, result) => self.relay.read(result.ok()),
+            Input::LogRead(Purpose::Relay, result) => {
+                self.counts.relayed += self.relay.read(result.ok()) as u64;
+            }
             Input::LogRead(Purpose::Heal, result) => self.log_read(result, outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
@@ -466,8 +476,8 @@ impl Core {
         }
         let records: Vec<_> = plan.log.iter().map(|row| row.record.clone()).collect();
         // A refusal for any other reason is looked into when the stream or a poll brings the same.
-        if let Err(Refusal::Diverged(_)) = self.apply(&records, outputs) {
-            self.discard();
+        if let Err(refusal @ Refusal::Diverged(_)) = self.apply(&records, outputs) {
+            self.discard(&refusal);
         }
     }
 
@@ -478,14 +488,16 @@ impl Core {
             Ok(records) => {
                 match self.apply(&records, outputs) {
                     Ok(()) => {}
-                    Err(Refusal::Diverged(_)) => self.discard(),
+                    Err(refusal @ Refusal::Diverged(_)) => self.discard(&refusal),
                     // What was forgotten is not wrong; the journal has it.
                     Err(Refusal::Gap { .. }) => {
                         self.stream_gap = true;
+                        self.counts.stream_gaps += 1;
                         self.heal(outputs);
                     }
                     Err(refusal) => {
                         self.stream_suspect = true;
+                        self.counts.stream_rejects += 1;
                         // A poison entry is the journal's own; anything else is not.
                         if !matches!(refusal, Refusal::Poison(..)) {
                             self.relay.suspect();
@@ -519,16 +531,16 @@ impl Core {
             Ok(()) => {}
             // Written before this replica was on the register. A snapshot is behind it, and from now on nothing
             // is written that this replica cannot read.
-            Err(Refusal::Poison(_, Undecodable::TooNew(_))) => self.discard(),
+            Err(refusal @ Refusal::Poison(_, Undecodable::TooNew(_))) => self.discard(&refusal),
             // Whatever is wrong is wrong in every copy: stay before it, keep serving, ask again at the next poll.
             Err(Refusal::Poison(..)) => self.log_suspect = true,
-            Err(_) => self.discard(),
+            Err(refusal) => self.discard(&refusal),
         }
     }
 
     /// Applies what follows, skips what is old, and publishes, whether or not all could be applied.
     fn apply(&mut self, records: &[Record], outputs: &mut Vec<Output>) -> Result<(), Refusal> {
-        if self.phase == Phase::Restoring {
+        if !self.phase.has_state() {
             return Ok(());
         }
         // Readers see entries soon while a few come at a time; a catch-up publishes as seldom as it is read.
@@ -556,7 +568,7 @@ impl Core {
 
     /// Now and then, lets ads begin and end in the index.
     fn advance(&mut self, now: Moment, time: Timestamp) {
-        if self.phase == Phase::Restoring || now < self.advance_due {
+        if !self.phase.has_state() || now < self.advance_due {
             return;
         }
         self.advance_due = now + limits::INDEX_ADVANCE;
@@ -618,7 +630,7 @@ impl Core {
             self.head = position.version;
             self.target = Some(position.version);
             self.relay.suspect();
-            self.discard();
+            self.give_up(Phase::Restoring);
             return;
         }
         let applied = self.engine.applied().version;
@@ -685,7 +697,7 @@ impl Core {
 
     /// Reads from the journal what the stream did not bring.
     fn heal(&mut self, outputs: &mut Vec<Output>) {
-        if !self.healing && self.phase != Phase::Restoring {
+        if !self.healing && self.phase.has_state() {
             self.healing = true;
             self.counts.heals += 1;
             let applied = self.engine.applied().version;
@@ -693,9 +705,14 @@ impl Core {
         }
     }
 
-    /// Gives the state up; it is built anew from the journal.
-    fn discard(&mut self) {
-        self.phase = Phase::Restoring;
+    /// Gives the state up because of what was refused; it is built anew from the journal.
+    fn discard(&mut self, refusal: &Refusal) {
+        let wrong = matches!(refusal, Refusal::Diverged(_));
+        self.give_up(if wrong { Phase::Quarantined } else { Phase::Restoring });
+    }
+
+    fn give_up(&mut self, phase: Phase) {
+        self.phase = phase;
         self.poll.sent = None;
     }
 
@@ -711,7 +728,7 @@ impl Core {
     fn checkpoint_loaded(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
         let Some(engine) = engine else { return };
         // One that is as old as an empty log says nothing; a restore may have been quicker.
-        if self.phase != Phase::Restoring || self.restoring || engine.applied().version == 0 {
+        if self.phase.has_state() || self.restoring || engine.applied().version == 0 {
             return;
         }
         self.counts.checkpoints_loaded += 1;
@@ -742,14 +759,14 @@ impl Core {
         if !self.poll.under_way && now >= self.poll.due {
             let applied = self.engine.applied();
             self.poll.under_way = true;
-            self.poll.sent = (self.phase != Phase::Restoring).then_some(applied);
+            self.poll.sent = self.phase.has_state().then_some(applied);
             outputs.push(Output::Poll(self.beat(), applied.version));
             if !self.inspecting {
                 self.inspecting = true;
                 outputs.push(Output::InspectStream);
             }
         }
-        if self.phase == Phase::Restoring {
+        if !self.phase.has_state() {
             // Registered first: from then on the others wait for this replica before they call a write
             // confirmed by all.
             let registered = self.target.is_some();
@@ -793,10 +810,16 @@ impl Core {
 }
 
 impl Phase {
+    /// Whether there is a state that reads may be answered from.
+    pub fn has_state(self) -> bool {
+        matches!(self, Self::CatchingUp | Self::Ready)
+    }
+
     /// In one word, for the register and for people.
     pub fn code(self) -> &'static str {
         match self {
             Self::Restoring => "restoring",
+            Self::Quarantined => "quarantined",
             Self::CatchingUp => "catching-up",
             Self::Ready => "ready",
         }

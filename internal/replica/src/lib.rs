@@ -7,6 +7,8 @@ mod clock;
 mod committer;
 pub mod core;
 mod decide;
+mod freshness;
+mod healing;
 pub mod ports;
 mod relay;
 mod shell;
@@ -14,6 +16,7 @@ mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
+pub use freshness::Freshness;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 
 /// What a client's write is answered.

@@ -46,6 +46,8 @@ pub struct Identity {
     pub build: String,
     /// The newest format level that it can read.
     pub format_level: u8,
+    /// How long after the end of its lease it answers no reads any more; `None` if it goes on.
+    pub refuses_after: Option<Duration>,
 }
 
 /// What a replica says of itself at a moment.

@@ -140,15 +140,15 @@ impl Relay {
         };
     }
 
-    /// The journal has been read; `None` if it could not be.
-    pub(crate) fn read(&mut self, records: Option<Vec<Record>>) {
+    /// The journal has been read; `None` if it could not be. Returns how many records the stream is to have of it.
+    pub(crate) fn read(&mut self, records: Option<Vec<Record>>) -> usize {
         if !matches!(self.under_way, Some(Work::Read(..))) {
-            return;
+            return 0;
         }
         self.under_way = None;
         let Some(records) = records else {
             self.state = State::Down;
-            return;
+            return 0;
         };
         if let State::Comparing(top, chain) = self.state {
             // The top was read first and the journal after it: what the journal lacks, no journal ever had.
@@ -169,9 +169,12 @@ impl Relay {
             // The log was trimmed past the stream's end: the stream can only begin anew.
             self.state = State::Suspect;
         } else {
+            let relayed = records.len();
             self.push(records);
             self.state = State::Open;
+            return relayed;
         }
+        0
     }
 
     /// The stream was reset, or was not; `None` if it could not be used.

@@ -10,7 +10,7 @@ use placard_engine::{Builder, Engine, Reader};
 use placard_model::command::Request;
 use placard_model::entry::FORMAT_LEVEL;
 use placard_model::entry::Position;
-use placard_model::{EncodedAd, Undecodable, Version, limits};
+use placard_model::{EncodedAd, Timestamp, Undecodable, Version, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,7 +21,7 @@ use crate::core::{
     Cluster, Core, Counts, Input, Moment, Now, Output, Phase, Purpose, Settings, Ticket,
 };
 use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
-use crate::{Clock, Reply};
+use crate::{Clock, Freshness, Reply, healing};
 
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
@@ -39,6 +39,8 @@ pub struct Config {
     pub build: String,
     /// How long this replica counts as live after a head poll.
     pub lease: Duration,
+    /// How long after the end of its lease it answers no reads any more; `None` if it goes on.
+    pub refuses_after: Option<Duration>,
     /// Most entries that the stream may hold.
     pub stream_entries_max: usize,
     /// The pause between two checkpoints; `None` for a replica that keeps none.
@@ -55,6 +57,7 @@ impl Default for Config {
             address: String::new(),
             build: env!("CARGO_PKG_VERSION").to_owned(),
             lease: limits::LEASE,
+            refuses_after: None,
             stream_entries_max: limits::STREAM_ENTRIES_MAX,
             checkpoint_every: None,
             write_deadline: limits::WRITE_DEADLINE,
@@ -101,6 +104,7 @@ pub struct Handle {
     reader: Reader,
     clock: Clock,
     replica: Uuid,
+    freshness: Freshness,
     state: watch::Receiver<State>,
     cluster: watch::Receiver<Option<Arc<Cluster>>>,
     /// How many wait for all replicas; while any does, the register is read more often.
@@ -162,6 +166,11 @@ impl Handle {
         *self.state.borrow()
     }
 
+    /// How long ago the journal was heard of.
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
     /// Has a request decided. It goes on even if the returned future is dropped.
     ///
     /// # Errors
@@ -193,15 +202,15 @@ impl Handle {
         self.cluster.borrow().clone()
     }
 
-    /// Waits until every registered replica has published `version`, at most `wait`.
+    /// Waits until every registered replica has published `version`, or answers nobody any more, at most `wait`.
     pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
         // Only a register read at or after the version tells who must have it: whoever joins later starts there.
         let reached = cluster.wait_for(|cluster| {
             cluster.as_ref().is_some_and(|cluster| {
-                let published = |member: &Member| member.standing.published.version >= version;
-                cluster.head.version >= version && cluster.members.iter().all(published)
+                let confirms = |member: &Member| confirms(member, version, cluster.now);
+                cluster.head.version >= version && cluster.members.iter().all(confirms)
             })
         });
         // In time or not, the receipts say how far everyone is.
@@ -209,8 +218,9 @@ impl Handle {
         let cluster = self.cluster();
         let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
         let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
+        let now = cluster.as_ref().map_or(Timestamp::MIN, |cluster| cluster.now);
         let (confirmed, unconfirmed) =
-            members.partition(|member| !late && member.standing.published.version >= version);
+            members.partition(|member| !late && confirms(member, version, now));
         Receipts { confirmed, unconfirmed }
     }
 
@@ -237,12 +247,14 @@ impl Replica {
                 address: config.address.clone(),
                 build: config.build.clone(),
                 format_level: FORMAT_LEVEL,
+                refuses_after: config.refuses_after,
             },
             lease: config.lease,
             stream_entries_max: config.stream_entries_max,
             checkpoint_every: config.checkpoint_every,
         });
         let clock = Clock::start();
+        let freshness = Freshness::new(config.lease, config.refuses_after);
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
         let (state, watched) = watch::channel(state_of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
@@ -253,6 +265,7 @@ impl Replica {
             reader: core.reader(),
             clock: clock.clone(),
             replica,
+            freshness: freshness.clone(),
             state: watched,
             cluster: cluster_watched,
             impatient: Arc::clone(&impatient),
@@ -264,6 +277,7 @@ impl Replica {
         let shell = Shell {
             core,
             clock,
+            freshness,
             origin: Instant::now(),
             // Replicas that start together must not poll together.
             rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
@@ -324,10 +338,21 @@ fn state_of(core: &Core, draining: bool) -> State {
     }
 }
 
+/// Whether nobody is shown anything older than `version` by this replica, at `now` by the journal's clock.
+fn confirms(member: &Member, version: Version, now: Timestamp) -> bool {
+    let published = member.standing.published.version >= version;
+    let refuses = member.identity.refuses_after.is_some_and(|after| {
+        let micros = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
+        now > member.lease_until.saturating_add_micros(micros)
+    });
+    published || refuses
+}
+
 /// The task that owns the core.
 struct Shell {
     core: Core,
     clock: Clock,
+    freshness: Freshness,
     origin: Instant,
     rng: ChaCha8Rng,
     config: Config,
@@ -339,9 +364,10 @@ struct Shell {
     cluster: watch::Sender<Option<Arc<Cluster>>>,
 }
 
-/// A result from a worker, as the core takes it, and how long it took.
+/// A result from a worker, as the core takes it, when its job was begun and how long it took.
 struct Returned {
     input: Input,
+    begun: Instant,
     took: Duration,
 }
 
@@ -406,6 +432,7 @@ impl Shell {
 
     fn anchor(&mut self, result: &Returned, outputs: &mut Vec<Output>) {
         if let Input::Polled(Ok(head)) = &result.input {
+            self.freshness.renew(result.begun);
             let ahead = self.clock.anchor(head.now, result.took);
             self.step(Input::ClockCompared(ahead), outputs);
         }
@@ -421,10 +448,11 @@ impl Shell {
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
-        let before = self.core.phase();
+        let (before, counted) = (self.core.phase(), self.core.counts());
         let poll_after = self.poll_after();
         let (moment, time) = (Moment(self.origin.elapsed()), self.clock.now());
         self.core.step(Now { moment, time, poll_after }, input, outputs);
+        healing::report(&counted, &self.core.counts());
         let after = self.core.phase();
         if before != after {
             let version = self.core.reader().published().version;
@@ -546,7 +574,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
-        let started = Instant::now();
+        let begun = Instant::now();
         let input = match job {
             Output::Commit(batch) => Input::Committed(journal.commit(batch).await),
             Output::Append(records) => Input::Appended(stream.append(records).await),
@@ -583,7 +611,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
         };
-        if results.send(Returned { input, took: started.elapsed() }).await.is_err() {
+        if results.send(Returned { input, begun, took: begun.elapsed() }).await.is_err() {
             return;
         }
     }

@@ -29,6 +29,7 @@ pub fn beat(replica: u128, published: Position) -> Beat {
         address: format!("replica-{replica}:8080"),
         build: "1.2.3".to_owned(),
         format_level: 1,
+        refuses_after: Some(Duration::from_secs(3)),
     };
     let standing =
         Standing { state: "ready".to_owned(), published, clock_ahead: -7, tails_journal: true };

@@ -135,9 +135,10 @@ impl Report {
         }
         text.push_str(
             "- One-row transactions are INSERTs of a key and 200 bytes, each on a connection of its own up to 256 \
-             connections; more writers wait for a free one. PostgreSQL syncs concurrent ones together. Those \
-             numbered without gaps take their number from one locked row, as entries of a log must: that is what \
-             the order costs without group commit, and none of the figures to reach.\n",
+             connections; more writers wait for a free one. Those numbered without gaps take their \
+             number from one locked row, as entries of a log must: that is a write of the same worth without group \
+             commit, and what the figures to reach are multiples of. Those in no order promise less; PostgreSQL \
+             syncs concurrent ones together.\n",
         );
         std::fs::write(directory.join("cluster.md"), text)?;
         let mut csv = HEADS.join(",") + "\n";

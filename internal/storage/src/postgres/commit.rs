@@ -1,4 +1,8 @@
-//! Commits, on a connection of their own, in one of two ways.
+//! Commits, on a connection of their own, in one of three ways.
+//!
+//! **Blindly**, in one round trip: what only creates ads needs to know no more than the head that this replica has
+//! just written itself. The statement that writes checks that it still is the head, and that there is none of
+//! the ads and keys yet.
 //!
 //! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of
 //! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
@@ -9,17 +13,20 @@
 //! holds the lock, and what it has written is seen behind it, or it comes too late, because the repetition
 //! counts as a write even if it changes nothing.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use placard_model::limits;
+use placard_model::command::Command;
+use placard_model::entry::Position;
+use placard_model::{Timestamp, limits};
 use placard_replica::ports::CommitError;
-use placard_replica::{Batch, Plan};
+use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use super::lane::{Durability, Failure, Held, Lane, within};
-use super::rows::{self, State};
+use super::rows::{self, Basis, From, State};
 
 /// How the server guards the head's lock.
 ///
@@ -49,6 +56,9 @@ const SETTINGS: &[(&str, &str)] = &[
 const STATEMENT: Duration = Duration::from_secs(5);
 /// How long a commit may take before it is repeated; with a synchronous standby it waits for that one too.
 const COMMIT: Duration = Duration::from_secs(5);
+/// How long what was written last is taken for the head, the database's clock for one that goes like ours, and
+/// the connection for one that is not lost: a write on a lost one would have an unknown outcome.
+const WRITTEN: Duration = Duration::from_millis(100);
 /// Batches that are committed locked after one was decided in vain.
 const CAUTIOUS: u32 = 32;
 
@@ -64,17 +74,41 @@ pub(super) struct Committer {
     lane: Lane,
     /// How many batches are still to be committed locked.
     cautious: AtomicU32,
+    written: Mutex<Option<Written>>,
+}
+
+/// What this replica has written last.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    head: Position,
+    writes: i64,
+    /// The database's time when it was written.
+    at: Timestamp,
+    since: Instant,
+}
+
+impl Written {
+    fn from(self) -> From {
+        From { writes: self.writes, chain: self.head.chain }
+    }
 }
 
 impl Committer {
     pub(super) fn new(options: &PgConnectOptions, durability: Durability) -> Self {
-        Self { lane: Lane::new(options, 1, durability, SETTINGS), cautious: AtomicU32::new(0) }
+        Self {
+            lane: Lane::new(options, 1, durability, SETTINGS),
+            cautious: AtomicU32::new(0),
+            written: Mutex::default(),
+        }
     }
 
     /// Runs one transaction.
     pub(super) async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
         let cautious = self.cautious.load(Ordering::Relaxed);
         if cautious == 0 && !batch.repeated {
+            if let Some(plan) = self.blindly(&batch).await? {
+                return Ok(plan);
+            }
             if let Some(plan) = self.at_once(&batch).await? {
                 return Ok(plan);
             }
@@ -85,18 +119,64 @@ impl Committer {
         self.locked(&batch).await
     }
 
+    /// Returns no plan if something has to be read first.
+    async fn blindly(&self, batch: &Batch) -> Result<Option<Plan>, CommitError> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(written) = written.filter(|written| written.since.elapsed() < WRITTEN) else {
+            return Ok(None);
+        };
+        let mut commands = batch.requests.iter().flat_map(|request| &request.commands);
+        if !commands.all(|command| matches!(command, Command::Create { .. })) {
+            return Ok(None);
+        }
+        let micros = written.since.elapsed().as_micros() as i64;
+        let plan = batch.plan(Current {
+            head: written.head,
+            now: written.at.saturating_add_micros(micros),
+            ads: HashMap::new(),
+            kept: HashMap::new(),
+            written: HashMap::new(),
+        });
+        if plan.log.is_empty() {
+            return Ok(None);
+        }
+        let mut held = self.lane.hold().await.map_err(before)?;
+        let at = self.write(&mut held, written.from(), Basis::Nothing, &plan);
+        let committed = within(COMMIT, at).await.map_err(at_commit)?;
+        held.keep();
+        Ok(committed.then_some(plan))
+    }
+
+    /// Writes a plan down in a transaction of its own, and remembers it; whether it did.
+    async fn write(
+        &self,
+        held: &mut Held<'_>,
+        from: From,
+        basis: Basis,
+        plan: &Plan,
+    ) -> Result<bool, Failure> {
+        let at = rows::write(&mut held.connection, from, basis, plan).await?;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at.map(|at| Written {
+            head: plan.head,
+            writes: from.writes + 1,
+            at,
+            since: Instant::now(),
+        });
+        Ok(at.is_some())
+    }
+
     /// Returns no plan if somebody else has written in between.
     async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
         let read = self.lane.repeatable(STATEMENT, |connection| {
             let batch = Arc::clone(batch);
             Box::pin(async move { rows::state(connection, &batch).await })
         });
-        let (State { current, writes }, mut held) = read.await.map_err(before)?;
+        let (State { current, from }, mut held) = read.await.map_err(before)?;
         let plan = batch.plan(current);
         let committed = if writes_nothing(&plan) {
             true
         } else {
-            let written = rows::write(&mut held.connection, writes, &plan);
+            let written = self.write(&mut held, from, Basis::Read, &plan);
             within(COMMIT, written).await.map_err(at_commit)?
         };
         held.keep();
@@ -106,7 +186,7 @@ impl Committer {
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
         let mut held = self.begin(batch).await.map_err(before)?;
         let read = rows::state(&mut held.connection, batch);
-        let State { current, writes } = within(STATEMENT, read).await.map_err(before)?;
+        let State { current, from } = within(STATEMENT, read).await.map_err(before)?;
         let plan = batch.plan(current);
         if writes_nothing(&plan) && !batch.repeated {
             // What was read stays true whether or not this arrives.
@@ -116,8 +196,8 @@ impl Committer {
             }
             return Ok(plan);
         }
-        let written = rows::write(&mut held.connection, writes, &plan);
-        if !within(STATEMENT, written).await.map_err(before)? {
+        let written = rows::write(&mut held.connection, from, Basis::Read, &plan);
+        if within(STATEMENT, written).await.map_err(before)?.is_none() {
             // Under the lock nobody else can have written.
             return Err(before(Failure::Malformed("a moved head")));
         }

@@ -40,15 +40,17 @@ const STATEMENT: &str = "
     ),
     own AS (
         INSERT INTO replicas (replica, address, build, format_level, state, published_version,
-            published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now, now + $11 * interval '1 microsecond'
+            published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until,
+            refuses_after)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now, now + $11 * interval '1 microsecond', $14
           FROM clock
         ON CONFLICT (replica) DO UPDATE
         SET address = excluded.address, build = excluded.build, format_level = excluded.format_level,
             state = excluded.state, published_version = excluded.published_version,
             published_chain = excluded.published_chain, published_digest = excluded.published_digest,
             clock_ahead = excluded.clock_ahead, tails_journal = excluded.tails_journal,
-            seen_at = excluded.seen_at, lease_until = excluded.lease_until
+            seen_at = excluded.seen_at, lease_until = excluded.lease_until,
+            refuses_after = excluded.refuses_after
         RETURNING *, xmax = 0 AS is_new
     ),
     durability AS MATERIALIZED (
@@ -61,13 +63,16 @@ const STATEMENT: &str = "
            (SELECT count(*) FROM durability),
            members.*
       FROM head, clock, (
-          SELECT * FROM replicas
+          SELECT replica, address, build, format_level, state, published_version, published_chain,
+                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after
+            FROM replicas
            WHERE replica <> $1 AND replica NOT IN (SELECT replica FROM forgotten)
           UNION ALL
           SELECT replica, address, build, format_level, state, published_version, published_chain,
-                 published_digest, clock_ahead, tails_journal, seen_at, lease_until FROM own
+                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after
+            FROM own
       ) AS members (replica, address, build, format_level, state, published_version, published_chain,
-                    published_digest, clock_ahead, tails_journal, seen_at, lease_until)
+                    published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after)
      ORDER BY members.replica";
 
 /// Registers or renews, forgets who is long gone, and reads the head, the register and the chain at `at`.
@@ -92,6 +97,7 @@ pub(super) async fn poll(
         .bind(lease.as_micros() as f64)
         .bind(column(at))
         .bind(FORGOTTEN.as_secs_f64())
+        .bind(identity.refuses_after.map(|after| after.as_micros() as i64))
         .fetch_all(connection)
         .await?;
     // There is a row at least for the replica itself, unless the head is missing.
@@ -121,6 +127,9 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
             address: row.try_get("address")?,
             build: row.try_get("build")?,
             format_level,
+            refuses_after: row
+                .try_get::<Option<i64>, _>("refuses_after")?
+                .map(|micros| Duration::from_micros(micros.unsigned_abs())),
         },
         standing: Standing {
             state: row.try_get("state")?,

@@ -122,7 +122,7 @@ const CURRENT: &str = "
 /// What a batch touches, and how many writes had led to it.
 pub(super) struct State {
     pub(super) current: Current,
-    pub(super) writes: i64,
+    pub(super) from: From,
 }
 
 /// Reads what the batch touches, all at the moment at which the statement begins. If the head's lock was taken
@@ -170,15 +170,20 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
         }
     }
     let (head, now, writes) = head.ok_or(Failure::Malformed("a head"))?;
-    Ok(State { current: Current { head, now, ads, kept, written }, writes })
+    let from = From { writes, chain: head.chain };
+    Ok(State { current: Current { head, now, ads, kept, written }, from })
 }
 
 /// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
-/// read. The head comes first: the others wait for it, and for whoever has it locked.
+/// read, or if the plan rests on there being none of its ads and keys, and there is one. The head comes first:
+/// the others wait for it, and for whoever has it locked.
 const WRITE: &str = "
     WITH moved AS (
         UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
-         WHERE single AND writes = $4 RETURNING 1
+         WHERE single AND writes = $4 AND chain = $24 AND NOT ($23 AND (
+             EXISTS (SELECT FROM ads WHERE id = ANY ($11))
+             OR EXISTS (SELECT FROM idempotency WHERE scope = ANY ($20))))
+        RETURNING 1
     ), appended AS (
         INSERT INTO log (version, chain, request, item, at, bytes)
         SELECT * FROM unnest($5::bigint[], $6::bytea[], $7::uuid[], $8::int[], $9::timestamptz[], $10::bytea[])
@@ -201,14 +206,33 @@ const WRITE: &str = "
         ON CONFLICT (scope) DO UPDATE
         SET body = excluded.body, answer = excluded.answer, at = excluded.at
     )
-    SELECT count(*) FROM moved";
+    SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now";
 
-/// Writes a plan down, in one round trip, if there have been just so many writes before. Returns whether it did.
+/// The head that a plan follows: how many writes had led to it, and its chain, which tells it from the head of
+/// a server that has lost some of them in a failover and has seen others since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    pub(super) writes: i64,
+    pub(super) chain: Chain,
+}
+
+/// What else a plan rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// What was read.
+    Read,
+    /// That there is none of the ads and keys that it writes.
+    Nothing,
+}
+
+/// Writes a plan down, in one round trip, if the head is still what it follows. Returns the time of the write, by
+/// the database, or nothing if it did not write.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    writes: i64,
+    from: From,
+    basis: Basis,
     plan: &Plan,
-) -> Result<bool, Failure> {
+) -> Result<Option<Timestamp>, Failure> {
     let log = &plan.log;
     let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
     let deleted: Vec<_> =
@@ -217,11 +241,11 @@ pub(super) async fn write(
     let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
     let kept = &plan.kept;
     let Position { version, chain, digest } = plan.head;
-    let moved: i64 = sqlx::query_scalar(WRITE)
+    let row = sqlx::query(WRITE)
         .bind(column(version))
         .bind(chain.0.as_slice())
         .bind(digest.0.to_be_bytes().as_slice())
-        .bind(writes)
+        .bind(from.writes)
         .bind(list(log, |row| column(row.record.version)))
         .bind(list(log, |row| row.record.chain.0.as_slice()))
         .bind(list(log, |row| row.request))
@@ -240,9 +264,12 @@ pub(super) async fn write(
         .bind(list(kept, |one| one.key.scope.as_slice()))
         .bind(list(kept, |one| one.key.body.as_slice()))
         .bind(list(kept, |one| one.answer.as_ref()))
+        .bind(basis == Basis::Nothing)
+        .bind(from.chain.0.as_slice())
         .fetch_one(connection)
         .await?;
-    Ok(moved == 1)
+    let Stamp(now) = row.try_get("now")?;
+    Ok((row.try_get::<i64, _>("moved")? == 1).then_some(now))
 }
 
 /// One column of a bulk insert.

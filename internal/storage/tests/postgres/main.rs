@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod blind;
 mod committers;
 mod faults;
 mod fitness;
+mod tls;
 mod upkeep;
 
 use std::sync::Arc;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream};
 use placard_storage::redis::{Options, RedisStream, Sentinel, Server, Warning};
+use placard_testkit::authority::Authority;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::servers::sentinel::RedisSentinel;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::{DEADLINE, append, append_at_last, connect, records, run, status};
 
@@ -43,42 +43,30 @@ async fn a_password_is_used_and_never_told() {
 async fn tls_is_checked_against_the_given_authority_and_name() {
     let server = RedisServer::start().await.unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (authority, issuer) = authority();
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let signed = authority.sign("127.0.0.1");
     let write = |name: &str, text: &str| {
         let file = server.directory().join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     };
     let settings = [
-        format!("tls-cert-file {}", write("certificate.pem", &certificate.pem())),
-        format!("tls-key-file {}", write("key.pem", &key.serialize_pem())),
-        format!("tls-ca-cert-file {}", write("authority.pem", &authority)),
+        format!("tls-cert-file {}", write("certificate.pem", &signed.certificate)),
+        format!("tls-key-file {}", write("key.pem", &signed.key)),
+        format!("tls-ca-cert-file {}", write("authority.pem", authority.pem())),
         format!("tls-auth-clients no tls-port {port}"),
     ];
     run::<()>(&server, &format!("CONFIG SET {}", settings.join(" "))).await;
-    let to = |host: &str, authority: &str| {
+    let to = |host: &str, authority: &Authority| {
         let mut options = Options::new(Server::Url(format!("rediss://{host}:{port}")));
-        options.authorities_pem = Some(authority.as_bytes().to_vec());
+        options.authorities_pem = Some(authority.pem().as_bytes().to_vec());
         RedisStream::connect(&options).unwrap()
     };
     let all = records(2);
     assert_eq!(append(&to("127.0.0.1", &authority), &all).await, Appended::Done);
     assert_eq!(to("127.0.0.1", &authority).read(0, 10).await.unwrap(), all[..]);
     assert!(to("localhost", &authority).status().await.is_err(), "not the certificate's name");
-    let another = self::authority().0;
-    assert!(to("127.0.0.1", &another).status().await.is_err(), "not the certificate's authority");
-}
-
-/// A new authority: its certificate in PEM, and what it signs with.
-fn authority() -> (String, Issuer<'static, KeyPair>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let certificate = params.self_signed(&key).unwrap();
-    (certificate.pem(), Issuer::new(params, key))
+    assert!(to("127.0.0.1", &stranger).status().await.is_err(), "not the certificate's authority");
 }
 
 #[tokio::test(flavor = "multi_thread")]
