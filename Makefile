@@ -1,17 +1,37 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-index bench-cluster verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load test bench-index bench-cluster verify fix
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Serve 1,000 generated ads from a temporary directory
 	cargo run --locked --release -- demo
 
-test: ## Run every test; installs PostgreSQL and Redis first, if they are missing
-	scripts/install-servers
+cluster: ## Start PostgreSQL, Redis, replicas and HAProxy, until Ctrl-C (REPLICAS=3 PORT=8080 DATA=dir)
+	scripts/install-servers haproxy
+	@scripts/cluster up
+
+cluster-scale: ## Start or stop replicas of the running cluster (REPLICAS=5)
+	@scripts/cluster scale
+
+cluster-roll: ## Restart the running cluster's replicas, one after the other
+	@scripts/cluster roll
+
+cluster-status: ## Show the running cluster's processes and replicas
+	@scripts/cluster status
+
+k6: ## Load a cluster and leave a report under target/k6 (SCRIPT=query|mixed|spike|soak|scale REPLICAS=3 ADS=10000)
+	@scripts/load k6
+
+load: ## Find the most that the balancer and one replica answer, with wrk (CONNECTIONS=64 DURATION=10s)
+	@scripts/load wrk
+
+test: ## Run every test; installs PostgreSQL, Redis and HAProxy first, if they are missing
+	scripts/install-servers haproxy
 	cargo test --locked --workspace --quiet
+	PLACARD=target/debug/placard scripts/test-cluster
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index
@@ -19,11 +39,12 @@ bench-index: ## Measure the index beside every alternative (N="1000 100000 10000
 bench-cluster: ## Measure a cluster on private servers; writes docs/performance/cluster.*
 	scripts/bench-cluster
 
-verify: ## Check format, lints, docs and layers; never writes
+verify: ## Check format, lints, docs, layers and what operators are given; never writes
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	scripts/check-layers
+	scripts/check-operations
 
 fix: ## Mend what verify finds and can be mended
 	cargo fmt --all

@@ -1,6 +1,7 @@
 //! From the command line to a node's configuration: embedded, or a replica of a cluster if PostgreSQL and
 //! Redis are named. Secrets may come from files.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
 pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
-    let ServeOptions { data_dir, drain_delay, cluster, .. } = options;
+    let ServeOptions { listen, data_dir, drain_delay, cluster } = options;
     let postgres = postgres_url(&cluster.postgres)?;
     match (postgres, redis(&cluster)?) {
         (None, None) => Ok(Config {
@@ -26,7 +27,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
         }),
         (Some(postgres_url), Some(redis)) => Ok(Config {
             replica: ReplicaConfig {
-                address: cluster.advertise.clone().unwrap_or_default(),
+                address: cluster.advertise.clone().unwrap_or_else(|| reached_at(listen)),
                 stream_entries_max: usize::try_from(cluster.stream_max_entries)?,
                 refuses_after: (cluster.on_stale == OnStale::Refuse).then_some(cluster.stale_max),
                 checkpoint_every: Some(Duration::from_secs(cluster.checkpoint_every)),
@@ -88,6 +89,16 @@ fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
         None => options.redis_url.clone(),
     };
     Ok(url.map(Redis::Url))
+}
+
+/// Where others reach this replica, or nothing if that is simply where it listens. "Any address" would name no
+/// replica in particular; the name of the machine or container does.
+fn reached_at(listen: SocketAddr) -> String {
+    if !listen.ip().is_unspecified() || listen.port() == 0 {
+        return String::new();
+    }
+    let system = rustix::system::uname();
+    format!("{}:{}", system.nodename().to_string_lossy(), listen.port())
 }
 
 /// What a file holds, without the line end that editors leave.

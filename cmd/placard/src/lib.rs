@@ -3,6 +3,7 @@
 
 mod cluster;
 mod demo;
+mod healthcheck;
 mod migrate;
 mod options;
 mod seed;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
             Command::Serve(options) => serve::run(*options).await,
             Command::Migrate(options) => migrate::run(options).await,
             Command::Status(options) => status::run(options).await,
+            Command::Healthcheck(options) => healthcheck::run(options).await,
             Command::Verify(options) => verify::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Seed(options) => seed::run(options).await,

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Migrate(MigrateOptions),
     /// Show the replicas of a cluster.
     Status(StatusOptions),
+    /// Ask the server on this machine whether it is ready: code 0 if so, for a container's health check.
+    Healthcheck(HealthcheckOptions),
     /// Recompute the chain and the digest of a cluster's journal.
     Verify(VerifyOptions),
 }
@@ -118,7 +120,8 @@ pub(crate) struct ClusterOptions {
     /// [default: the system's].
     #[arg(long, env = "PLACARD_REDIS_CA_FILE", value_name = "FILE")]
     pub(crate) redis_ca_file: Option<PathBuf>,
-    /// Where clients reach this replica, as host:port [default: the address it listens on].
+    /// Where clients reach this replica, as host:port [default: the address it listens on; if that is
+    /// any address, this machine's name and the port].
     #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT")]
     pub(crate) advertise: Option<String>,
     /// Leave the journal's tables as they are.
@@ -166,6 +169,13 @@ pub(crate) struct StatusOptions {
     /// Show it once, rather than every second for as long as somebody watches.
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckOptions {
+    /// The address and port that the server was told to listen on.
+    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -51,17 +51,26 @@ async fn a_signal_during_the_start_ends_it_well() {
     }
 }
 
+/// The code of a health check as a container's engine runs it.
+async fn health(server: &Server) -> Option<i32> {
+    let listen = server.url.trim_start_matches("http://");
+    let asked = Process::start(PLACARD, &["healthcheck"], &[("PLACARD_LISTEN", listen)]);
+    asked.ended().await.status.code()
+}
+
 #[tokio::test]
 async fn it_drains_before_it_stops() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--drain-delay", "1500"]).await;
     assert_eq!(server.get("/readyz").await.status(), 200);
+    assert_eq!(health(&server).await, Some(0));
     server.process.terminate();
     until("a 503 on /readyz", async || {
         let ready = server.get("/readyz").await;
         (ready.status() == 503).then_some(())
     })
     .await;
+    assert_eq!(health(&server).await, Some(1));
     // It still serves those who have not noticed.
     server.create(&ad("During the drain")).await;
     assert_eq!(server.json("/api/v1/ad").await["total"], 1);

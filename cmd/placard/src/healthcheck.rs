@@ -1,0 +1,27 @@
+//! `placard healthcheck`: for a container that holds this program and nothing else to ask with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use reqwest::Client;
+
+use crate::options::HealthcheckOptions;
+
+/// How long the answer may take. It comes from memory.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(options: HealthcheckOptions) -> anyhow::Result<()> {
+    let mut server: SocketAddr = options.listen;
+    if server.ip().is_unspecified() {
+        server.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let page = format!("http://{server}/readyz");
+    let client = Client::builder().no_proxy().timeout(DEADLINE).build();
+    let client = client.context("cannot make a client")?;
+    let answer = client.get(&page).send().await.with_context(|| format!("cannot ask {page}"))?;
+    if !answer.status().is_success() {
+        bail!("{page} answers {}", answer.text().await.unwrap_or_default());
+    }
+    Ok(())
+}
