@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use placard_replica::ports::NoCheckpoints;
+use placard_replica::ports::{Chores, NoCheckpoints};
 use placard_replica::{Config, Replica};
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::DirectoryError;
