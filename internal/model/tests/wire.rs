@@ -124,7 +124,8 @@ fn kept_answers_are_written_as_ever_and_read_back() {
 
 #[test]
 fn chain_and_digest_sum_as_ever() {
-    let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
+    let put =
+        entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
     let delete = entry(Change::Delete(id(1)), Reason::Expired).encode(FORMAT_LEVEL);
     let first = Chain::GENESIS.next(1, &put);
     let second = first.next(2, &delete);
@@ -137,7 +138,8 @@ fn chain_and_digest_sum_as_ever() {
 
 #[test]
 fn damaged_bytes_are_refused_and_never_panic() {
-    let bytes = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
+    let bytes =
+        entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
     for cut in 0..bytes.len() {
         // A cut between two fields can be a shorter message; then a field is missing, or the chain tells.
         let _ = Entry::decode(&bytes.slice(..cut));

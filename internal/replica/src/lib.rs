@@ -7,6 +7,7 @@ mod clock;
 mod committer;
 pub mod core;
 mod decide;
+pub mod expiry;
 pub mod ports;
 mod relay;
 mod shell;
@@ -14,6 +15,7 @@ mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
+pub use expiry::Expiry;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 
 /// What a client's write is answered.
