@@ -130,3 +130,6 @@ pub(crate) fn own_clock() -> Timestamp {
     let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
     Timestamp::EPOCH.saturating_add_micros(micros)
 }
+
+#[cfg(test)]
+mod tests;

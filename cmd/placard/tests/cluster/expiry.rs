@@ -130,7 +130,7 @@ async fn three_racing_replicas_delete_each_ended_ad_once() {
     each_expired_once(&servers, &ids).await;
     all_equal(&servers, &replicas).await;
     let page = replicas[2].json(ADS).await;
-    assert_eq!(id(&page["items"][0]), id(&stays));
+    assert_eq!(id(&page["ads"][0]), id(&stays));
     let (mut deleted, mut done) = (0, 0);
     for replica in &replicas {
         deleted += metric(replica, "placard_expired_total").await;
