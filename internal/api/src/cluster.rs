@@ -6,6 +6,7 @@ use http::StatusCode;
 use placard_model::entry::Position;
 use placard_model::{Timestamp, Version};
 use placard_replica::core::Cluster;
+use placard_replica::expiry::{Account, Brake};
 use placard_replica::ports::Member;
 use serde::Serialize;
 use uuid::Uuid;
@@ -23,6 +24,42 @@ struct ClusterBody {
     head: PositionBody,
     stream: StreamBody,
     members: Vec<MemberBody>,
+    /// The replica that answers, not the whole cluster.
+    expiry: ExpiryBody,
+}
+
+#[derive(Serialize)]
+struct ExpiryBody {
+    /// Whether it deletes what has ended: `running`, `braked` or `clock-off`.
+    state: &'static str,
+    /// Only while it is braked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    brake: Option<BrakeBody>,
+    /// Delete entries that it has brought about since it started.
+    deleted: u64,
+}
+
+#[derive(Serialize)]
+struct BrakeBody {
+    /// By how much the journal's clock has jumped, in milliseconds.
+    jump_ms: i64,
+    /// The journal's clock when that was noticed.
+    since: String,
+}
+
+impl From<Account> for ExpiryBody {
+    fn from(account: Account) -> Self {
+        let state = match (account.braked, account.clock_off) {
+            (Some(_), _) => "braked",
+            (None, true) => "clock-off",
+            (None, false) => "running",
+        };
+        let brake = account.braked.map(|Brake { jump, since }| BrakeBody {
+            jump_ms: jump / 1_000,
+            since: since.to_string(),
+        });
+        Self { state, brake, deleted: account.deleted }
+    }
 }
 
 #[derive(Serialize)]
@@ -80,10 +117,28 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
             entries: cluster.stream.entries,
         },
         members: cluster.members.iter().map(|member| shown(member, &cluster)).collect(),
+        expiry: app.expiry.account().into(),
     };
     let mut response = render::serialised(StatusCode::OK, &body);
     with_version(&mut response, app.replica.reader().published().version);
     Ok(response)
+}
+
+#[derive(Serialize)]
+struct ReleaseBody {
+    /// Whether the brake was on.
+    released: bool,
+    expiry: ExpiryBody,
+}
+
+/// An operator says that the journal's clock is right as it is.
+pub(crate) async fn release(State(app): State<App>) -> Response {
+    let released = app.expiry.release();
+    if released {
+        tracing::warn!("the brake of expiry was released");
+    }
+    let body = ReleaseBody { released, expiry: app.expiry.account().into() };
+    render::serialised(StatusCode::OK, &body)
 }
 
 fn shown(member: &Member, cluster: &Cluster) -> MemberBody {

@@ -43,6 +43,6 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
 
 /// Prometheus text.
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.metrics.render(&app.replica);
+    let text = app.metrics.render(&app.replica, &app.expiry);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

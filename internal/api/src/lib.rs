@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use http::Method;
-use placard_replica::Handle;
+use placard_replica::{Expiry, Handle};
 
 pub use serve::serve;
 
@@ -37,10 +37,14 @@ pub const BATCH_PATH: &str = "/api/v1/ad/batch";
 /// Where one is.
 const AD_PATH: &str = "/api/v1/ad/{id}";
 
+/// Where an operator releases the brake of this replica's expiry.
+const RELEASE_PATH: &str = "/api/v1/admin/expiry/release";
+
 /// What every handler needs; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct App {
     replica: Handle,
+    expiry: Expiry,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     room: Room,
@@ -51,10 +55,17 @@ impl App {
     pub fn new(replica: Handle) -> Self {
         Self {
             replica,
+            expiry: Expiry::default(),
             metrics: Arc::new(Metrics::new()),
             draining: Arc::default(),
             room: Room::default(),
         }
+    }
+
+    /// The app that shows this account of expiry, and releases its brake.
+    #[must_use]
+    pub fn with_expiry(self, expiry: Expiry) -> Self {
+        Self { expiry, ..self }
     }
 
     /// From now on `/readyz` says that this replica is about to go.
@@ -85,6 +96,7 @@ impl App {
             .route(BATCH_PATH, timed(BATCH_PATH, &[Method::POST], post(batch::create)))
             .route(AD_PATH, timed(AD_PATH, &on_ad, ad))
             .route("/api/v1/cluster", get(cluster::show))
+            .route(RELEASE_PATH, post(cluster::release))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))

@@ -12,8 +12,9 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use placard_replica::Handle;
 use placard_replica::core::{Counts, Phase};
+use placard_replica::expiry::{Account, Chore};
+use placard_replica::{Expiry, Handle};
 
 const REQUESTS: &str = "placard_http_requests_total";
 const DURATION: &str = "placard_http_request_duration_seconds";
@@ -95,7 +96,8 @@ impl Metrics {
     }
 
     /// The registry as Prometheus text, with the replica's state as of now.
-    pub(crate) fn render(&self, replica: &Handle) -> String {
+    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry) -> String {
+        self.expiry(&expiry.account());
         let state = replica.state();
         let Counts {
             commits,
@@ -212,6 +214,60 @@ impl Metrics {
             self.gauge(name, text).set(value);
         }
         self.handle.render()
+    }
+
+    fn expiry(&self, account: &Account) {
+        for (name, text, count) in [
+            ("placard_expired_total", "Ads deleted because they had ended", account.deleted),
+            (
+                "placard_expiry_looks_total",
+                "Times that the journal was asked what has ended",
+                account.looks,
+            ),
+            (
+                "placard_expiry_failures_total",
+                "Times that ended ads could not be deleted",
+                account.failures,
+            ),
+            (
+                "placard_expiry_tasks_pushed_total",
+                "Tasks added to the queue of expiry",
+                account.tasks_pushed,
+            ),
+            ("placard_expiry_tasks_done_total", "Tasks of expiry done", account.tasks_done),
+        ] {
+            self.counter(name, text).absolute(count);
+        }
+        for (name, text, value) in [
+            (
+                "placard_expiry_braked",
+                "1 if nothing is deleted because the journal's clock has jumped",
+                f64::from(account.braked.is_some()),
+            ),
+            (
+                "placard_expiry_clock_off",
+                "1 if nothing is deleted because this machine's clock is off",
+                f64::from(account.clock_off),
+            ),
+            (
+                "placard_expiry_seconds_pending",
+                "Seconds to come for which a task is in the queue",
+                account.seconds_pending as f64,
+            ),
+        ] {
+            self.gauge(name, text).set(value);
+        }
+        for (chore, chored) in Chore::ALL.iter().zip(account.chores) {
+            for (name, text, count) in [
+                ("placard_chore_runs_total", "Times that a chore was done", chored.runs),
+                ("placard_chore_failures_total", "Times that a chore failed", chored.failures),
+                ("placard_chore_rows_total", "Rows that a chore has deleted", chored.rows),
+            ] {
+                self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
+                let key = Key::from_parts(name, vec![Label::new("chore", chore.code())]);
+                self.recorder.register_counter(&key, &METADATA).absolute(count);
+            }
+        }
     }
 
     fn counter(&self, name: &'static str, text: &'static str) -> Counter {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::entry::Reason;
 pub use crate::form::Patch;
 use crate::{EncodedAd, Spec, Version, Violation};
 
@@ -82,16 +83,32 @@ pub enum Command {
         /// Only if.
         if_match: Option<IfMatch>,
     },
+    /// The ad goes, because it has ended.
+    Expire {
+        /// Which ad.
+        id: Uuid,
+        /// Only if it is still at this version, and if its end is past by the journal's clock.
+        version: Version,
+    },
 }
 
 impl Command {
+    /// Why the entry is written that it leads to.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Expire { .. } => Reason::Expired,
+            _ => Reason::Client,
+        }
+    }
+
     /// The ad that it concerns.
     pub fn id(&self) -> Uuid {
         match self {
             Self::Create { id, .. }
             | Self::Replace { id, .. }
             | Self::Patch { id, .. }
-            | Self::Delete { id, .. } => *id,
+            | Self::Delete { id, .. }
+            | Self::Expire { id, .. } => *id,
         }
     }
 
@@ -103,7 +120,7 @@ impl Command {
                     spec.title.len() + spec.content.len()
                 }
                 Self::Patch { patch, .. } => patch.bytes(),
-                Self::Delete { .. } => 0,
+                Self::Delete { .. } | Self::Expire { .. } => 0,
             }
             + match self {
                 Self::Replace { if_match: Some(IfMatch::Versions(versions)), .. }

@@ -68,6 +68,32 @@ pub const STREAM_SPARE: u64 = 1_024;
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
 
+/// Most ads whose deletion is proposed in one request, because they have ended.
+pub const EXPIRE_ADS_MAX: usize = COMMIT_ENTRIES_MAX;
+/// How often a replica asks the journal what has ended, whatever tasks there are (plus or minus a fifth).
+pub const EXPIRY_SWEEP: Duration = Duration::from_secs(5);
+/// How often a replica asks the journal in which seconds ads will end, and puts a task for each into the queue.
+pub const EXPIRY_PLAN: Duration = Duration::from_secs(1);
+/// How far ahead it asks.
+pub const EXPIRY_AHEAD: Duration = Duration::from_secs(60);
+/// Most seconds that it takes from one such look; the others come with a later one.
+pub const EXPIRY_SECONDS_MAX: usize = 128;
+/// How often a worker asks the queue for tasks that are due.
+pub const EXPIRY_POLL: Duration = Duration::from_millis(100);
+/// By how much the journal's clock may move more or less than time does between two looks at what has ended, and
+/// by how much it may differ from this machine's, before nothing is deleted.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(1);
+/// How often old rows of the log are dropped.
+pub const TRIM_LOG: Duration = Duration::from_secs(600);
+/// How long rows of the log are kept where nobody says otherwise.
+pub const LOG_KEPT: Duration = Duration::from_secs(168 * 3600);
+/// How often old answers of idempotency keys are dropped.
+pub const FORGET_ANSWERS: Duration = Duration::from_secs(600);
+/// How often tasks that are done are dropped.
+pub const FORGET_TASKS: Duration = Duration::from_secs(60);
+/// How long tasks that are done are kept, for people who look at them.
+pub const TASKS_KEPT: Duration = Duration::from_secs(600);
+
 /// How long a write may take before its client is answered without a definite result.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a read may wait for the `min_version` it asks for.

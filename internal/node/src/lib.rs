@@ -10,6 +10,7 @@ use std::time::Duration;
 use placard_api::App;
 use placard_model::limits;
 use placard_replica::{Handle, Replica, Stopped};
+use placard_scheduler::Scheduler;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -42,9 +43,10 @@ pub struct Node {
     drain_delay: Duration,
     app: App,
     replica: Replica,
+    scheduler: Scheduler,
     close: oneshot::Sender<()>,
     server: JoinHandle<bool>,
-    upkeep: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
 }
 
 impl Node {
@@ -59,9 +61,9 @@ impl Node {
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
-        let Started { replica, upkeep: trimming } =
+        let Started { replica, scheduler, expiry } =
             storage::start(config.storage, config.replica).await?;
-        let app = App::new(replica.handle().clone());
+        let app = App::new(replica.handle().clone()).with_expiry(expiry);
         let (close, closed) = oneshot::channel();
         let stop = async {
             // A sender that is dropped means the same: nobody wants this server any more.
@@ -77,8 +79,7 @@ impl Node {
             }
         });
         let drain_delay = config.drain_delay;
-        let upkeep = std::iter::once(upkeep).chain(trimming).collect();
-        Ok(Self { address, drain_delay, app, replica, close, server, upkeep })
+        Ok(Self { address, drain_delay, app, replica, scheduler, close, server, upkeep })
     }
 
     /// Where it listens.
@@ -107,7 +108,8 @@ impl Node {
         // The server may have ended before; then there is nobody left to tell.
         let _ = self.close.send(());
         let served = self.server.await.map_err(Stopped::from)?;
-        self.upkeep.iter().for_each(JoinHandle::abort);
+        self.upkeep.abort();
+        drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await?;
         Ok(served && committed)
     }

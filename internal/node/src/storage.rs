@@ -6,15 +6,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use placard_replica::ports::NoCheckpoints;
-use placard_replica::{Config, Replica};
+use placard_replica::ports::{Chores, Ends, NoCheckpoints};
+use placard_replica::{Config, Expiry, Replica};
+use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks};
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
 use placard_storage::sqlite::{self, SqliteJournal};
-use tokio::task::JoinHandle;
 
 pub use placard_storage::redis::{Sentinel, Server as Redis};
 
@@ -78,26 +78,26 @@ pub enum StartError {
     Listener(#[source] io::Error),
 }
 
-/// The pause between two trimmings of the journal.
-const TRIM: Duration = Duration::from_secs(600);
-
-/// What a node works on: its replica, and the upkeep of its journal.
+/// What a node works on: its replica, and what runs beside it.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) replica: Replica,
-    /// Runs until it is aborted.
-    pub(crate) upkeep: Option<JoinHandle<()>>,
+    /// Runs until it is dropped.
+    pub(crate) scheduler: Scheduler,
+    pub(crate) expiry: Expiry,
 }
 
 /// Opens what the node is to work on, and starts its replica.
 pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, StartError> {
     match storage {
         Storage::Embedded(directory) => {
-            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&directory)).await;
+            let place = directory.clone();
+            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&place)).await;
             let journal =
                 opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
-            Ok(Started { replica, upkeep: None })
+            let stream = InProcess::default();
+            let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
+            Ok(scheduled(replica, journal, SchedulerConfig::new(Tasks::Sqlite { directory })))
         }
         Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
     }
@@ -121,30 +121,26 @@ async fn start_clustered(
             tracing::warn!(%error, cause, "the journal is tailed until Redis is there");
         }
     }
-    let upkeep = tokio::spawn(keep_up(journal.clone(), cluster.log_kept));
+    let tasks = Tasks::Postgres {
+        pool: postgres::tasks_pool(&cluster.postgres_url)?,
+        migrate: cluster.run_migrations,
+    };
+    let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
     let replica = match checkpoint {
-        Some(checkpoint) => Replica::start(journal, stream, checkpoint, config),
+        Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
         None => {
             config.checkpoint_every = None;
-            Replica::start(journal, stream, NoCheckpoints, config)
+            Replica::start(journal.clone(), stream, NoCheckpoints, config)
         }
     };
-    Ok(Started { replica, upkeep: Some(upkeep) })
+    Ok(scheduled(replica, journal, scheduler))
 }
 
-/// Now and then, drops what the journal need not keep: old rows of the log, behind a base row, and answers
-/// whose idempotency keys have run out. One replica does so at a time, by a lock in the database.
-async fn keep_up(journal: PostgresJournal, log_kept: Duration) {
-    loop {
-        tokio::time::sleep(TRIM).await;
-        match (journal.trim_log(log_kept).await, journal.forget_answers().await) {
-            (Ok(rows), Ok(answers)) => tracing::info!(rows, answers, "the journal was trimmed"),
-            (Err(error), _) | (_, Err(error)) => {
-                let cause = error.1.to_string();
-                tracing::warn!(%error, cause, "the journal cannot be trimmed");
-            }
-        }
-    }
+/// Sees to it that what ends is deleted on a replica's behalf.
+fn scheduled<J: Ends + Chores>(replica: Replica, journal: J, config: SchedulerConfig) -> Started {
+    let expiry = Expiry::default();
+    let scheduler = Scheduler::start(journal, replica.handle().clone(), expiry.clone(), config);
+    Started { replica, scheduler, expiry }
 }
 
 /// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to
@@ -173,5 +169,12 @@ async fn connect(
 /// # Errors
 /// The journal cannot be reached or migrated.
 pub async fn migrate(postgres_url: &str) -> Result<(), StartError> {
-    Ok(postgres::migrate(postgres_url).await?)
+    postgres::migrate(postgres_url).await?;
+    let pool = postgres::tasks_pool(postgres_url)?;
+    // The sweep does without them, so that a server that lacks what they need is no reason to fail.
+    if let Err(error) = placard_scheduler::migrate(&pool).await {
+        let cause = error.source().map(ToString::to_string);
+        tracing::warn!(%error, cause, "the tables of expiry's tasks are not up to date");
+    }
+    Ok(())
 }

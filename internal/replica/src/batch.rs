@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use placard_engine::dry_run;
 use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
-use placard_model::entry::{Change, Digest, Entry, Position, Reason, Record};
+use placard_model::entry::{Change, Digest, Entry, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use uuid::Uuid;
 
@@ -204,7 +204,7 @@ impl Planning {
         let minus = old.map_or(Digest::default(), |old| Digest::of(&old));
         let plus = change.as_ref().map_or(Digest::default(), |(_, new)| Digest::of(new));
         let digest = self.head.digest.minus(minus).plus(plus);
-        let Some(record) = self.write(request, item, digest, id, change.as_ref()) else {
+        let Some(record) = self.write(request, item, digest, command, change.as_ref()) else {
             return Outcome::Failed;
         };
         if let Some(slot) = self.ads.get_mut(&id) {
@@ -234,7 +234,7 @@ impl Planning {
         request: &Request,
         item: u32,
         digest: Digest,
-        id: Uuid,
+        command: &Command,
         change: Option<&(Ad, EncodedAd)>,
     ) -> Option<Record> {
         let entry = Entry {
@@ -242,11 +242,11 @@ impl Planning {
             request: request.id,
             item,
             principal: request.principal.clone(),
-            reason: Reason::Client,
+            reason: command.reason(),
             digest,
             change: match change {
                 Some((_, encoded)) => Change::Put(encoded.clone()),
-                None => Change::Delete(id),
+                None => Change::Delete(command.id()),
             },
         };
         let bytes = entry.encode(self.format_level);
@@ -267,7 +267,8 @@ fn rejected_then(command: &Command) -> Outcome {
         Command::Create { .. } => Outcome::Exists { id, version: 0 },
         Command::Replace { if_match: Some(_), .. }
         | Command::Patch { if_match: Some(_), .. }
-        | Command::Delete { if_match: Some(_), .. } => Outcome::VersionMismatch { id, version: 0 },
+        | Command::Delete { if_match: Some(_), .. }
+        | Command::Expire { .. } => Outcome::VersionMismatch { id, version: 0 },
         Command::Replace { .. } | Command::Patch { .. } | Command::Delete { .. } => {
             Outcome::NotFound { id }
         }

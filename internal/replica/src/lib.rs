@@ -7,6 +7,7 @@ mod clock;
 mod committer;
 pub mod core;
 mod decide;
+pub mod expiry;
 mod freshness;
 mod healing;
 pub mod ports;
@@ -16,6 +17,7 @@ mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
+pub use expiry::Expiry;
 pub use freshness::Freshness;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 

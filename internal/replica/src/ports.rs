@@ -131,6 +131,44 @@ pub trait Journal: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Position, Unavailable>> + Send;
 }
 
+/// What has ended and is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The journal's clock when it was read.
+    pub now: Timestamp,
+    /// Each ad and the version at which it ended, those that ended first first.
+    pub ads: Vec<(Uuid, Version)>,
+}
+
+/// What expiry needs of a journal: what has ended, and what will.
+pub trait Ends: Clone + Send + Sync + 'static {
+    /// Reads at most `max` ads whose end is past by the journal's clock, and that clock.
+    fn ended(&self, max: usize) -> impl Future<Output = Result<Ended, Unavailable>> + Send;
+
+    /// Reads the seconds to come in which ads end, as seconds since the Unix epoch, in order: each is the first
+    /// whole second at or after an end. At most `max`, and none further ahead than `ahead`.
+    fn ends(
+        &self,
+        ahead: Duration,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<u64>, Unavailable>> + Send;
+}
+
+/// What a journal need not keep for ever. Of all replicas one at a time does a chore; for the others it is done.
+pub trait Chores: Clone + Send + Sync + 'static {
+    /// Drops log rows that are older than `keep` (an hour at least). Returns how many.
+    fn trim_log(&self, keep: Duration) -> impl Future<Output = Result<u64, Unavailable>> + Send;
+
+    /// Drops answers whose idempotency keys have run out
+    /// ([`IDEMPOTENCY_KEPT`](placard_model::limits::IDEMPOTENCY_KEPT)). Returns how many.
+    fn forget_answers(&self) -> impl Future<Output = Result<u64, Unavailable>> + Send;
+
+    /// Drops tasks that were done, or given up, longer ago than `keep`, where tasks are kept beside the journal.
+    /// Returns how many.
+    fn forget_tasks(&self, keep: Duration)
+    -> impl Future<Output = Result<u64, Unavailable>> + Send;
+}
+
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {

@@ -2,12 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use placard_model::Timestamp;
+use placard_model::entry::FORMAT_LEVEL;
+use placard_replica::Batch;
+use placard_replica::ports::{Chores, Journal};
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteJournal};
 use placard_testkit::contract;
 use placard_testkit::models::{ModelJournal, ModelStream};
+use placard_testkit::requests::{create, keyed, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_journals_contract() {
@@ -23,6 +30,42 @@ async fn sqlite_keeps_the_journals_contract() {
         open()
     };
     contract::journal(open(), reopen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract_of_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    contract::ends(SqliteJournal::open(directory.path()).unwrap()).await;
+}
+
+/// Makes everything in the log but version 3 two hours older, and the kept answers two days.
+fn age(directory: &std::path::Path) {
+    let file = rusqlite::Connection::open(directory.join("journal.sqlite")).unwrap();
+    file.execute_batch(
+        "UPDATE log SET at = at - 7200000000 WHERE version <> 3;
+         UPDATE idempotency SET at = at - 172800000000;",
+    )
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_trims_what_is_old_and_leaves_no_hole() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(directory.path()).unwrap();
+    for id in 1..=5 {
+        let requests =
+            vec![Arc::new(keyed(request(id, vec![create(id, "An old ad")]), id as u8, 1))];
+        let batch = Batch { requests, repeated: false, format_level: FORMAT_LEVEL };
+        journal.commit(Arc::new(batch)).await.unwrap();
+    }
+    let hour = Duration::from_secs(3600);
+    assert_eq!(journal.trim_log(hour).await.unwrap(), 0);
+    assert_eq!(journal.forget_answers().await.unwrap(), 0);
+    age(directory.path());
+    assert_eq!(journal.trim_log(hour).await.unwrap(), 2);
+    assert_eq!(journal.forget_answers().await.unwrap(), 5);
+    let log = journal.log(0, 10).await.unwrap();
+    assert_eq!(log.iter().map(|record| record.version).collect::<Vec<_>>(), [3, 4, 5]);
 }
 
 #[tokio::test]

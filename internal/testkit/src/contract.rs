@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
-use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL, Position, Record};
-use placard_model::{EncodedAd, Version};
+use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
+use placard_model::{EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Appended, Beat, Head, Identity, Journal, Standing, Stream, StreamStatus,
+    Appended, Beat, Ends, Head, Identity, Journal, Standing, Stream, StreamStatus,
 };
 use placard_replica::{Batch, Plan};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::requests::{create, delete, keyed, replace, request};
+use crate::requests::{create, delete, keyed, replace, request, spec};
+use crate::wait::until;
 
 /// Commits one batch that must be accepted as a whole by the database.
 async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
@@ -279,4 +280,69 @@ fn chained(bodies: &[&'static [u8]]) -> Vec<Record> {
         Record { version, chain, bytes: bytes::Bytes::from_static(bytes) }
     };
     (1..).zip(bodies).map(record).collect()
+}
+
+/// All that a journal promises of ends, by a clock that runs. `journal` is empty.
+pub async fn ends<J: Journal + Ends>(journal: J) {
+    const SECOND: i64 = 1_000_000;
+    let head = poll(&journal, 0).await;
+    let now = head.now;
+    let ending = |id: u128, end_at: i64| {
+        let mut spec = spec("An ad that ends");
+        spec.end_at = Timestamp::from_micros(end_at).expect("a time in range");
+        Command::Create { id: Uuid::from_u128(id), spec }
+    };
+    let ended = journal.ended(10).await.expect("a healthy journal is read");
+    assert_eq!(ended.ads, []);
+    assert!(ended.now >= now);
+    // Two ends share a second, and one ends exactly with it; those far ahead are not asked for.
+    let minute = (now.micros() / SECOND + 60) * SECOND;
+    let soon = [1, 400_000, SECOND, SECOND + 1].map(|after| minute + after);
+    let mut commands: Vec<_> = (1..).zip(soon).map(|(id, end)| ending(id, end)).collect();
+    commands.push(ending(5, now.micros() + 10_000));
+    commands.push(ending(6, now.micros() + 3_600 * SECOND));
+    let plan = commit(&journal, vec![request(1, commands)]).await;
+    // The fifth may have been too late for its own end: then there is nothing to see of it.
+    let created = plan.answers[0].outcomes[4].entry();
+    let second = u64::try_from(minute / SECOND).expect("after 1970");
+    let ends = async |max| {
+        let ahead = Duration::from_secs(120);
+        let ends = journal.ends(ahead, max).await.expect("a healthy journal is read");
+        ends.into_iter().filter(|end| *end >= second).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(10).await, [second + 1, second + 2]);
+    let few = journal.ends(Duration::from_secs(5), 10).await.expect("a healthy journal is read");
+    assert!(few.iter().all(|end| *end < second), "{few:?}");
+    let Some(version) = created else { return };
+    let ended = until("an ad that has ended", async || {
+        let ended = journal.ended(10).await.expect("a healthy journal is read");
+        (!ended.ads.is_empty()).then_some(ended)
+    })
+    .await;
+    let id = Uuid::from_u128(5);
+    assert_eq!(ended.ads, [(id, version)]);
+    assert_eq!(journal.ended(0).await.expect("a healthy journal is read").ads, []);
+    // Not what has not ended, nor what was another version; then what has, once, with its reason.
+    let expire = |id: u128, version| Command::Expire { id: Uuid::from_u128(id), version };
+    let first = plan.answers[0].outcomes[0].entry().expect("it was created");
+    let commands =
+        vec![expire(1, first), expire(5, version + 1), expire(5, version), expire(5, version)];
+    let expired = commit(&journal, vec![request(2, commands)]).await;
+    let outcomes = &expired.answers[0].outcomes;
+    assert!(
+        matches!(
+            outcomes[..],
+            [
+                Outcome::Invalid { .. },
+                Outcome::VersionMismatch { .. },
+                Outcome::Deleted { .. },
+                Outcome::NotFound { .. }
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    let [row] = &expired.log[..] else { panic!("one entry: {:?}", expired.log) };
+    let entry = Entry::decode(&row.record.bytes).expect("it was just written");
+    assert_eq!((entry.reason, entry.change), (Reason::Expired, Change::Delete(id)));
+    assert_eq!(journal.ended(10).await.expect("a healthy journal is read").ads, []);
 }

@@ -2,15 +2,16 @@
 //! documentation says and nothing else, so that an adapter can be compared with them and a simulation can
 //! put faults between them and the core.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Appended, Beat, CommitError, Head, Journal, Member, Stream, StreamStatus, Unavailable,
+    Appended, Beat, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
+    Unavailable,
 };
 use placard_replica::{Batch, Current, LogRow, Plan};
 use tokio::sync::{Notify, mpsc};
@@ -79,6 +80,11 @@ impl JournalState {
         Head { position: self.head, chain_at: self.chain_at(at), now: self.now, members }
     }
 
+    /// The ads, decoded.
+    fn decoded(&self) -> impl Iterator<Item = Ad> {
+        self.ads.values().map(|ad| ad.decode().expect("an ad that was encoded here"))
+    }
+
     fn chain_at(&self, version: Version) -> Option<Chain> {
         let at = usize::try_from(version).ok()?.checked_sub(1)?;
         self.log.get(at).map(|row| row.record.chain)
@@ -103,6 +109,28 @@ impl ModelJournal {
     /// What it holds.
     pub fn state(&self) -> MutexGuard<'_, JournalState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ends for ModelJournal {
+    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+        let state = self.state();
+        let mut ads: Vec<_> = state.decoded().filter(|ad| ad.spec.end_at <= state.now).collect();
+        ads.sort_by_key(|ad| ad.spec.end_at);
+        let ads = ads.iter().take(max).map(|ad| (ad.id, ad.version)).collect();
+        Ok(Ended { now: state.now, ads })
+    }
+
+    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+        let state = self.state();
+        let until = state.now.saturating_add_micros(ahead.as_micros() as i64);
+        let seconds: BTreeSet<_> = state
+            .decoded()
+            .filter(|ad| ad.spec.end_at > state.now)
+            .map(|ad| (ad.spec.end_at.micros() as u64).div_ceil(1_000_000))
+            .filter(|second| second * 1_000_000 <= until.micros() as u64)
+            .collect();
+        Ok(seconds.into_iter().take(max).collect())
     }
 }
 

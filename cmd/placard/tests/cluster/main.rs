@@ -2,6 +2,7 @@
 
 mod builds;
 mod cluster;
+mod expiry;
 mod joining;
 mod serving;
 mod setup;

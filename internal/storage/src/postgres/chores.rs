@@ -125,3 +125,42 @@ async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failu
     .await?;
     Ok(Some(forgotten.rows_affected()).filter(|gone| *gone > 0))
 }
+
+/// Deletes tasks that are over, if there is a queue of tasks at all. Returns how many.
+pub(super) async fn forget_tasks(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
+    alone(lane, |connection| Box::pin(forget_some_tasks(connection, keep))).await
+}
+
+async fn forget_some_tasks(
+    connection: &mut PgConnection,
+    keep: Duration,
+) -> Result<Option<u64>, Failure> {
+    let queue: Option<String> = sqlx::query_scalar("SELECT to_regclass('apalis.jobs')::text")
+        .fetch_one(&mut *connection)
+        .await?;
+    if queue.is_none() {
+        return Ok(None);
+    }
+    let keep = keep.as_secs_f64();
+    let forgotten = sqlx::query(
+        "DELETE FROM apalis.jobs WHERE id IN (
+             SELECT id FROM apalis.jobs
+              WHERE (status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts))
+                AND run_at < clock_timestamp() - make_interval(secs => $1)
+              LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(keep)
+    .bind(BATCH)
+    .execute(&mut *connection)
+    .await?;
+    // Workers have names of their own at each start, and nobody else takes them off.
+    sqlx::query(
+        "DELETE FROM apalis.workers
+          WHERE last_seen < clock_timestamp() - make_interval(secs => $1)
+            AND NOT EXISTS (SELECT FROM apalis.jobs WHERE lock_by = workers.id)",
+    )
+    .bind(keep)
+    .execute(connection)
+    .await?;
+    Ok(Some(forgotten.rows_affected()).filter(|gone| *gone > 0))
+}

@@ -1,10 +1,12 @@
-//! The journal of a cluster: PostgreSQL. A replica has at most seven connections to it: one for commits, one
-//! for the head poll, two for reading the log, two for snapshots (which end with them), one for chores.
+//! The journal of a cluster: PostgreSQL. A replica has at most ten connections to it: one for commits, one
+//! for the head poll, two for reading the log, two for snapshots (which end with them), one for what ends, one for
+//! chores, two for the tasks of expiry.
 
 mod check;
 mod chores;
 mod commit;
 mod copy;
+mod ends;
 mod lane;
 mod poll;
 mod rows;
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
-use placard_replica::ports::{Beat, Cause, CommitError, Head, Journal, Unavailable};
+use placard_replica::ports::{
+    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Unavailable,
+};
 use placard_replica::{Batch, Plan};
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -113,6 +117,7 @@ struct Lanes {
     poll: Lane,
     log: Lane,
     snapshot: Lane,
+    ends: Lane,
     chores: Lane,
 }
 
@@ -154,6 +159,18 @@ async fn run_migrations(options: &PgConnectOptions, place: String) -> Result<(),
     migrator.run_direct(None, &mut connection, false).await.map_err(|error| failed(error.into()))
 }
 
+/// Connections for the tables of the task queue that stands beside the journal, two at most. None is opened yet.
+///
+/// # Errors
+/// The URL is none of PostgreSQL's.
+pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
+    /// How long a connection may be waited for.
+    const ACQUIRE: Duration = Duration::from_secs(3);
+    let options = parse(url)?.options(chores::SETTINGS.iter().copied());
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE);
+    Ok(pool.connect_lazy_with(options))
+}
+
 /// Whether the server can hold a journal; also that it can be reached.
 async fn fit(
     options: &PgConnectOptions,
@@ -190,6 +207,7 @@ impl PostgresJournal {
             poll: lane(1, poll::SETTINGS),
             log: lane(2, LOG_READ),
             snapshot: lane(2, snapshot::SETTINGS),
+            ends: lane(1, LOG_READ),
             chores: lane(1, chores::SETTINGS),
         };
         Ok(Self { lanes: Arc::new(lanes) })
@@ -212,27 +230,6 @@ impl PostgresJournal {
             Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place)),
             Err(failure) => Err(OpenError::Connect(place, failure.into())),
         }
-    }
-
-    /// Deletes log rows that are older than `keep` (an hour at least) behind a base row, in bounded batches.
-    /// Returns how many; none if another replica is at it.
-    ///
-    /// # Errors
-    /// The server does not answer in time, or with an error; what has been deleted until then stays so.
-    pub async fn trim_log(&self, keep: Duration) -> Result<u64, Unavailable> {
-        let trimmed = chores::trim_log(&self.lanes.chores, keep).await;
-        trimmed.map_err(|failure| Unavailable("trim the journal's log", failure.into()))
-    }
-
-    /// Deletes answers of idempotency keys that are older than
-    /// [`IDEMPOTENCY_KEPT`](placard_model::limits::IDEMPOTENCY_KEPT), in bounded batches. Returns how many;
-    /// none if another replica is at it.
-    ///
-    /// # Errors
-    /// As for [`PostgresJournal::trim_log`].
-    pub async fn forget_answers(&self) -> Result<u64, Unavailable> {
-        let forgotten = chores::forget_answers(&self.lanes.chores).await;
-        forgotten.map_err(|failure| Unavailable("forget old answers", failure.into()))
     }
 
     /// The journal as it is now, for whoever recomputes its chain and its digest.
@@ -285,5 +282,37 @@ impl Journal for PostgresJournal {
     ) -> Result<Position, Unavailable> {
         let position = snapshot::snapshot(&self.lanes.snapshot, chunks).await;
         position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+    }
+}
+
+impl Ends for PostgresJournal {
+    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+        let ended =
+            self.lanes.ends.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await;
+        ended.map_err(|failure| Unavailable("read what has ended", failure.into()))
+    }
+
+    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+        let ends =
+            self.lanes.ends.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max)));
+        ends.await.map_err(|failure| Unavailable("read what will end", failure.into()))
+    }
+}
+
+/// In bounded batches; what has been deleted before a failure stays so.
+impl Chores for PostgresJournal {
+    async fn trim_log(&self, keep: Duration) -> Result<u64, Unavailable> {
+        let trimmed = chores::trim_log(&self.lanes.chores, keep).await;
+        trimmed.map_err(|failure| Unavailable("trim the journal's log", failure.into()))
+    }
+
+    async fn forget_answers(&self) -> Result<u64, Unavailable> {
+        let forgotten = chores::forget_answers(&self.lanes.chores).await;
+        forgotten.map_err(|failure| Unavailable("forget old answers", failure.into()))
+    }
+
+    async fn forget_tasks(&self, keep: Duration) -> Result<u64, Unavailable> {
+        let forgotten = chores::forget_tasks(&self.lanes.chores, keep).await;
+        forgotten.map_err(|failure| Unavailable("forget done tasks", failure.into()))
     }
 }

@@ -6,11 +6,13 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use placard_model::entry::{Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
-use placard_replica::ports::{Beat, CommitError, Head, Journal, Member, Unavailable};
+use placard_model::{EncodedAd, Timestamp, Version, limits};
+use placard_replica::ports::{
+    Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
+};
 use placard_replica::{Batch, Plan};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
@@ -144,6 +146,79 @@ fn snapshot(
         if chunk.is_empty() || chunks.blocking_send(chunk).is_err() {
             return Ok(position);
         }
+    }
+}
+
+/// Shortest time for which log rows are kept: a repeated batch asks the log what it has written.
+const LOG_KEPT_MIN: Duration = Duration::from_secs(3600);
+/// Rows that one transaction deletes at most, since commits wait for it.
+const CHORE_ROWS: usize = 1_000;
+
+impl SqliteJournal {
+    /// Does a job on the thread that reads, or on the one that writes.
+    async fn ask<T: Send + 'static>(
+        lane: &Lane,
+        what: &'static str,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let done = lane.run(job).await.map_err(|panicked| Unavailable(what, panicked.into()))?;
+        done.map_err(|error| Unavailable(what, error.into()))
+    }
+
+    /// Deletes by a statement of a time and a number of rows, again and again until nothing that old is left.
+    async fn delete(
+        &self,
+        what: &'static str,
+        statement: &'static str,
+        keep: Duration,
+    ) -> Result<u64, Unavailable> {
+        let mut all = 0;
+        loop {
+            let before = now().saturating_add_micros(-(keep.as_micros() as i64)).micros();
+            let some = move |connection: &mut Connection| {
+                connection.prepare_cached(statement)?.execute(rusqlite::params![before, CHORE_ROWS])
+            };
+            let gone = Self::ask(&self.write, what, some).await?;
+            all += gone as u64;
+            if gone < CHORE_ROWS {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+impl Ends for SqliteJournal {
+    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+        let read = move |connection: &mut Connection| rows::ended(connection, now(), max);
+        Self::ask(&self.read, "read what has ended", read).await
+    }
+
+    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+        let read = move |connection: &mut Connection| rows::ends(connection, now(), ahead, max);
+        Self::ask(&self.read, "read what will end", read).await
+    }
+}
+
+impl Chores for SqliteJournal {
+    async fn trim_log(&self, keep: Duration) -> Result<u64, Unavailable> {
+        // Only what nothing older stands behind goes, so that the log has no holes.
+        const OLDEST: &str = "
+            DELETE FROM log WHERE version < (
+                SELECT coalesce(min(version) FILTER (WHERE at >= ?1), max(version) + 1)
+                  FROM (SELECT version, at FROM log ORDER BY version LIMIT ?2))";
+        self.delete("trim the journal's log", OLDEST, keep.max(LOG_KEPT_MIN)).await
+    }
+
+    async fn forget_answers(&self) -> Result<u64, Unavailable> {
+        const OLDEST: &str = "
+            DELETE FROM idempotency WHERE scope IN (
+                SELECT scope FROM idempotency WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        self.delete("forget old answers", OLDEST, limits::IDEMPOTENCY_KEPT).await
+    }
+
+    /// The tasks of an embedded replica are in a file of their own.
+    async fn forget_tasks(&self, _: Duration) -> Result<u64, Unavailable> {
+        Ok(0)
     }
 }
 

@@ -109,6 +109,12 @@ async fn postgres_keeps_the_journals_contract() {
 }
 
 #[tokio::test]
+async fn postgres_keeps_the_contract_of_ends() {
+    let server = server().await;
+    contract::ends(open(&server.url()).await).await;
+}
+
+#[tokio::test]
 async fn postgres_keeps_the_shared_journals_contract() {
     let server = server().await;
     contract::shared_journal(open(&server.url()).await).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
-use placard_replica::ports::Journal;
+use placard_replica::ports::{Chores, Journal};
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};

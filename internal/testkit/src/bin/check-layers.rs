@@ -6,25 +6,34 @@ use std::process::{Command, ExitCode};
 use serde_json::Value;
 
 /// Each crate, and the crates of the workspace that it may know.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("placard-model", &[]),
     ("placard-engine", &["placard-model"]),
     ("placard-replica", &["placard-model", "placard-engine"]),
     ("placard-storage", &["placard-model", "placard-replica"]),
+    ("placard-scheduler", &["placard-model", "placard-replica"]),
     ("placard-api", &["placard-model", "placard-engine", "placard-replica"]),
     (
         "placard-node",
-        &["placard-model", "placard-engine", "placard-replica", "placard-storage", "placard-api"],
+        &[
+            "placard-model",
+            "placard-engine",
+            "placard-replica",
+            "placard-storage",
+            "placard-scheduler",
+            "placard-api",
+        ],
     ),
     ("placard", &["placard-model", "placard-node"]),
     ("placard-testkit", &["placard-model", "placard-engine", "placard-replica"]),
 ];
 
 /// Crates from outside that only one crate of ours may use, by the start of their names.
-const SOLE_USERS: [(&str, &str); 5] = [
+const SOLE_USERS: [(&str, &str); 6] = [
     ("sqlx", "placard-storage"),
     ("redis", "placard-storage"),
     ("rusqlite", "placard-storage"),
+    ("apalis", "placard-scheduler"),
     ("axum", "placard-api"),
     ("tower-http", "placard-api"),
 ];

@@ -1,0 +1,59 @@
+//! An embedded server deletes what has ended from its journal.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use placard_model::Timestamp;
+use placard_model::entry::{Change, Entry, Reason};
+use placard_testkit::wait::until;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
+
+use crate::journal;
+use crate::server::Server;
+
+/// Why and what each deletion was, from the log of the journal's file.
+fn deletions(directory: &Path) -> Vec<(Reason, String)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let file = Connection::open_with_flags(directory.join("journal.sqlite"), flags);
+    let file = file.expect("the file opens");
+    let mut log = file.prepare("SELECT bytes FROM log ORDER BY version").expect("there is a log");
+    let log = log.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("the log can be read");
+    log.filter_map(|bytes| {
+        let bytes = bytes.expect("the log can be read");
+        let entry = Entry::decode(&bytes.into()).expect("an entry can be decoded");
+        match entry.change {
+            Change::Delete(id) => Some((entry.reason, id.to_string())),
+            Change::Put(_) => None,
+        }
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_ad_is_deleted_from_the_file() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let server = Server::on(directory.path()).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
+    let end = i64::try_from((now + Duration::from_secs(2)).as_micros()).expect("a time in range");
+    let end = Timestamp::from_micros(end).expect("a time in range").to_string();
+    let ad = |end: &str| {
+        json!({
+            "title": "A short-lived ad", "content": "gone soon",
+            "start_at": "2020-01-01T00:00:00Z", "end_at": end,
+        })
+    };
+    let ends = server.create(&ad(&end)).await;
+    server.create(&ad("2099-01-01T00:00:00Z")).await;
+    let id = ends["id"].as_str().expect("an ad has an id").to_owned();
+    until("the entry that deletes it", async || {
+        (deletions(directory.path()) == [(Reason::Expired, id.clone())]).then_some(())
+    })
+    .await;
+    assert_eq!(server.json("/api/v1/ad").await["total"], 1);
+    assert_eq!(server.get(&format!("/api/v1/ad/{id}")).await.status(), 404);
+    server.process.terminate();
+    assert!(server.process.ended().await.status.success());
+    let journal = journal::read(directory.path());
+    assert_eq!((journal.version, journal.ads.len()), (3, 1));
+}

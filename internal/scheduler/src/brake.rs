@@ -1,0 +1,119 @@
+//! Whether the journal's clock can be believed. It decides what is deleted for good, so that a clock that was set
+//! wrong must not empty a journal. Pure: every time comes in with a look.
+
+use std::time::{Duration, Instant};
+
+use placard_model::{Timestamp, limits};
+
+/// One look at the journal's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// What it said.
+    pub(crate) journal: Timestamp,
+    /// When it was asked, and when it had answered.
+    pub(crate) asked: Instant,
+    pub(crate) answered: Instant,
+    /// This machine's own clock when it had answered.
+    pub(crate) own: Timestamp,
+}
+
+/// What a look tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The clock is as it should be.
+    Sound,
+    /// It has moved by so many microseconds more, or less, than time has since the last look.
+    Jumped(i64),
+    /// It is by so many microseconds behind this machine's clock, or ahead of it.
+    Off(i64),
+}
+
+/// The last look.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    last: Option<Look>,
+}
+
+impl Watch {
+    /// Compares a look with the last one, which it replaces: a slow drift does not add up.
+    pub(crate) fn judge(&mut self, look: Look) -> Verdict {
+        let took = look.answered - look.asked;
+        if let Some(last) = self.last.replace(look) {
+            let passed = micros(look.answered.saturating_duration_since(last.answered));
+            let jump = look.journal.micros() - last.journal.micros() - passed;
+            // Within each look the clock may have been read at any moment.
+            let unsure = took + (last.answered - last.asked);
+            if jump.abs() > micros(limits::CLOCK_OFF_MAX + unsure) {
+                return Verdict::Jumped(jump);
+            }
+        }
+        let off = look.own.micros() - look.journal.micros();
+        if off.abs() > micros(limits::CLOCK_OFF_MAX + took) {
+            return Verdict::Off(off);
+        }
+        Verdict::Sound
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    /// A look that long after the first, at clocks that are that far ahead, answered after `took`.
+    fn look(start: Instant, after: i64, journal: i64, own: i64, took: u64) -> Look {
+        let asked = start + Duration::from_micros(after as u64);
+        let at = |ahead| Timestamp::EPOCH.saturating_add_micros(1_000 * SECOND + after + ahead);
+        let answered = asked + Duration::from_micros(took);
+        Look { journal: at(journal), asked, answered, own: at(own) }
+    }
+
+    #[test]
+    fn a_clock_that_runs_evenly_is_sound() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        for nth in 0..100 {
+            // Even one that drifts a little with every look.
+            let drift = nth * 9_000;
+            assert_eq!(
+                watch.judge(look(start, nth * 5 * SECOND, drift, drift, 900)),
+                Verdict::Sound
+            );
+        }
+    }
+
+    #[test]
+    fn a_jump_is_noticed_once_in_both_directions() {
+        for jump in [3_600 * SECOND, -3_600 * SECOND, SECOND + 10, -SECOND - 10] {
+            let (mut watch, start) = (Watch::default(), Instant::now());
+            assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
+            assert_eq!(watch.judge(look(start, 5 * SECOND, jump, jump, 0)), Verdict::Jumped(jump));
+            // From then on it is the clock that there is: whoever released the brake has seen it.
+            assert_eq!(watch.judge(look(start, 10 * SECOND, jump, jump, 0)), Verdict::Sound);
+        }
+    }
+
+    #[test]
+    fn what_a_slow_answer_explains_is_no_jump() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
+        // Asked at 5 s, answered at 8 s: the clock was read at the very beginning, or at the very end.
+        let slow = 3 * SECOND as u64;
+        assert_eq!(watch.judge(look(start, 5 * SECOND, 0, 3 * SECOND, slow)), Verdict::Sound);
+        let (journal, own) = (3 * SECOND, 3 * SECOND);
+        assert_eq!(watch.judge(look(start, 10 * SECOND, journal, own, slow)), Verdict::Sound);
+    }
+
+    #[test]
+    fn a_machine_with_another_time_is_off_from_its_first_look() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let hour = 3_600 * SECOND;
+        assert_eq!(watch.judge(look(start, 0, 0, hour, 0)), Verdict::Off(hour));
+        assert_eq!(watch.judge(look(start, SECOND, 0, -hour, 0)), Verdict::Off(-hour));
+        assert_eq!(watch.judge(look(start, 2 * SECOND, 0, SECOND, 0)), Verdict::Sound);
+    }
+}

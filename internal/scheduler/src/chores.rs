@@ -1,0 +1,70 @@
+//! Housekeeping: what the journal and the queue need not keep goes, each on its own timer. The journal sees to it
+//! that of several replicas one is at it.
+
+use std::time::Duration;
+
+use placard_model::limits;
+use placard_replica::Expiry;
+use placard_replica::expiry::Chore;
+use placard_replica::ports::Chores;
+
+use crate::Source;
+use crate::queue::{Cause, Queue};
+
+/// Does a chore again and again; ends with its task.
+pub(crate) async fn run<J: Chores>(
+    chore: Chore,
+    journal: J,
+    queue: Source,
+    log_kept: Duration,
+    expiry: Expiry,
+) {
+    let every = match chore {
+        Chore::Log => limits::TRIM_LOG,
+        Chore::Answers => limits::FORGET_ANSWERS,
+        Chore::Tasks => limits::FORGET_TASKS,
+    };
+    loop {
+        tokio::time::sleep(every).await;
+        let open = queue.borrow().clone();
+        let done = once(chore, &journal, open, log_kept).await;
+        expiry.note(|account| {
+            let chored = &mut account.chores[chore as usize];
+            match &done {
+                Ok(rows) => {
+                    chored.runs += 1;
+                    chored.rows += rows;
+                }
+                Err(_) => chored.failures += 1,
+            }
+        });
+        match done {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(chore = chore.code(), rows, "what need not be kept is gone"),
+            Err(error) => {
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(chore = chore.code(), %error, cause, "a chore was not done");
+            }
+        }
+    }
+}
+
+async fn once<J: Chores>(
+    chore: Chore,
+    journal: &J,
+    queue: Option<Queue>,
+    log_kept: Duration,
+) -> Result<u64, Cause> {
+    match chore {
+        Chore::Log => Ok(journal.trim_log(log_kept).await?),
+        Chore::Answers => Ok(journal.forget_answers().await?),
+        Chore::Tasks => {
+            let beside = journal.forget_tasks(limits::TASKS_KEPT).await?;
+            let apart = match queue {
+                Some(queue) => queue.forget_done().await?,
+                None => 0,
+            };
+            Ok(beside + apart)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The one way in which ended ads are deleted: ask the journal what has ended, propose its deletion, a batch at a
+//! time, until nothing is left. Whoever proposes it, and how often, each ad is deleted once: its version is the
+//! condition.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use placard_model::command::{Answer, Command, Outcome, Request};
+use placard_model::{Timestamp, limits};
+use placard_replica::core::Phase;
+use placard_replica::expiry::Brake;
+use placard_replica::ports::{Ended, Ends, Unavailable};
+use placard_replica::{Expiry, Handle, Reply};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::brake::{Look, Verdict, Watch};
+
+/// Why a round came to nothing; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Journal(#[from] Unavailable),
+    #[error("cannot propose that ended ads are deleted: {0}")]
+    Refused(&'static str),
+}
+
+pub(crate) struct Expirer<J> {
+    journal: J,
+    replica: Handle,
+    expiry: Expiry,
+    own_clock: fn() -> Timestamp,
+    /// Held for a whole round: two rounds of one replica would only propose the same.
+    watch: Mutex<Watch>,
+}
+
+impl<J: Ends> Expirer<J> {
+    pub(crate) fn new(
+        journal: J,
+        replica: Handle,
+        expiry: Expiry,
+        own_clock: fn() -> Timestamp,
+    ) -> Self {
+        Self { journal, replica, expiry, own_clock, watch: Mutex::default() }
+    }
+
+    /// Deletes what has ended, all of it, unless a clock is not to be believed.
+    pub(crate) async fn expire(&self) {
+        let mut watch = self.watch.lock().await;
+        if let Err(failure) = self.round(&mut watch).await {
+            self.expiry.note(|account| account.failures += 1);
+            let cause = std::error::Error::source(&failure).map(ToString::to_string);
+            tracing::warn!(error = %failure, cause, "ended ads are not deleted yet");
+        }
+    }
+
+    async fn round(&self, watch: &mut Watch) -> Result<(), Failure> {
+        let mut last = Vec::new();
+        loop {
+            let asked = Instant::now();
+            let ended = self.journal.ended(limits::EXPIRE_ADS_MAX).await?;
+            self.expiry.note(|account| account.looks += 1);
+            if !self.may_propose(watch, asked, &ended) || ended.ads.is_empty() {
+                return Ok(());
+            }
+            // What was proposed and is still there will not go this time either: the journal's clock was set
+            // back, or this replica does not see what it has committed.
+            if ended.ads == last {
+                return Ok(());
+            }
+            self.propose(&ended).await?;
+            last = ended.ads;
+        }
+    }
+
+    /// Looks at the clocks, and at the replica: one that is not up to date, or about to go, leaves it to others.
+    fn may_propose(&self, watch: &mut Watch, asked: Instant, ended: &Ended) -> bool {
+        let (answered, own) = (Instant::now(), (self.own_clock)());
+        let verdict = watch.judge(Look { journal: ended.now, asked, answered, own });
+        let state = self.replica.state();
+        let ahead = Duration::from_micros(state.clock_ahead.unsigned_abs());
+        let off = matches!(verdict, Verdict::Off(_)) || ahead > limits::CLOCK_OFF_MAX;
+        let before = self.expiry.account();
+        if let Verdict::Jumped(jump) = verdict {
+            tracing::error!(
+                jump_ms = jump / 1_000,
+                "the journal's clock has jumped: ended ads are not deleted until an operator releases the \
+                 brake by POST /api/v1/admin/expiry/release"
+            );
+            let brake = Brake { jump, since: ended.now };
+            self.expiry.note(|account| account.braked = Some(account.braked.unwrap_or(brake)));
+        }
+        if off != before.clock_off {
+            if off {
+                let by_ms = (own.micros() - ended.now.micros()) / 1_000;
+                tracing::error!(
+                    by_ms,
+                    "this machine's clock and the journal's differ: it deletes no ended ads"
+                );
+            } else {
+                tracing::info!("this machine's clock and the journal's agree again");
+            }
+            self.expiry.note(|account| account.clock_off = off);
+        }
+        let braked = before.braked.is_some() || matches!(verdict, Verdict::Jumped(_));
+        !braked && !off && state.phase == Phase::Ready && !state.draining
+    }
+
+    async fn propose(&self, ended: &Ended) -> Result<(), Failure> {
+        let commands: Vec<_> =
+            ended.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
+        let request =
+            Request { id: Uuid::new_v4(), principal: String::new(), idempotency: None, commands };
+        let reply = self.replica.write(request).await;
+        let Answer { outcomes, .. } = match reply {
+            Ok(Reply::Applied(answer) | Reply::Committed(answer)) => answer,
+            Ok(Reply::Unavailable) => return Err(Failure::Refused("the journal is unavailable")),
+            Ok(Reply::Unknown) => return Err(Failure::Refused("the outcome is not known")),
+            Ok(Reply::Overloaded) | Err(_) => return Err(Failure::Refused("the queue is full")),
+        };
+        let gone = outcomes.iter().filter(|one| matches!(one, Outcome::Deleted { .. })).count();
+        tracing::debug!(proposed = ended.ads.len(), deleted = gone, "ended ads were deleted");
+        self.expiry.note(|account| account.deleted += gone as u64);
+        Ok(())
+    }
+}
+
+/// What this machine takes the time to be.
+pub(crate) fn own_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
+    Timestamp::EPOCH.saturating_add_micros(micros)
+}
+
+#[cfg(test)]
+mod tests;
