@@ -134,16 +134,16 @@ impl<S: Schema> Tree<S> {
             rayon::join(changed, || rayon::join(|| counts(old), || counts(new)));
         self.totals.merge(&come);
         self.totals.reduce(&gone);
-        self.len += new.len();
-        self.len -= old.len();
+        let mut gone = old.len();
         for changed in changed {
             // They had ended, and were dropped before.
             for found in changed.missing {
                 self.totals.add(&found);
-                self.len += 1;
+                gone -= 1;
             }
             self.groups.extend(changed.groups);
         }
+        self.len = self.len + new.len() - gone;
         let mut at = 0;
         while at < self.groups.len() {
             let before = self.groups.len();
