@@ -117,12 +117,12 @@ async fn metric(replica: &Replica, name: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_racing_replicas_delete_each_ended_ad_once() {
-    const MANY: usize = 2_000;
+    const MANY: usize = 20_000;
     let servers = Servers::start().await;
     let replicas = servers.replicas::<3>().await;
     let stays = replicas[0].create(ADS, "It stays").await;
     // Time enough for all of them to be created, and for a task to be planned.
-    let ids = create(&replicas[1], MANY, &second_in(Duration::from_secs(5))).await;
+    let ids = create(&replicas[1], MANY, &second_in(Duration::from_secs(10))).await;
     for replica in &replicas {
         total(replica, 1).await;
     }

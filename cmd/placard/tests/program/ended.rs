@@ -7,7 +7,7 @@ use placard_model::Timestamp;
 use placard_model::entry::{Change, Entry, Reason};
 use placard_testkit::wait::until;
 use rusqlite::{Connection, OpenFlags};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::journal;
 use crate::server::Server;
@@ -52,6 +52,12 @@ async fn an_ended_ad_is_deleted_from_the_file() {
     .await;
     assert_eq!(server.json("/api/v1/ad").await["total"], 1);
     assert_eq!(server.get(&format!("/api/v1/ad/{id}")).await.status(), 404);
+    // The brake was never on; an operator may ask all the same.
+    let release = server.client.post(server.path("/api/v1/admin/expiry/release")).send().await;
+    let released: Value = release.expect("the server answers").json().await.expect("it is JSON");
+    let expiry = json!({"state": "running", "deleted": 1});
+    assert_eq!(released, json!({"released": false, "expiry": expiry}));
+    assert_eq!(server.json("/api/v1/cluster").await["expiry"], expiry);
     server.process.terminate();
     assert!(server.process.ended().await.status.success());
     let journal = journal::read(directory.path());

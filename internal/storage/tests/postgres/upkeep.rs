@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
 use placard_replica::ports::{Chores, Journal};
-use placard_storage::postgres::PostgresJournal;
+use placard_storage::postgres::{self, PostgresJournal};
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
 use tokio::sync::mpsc;
@@ -136,4 +136,38 @@ async fn one_replica_at_a_time_does_chores() {
     let one = tokio::spawn(async move { journal.trim_log(HOUR).await });
     let another = tokio::spawn(async move { other.trim_log(HOUR).await });
     assert_eq!(one.await.unwrap().unwrap() + another.await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn done_tasks_are_forgotten_after_a_while() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    // Without the queue's tables there is nothing to forget.
+    assert_eq!(journal.forget_tasks(HOUR).await.unwrap(), 0);
+    let pool = postgres::tasks_pool(&server.url()).unwrap();
+    placard_scheduler::migrate(&pool).await.unwrap();
+    server
+        .sql(
+            "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen)
+             SELECT name, 'q', 's', '', now() - age FROM (VALUES
+                 ('long gone', interval '2h'), ('holds a task', interval '2h'), ('lives', interval '0'))
+                 AS workers (name, age);
+             INSERT INTO apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, lock_by)
+             SELECT id, 'q', '1', status, attempts, 3, now() - age, lock_by FROM (VALUES
+                 ('old and done', 'Done', 1, interval '2h', 'long gone'),
+                 ('given up', 'Failed', 3, interval '2h', NULL),
+                 ('to be tried again', 'Failed', 2, interval '2h', NULL),
+                 ('under way', 'Running', 1, interval '2h', 'holds a task'),
+                 ('just done', 'Done', 1, interval '1m', 'lives'),
+                 ('to come', 'Pending', 0, interval '-1m', NULL))
+                 AS jobs (id, status, attempts, age, lock_by)",
+        )
+        .unwrap();
+    assert_eq!(journal.forget_tasks(HOUR).await.unwrap(), 2);
+    let jobs = server.sql("SELECT string_agg(id, ', ' ORDER BY id) FROM apalis.jobs").unwrap();
+    assert!(jobs.contains("just done, to be tried again, to come, under way"), "{jobs}");
+    let workers =
+        server.sql("SELECT string_agg(id, ', ' ORDER BY id) FROM apalis.workers").unwrap();
+    assert!(workers.contains("holds a task, lives"), "{workers}");
+    assert!(!workers.contains("long gone"), "{workers}");
 }
