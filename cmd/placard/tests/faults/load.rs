@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+/// Unless `PLACARD_FAULT_WRITERS` says otherwise.
 const WRITERS: usize = 6;
 /// Ads that a writer has at the most.
 const ADS: usize = 12;
@@ -62,6 +63,14 @@ pub(crate) struct Load {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What a variable says, or `usual`.
+pub(crate) fn number(variable: &str, usual: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Err(_) => usual,
+    }
+}
+
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -87,7 +96,7 @@ impl Load {
 
     pub(crate) fn begin(self: &Arc<Self>) {
         let mut tasks = lock(&self.tasks);
-        for nth in 0..WRITERS {
+        for nth in 0..number("PLACARD_FAULT_WRITERS", WRITERS as u64) as usize {
             tasks.spawn(Arc::clone(self).write(nth));
         }
         for nth in 0..self.urls.len() {
@@ -132,12 +141,22 @@ impl Load {
         }
     }
 
+    /// A write that a test made by itself was acknowledged.
+    pub(crate) fn acknowledge(&self, version: Version, write: Write) {
+        let twice = lock(&self.written).insert(version, write);
+        assert_eq!(twice, None, "two writes were acknowledged as {version}");
+    }
+
     pub(crate) fn acknowledged(&self) -> usize {
         lock(&self.written).len()
     }
 
     pub(crate) fn written(&self) -> BTreeMap<Version, Write> {
         lock(&self.written).clone()
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub(crate) fn samples(&self) -> Vec<Sample> {
@@ -195,8 +214,8 @@ impl Load {
             let took = since.elapsed();
             let mut longest = lock(&self.longest);
             *longest = longest.max(took);
-            let twice = lock(&self.written).insert(version, write.clone());
-            assert_eq!(twice, None, "two writes were acknowledged as {version}: {write:?}");
+            drop(longest);
+            self.acknowledge(version, write);
         }
     }
 
@@ -287,7 +306,7 @@ impl Load {
     }
 }
 
-fn version(answer: &Value) -> Version {
+pub(crate) fn version(answer: &Value) -> Version {
     answer["version"]
         .as_u64()
         .unwrap_or_else(|| panic!("an acknowledged write has its version: {answer}"))

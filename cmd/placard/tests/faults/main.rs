@@ -10,4 +10,5 @@ mod postgres;
 mod redis_faults;
 mod replicas;
 mod silence;
+mod storm;
 mod world;

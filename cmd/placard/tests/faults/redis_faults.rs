@@ -1,12 +1,36 @@
 //! Redis is flushed, trimmed, stopped, emptied and rolled back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::load::{Write, version};
 use crate::world::World;
 
 const STREAM: &str = "{placard}:stream";
 
 impl World {
+    /// For a while, writes on replica 0 and waits for the version on replica 1: how long each took to get there.
+    async fn deliveries(&self, time: Duration) -> Vec<Duration> {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+        let ads = format!("{}/api/v1/ad", self.places[0].url());
+        let (until, mut took) = (Instant::now() + time, Vec::new());
+        while Instant::now() < until {
+            let body = serde_json::json!({
+                "title": "to be delivered", "content": "content",
+                "start_at": "2020-01-01T00:00:00Z", "end_at": "2099-01-01T00:00:00Z",
+            });
+            let answer = client.post(&ads).json(&body).send().await.expect("the replica answers");
+            let since = Instant::now();
+            let answer: serde_json::Value = answer.json().await.expect("the answer is JSON");
+            let id = answer["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+            let at = version(&answer);
+            self.load.acknowledge(at, Write::Put(id, "to be delivered".to_owned()));
+            let there = self.get(1, &format!("/api/v1/ad/{id}?min_version={at}")).await;
+            assert!(there.is_some_and(|answer| answer.status().is_success()));
+            took.push(since.elapsed());
+        }
+        took
+    }
+
     /// Has Redis run a command.
     pub(crate) async fn redis_runs(&self, words: &[&str]) {
         let client = redis::Client::open(self.redis.url()).expect("the URL is one of Redis");
@@ -45,7 +69,15 @@ async fn redis_stops_for_a_while_and_comes_back_empty() {
     world.redis.kill().await;
     // Everybody tails the journal.
     world.load.goes_on().await;
-    world.load.go_on_for(Duration::from_secs(10)).await;
+    let mut took = world.deliveries(Duration::from_secs(10)).await;
+    took.sort_unstable();
+    let quantile = |share: usize| took[took.len() * share / 100];
+    eprintln!(
+        "from a write's answer to its version on another replica while Redis is away: p50 {:?}, p99 {:?}, of {}",
+        quantile(50),
+        quantile(99),
+        took.len(),
+    );
     world.redis.restart().await.expect("Redis starts");
     world.load.goes_on().await;
     world.redis.restart_empty().await.expect("Redis starts");

@@ -1,0 +1,71 @@
+//! One fault after the other, drawn at random, for as long as is asked for: `PLACARD_FAULT_SECONDS` and
+//! `PLACARD_FAULT_WRITERS` make an hour of it what is a few seconds in an ordinary run.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::load::number;
+use crate::world::World;
+
+/// Unless `PLACARD_FAULT_SECONDS` says otherwise.
+const SECONDS: u64 = 15;
+/// How long something is held, or is gone.
+const HELD: Duration = Duration::from_millis(1_500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_comes_nothing_is_lost() {
+    let mut world = World::start("whatever_comes_nothing_is_lost").await;
+    let mut rng = ChaCha8Rng::seed_from_u64(world.load.seed());
+    let until = Instant::now() + Duration::from_secs(number("PLACARD_FAULT_SECONDS", SECONDS));
+    let mut faults = 0;
+    while Instant::now() < until {
+        let nth = rng.random_range(0..3);
+        match rng.random_range(0..9) {
+            0 | 1 => {
+                world.kill(nth).await;
+                world.load.go_on_for(Duration::from_millis(300)).await;
+                world.launch(nth);
+            }
+            2 => {
+                for nth in 0..3 {
+                    world.kill(nth).await;
+                }
+                (0..3).for_each(|nth| world.launch(nth));
+            }
+            3 => {
+                world.process(nth).pause();
+                world.load.go_on_for(HELD).await;
+                world.process(nth).resume();
+            }
+            4 => world.redis_runs(&["FLUSHALL"]).await,
+            5 => {
+                world.redis.kill().await;
+                world.load.go_on_for(HELD).await;
+                world.redis.restart_empty().await.expect("Redis starts");
+            }
+            6 => {
+                world.redis.pause();
+                world.load.go_on_for(HELD).await;
+                world.redis.resume();
+            }
+            7 => {
+                world.postgres.kill().await;
+                world.postgres.restart().await.expect("PostgreSQL starts");
+            }
+            _ => {
+                world.postgres.pause();
+                world.load.go_on_for(HELD).await;
+                world.postgres.resume();
+            }
+        }
+        faults += 1;
+        world.load.goes_on().await;
+        // Most of the time things are well: that is when the most is written.
+        let well = Duration::from_millis(rng.random_range(0..2_000));
+        world.load.go_on_for(well).await;
+    }
+    eprintln!("{faults} faults");
+    world.check().await;
+}
