@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use http::header::{ETAG, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Uri};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::headers::MIN_VERSION;
 use crate::render::{STALE_HEADER, VERSION_HEADER};
+use crate::requests::REQUEST_ID;
 
 /// What pages may ask for.
 const READABLE: &str = "/api/v1/";
 /// How long a browser may remember what it was told.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The origins whose pages may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

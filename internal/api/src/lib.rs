@@ -15,6 +15,7 @@ mod problem;
 mod read;
 mod receipts;
 mod render;
+mod requests;
 mod serve;
 mod write;
 
@@ -122,12 +123,11 @@ impl App {
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
             .fallback(async || Problem::route_not_found())
-            .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(axum::middleware::map_request(linger::linger));
+            .method_not_allowed_fallback(async || Problem::method_not_allowed());
         let router = match self.config.cors.layer() {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        router.with_state(self.clone())
+        router.layer(axum::middleware::from_fn(requests::identify)).with_state(self.clone())
     }
 }

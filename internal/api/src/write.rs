@@ -140,6 +140,8 @@ pub(crate) async fn decided(
         idempotency: key.map(|key| idempotency(principal.name(), method, uri.path(), key, raw)),
         commands,
     };
+    // The entry names this id; it stands beside the one that the client knows.
+    tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
     match app.replica.write(request).await.map_err(|_| Problem::overloaded())? {
         Reply::Applied(answer) => Ok(Decided { answer, visible: true }),
         Reply::Committed(answer) => Ok(Decided { answer, visible: false }),
