@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage};
 
+use crate::access;
 use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions};
 
 /// Where an embedded server keeps its journal.
@@ -17,12 +18,14 @@ const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
 pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
-    let ServeOptions { listen, data_dir, drain_delay, cluster } = options;
+    let ServeOptions { listen, data_dir, drain_delay, access, cluster } = options;
+    let api = access::config(listen, access)?;
     let postgres = postgres_url(&cluster.postgres)?;
     match (postgres, redis(&cluster)?) {
         (None, None) => Ok(Config {
             storage: Storage::Embedded(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))),
             drain_delay: drain_delay.unwrap_or_default(),
+            api,
             replica: ReplicaConfig::default(),
         }),
         (Some(postgres_url), Some(redis)) => Ok(Config {
@@ -47,6 +50,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 accept_unsafe_durability: cluster.accept_unsafe_durability,
             })),
             drain_delay: drain_delay.unwrap_or(DRAIN_DELAY),
+            api,
         }),
         (Some(_), None) => {
             bail!(
@@ -107,6 +111,6 @@ fn secret(file: &Path) -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn unreadable(file: &Path) -> String {
+pub(crate) fn unreadable(file: &Path) -> String {
     format!("cannot read {}", file.display())
 }

@@ -8,7 +8,7 @@ use reqwest::Client;
 
 use crate::options::DemoOptions;
 use crate::signals::Signals;
-use crate::{seed, serve};
+use crate::{access, seed, serve};
 
 /// An ad for anyone to create.
 const EXAMPLE: &str = concat!(
@@ -17,6 +17,7 @@ const EXAMPLE: &str = concat!(
 );
 
 pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
+    access::require(options.listen, options.insecure, "--insecure")?;
     let directory = tempfile::Builder::new()
         .prefix("placard-demo-")
         .tempdir()
@@ -25,6 +26,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let config = Config {
         storage: Storage::Embedded(directory.path().to_owned()),
         drain_delay: Duration::ZERO,
+        api: Default::default(),
         replica: Default::default(),
     };
     let node = serve::start(options.listen, config).await?;

@@ -1,6 +1,7 @@
 //! The one program. Each subcommand is a file; this one reads the command line and turns errors into one
 //! line and an exit code.
 
+mod access;
 mod cluster;
 mod demo;
 mod healthcheck;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use placard_node::Cors;
 use reqwest::Url;
 
 /// Serves targeted ads from memory.
@@ -70,7 +71,38 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
     pub(crate) drain_delay: Option<Duration>,
     #[command(flatten)]
+    pub(crate) access: AccessOptions,
+    #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+}
+
+/// Who may write, and whose pages may read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessOptions {
+    /// A file of bearer tokens, one a line, as name:token or alone; only with one of them can ads be written. A
+    /// server that listens beyond this machine must have it, or --insecure.
+    #[arg(
+        long,
+        env = "PLACARD_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "insecure"
+    )]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Let anyone write who can reach the server.
+    #[arg(long, env = "PLACARD_INSECURE")]
+    pub(crate) insecure: bool,
+    /// Origins whose pages may read from browsers, as https://example.org,... or * for all [default: none].
+    #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<Cors>,
+}
+
+/// What a client shows to a server that wants to know who writes.
+#[derive(Debug, Args)]
+pub(crate) struct TokenOptions {
+    /// A file whose first token is sent to the server, such as the server's own --admin-token-file.
+    #[arg(long, env = "PLACARD_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Where a cluster's journal is.
@@ -166,6 +198,8 @@ pub(crate) struct StatusOptions {
     /// Any replica, such as http://127.0.0.1:8080.
     #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
     pub(crate) target: Url,
+    #[command(flatten)]
+    pub(crate) token: TokenOptions,
     /// Show it once, rather than every second for as long as somebody watches.
     #[arg(long)]
     pub(crate) once: bool,
@@ -199,6 +233,9 @@ pub(crate) struct DemoOptions {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Let anyone write who can reach the server; without it, it listens on this machine only.
+    #[arg(long, env = "PLACARD_INSECURE")]
+    pub(crate) insecure: bool,
 }
 
 #[derive(Debug, Args)]
@@ -212,6 +249,8 @@ pub(crate) struct SeedOptions {
     /// Seed of the generator: the same seed gives the same ads.
     #[arg(long, env = "PLACARD_SEED", default_value = "42")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) token: TokenOptions,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,7 @@ use placard_model::{Timestamp, limits};
 use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
 
+use crate::access;
 use crate::options::SeedOptions;
 
 /// How long one batch may take before it is sent again.
@@ -38,7 +39,8 @@ struct Problem {
 }
 
 pub(crate) async fn run(options: SeedOptions) -> anyhow::Result<()> {
-    fill(Client::builder(), options.target, options.ads, options.seed).await
+    let client = Client::builder().default_headers(access::headers(&options.token)?);
+    fill(client, options.target, options.ads, options.seed).await
 }
 
 /// Sends `ads` ads of `seed` to the server at `target`.
@@ -89,6 +91,9 @@ async fn send(client: &Client, route: &Url, key: &str, body: Vec<u8>) -> anyhow:
                 }
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     anyhow::anyhow!("{route} answers {}", response.status())
+                }
+                StatusCode::UNAUTHORIZED => {
+                    bail!("{route} wants a token that it knows: give a --token-file")
                 }
                 status => bail!("{route} answers {status}"),
             },

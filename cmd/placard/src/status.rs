@@ -5,9 +5,11 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 
+use crate::access;
 use crate::options::StatusOptions;
 use crate::serve::say;
 use crate::signals::Signals;
@@ -56,7 +58,7 @@ pub(crate) struct Member {
 }
 
 pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
-    let client = client()?;
+    let client = client(access::headers(&options.token)?)?;
     let watched = !options.once && io::stdout().is_terminal();
     let mut signals = Signals::listen()?;
     loop {
@@ -72,8 +74,12 @@ pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
     }
 }
 
-pub(crate) fn client() -> anyhow::Result<Client> {
-    Client::builder().timeout(DEADLINE).build().context("cannot make a client")
+pub(crate) fn client(headers: HeaderMap) -> anyhow::Result<Client> {
+    Client::builder()
+        .default_headers(headers)
+        .timeout(DEADLINE)
+        .build()
+        .context("cannot make a client")
 }
 
 /// Asks a replica what it knows of its cluster.

@@ -3,6 +3,7 @@
 
 use anyhow::bail;
 use placard_node::{Audited, Report};
+use reqwest::header::HeaderMap;
 
 use crate::options::VerifyOptions;
 use crate::serve::say;
@@ -16,7 +17,7 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
     let mut claims = Vec::new();
     if let Some(target) = &options.target {
         // Asked first: what replicas have published by then is in the journal that is read afterwards.
-        let cluster = status::fetch(&status::client()?, target).await?;
+        let cluster = status::fetch(&status::client(HeaderMap::new())?, target).await?;
         let published = cluster.members.into_iter().filter(|member| member.published.version > 0);
         claims.extend(published.map(|member| Audited {
             name: format!("replica {}", member.address),

@@ -10,6 +10,7 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::access::Principal;
 use crate::problem::{Extensions, Problem};
 use crate::render::{self, with_version};
 use crate::write::{Decided, accepted, decided, read_json, with_replayed};
@@ -37,6 +38,7 @@ impl Item {
 
 pub(crate) async fn create(
     State(app): State<App>,
+    principal: Principal,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -64,7 +66,7 @@ pub(crate) async fn create(
         let answer = Answer { version, outcomes: Vec::new(), replayed: false };
         Decided { answer, visible: true }
     } else {
-        decided(&app, &Method::POST, &uri, key, &raw, commands).await?
+        decided(&app, &principal, &Method::POST, &uri, key, &raw, commands).await?
     };
     let Answer { version, outcomes, replayed } = answer;
     // The key belongs to the request: if it was used before, that is so for every item.

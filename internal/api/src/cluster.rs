@@ -12,6 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::App;
+use crate::access::Principal;
 use crate::problem::Problem;
 use crate::render::{self, with_version};
 
@@ -132,10 +133,10 @@ struct ReleaseBody {
 }
 
 /// An operator says that the journal's clock is right as it is.
-pub(crate) async fn release(State(app): State<App>) -> Response {
+pub(crate) async fn release(State(app): State<App>, principal: Principal) -> Response {
     let released = app.expiry.release();
     if released {
-        tracing::warn!("the brake of expiry was released");
+        tracing::warn!(principal = principal.name(), "the brake of expiry was released");
     }
     let body = ReleaseBody { released, expiry: app.expiry.account().into() };
     render::serialised(StatusCode::OK, &body)

@@ -9,7 +9,7 @@ use crate::params;
 use crate::problem::Problem;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const MIN_VERSION: HeaderName = HeaderName::from_static("placard-min-version");
+pub(crate) const MIN_VERSION: HeaderName = HeaderName::from_static("placard-min-version");
 
 /// The one value of a field, if it is there.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Violation> {

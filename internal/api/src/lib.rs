@@ -1,9 +1,11 @@
 //! HTTP: the routes, what they take and what they answer, and the accept loop with its deadlines. Handlers
 //! touch no database; they read from the replica's memory and write through its queue.
 
+mod access;
 mod batch;
 mod body;
 mod cluster;
+mod cors;
 mod headers;
 mod health;
 mod linger;
@@ -13,6 +15,7 @@ mod problem;
 mod read;
 mod receipts;
 mod render;
+mod requests;
 mod serve;
 mod write;
 
@@ -24,6 +27,8 @@ use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use placard_replica::{Expiry, Handle};
 
+pub use access::{Access, TokensError, first_token};
+pub use cors::{Cors, OriginError};
 pub use serve::serve;
 
 use body::Room;
@@ -40,9 +45,19 @@ const AD_PATH: &str = "/api/v1/ad/{id}";
 /// Where an operator releases the brake of this replica's expiry.
 const RELEASE_PATH: &str = "/api/v1/admin/expiry/release";
 
+/// Who may do what.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Who may write.
+    pub access: Access,
+    /// Whose pages may read.
+    pub cors: Cors,
+}
+
 /// What every handler needs; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct App {
+    config: Config,
     replica: Handle,
     expiry: Expiry,
     metrics: Arc<Metrics>,
@@ -54,6 +69,7 @@ impl App {
     /// An app that reads and writes through this replica.
     pub fn new(replica: Handle) -> Self {
         Self {
+            config: Config::default(),
             replica,
             expiry: Expiry::default(),
             metrics: Arc::new(Metrics::new()),
@@ -66,6 +82,12 @@ impl App {
     #[must_use]
     pub fn with_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
+    }
+
+    /// The app that lets only those in whom this lets in. Without it anyone may write, and no page may read.
+    #[must_use]
+    pub fn with_config(self, config: Config) -> Self {
+        Self { config, ..self }
     }
 
     /// From now on `/readyz` says that this replica is about to go.
@@ -91,7 +113,7 @@ impl App {
             handlers.layer(axum::middleware::from_fn_with_state(metrics, metrics::measure))
         };
         let on_ad = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
-        Router::new()
+        let router = Router::new()
             .route(ADS_PATH, timed(ADS_PATH, &[Method::GET, Method::POST], ads))
             .route(BATCH_PATH, timed(BATCH_PATH, &[Method::POST], post(batch::create)))
             .route(AD_PATH, timed(AD_PATH, &on_ad, ad))
@@ -101,8 +123,11 @@ impl App {
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
             .fallback(async || Problem::route_not_found())
-            .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(axum::middleware::map_request(linger::linger))
-            .with_state(self.clone())
+            .method_not_allowed_fallback(async || Problem::method_not_allowed());
+        let router = match self.config.cors.layer() {
+            Some(cors) => router.layer(cors),
+            None => router,
+        };
+        router.layer(axum::middleware::from_fn(requests::identify)).with_state(self.clone())
     }
 }

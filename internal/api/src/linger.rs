@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 /// A body whose rest, when it is dropped, is taken in and thrown away, within a size and a time.
 struct Lingering(Body);
 
-/// The layer that makes every request's body one of these.
-pub(crate) async fn linger(request: Request) -> Request {
+/// Makes a request's body one of these.
+pub(crate) fn linger(request: Request) -> Request {
     request.map(|body| if body.is_end_stream() { body } else { Body::new(Lingering(body)) })
 }
 

@@ -1,6 +1,7 @@
 //! What is counted and timed. Each app has a registry of its own rather than the process-wide one, so that
 //! several replicas in one process do not add up.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,9 +13,12 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use placard_model::entry::FORMAT_LEVEL;
 use placard_replica::core::{Counts, Phase};
 use placard_replica::expiry::{Account, Chore};
-use placard_replica::{Expiry, Handle};
+use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
+use placard_replica::ports::Member;
+use placard_replica::{self as replica, Expiry, Handle};
 
 const REQUESTS: &str = "placard_http_requests_total";
 const DURATION: &str = "placard_http_request_duration_seconds";
@@ -68,6 +72,13 @@ impl Metrics {
         let (name, unit, text) =
             described(DURATION, Unit::Seconds, "Time from a request's head to its answer");
         recorder.describe_histogram(name, unit, text);
+        let (name, text) = ("placard_build_info", "1, by version and by the format that it writes");
+        recorder.describe_gauge(KeyName::from_const_str(name), None, text.into());
+        let labels = vec![
+            Label::new("version", env!("CARGO_PKG_VERSION")),
+            Label::new("format_level", FORMAT_LEVEL.to_string()),
+        ];
+        recorder.register_gauge(&Key::from_parts(name, labels), &METADATA).set(1.0);
         Self { recorder, handle }
     }
 
@@ -102,6 +113,8 @@ impl Metrics {
         let Counts {
             commits,
             entries,
+            commit_entries,
+            commit_micros,
             commits_failed,
             commits_unknown,
             commits_refused,
@@ -213,7 +226,78 @@ impl Metrics {
         ] {
             self.gauge(name, text).set(value);
         }
-        self.handle.render()
+        self.ads(replica);
+        self.cluster(replica, &state);
+        let mut text = self.handle.render();
+        spread(
+            &mut text,
+            "placard_commit_entries",
+            "Entries of a committed transaction",
+            (COMMIT_ENTRIES_BOUNDS, 1.0),
+            &commit_entries,
+        );
+        spread(
+            &mut text,
+            "placard_commit_duration_seconds",
+            "Time of a transaction until its outcome was definite, repetitions included",
+            (COMMIT_MICROS_BOUNDS, 1e6),
+            &commit_micros,
+        );
+        text
+    }
+
+    fn ads(&self, replica: &Handle) {
+        let reader = replica.reader();
+        let (live, pending) = reader.indexed();
+        for (name, text, value) in [
+            ("placard_ads_live", "Ads that have begun and were not seen to end", live),
+            ("placard_ads_pending", "Ads that wait for their start", pending),
+            // A look at each of its chunks, of which there are some thousands in a million ads.
+            ("placard_index_bytes", "Memory of the index, without the ads", reader.index_bytes()),
+        ] {
+            self.gauge(name, text).set(value as f64);
+        }
+    }
+
+    /// What the last head poll has brought.
+    fn cluster(&self, replica: &Handle, state: &replica::State) {
+        let Some(cluster) = replica.cluster() else { return };
+        let published = state.published.version;
+        let behind_for = cluster
+            .first_seen_after(published)
+            .map_or(0, |seen| cluster.now.micros() - seen.micros());
+        let live = cluster.members.iter().filter(|member| member.lease_until > cluster.now);
+        let at_head = |member: &&Member| {
+            member.standing.published.version == cluster.head.version
+                && member.standing.published != cluster.head
+        };
+        let top = cluster.stream.top.map_or(0, |(version, _)| version);
+        for (name, text, value) in [
+            (
+                "placard_lag_versions",
+                "Versions that the journal is ahead of readers",
+                state.head.saturating_sub(published) as f64,
+            ),
+            (
+                "placard_lag_seconds",
+                "For how long the journal has been ahead of readers",
+                behind_for as f64 / 1e6,
+            ),
+            ("placard_stream_entries", "Entries in the stream", cluster.stream.entries as f64),
+            (
+                "placard_stream_top_version",
+                "The newest version that the stream ever held",
+                top as f64,
+            ),
+            ("placard_replicas", "Replicas whose lease lasts", live.clone().count() as f64),
+            (
+                "placard_replicas_disagreeing",
+                "Replicas at the head that hold something else",
+                live.filter(at_head).count() as f64,
+            ),
+        ] {
+            self.gauge(name, text).set(value);
+        }
     }
 
     fn expiry(&self, account: &Account) {
@@ -279,6 +363,26 @@ impl Metrics {
         self.recorder.describe_gauge(KeyName::from_const_str(name), None, text.into());
         self.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
     }
+}
+
+/// A histogram that the replica keeps itself, as Prometheus text; `scale` samples are one unit.
+fn spread<const N: usize>(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    (bounds, scale): ([u64; N], f64),
+    samples: &histogram::Histogram<N>,
+) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+    for (bound, count) in bounds.iter().zip(samples.cumulative()) {
+        let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {count}", *bound as f64 / scale);
+    }
+    let (count, sum) = (samples.count(), samples.sum() as f64 / scale);
+    let _ = writeln!(
+        text,
+        "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"
+    );
 }
 
 /// The layer that times a route.

@@ -1,7 +1,7 @@
 //! Everything that can go wrong for a client, as one envelope: RFC 9457 `application/problem+json`.
 
 use axum::response::{IntoResponse, Response};
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use placard_model::{Place, Version, Violation};
 use problem_details::ProblemDetails;
@@ -66,6 +66,10 @@ impl Problem {
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "the path does not take this method; the Allow header lists those it takes";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    }
+
+    pub(crate) fn unauthorized(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
     pub(crate) fn ad_not_found() -> Self {
@@ -179,6 +183,9 @@ impl IntoResponse for Problem {
         let mut response = self.into_details().into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(version) = version {
             with_version(&mut response, version);

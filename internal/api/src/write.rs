@@ -11,6 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::access::Principal;
 use crate::body::Whole;
 use crate::params::Id;
 use crate::problem::Problem;
@@ -20,11 +21,9 @@ use crate::{App, headers, params, receipts};
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
-/// Nobody in particular.
-const ANYBODY: &str = "";
-
 pub(crate) async fn create(
     State(app): State<App>,
+    principal: Principal,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -34,11 +33,12 @@ pub(crate) async fn create(
     let creation = fields.map_err(Problem::invalid)?;
     let id = creation.id.unwrap_or_else(Uuid::now_v7);
     let command = Command::Create { id, spec: creation.spec };
-    one(&app, Method::POST, &uri, &headers, &raw, command).await
+    one(&app, &principal, Method::POST, &uri, &headers, &raw, command).await
 }
 
 pub(crate) async fn replace(
     State(app): State<App>,
+    principal: Principal,
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
@@ -48,11 +48,12 @@ pub(crate) async fn replace(
     let raw = read_json(&app, &uri, &headers, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let spec = Fields::from_json(&raw).and_then(Fields::into_spec).map_err(Problem::invalid)?;
     let command = Command::Replace { id, if_match, spec };
-    one(&app, Method::PUT, &uri, &headers, &raw, command).await
+    one(&app, &principal, Method::PUT, &uri, &headers, &raw, command).await
 }
 
 pub(crate) async fn patch(
     State(app): State<App>,
+    principal: Principal,
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
@@ -62,18 +63,19 @@ pub(crate) async fn patch(
     let raw = read_json(&app, &uri, &headers, body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
     let patch = Fields::from_json(&raw).and_then(Fields::into_patch).map_err(Problem::invalid)?;
     let command = Command::Patch { id, if_match, patch };
-    one(&app, Method::PATCH, &uri, &headers, &raw, command).await
+    one(&app, &principal, Method::PATCH, &uri, &headers, &raw, command).await
 }
 
 pub(crate) async fn delete(
     State(app): State<App>,
+    principal: Principal,
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     params::ack(uri.query()).map_err(Problem::invalid)?;
     let command = Command::Delete { id, if_match: precondition(&headers)? };
-    one(&app, Method::DELETE, &uri, &headers, b"", command).await
+    one(&app, &principal, Method::DELETE, &uri, &headers, b"", command).await
 }
 
 /// Checks what all writes with a body have in common, and reads the body.
@@ -97,6 +99,7 @@ fn precondition(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
 /// Has one command decided, and answers with what became of it.
 async fn one(
     app: &App,
+    principal: &Principal,
     method: Method,
     uri: &Uri,
     headers: &HeaderMap,
@@ -105,7 +108,7 @@ async fn one(
 ) -> Result<Response, Problem> {
     let key = headers::idempotency_key(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     let ack = params::ack(uri.query()).map_err(Problem::invalid)?;
-    let decided = decided(app, &method, uri, key, raw, vec![command]).await?;
+    let decided = decided(app, principal, &method, uri, key, raw, vec![command]).await?;
     let Answer { version, replayed, outcomes } = decided.answer;
     let outcome = outcomes.into_iter().next().ok_or_else(Problem::failed)?;
     let mut response = rendered(outcome, version, decided.visible)?;
@@ -124,6 +127,7 @@ pub(crate) struct Decided {
 /// Puts a request on the committer's queue and waits for its answer.
 pub(crate) async fn decided(
     app: &App,
+    principal: &Principal,
     method: &Method,
     uri: &Uri,
     key: Option<&str>,
@@ -132,10 +136,12 @@ pub(crate) async fn decided(
 ) -> Result<Decided, Problem> {
     let request = Request {
         id: Uuid::new_v4(),
-        principal: ANYBODY.to_owned(),
-        idempotency: key.map(|key| idempotency(ANYBODY, method, uri.path(), key, raw)),
+        principal: principal.name().to_owned(),
+        idempotency: key.map(|key| idempotency(principal.name(), method, uri.path(), key, raw)),
         commands,
     };
+    // The entry names this id; it stands beside the one that the client knows.
+    tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
     match app.replica.write(request).await.map_err(|_| Problem::overloaded())? {
         Reply::Applied(answer) => Ok(Decided { answer, visible: true }),
         Reply::Committed(answer) => Ok(Decided { answer, visible: false }),

@@ -110,6 +110,19 @@ pub const SUBMISSIONS_MAX: usize = 1_024;
 /// Longest pause between two attempts at the same transaction.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// Most bearer tokens that a server takes: two for each of some writers, while theirs are replaced.
+pub const TOKENS_MAX: usize = 64;
+/// Shortest bearer token, in bytes.
+pub const TOKEN_BYTES_MIN: usize = 16;
+/// Longest bearer token, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 512;
+/// Longest name of a bearer token, in bytes.
+pub const TOKEN_NAME_BYTES_MAX: usize = 64;
+/// Most origins that a server lets read from browsers.
+pub const CORS_ORIGINS_MAX: usize = 64;
+/// Longest `X-Request-Id` that is taken over from a client, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// Connections served at once; one more waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long a connection may take to send a request's head, and may stay idle between two requests.

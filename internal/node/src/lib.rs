@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use placard_api::App;
+pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
 use placard_model::limits;
 use placard_replica::{Handle, Replica, Stopped};
 use placard_scheduler::Scheduler;
@@ -32,6 +33,8 @@ pub struct Config {
     pub storage: Storage,
     /// How long `/readyz` says 503 before the listener closes.
     pub drain_delay: Duration,
+    /// Who may write, and whose pages may read.
+    pub api: ApiConfig,
     /// How the replica is run. An empty address becomes the listener's.
     pub replica: ReplicaConfig,
 }
@@ -63,7 +66,7 @@ impl Node {
         }
         let Started { replica, scheduler, expiry } =
             storage::start(config.storage, config.replica).await?;
-        let app = App::new(replica.handle().clone()).with_expiry(expiry);
+        let app = App::new(replica.handle().clone()).with_expiry(expiry).with_config(config.api);
         let (close, closed) = oneshot::channel();
         let stop = async {
             // A sender that is dropped means the same: nobody wants this server any more.

@@ -102,6 +102,11 @@ impl Committer {
         self.queue.len() + self.again.iter().map(|again| again.pending.len()).sum::<usize>()
     }
 
+    /// How long ago the batch was drained that has no definite outcome yet.
+    pub(crate) fn under_way_for(&self, now: Moment) -> Option<Duration> {
+        self.flight.as_ref().map(|flight| now.0.saturating_sub(flight.since.0))
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.queued() == 0 && self.flight.is_none()

@@ -13,6 +13,7 @@ use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Undecodable, Version, limits};
 
 use crate::committer::{Committer, Pending};
+use crate::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
 use crate::ports::{
     Appended, Beat, CommitError, Head, Identity, Member, Standing, StreamStatus, Unavailable,
 };
@@ -141,6 +142,10 @@ pub struct Counts {
     pub commits: u64,
     /// Entries that they wrote.
     pub entries: u64,
+    /// Entries of each transaction.
+    pub commit_entries: Histogram<{ COMMIT_ENTRIES_BOUNDS.len() }>,
+    /// How long each took from being handed out to its definite outcome, in microseconds.
+    pub commit_micros: Histogram<{ COMMIT_MICROS_BOUNDS.len() }>,
     /// Transactions that certainly wrote nothing, and were tried again.
     pub commits_failed: u64,
     /// Transactions whose outcome was unknown, and that were repeated.
@@ -437,7 +442,12 @@ impl Core {
         match &result {
             Ok(plan) => {
                 self.counts.commits += 1;
-                self.counts.entries += plan.log.len() as u64;
+                let entries = plan.log.len() as u64;
+                self.counts.entries += entries;
+                self.counts.commit_entries.record(&COMMIT_ENTRIES_BOUNDS, entries);
+                let took = self.committer.under_way_for(now).unwrap_or_default();
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.counts.commit_micros.record(&COMMIT_MICROS_BOUNDS, micros);
             }
             Err(CommitError::NotCommitted(_)) => self.counts.commits_failed += 1,
             Err(CommitError::Unknown(_)) => self.counts.commits_unknown += 1,

@@ -10,6 +10,7 @@ mod decide;
 pub mod expiry;
 mod freshness;
 mod healing;
+pub mod histogram;
 pub mod ports;
 mod relay;
 mod shell;

@@ -1,5 +1,6 @@
 //! The program as its users run it: a process with arguments, an environment, signals and an exit code.
 
+mod access;
 mod demo;
 mod ended;
 mod journal;

@@ -64,7 +64,8 @@ impl Servers {
         }));
         let checkpoint_every = checkpoint.map(|_| Duration::from_secs(1));
         let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
-        let config = Config { storage, drain_delay: Duration::ZERO, replica };
+        let config =
+            Config { storage, drain_delay: Duration::ZERO, api: Default::default(), replica };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
         let runtime = runtime();
         let since = Instant::now();

@@ -1,6 +1,7 @@
 //! The HTTP contract of the embedded server, from the outside. Whatever a client could notice is asked twice:
 //! of a node on a socket, and of the same routes in process; what only a socket can show is asked of a node.
 
+mod access;
 mod acks;
 mod batches;
 mod by_id;

@@ -1,14 +1,16 @@
 //! What operators and balancers see, and what is at no path.
 
 use placard_testkit::wait::until;
+use uuid::Uuid;
 
 use crate::both;
-use crate::server::{ADS, BATCH, Server, ad};
+use crate::server::{ADS, Answer, BATCH, Server, ad};
 
 both!(
     the_process_is_live,
     the_replica_is_ready,
     metrics_count_what_was_done,
+    every_answer_names_its_request,
     other_paths_are_not_found,
     other_methods_are_not_allowed,
 );
@@ -50,13 +52,31 @@ async fn metrics_count_what_was_done(server: Server) {
             value("placard_published_version ", &[]),
             value("placard_ads ", &[]),
             value("placard_ready ", &[]),
+            value("placard_lag_versions ", &[]),
+            value("placard_ads_live ", &[]),
+            value("placard_commit_entries_sum ", &[]),
+            value("placard_commit_duration_seconds_bucket", &["le=\"+Inf\""]),
+            value("placard_build_info", &["version="]),
             requests("method=\"POST\"", "status=\"2xx\""),
             requests("method=\"GET\"", "status=\"2xx\""),
             requests("method=\"GET\"", "status=\"4xx\""),
         ];
-        (seen == [2.0, 2.0, 1.0, 2.0, 1.0, 1.0].map(Some)).then_some(())
+        (seen == [2.0, 2.0, 1.0, 0.0, 2.0, 2.0, 2.0, 1.0, 2.0, 1.0, 1.0].map(Some)).then_some(())
     })
     .await;
+}
+
+async fn every_answer_names_its_request(server: Server) {
+    const ID: &str = "x-request-id";
+    for (method, path) in [("GET", ADS), ("POST", ADS), ("GET", "/livez"), ("GET", "/none")] {
+        let named = server.call(method, path).header(ID, "front-7.1/a").send().await;
+        assert_eq!(named.header(ID), Some("front-7.1/a"), "{method} {path}");
+        let first = server.call(method, path).send().await;
+        let second = server.call(method, path).header(ID, "not one").send().await;
+        let id = |answer: &Answer| answer.header(ID).and_then(|id| Uuid::try_parse(id).ok());
+        assert!(id(&first).is_some() && id(&second).is_some(), "{method} {path}");
+        assert_ne!(id(&first), id(&second));
+    }
 }
 
 async fn other_paths_are_not_found(server: Server) {

@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use placard_api::App;
-use placard_node::{Config, Node, Storage};
+use placard_node::{ApiConfig, Config, Node, Storage};
 use placard_replica::Replica;
 use placard_replica::ports::NoCheckpoints;
 use placard_storage::in_process::InProcess;
@@ -86,20 +86,27 @@ pub(crate) struct Server {
 impl Server {
     /// A node on a port of its own.
     pub(crate) async fn over_socket() -> Self {
-        Self::node(Default::default()).await
+        Self::node(Default::default(), Default::default()).await
     }
 
     /// A node that gives a write up this soon.
     pub(crate) async fn with_write_deadline(write_deadline: Duration) -> Self {
-        Self::node(placard_replica::Config { write_deadline, ..Default::default() }).await
+        let replica = placard_replica::Config { write_deadline, ..Default::default() };
+        Self::node(replica, Default::default()).await
     }
 
-    async fn node(replica: placard_replica::Config) -> Self {
+    /// A node that lets in whom this does.
+    pub(crate) async fn with_api(api: ApiConfig) -> Self {
+        Self::node(Default::default(), api).await
+    }
+
+    async fn node(replica: placard_replica::Config, api: ApiConfig) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let config = Config {
             storage: Storage::Embedded(directory.path().to_owned()),
             drain_delay: Duration::ZERO,
+            api,
             replica,
         };
         let node = Node::start(config, listener).await.expect("the node starts");

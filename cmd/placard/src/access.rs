@@ -1,0 +1,61 @@
+//! From the command line to who may write: a server that others can reach must say so, one way or the other.
+//! And the other side of it, the token that a client sends.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use placard_node::{Access, ApiConfig, Cors, first_token};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use crate::cluster::unreadable;
+use crate::options::{AccessOptions, TokenOptions};
+
+/// Most origins that can be named; a browser's request is compared with each.
+const ORIGINS_MAX: usize = placard_model::limits::CORS_ORIGINS_MAX;
+
+/// Who may write to a server that listens there, and whose pages may read.
+pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Result<ApiConfig> {
+    let AccessOptions { admin_token_file, insecure, cors_origin } = options;
+    let cors: Cors = cors_origin.into_iter().collect();
+    ensure!(cors.origins() <= ORIGINS_MAX, "--cors-origin takes at most {ORIGINS_MAX} origins");
+    let access = match admin_token_file {
+        Some(file) => {
+            let access = Access::from_file(&text(&file)?);
+            access.with_context(|| format!("cannot use {}", file.display()))?
+        }
+        None => {
+            require(listen, insecure, "--admin-token-file, or --insecure")?;
+            Access::Open
+        }
+    };
+    Ok(ApiConfig { access, cors })
+}
+
+/// Refuses to let anyone write who can reach this machine, unless that is wanted.
+pub(crate) fn require(listen: SocketAddr, insecure: bool, option: &str) -> anyhow::Result<()> {
+    ensure!(
+        insecure || listen.ip().to_canonical().is_loopback(),
+        "anyone who reaches {listen} could write there; give {option}"
+    );
+    Ok(())
+}
+
+/// What a client sends with every request.
+pub(crate) fn headers(options: &TokenOptions) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(file) = &options.token_file {
+        let token = first_token(&text(file)?);
+        let token = token.with_context(|| format!("cannot use {}", file.display()))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"));
+        if let Ok(value) = &mut value {
+            value.set_sensitive(true);
+        }
+        headers.insert(AUTHORIZATION, value.context("cannot send the token")?);
+    }
+    Ok(headers)
+}
+
+fn text(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| unreadable(file))
+}

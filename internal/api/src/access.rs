@@ -1,0 +1,264 @@
+//! Who may write. A handler that changes something takes a [`Principal`], which only this file makes, and makes
+//! only for those who may; so no such route can be added without asking.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use placard_model::limits;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::App;
+use crate::problem::Problem;
+
+/// Who may write.
+#[derive(Debug, Clone, Default)]
+pub enum Access {
+    /// Anyone.
+    #[default]
+    Open,
+    /// Whoever has one of these tokens.
+    Tokens(Tokens),
+}
+
+/// Bearer tokens, as their hashes: what a dump of memory shows lets nobody in.
+#[derive(Debug, Clone)]
+pub struct Tokens(Arc<[Token]>);
+
+#[derive(Debug)]
+struct Token {
+    principal: String,
+    hash: [u8; 32],
+}
+
+/// What is wrong with a file of tokens. No message holds a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokensError {
+    /// A line's token has the wrong length.
+    #[error(
+        "line {0}: a token must have {min} to {max} characters",
+        min = limits::TOKEN_BYTES_MIN,
+        max = limits::TOKEN_BYTES_MAX
+    )]
+    Length(usize),
+    /// A line's token cannot be sent.
+    #[error("line {0}: a token may have letters, digits and -._~+/= only")]
+    Characters(usize),
+    /// A line's name cannot be used.
+    #[error(
+        "line {0}: a name must have 1 to {max} letters, digits or -._@",
+        max = limits::TOKEN_NAME_BYTES_MAX
+    )]
+    Name(usize),
+    /// A line has the token of an earlier one.
+    #[error("line {0}: the token stands there twice")]
+    Twice(usize),
+    /// There is none.
+    #[error("there is no token in it")]
+    None,
+    /// There are too many.
+    #[error("there must not be more than {max} tokens in it", max = limits::TOKENS_MAX)]
+    Many,
+}
+
+/// A line of a file of tokens.
+struct Line<'a> {
+    number: usize,
+    name: Option<&'a str>,
+    token: &'a str,
+}
+
+impl Access {
+    /// Only the tokens of a file: one a line, as `name:token` or alone; several may have one name. Empty lines, and
+    /// those that begin with `#`, mean nothing.
+    ///
+    /// # Errors
+    /// A line is wrong, or there are none or too many.
+    pub fn from_file(text: &str) -> Result<Self, TokensError> {
+        let mut tokens: Vec<Token> = Vec::new();
+        for Line { number, name, token } in lines(text)? {
+            let hash: [u8; 32] = Sha256::digest(token).into();
+            if tokens.iter().any(|known| known.hash == hash) {
+                return Err(TokensError::Twice(number));
+            }
+            let principal = name.map_or_else(|| fingerprint(&hash), str::to_owned);
+            tokens.push(Token { principal, hash });
+        }
+        Ok(Self::Tokens(Tokens(tokens.into())))
+    }
+
+    /// Who sends these headers.
+    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+        let tokens = match self {
+            Self::Open => return Ok(Principal(String::new())),
+            Self::Tokens(tokens) => tokens,
+        };
+        let missing = "this needs a bearer token, in one Authorization header";
+        let given = bearer(headers).ok_or_else(|| Problem::unauthorized(missing))?;
+        let wrong = "the bearer token is none that this server knows";
+        tokens.principal_of(given).ok_or_else(|| Problem::unauthorized(wrong))
+    }
+}
+
+impl Tokens {
+    /// Whose token this is. It takes the same time whichever it is, and whether or not it is one.
+    fn principal_of(&self, token: &[u8]) -> Option<Principal> {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        let (mut found, mut at) = (Choice::from(0), 0);
+        for (index, known) in (0u64..).zip(self.0.iter()) {
+            let same = known.hash.ct_eq(&hash);
+            at.conditional_assign(&index, same);
+            found |= same;
+        }
+        let known = self.0.get(usize::try_from(at).ok()?)?;
+        bool::from(found).then(|| Principal(known.principal.clone()))
+    }
+}
+
+/// Somebody who may write.
+#[derive(Debug)]
+pub(crate) struct Principal(String);
+
+impl Principal {
+    /// The name of the token, or its fingerprint if it has none; empty where anyone may write.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromRequestParts<App> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        app.config.access.principal(&parts.headers)
+    }
+}
+
+/// The first token of a file, for a client.
+///
+/// # Errors
+/// A line is wrong, or there are none or too many.
+pub fn first_token(text: &str) -> Result<String, TokensError> {
+    let lines = lines(text)?;
+    lines.first().map(|line| line.token.to_owned()).ok_or(TokensError::None)
+}
+
+fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
+    let mut lines = Vec::new();
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, token) = match line.split_once(':') {
+            Some((name, token)) => (Some(name.trim_end()), token.trim_start()),
+            None => (None, line),
+        };
+        let is_named = |name: &str| {
+            (1..=limits::TOKEN_NAME_BYTES_MAX).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._@".contains(&byte))
+        };
+        if !name.is_none_or(is_named) {
+            return Err(TokensError::Name(number));
+        }
+        if !(limits::TOKEN_BYTES_MIN..=limits::TOKEN_BYTES_MAX).contains(&token.len()) {
+            return Err(TokensError::Length(number));
+        }
+        // What RFC 6750, section 2.1, lets a client send.
+        let can_be_sent = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !token.bytes().all(can_be_sent) {
+            return Err(TokensError::Characters(number));
+        }
+        lines.push(Line { number, name, token });
+        if lines.len() > limits::TOKENS_MAX {
+            return Err(TokensError::Many);
+        }
+    }
+    if lines.is_empty() { Err(TokensError::None) } else { Ok(lines) }
+}
+
+/// Enough of a hash to tell tokens apart, and too little to find one by.
+fn fingerprint(hash: &[u8; 32]) -> String {
+    let [first, second, third, fourth, ..] = hash;
+    format!("token-{first:02x}{second:02x}{third:02x}{fourth:02x}")
+}
+
+/// The token of the one Authorization header, if it is of that scheme.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.as_bytes();
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    (values.next().is_none() && scheme.eq_ignore_ascii_case(b"Bearer ")).then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "0123456789abcdef";
+    const OTHER: &str = "fedcba9876543210";
+
+    fn tokens(text: &str) -> Tokens {
+        match Access::from_file(text) {
+            Ok(Access::Tokens(tokens)) => tokens,
+            other => panic!("{text:?} is read as {other:?}"),
+        }
+    }
+
+    fn error(text: &str) -> TokensError {
+        Access::from_file(text).expect_err(text)
+    }
+
+    #[test]
+    fn tokens_have_names_or_fingerprints() {
+        let text = format!("# writers\n\n  ann: {ONE} \r\n{OTHER}\nann:{OTHER}{ONE}\n");
+        let tokens = tokens(&text);
+        let name = |token: &str| {
+            tokens.principal_of(token.as_bytes()).map(|principal| principal.name().to_owned())
+        };
+        assert_eq!(name(ONE).as_deref(), Some("ann"));
+        assert_eq!(name(&format!("{OTHER}{ONE}")).as_deref(), Some("ann"));
+        let unnamed = name(OTHER).unwrap();
+        assert!(unnamed.starts_with("token-") && unnamed.len() == 14, "{unnamed}");
+        for wrong in ["", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0"] {
+            assert_eq!(name(wrong), None, "{wrong}");
+        }
+        assert!(!format!("{tokens:?}").contains(ONE));
+        assert_eq!(first_token(&text).as_deref(), Ok(ONE));
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_by_its_line() {
+        assert_eq!(error(""), TokensError::None);
+        assert_eq!(error("# nothing\n"), TokensError::None);
+        assert_eq!(error("\nshort"), TokensError::Length(2));
+        assert_eq!(error("name:"), TokensError::Length(1));
+        assert_eq!(error(&"x".repeat(limits::TOKEN_BYTES_MAX + 1)), TokensError::Length(1));
+        assert_eq!(error("with spaces in between"), TokensError::Characters(1));
+        assert_eq!(error(&format!(":{ONE}")), TokensError::Name(1));
+        assert_eq!(error(&format!("a b:{ONE}")), TokensError::Name(1));
+        assert_eq!(error(&format!("{ONE}\nann:{ONE}")), TokensError::Twice(2));
+        let many =
+            |count: usize| (0..count).map(|number| format!("{ONE}{number}\n")).collect::<String>();
+        assert!(Access::from_file(&many(limits::TOKENS_MAX)).is_ok());
+        assert_eq!(error(&many(limits::TOKENS_MAX + 1)), TokensError::Many);
+    }
+
+    #[test]
+    fn the_header_is_read_strictly() {
+        let read = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, value.parse().unwrap());
+            }
+            bearer(&headers).map(<[u8]>::to_vec)
+        };
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some(&b"abc"[..]));
+        assert_eq!(read(&["bEARER  abc "]).as_deref(), Some(&b"abc"[..]));
+        for other in [&[][..], &["Bearer"], &["Basic abcdef"], &["Bearerabc"], &["Bearer a"; 2]] {
+            assert_eq!(read(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Who may write, and whose pages may read. Both are open or closed by configuration, so that these ask a node of
+//! their own each.
+
+use bytes::Bytes;
+use placard_model::entry::Entry;
+use placard_node::{Access, ApiConfig, Cors};
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::server::{ADS, Answer, BATCH, Call, Server, ad};
+
+const ANN: &str = "0123456789abcdef";
+const ANN_NEW: &str = "0123456789abcdef-new";
+const UNNAMED: &str = "fedcba9876543210";
+const RELEASE: &str = "/api/v1/admin/expiry/release";
+
+async fn guarded() -> Server {
+    let file = format!("# rotated\nann:{ANN}\nann:{ANN_NEW}\n{UNNAMED}\n");
+    let access = Access::from_file(&file).expect("the file is right");
+    Server::with_api(ApiConfig { access, cors: Cors::default() }).await
+}
+
+async fn with_cors(origins: &[&str]) -> Server {
+    let cors = origins.iter().map(|origin| origin.parse::<Cors>().expect("it is an origin"));
+    Server::with_api(ApiConfig { access: Access::Open, cors: cors.collect() }).await
+}
+
+/// Every request that changes something.
+fn writes<'a>(server: &'a Server, one: &str) -> Vec<Call<'a>> {
+    vec![
+        server.call("POST", ADS).json(&ad()),
+        server.call("POST", BATCH).json(&json!([ad()])),
+        server.call("PUT", one).json(&ad()),
+        server.call("PATCH", one).json(&json!({ "title": "Changed" })),
+        server.call("DELETE", one),
+        server.call("POST", RELEASE),
+    ]
+}
+
+fn refused(answer: &Answer) {
+    answer.problem(401, "unauthorized");
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_need_a_token_and_reads_do_not() {
+    let server = guarded().await;
+    let bearer = format!("Bearer {ANN}");
+    let created = server.call("POST", ADS).header("authorization", &bearer).json(&ad()).send();
+    let one = created.await.is(201).location();
+    for call in writes(&server, &one) {
+        refused(&call.send().await);
+    }
+    for wrong in
+        ["Bearer 0123456789abcdeX", "Bearer 0123456789abcdef0", "Bearer ", "Basic YTpi", ANN]
+    {
+        for call in writes(&server, &one) {
+            refused(&call.header("authorization", wrong).send().await);
+        }
+    }
+    for call in writes(&server, &one) {
+        refused(
+            &call.header("authorization", &bearer).header("authorization", &bearer).send().await,
+        );
+    }
+    // Not even what would be found wrong with the request is told.
+    refused(&server.call("POST", ADS).text("no JSON").send().await);
+    refused(&server.call("DELETE", "/api/v1/ad/none").send().await);
+    let cluster = "/api/v1/cluster";
+    for read in [ADS, one.as_str(), cluster, "/livez", "/readyz", "/metrics"] {
+        server.get(read).await.is(200);
+    }
+    server.call("DELETE", ADS).send().await.problem(405, "method-not-allowed");
+    assert_eq!(server.list("").await.1, 1);
+    for call in writes(&server, &one) {
+        let status = call.header("authorization", &bearer).send().await.status;
+        assert!((200..300).contains(&status), "{status}");
+    }
+}
+
+/// The journal says who wrote what; two tokens of one name are one writer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_the_token_is_recorded_and_scopes_keys() {
+    let server = guarded().await;
+    let create = |token: &str| {
+        let call = server.call("POST", ADS).header("authorization", &format!("bearer {token}"));
+        call.key("k-1").json(&ad()).send()
+    };
+    let first = create(ANN).await.is(201);
+    let rotated = create(ANN_NEW).await.is(201);
+    assert_eq!((rotated.id(), rotated.header("idempotency-replayed")), (first.id(), Some("true")));
+    let other = create(UNNAMED).await.is(201);
+    assert_ne!(other.id(), first.id());
+
+    let journal = Connection::open(server.directory().join("journal.sqlite")).unwrap();
+    let mut log = journal.prepare("SELECT bytes FROM log ORDER BY version").unwrap();
+    let entries = log.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    let principals: Vec<_> = entries
+        .map(|bytes| Entry::decode(&Bytes::from(bytes.unwrap())).unwrap().principal)
+        .collect();
+    let [ann, unnamed] = principals.as_slice() else { panic!("{principals:?}") };
+    assert_eq!(ann, "ann");
+    assert!(unnamed.starts_with("token-") && !unnamed.contains(UNNAMED), "{unnamed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_may_read_unless_its_origin_is_named() {
+    const ALLOWED: &str = "access-control-allow-origin";
+    let closed = Server::over_socket().await;
+    let asked = closed.call("GET", ADS).header("origin", "https://example.org").send().await;
+    assert_eq!(asked.is(200).header(ALLOWED), None);
+
+    let server = with_cors(&["https://example.org", "http://localhost:3000"]).await;
+    for origin in ["https://example.org", "http://localhost:3000"] {
+        let read = server.call("GET", ADS).header("origin", origin).send().await.is(200);
+        assert_eq!(read.header(ALLOWED), Some(origin));
+        let exposed = read.header("access-control-expose-headers").unwrap_or_default();
+        assert!(exposed.contains("placard-version"), "{exposed}");
+    }
+    for (method, path, origin) in [
+        ("GET", ADS, "https://example.com"),
+        ("GET", "/metrics", "https://example.org"),
+        ("POST", ADS, "https://example.org"),
+    ] {
+        let call = server.call(method, path).header("origin", origin);
+        assert_eq!(call.send().await.header(ALLOWED), None, "{method} {path} {origin}");
+    }
+    let any = with_cors(&["*"]).await;
+    let read = any.call("GET", ADS).header("origin", "https://example.net").send().await;
+    assert_eq!(read.is(200).header(ALLOWED), Some("https://example.net"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_is_told_that_it_may_only_read() {
+    let server = with_cors(&["https://example.org"]).await;
+    let preflight = server
+        .call("OPTIONS", ADS)
+        .header("origin", "https://example.org")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,authorization")
+        .send()
+        .await
+        .is(200);
+    let of = |name: &str| preflight.header(name).unwrap_or_default().to_ascii_lowercase();
+    assert_eq!(of("access-control-allow-methods"), "get,head");
+    let headers = of("access-control-allow-headers");
+    assert!(headers.contains("placard-min-version") && !headers.contains("authorization"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), None);
+}
