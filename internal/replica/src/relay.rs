@@ -273,6 +273,17 @@ mod tests {
         assert!(relay.is_idle());
     }
 
+    /// It asked for less than nothing when this replica had missed, and read, the same records in the meantime.
+    #[test]
+    fn what_was_missing_and_is_pending_by_now_is_appended() {
+        let mut relay = behind_at_5(100);
+        assert!(matches!(relay.next(moment(1), 100), Some(Work::Append(_))));
+        relay.push((3..=100).map(record));
+        relay.appended(Some(Appended::Behind { top: 5 }));
+        let Some(Work::Append(records)) = relay.next(moment(2), 100) else { panic!("no append") };
+        assert_eq!(records[0].version, 3);
+    }
+
     #[test]
     fn a_stream_that_ends_before_the_log_begins_is_begun_anew() {
         let mut relay = behind_at_5(90);
