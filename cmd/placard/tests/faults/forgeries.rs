@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use placard_model::Timestamp;
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
+use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
 use uuid::Uuid;
 
@@ -16,27 +17,32 @@ impl World {
     /// Puts an entry behind the stream's last one, whatever that is at the moment; `chain` tells its chain by the
     /// one before it, its version and its bytes.
     async fn forge(&self, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
-        let client = redis::Client::open(self.redis.url()).expect("the URL is one of Redis");
-        let mut connection =
-            client.get_multiplexed_async_connection().await.expect("Redis can be reached");
-        // Somebody else may be quicker: then that id is taken.
-        until("a forged entry", async || {
-            let mut last = redis::cmd("XREVRANGE");
-            last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
-            type Rows = Vec<(String, Vec<(String, Vec<u8>)>)>;
-            let rows: Rows = last.query_async(&mut connection).await.ok()?;
-            let (id, fields) = rows.into_iter().next()?;
-            let version = id.strip_prefix("0-")?.parse::<u64>().ok()? + 1;
-            let (_, before) = fields.into_iter().find(|(name, _)| name == "chain")?;
-            let chain = chain(Chain(before.try_into().ok()?), version, bytes);
-            let mut add = redis::cmd("XADD");
-            add.arg(STREAM).arg(format!("0-{version}"));
-            add.arg("chain").arg(chain.0.as_slice()).arg("entry").arg(bytes.as_ref());
-            let added: redis::RedisResult<String> = add.query_async(&mut connection).await;
-            added.is_ok().then_some(())
-        })
-        .await;
+        forge(&self.redis, bytes, chain).await;
     }
+}
+
+/// As [`World::forge`], in any Redis.
+async fn forge(server: &RedisServer, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
+    let client = redis::Client::open(server.url()).expect("the URL is one of Redis");
+    let mut connection =
+        client.get_multiplexed_async_connection().await.expect("Redis can be reached");
+    // Somebody else may be quicker: then that id is taken.
+    until("a forged entry", async || {
+        let mut last = redis::cmd("XREVRANGE");
+        last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+        type Rows = Vec<(String, Vec<(String, Vec<u8>)>)>;
+        let rows: Rows = last.query_async(&mut connection).await.ok()?;
+        let (id, fields) = rows.into_iter().next()?;
+        let version = id.strip_prefix("0-")?.parse::<u64>().ok()? + 1;
+        let (_, before) = fields.into_iter().find(|(name, _)| name == "chain")?;
+        let chain = chain(Chain(before.try_into().ok()?), version, bytes);
+        let mut add = redis::cmd("XADD");
+        add.arg(STREAM).arg(format!("0-{version}"));
+        add.arg("chain").arg(chain.0.as_slice()).arg("entry").arg(bytes.as_ref());
+        let added: redis::RedisResult<String> = add.query_async(&mut connection).await;
+        added.is_ok().then_some(())
+    })
+    .await;
 }
 
 fn follows(before: Chain, version: u64, bytes: &Bytes) -> Chain {
@@ -81,5 +87,33 @@ async fn forged_and_corrupt_entries_reach_no_state() {
         "placard_diverged_total",
     ];
     world.took(&ways).await;
+    world.check().await;
+}
+
+/// One replica has a Redis of its own, where an entry with another digest is put: it alone is quarantined, and
+/// restores by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
+    let own = RedisServer::start().await.expect("a private Redis starts");
+    let mut world = World::prepared("a_replica_whose_digest_is_wrong", &[]).await;
+    world.separate(2, &own);
+    world.begin().await;
+    for round in 1..=3 {
+        let (before, restores) = ("placard_diverged_total", "placard_restores_total");
+        let restored = world.counted_by(2, restores).await;
+        until("a replica that has diverged", async || {
+            forge(&own, &entry(Digest(round)), follows).await;
+            (world.counted_by(2, before).await >= round as f64).then_some(())
+        })
+        .await;
+        until("its repair", async || {
+            (world.counted_by(2, restores).await > restored).then_some(())
+        })
+        .await;
+        world.load.goes_on().await;
+    }
+    for nth in 0..2 {
+        assert!(world.counted_by(nth, "placard_diverged_total").await == 0.0);
+    }
     world.check().await;
 }

@@ -60,6 +60,8 @@ pub(crate) struct Load {
     samples: Mutex<Vec<Sample>>,
     positions: Mutex<Positions>,
     longest: Mutex<Duration>,
+    /// Of each replica, the longest time that it took to answer a write with a success.
+    answered_in: Mutex<Vec<Duration>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -90,6 +92,7 @@ impl Load {
             samples: Mutex::default(),
             positions: Mutex::default(),
             longest: Mutex::default(),
+            answered_in: Mutex::default(),
             tasks: Mutex::default(),
         }
     }
@@ -176,6 +179,13 @@ impl Load {
         *lock(&self.longest)
     }
 
+    /// Of each replica, the longest time that it took to answer a write since this was asked last.
+    pub(crate) fn take_answered_in(&self) -> Vec<Duration> {
+        let mut all = std::mem::take(&mut *lock(&self.answered_in));
+        all.resize(self.urls.len(), Duration::ZERO);
+        all
+    }
+
     fn rng(&self, client: usize) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.seed ^ client as u64)
     }
@@ -229,7 +239,8 @@ impl Load {
         key: &str,
     ) -> Value {
         loop {
-            let url = &self.urls[rng.random_range(0..self.urls.len())];
+            let nth = rng.random_range(0..self.urls.len());
+            let (url, since) = (&self.urls[nth], Instant::now());
             let mut request = self.client.request(method.clone(), format!("{url}{path}"));
             request = request.header("Idempotency-Key", key);
             if let Some(body) = body {
@@ -239,6 +250,9 @@ impl Load {
                 let status = answer.status();
                 let text = answer.text().await;
                 if let (true, Ok(text)) = (status.is_success(), &text) {
+                    let mut all = lock(&self.answered_in);
+                    all.resize(self.urls.len(), Duration::ZERO);
+                    all[nth] = all[nth].max(since.elapsed());
                     return serde_json::from_str(text).expect("a success is JSON");
                 }
                 let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT]

@@ -23,6 +23,8 @@ pub(crate) struct Place {
     process: Option<Process>,
     port: u16,
     arguments: Vec<String>,
+    /// A Redis of its own, which nobody else brings anything.
+    redis_url: Option<String>,
     /// What its counters had come to when its earlier processes ended.
     counted: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl World {
             process: None,
             port: listener.local_addr().expect("it is bound").port(),
             arguments: options.iter().map(|option| (*option).to_owned()).collect(),
+            redis_url: None,
             counted: Vec::new(),
         };
         let places: Vec<_> = held.iter().map(place).collect();
@@ -88,8 +91,8 @@ impl World {
 
     /// Starts a replica; it may still be restoring.
     pub(crate) fn launch(&mut self, nth: usize) {
-        let redis = self.redis.url();
         let place = &mut self.places[nth];
+        let redis = place.redis_url.clone().unwrap_or_else(|| self.redis.url());
         let listen = format!("127.0.0.1:{}", place.port);
         let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
         let given = place.arguments.iter().map(String::as_str);
@@ -97,6 +100,11 @@ impl World {
         let variables =
             [("PLACARD_POSTGRES_URL", self.postgres_url.as_str()), ("PLACARD_REDIS_URL", &redis)];
         place.process = Some(Process::start(PLACARD, &all, &variables));
+    }
+
+    /// Gives a replica a Redis of its own.
+    pub(crate) fn separate(&mut self, nth: usize, redis: &RedisServer) {
+        self.places[nth].redis_url = Some(redis.url());
     }
 
     /// Keeps a replica's data in a directory.
@@ -123,11 +131,17 @@ impl World {
 
     /// The sum of a counter over all replicas and all of their lives.
     pub(crate) async fn counted(&self, counter: &str) -> f64 {
-        let mut texts = Vec::new();
-        for (nth, place) in self.places.iter().enumerate() {
-            texts.extend(place.counted.iter().cloned());
-            texts.extend(self.counters(nth).await);
+        let mut sum = 0.0;
+        for nth in 0..self.places.len() {
+            sum += self.counted_by(nth, counter).await;
         }
+        sum
+    }
+
+    /// The same of one replica.
+    pub(crate) async fn counted_by(&self, nth: usize, counter: &str) -> f64 {
+        let mut texts = self.places[nth].counted.clone();
+        texts.extend(self.counters(nth).await);
         let value = |line: &str| {
             let rest = line.strip_prefix(counter)?;
             rest.strip_prefix(' ')?.trim().parse::<f64>().ok()
