@@ -41,11 +41,11 @@ macro_rules! shapes {
 
 shapes! {
     /// An ad as it is served. A condition that is left open is absent.
-    Ad = object(&[], shown_fields());
+    Ad = object(&OPEN, shown_fields());
     /// An ad, and where its window stands by the clock of the replica that answers.
-    AdAndStatus = object(&[], [shown_fields(), vec![("status", status())]].concat());
+    AdAndStatus = object(&OPEN, [shown_fields(), vec![("status", status())]].concat());
     /// An ad as a write has left it.
-    WrittenAd = object(&["receipts"], [shown_fields(), vec![("receipts", reference("Receipts"))]].concat());
+    WrittenAd = object(&[&["receipts"], &OPEN[..]].concat(), [shown_fields(), vec![("receipts", reference("Receipts"))]].concat());
     /// What is left of an ad that was deleted.
     DeletedAd = object(&["receipts"], vec![
         ("id", id("The ad's id.")),
