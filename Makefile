@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load test bench-index bench-cluster verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,14 @@ k6: ## Load a cluster and leave a report under target/k6 (SCRIPT=query|mixed|spi
 load: ## Find the most that the balancer and one replica answer, with wrk (CONNECTIONS=64 DURATION=10s)
 	@scripts/load wrk
 
+openapi: ## Write docs/openapi.json anew, after the API has changed
+	UPDATE=1 cargo test --locked --package placard-api --lib --quiet the_document_is_the_one_in_docs
+
 test: ## Run every test; installs PostgreSQL, Redis and HAProxy first, if they are missing
 	scripts/install-servers haproxy
 	cargo test --locked --workspace --quiet
 	PLACARD=target/debug/placard scripts/test-cluster
+	PLACARD=target/debug/placard scripts/test-api
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index

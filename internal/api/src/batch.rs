@@ -11,10 +11,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::access::Principal;
+use crate::openapi::{answers, parameters, shapes};
 use crate::problem::{Extensions, Problem};
 use crate::render::{self, with_version};
 use crate::write::{Decided, accepted, decided, read_json, with_replayed};
-use crate::{App, headers, params, receipts};
+use crate::{App, BATCH_PATH, headers, params, receipts};
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -36,6 +37,17 @@ impl Item {
     }
 }
 
+/// Creates many ads, each decided by itself.
+#[utoipa::path(
+    post,
+    path = BATCH_PATH,
+    operation_id = "createAds",
+    tag = "ads",
+    params(parameters::Ack, parameters::IdempotencyKey),
+    request_body(content = shapes::BatchRequest, content_type = "application/json"),
+    responses(answers::Batch),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     principal: Principal,

@@ -11,10 +11,11 @@ use placard_replica::ports::Member;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::App;
 use crate::access::Principal;
+use crate::openapi::answers;
 use crate::problem::Problem;
 use crate::render::{self, with_version};
+use crate::{App, CLUSTER_PATH, RELEASE_PATH};
 
 #[derive(Serialize)]
 struct ClusterBody {
@@ -107,6 +108,14 @@ impl From<Position> for PositionBody {
     }
 }
 
+/// Shows every replica, the head and the stream.
+#[utoipa::path(
+    get,
+    path = CLUSTER_PATH,
+    operation_id = "showCluster",
+    tag = "operation",
+    responses(answers::ClusterShown),
+)]
 pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     let cluster = app.replica.cluster().ok_or_else(Problem::not_ready)?;
     let body = ClusterBody {
@@ -132,7 +141,17 @@ struct ReleaseBody {
     expiry: ExpiryBody,
 }
 
-/// An operator says that the journal's clock is right as it is.
+/// Lets this replica delete ended ads again, after the journal's clock has jumped.
+///
+/// An operator says with it that the clock is right as it is.
+#[utoipa::path(
+    post,
+    path = RELEASE_PATH,
+    operation_id = "releaseExpiry",
+    tag = "operation",
+    responses(answers::Released),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn release(State(app): State<App>, principal: Principal) -> Response {
     let released = app.expiry.release();
     if released {

@@ -9,6 +9,7 @@ use placard_replica::core::Phase;
 use serde::Serialize;
 
 use crate::App;
+use crate::openapi::answers;
 use crate::render::{self, with_version};
 
 #[derive(Serialize)]
@@ -17,12 +18,26 @@ struct Health {
     version: Version,
 }
 
-/// The process answers.
+/// Says that the process answers.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "showLife",
+    tag = "operation",
+    responses(answers::Live)
+)]
 pub(crate) async fn livez() -> Response {
     render::json(StatusCode::OK, &b"{\"status\":\"live\"}"[..])
 }
 
-/// The replica may be sent clients: it is restored, caught up, and not about to go.
+/// Says whether the replica may be sent clients: it is restored, caught up, and not about to go.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "showReadiness",
+    tag = "operation",
+    responses(answers::Readiness)
+)]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
     let (state, freshness) = (app.replica.state(), app.replica.freshness());
     let (code, status) = match state.phase {
@@ -41,7 +56,14 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     response
 }
 
-/// Prometheus text.
+/// Shows what is counted, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "showMetrics",
+    tag = "operation",
+    responses(answers::Metrics)
+)]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let text = app.metrics.render(&app.replica, &app.expiry);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

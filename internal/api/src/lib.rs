@@ -10,6 +10,7 @@ mod headers;
 mod health;
 mod linger;
 mod metrics;
+mod openapi;
 mod params;
 mod problem;
 mod read;
@@ -23,9 +24,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
 use http::Method;
 use placard_replica::{Expiry, Handle};
+use utoipa::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
 
 pub use access::{Access, TokensError, first_token};
 pub use cors::{Cors, OriginError};
@@ -42,6 +45,8 @@ pub const BATCH_PATH: &str = "/api/v1/ad/batch";
 /// Where one is.
 const AD_PATH: &str = "/api/v1/ad/{id}";
 
+/// Where a replica tells of the cluster.
+const CLUSTER_PATH: &str = "/api/v1/cluster";
 /// Where an operator releases the brake of this replica's expiry.
 const RELEASE_PATH: &str = "/api/v1/admin/expiry/release";
 
@@ -106,22 +111,10 @@ impl App {
 
     /// The routes.
     pub fn router(&self) -> Router {
-        let ads = get(read::search).post(write::create);
-        let ad = get(read::by_id).put(write::replace).patch(write::patch).delete(write::delete);
-        let timed = |route, methods: &[Method], handlers: MethodRouter<Self>| {
-            let metrics = self.metrics.route(route, methods);
-            handlers.layer(axum::middleware::from_fn_with_state(metrics, metrics::measure))
-        };
-        let on_ad = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
-        let router = Router::new()
-            .route(ADS_PATH, timed(ADS_PATH, &[Method::GET, Method::POST], ads))
-            .route(BATCH_PATH, timed(BATCH_PATH, &[Method::POST], post(batch::create)))
-            .route(AD_PATH, timed(AD_PATH, &on_ad, ad))
-            .route("/api/v1/cluster", get(cluster::show))
-            .route(RELEASE_PATH, post(cluster::release))
-            .route("/livez", get(health::livez))
-            .route("/readyz", get(health::readyz))
-            .route("/metrics", get(health::metrics))
+        let (router, document) = routes(&self.metrics).split_for_parts();
+        openapi::write(&document);
+        let router = router
+            .merge(openapi::pages())
             .fallback(async || Problem::route_not_found())
             .method_not_allowed_fallback(async || Problem::method_not_allowed());
         let router = match self.config.cors.layer() {
@@ -130,4 +123,27 @@ impl App {
         };
         router.layer(axum::middleware::from_fn(requests::identify)).with_state(self.clone())
     }
+}
+
+/// The routes, with what the document says of them.
+fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
+    let timed = |route, methods: &[Method], routes: UtoipaMethodRouter<App>| {
+        let (schemas, paths, handlers) = routes;
+        let metrics = metrics.route(route, methods);
+        let measure = axum::middleware::from_fn_with_state(metrics, metrics::measure);
+        (schemas, paths, handlers.layer(measure))
+    };
+    let ads = routes!(read::search, write::create);
+    let ad = routes!(read::by_id, write::replace, write::patch, write::delete);
+    let on_ad = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
+    OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .routes(timed(ADS_PATH, &[Method::GET, Method::POST], ads))
+        .routes(timed(BATCH_PATH, &[Method::POST], routes!(batch::create)))
+        .routes(timed(AD_PATH, &on_ad, ad))
+        .routes(routes!(cluster::show))
+        .routes(routes!(cluster::release))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::show))
 }

@@ -6,11 +6,24 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::{Version, fragment_with_status, limits};
 
+use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
 use crate::problem::Problem;
 use crate::render::{self, with_etag, with_stale, with_version};
-use crate::{App, headers};
+use crate::{AD_PATH, ADS_PATH, App, headers};
 
+/// Lists the ads that fit.
+///
+/// A filter that is absent does not filter; one that is present keeps the ads that target its value, or leave that
+/// condition open.
+#[utoipa::path(
+    get,
+    path = ADS_PATH,
+    operation_id = "searchAds",
+    tag = "ads",
+    params(parameters::Search, parameters::MinVersion),
+    responses(answers::Listed),
+)]
 pub(crate) async fn search(
     State(app): State<App>,
     uri: Uri,
@@ -22,6 +35,15 @@ pub(crate) async fn search(
     fresh(&app, page)
 }
 
+/// Shows an ad.
+#[utoipa::path(
+    get,
+    path = AD_PATH,
+    operation_id = "showAd",
+    tag = "ads",
+    params(parameters::Id, parameters::MinVersion),
+    responses(answers::Shown),
+)]
 pub(crate) async fn by_id(
     State(app): State<App>,
     Id(id): Id,

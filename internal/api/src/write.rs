@@ -13,14 +13,26 @@ use uuid::Uuid;
 
 use crate::access::Principal;
 use crate::body::Whole;
+use crate::openapi::{answers, parameters, shapes};
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
-use crate::{App, headers, params, receipts};
+use crate::{AD_PATH, ADS_PATH, App, headers, params, receipts};
 
 const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
+/// Creates an ad.
+#[utoipa::path(
+    post,
+    path = ADS_PATH,
+    operation_id = "createAd",
+    tag = "ads",
+    params(parameters::Ack, parameters::IdempotencyKey),
+    request_body(content = shapes::Creation, content_type = "application/json"),
+    responses(answers::Created),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     principal: Principal,
@@ -36,6 +48,17 @@ pub(crate) async fn create(
     one(&app, &principal, Method::POST, &uri, &headers, &raw, command).await
 }
 
+/// Replaces an ad wholly.
+#[utoipa::path(
+    put,
+    path = AD_PATH,
+    operation_id = "replaceAd",
+    tag = "ads",
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    request_body(content = shapes::Replacement, content_type = "application/json"),
+    responses(answers::Replaced),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn replace(
     State(app): State<App>,
     principal: Principal,
@@ -51,6 +74,17 @@ pub(crate) async fn replace(
     one(&app, &principal, Method::PUT, &uri, &headers, &raw, command).await
 }
 
+/// Changes some of an ad.
+#[utoipa::path(
+    patch,
+    path = AD_PATH,
+    operation_id = "patchAd",
+    tag = "ads",
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    request_body(content((shapes::Patch = "application/merge-patch+json"), (shapes::Patch = "application/json"))),
+    responses(answers::Patched),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn patch(
     State(app): State<App>,
     principal: Principal,
@@ -66,6 +100,16 @@ pub(crate) async fn patch(
     one(&app, &principal, Method::PATCH, &uri, &headers, &raw, command).await
 }
 
+/// Deletes an ad.
+#[utoipa::path(
+    delete,
+    path = AD_PATH,
+    operation_id = "deleteAd",
+    tag = "ads",
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    responses(answers::Deleted),
+    security(("bearer" = [])),
+)]
 pub(crate) async fn delete(
     State(app): State<App>,
     principal: Principal,

@@ -29,13 +29,14 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates from outside that only one crate of ours may use, by the start of their names.
-const SOLE_USERS: [(&str, &str); 6] = [
+const SOLE_USERS: [(&str, &str); 7] = [
     ("sqlx", "placard-storage"),
     ("redis", "placard-storage"),
     ("rusqlite", "placard-storage"),
     ("apalis", "placard-scheduler"),
     ("axum", "placard-api"),
     ("tower-http", "placard-api"),
+    ("utoipa", "placard-api"),
 ];
 
 fn main() -> ExitCode {

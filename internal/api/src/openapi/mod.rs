@@ -1,0 +1,115 @@
+//! What this API takes and answers, as an OpenAPI 3.1 document and as Swagger UI, whose assets are in the program.
+//! The routes are what `lib` mounts; shapes, parameters and answers stand here, apart from the types that handlers
+//! use, and tests compare them with real answers.
+
+pub(crate) mod answers;
+pub(crate) mod parameters;
+pub(crate) mod shapes;
+
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::render;
+
+/// Where the document is.
+pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
+/// Where people read it.
+const UI_PATH: &str = "/docs";
+
+/// All of the document but the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Placard",
+        description = "Targeted ads, served from memory. Every replica of a cluster takes every request.\n\n\
+            Unknown, empty and repeated parameters are refused, as are unknown and repeated fields of a body. An error is \
+            `application/problem+json` (RFC 9457). What is not listed is answered with 404, or with 405 and the methods \
+            that there are in `Allow`; HEAD is answered like GET, without the body.",
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    tags(
+        (name = "ads", description = "What is served."),
+        (name = "operation", description = "For operators, balancers and Prometheus."),
+    ),
+    components(schemas(
+        shapes::Ad, shapes::AdAndStatus, shapes::WrittenAd, shapes::DeletedAd, shapes::Creation, shapes::Replacement,
+        shapes::Patch, shapes::BatchRequest, shapes::Page, shapes::BatchAnswer, shapes::BatchItemCreated,
+        shapes::BatchItemFailed, shapes::Receipts, shapes::Receipt, shapes::Problem, shapes::ProblemError,
+        shapes::Cluster, shapes::Position, shapes::Stream, shapes::Member, shapes::Expiry, shapes::Brake,
+        shapes::Release, shapes::Live, shapes::Readiness,
+    )),
+    modifiers(&Bearer),
+)]
+pub(crate) struct Frame;
+
+/// Writes say who asks.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let text = "A token that the server was given. Without one it may listen on loopback only, and asks nobody.";
+        let scheme =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document as it is sent: it can be written only once all routes are known, and is the same for all apps.
+static WRITTEN: OnceLock<Bytes> = OnceLock::new();
+
+/// Writes the document that [`show`] answers with.
+pub(crate) fn write(document: &Document) -> &'static Bytes {
+    WRITTEN.get_or_init(|| {
+        let mut text = document.to_pretty_json().expect("the document serialises");
+        text.push('\n');
+        text.into()
+    })
+}
+
+/// The OpenAPI document.
+#[utoipa::path(
+    get,
+    path = DOCUMENT_PATH,
+    operation_id = "showDocument",
+    tag = "operation",
+    responses(answers::Document),
+)]
+pub(crate) async fn show() -> Response {
+    render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default())
+}
+
+/// The pages of Swagger UI. It asks nobody else, not even for a verdict on the document.
+pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let config = Config::new([DOCUMENT_PATH]).validator_url("none");
+    SwaggerUi::new(UI_PATH).config(config).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn the_document_is_the_one_in_docs() {
+        let real = super::write(crate::routes(&Metrics::new()).get_openapi());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, real).unwrap();
+        }
+        let kept = std::fs::read(&path).unwrap_or_default();
+        assert!(
+            kept == real[..],
+            "docs/openapi.json is not what the code says; `make openapi` writes it anew"
+        );
+    }
+}

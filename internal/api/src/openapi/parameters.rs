@@ -1,0 +1,112 @@
+//! What requests say beside their bodies, for the document only; `params` and `headers` read it.
+
+use placard_model::limits::{
+    IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
+    PAGE_ADS_MIN,
+};
+use placard_model::{Country, Gender, Platform};
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+
+use super::shapes::{KEY_KEPT_HOURS, age, code, id, version, whole};
+
+/// Names a group of parameters that handlers take together.
+macro_rules! groups {
+    ($($(#[doc = $doc:literal])+ $name:ident = $parameters:expr;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug)]
+            pub(crate) struct $name;
+
+            impl IntoParams for $name {
+                fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                    $parameters
+                }
+            }
+        )+
+    };
+}
+
+groups! {
+    /// Which ad.
+    Id = vec![of("path", "id", id("The ad's id."))];
+    /// Which ads fit, and which of them to answer.
+    Search = vec![
+        of("query", "age", age("The visitor's age, in years.", 24)),
+        of("query", "country", code(&countries(), "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
+        of("query", "gender", code(&genders(), "The visitor's gender.", "F")),
+        of("query", "platform", code(&platforms(), "The visitor's platform.", "ios")),
+        of("query", "offset", with_default(
+            whole(0, OFFSET_MAX.into(), "How many fitting ads to pass over.", 20), 0,
+        )),
+        of("query", "limit", with_default(
+            whole(PAGE_ADS_MIN.into(), PAGE_ADS_MAX.into(), "How many ads to answer at the most.", 5),
+            PAGE_ADS_DEFAULT,
+        )),
+    ];
+    /// How new the answer must be.
+    MinVersion = ["query", "header"].map(|place| {
+        let name = if place == "query" { "min_version" } else { "Placard-Min-Version" };
+        let seconds = MIN_VERSION_WAIT.as_secs();
+        let text = format!(
+            "Wait, for up to {seconds} s, until this version is published: a client that gives the \
+             Placard-Version of its write reads that write. If it is given twice, the greater counts.",
+        );
+        of(place, name, version(0, &text, 1))
+    }).to_vec();
+    /// Whom the answer waits for.
+    Ack = vec![of("query", "ack", with_default(
+        code(
+            &["applied", "all"],
+            "Answer once this replica serves the write, or once every registered replica does.",
+            "applied",
+        ),
+        "applied",
+    ))];
+    /// Whether this was asked before.
+    IdempotencyKey = vec![of("header", "Idempotency-Key", json!({
+        "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_BYTES_MAX, "pattern": "^[!-~]+$",
+        "description": format!(
+            "Of the client's choice, for one request to this path: if it is repeated within {KEY_KEPT_HOURS} hours \
+             it is given the first answer again, and nothing is written twice.",
+        ),
+        "examples": ["0198-summer-sale"],
+    }))];
+    /// Only if the ad is still what the client has seen.
+    IfMatch = vec![of("header", "If-Match", json!({
+        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(\\*|\"[0-9]{1,20}\"(, \"[0-9]{1,20}\")*)$",
+        "description": "The ETag of the ad, or several, or * for any: the write is refused if the ad is at another version.",
+        "examples": ["\"42\""],
+    }))];
+}
+
+fn countries() -> Vec<&'static str> {
+    Country::all().map(Country::code).collect()
+}
+
+fn genders() -> Vec<&'static str> {
+    Gender::ALL.iter().map(|gender| gender.code()).collect()
+}
+
+fn platforms() -> Vec<&'static str> {
+    Platform::ALL.iter().map(|platform| platform.code()).collect()
+}
+
+fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {
+    schema["default"] = default.into();
+    schema
+}
+
+/// A parameter whose description and example stand where tools look for a parameter's.
+fn of(place: &str, name: &str, mut schema: Value) -> Parameter {
+    let description = schema["description"].take();
+    let example = schema["examples"][0].take();
+    let fields = schema.as_object_mut().expect("a schema is an object");
+    fields.retain(|name, _| name != "description" && name != "examples");
+    let parameter = json!({
+        "name": name, "in": place, "required": place == "path", "schema": schema,
+        "description": description, "example": example,
+    });
+    serde_json::from_value(parameter).expect("what is written here is a parameter")
+}

@@ -1,0 +1,378 @@
+//! The shapes of what is sent and answered, for the document only: handlers read and write their own types. The
+//! bounds are the constants that the checks use, which is why these are values rather than derived: the attributes
+//! of a derive take nothing but literals.
+
+use placard_model::limits::{
+    AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN,
+    IDEMPOTENCY_KEPT, PAGE_ADS_MAX, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
+};
+use placard_model::{Country, Gender, Platform, Version};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+pub(crate) const ID: &str = "6f9619ff-8b86-4d01-b42d-00c04fc964ff";
+const ID_PATTERN: &str =
+    "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
+const HEX_PATTERN: &str = "^[0-9a-f]+$";
+/// Longest stamp of ours: years have four digits, seconds at most six behind the point.
+const STAMP_CHARS_MAX: usize = "9999-12-31T23:59:59.999999Z".len();
+
+/// Names a schema of the document, and says what it is.
+macro_rules! shapes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug)]
+            pub(crate) struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    let mut schema: Value = $schema;
+                    schema["description"] = concat!($($doc),+).trim().into();
+                    serde_json::from_value(schema).expect("what is written here is a schema")
+                }
+            }
+
+            impl ToSchema for $name {}
+        )+
+    };
+}
+
+shapes! {
+    /// An ad as it is served. A condition that is left open is absent.
+    Ad = object(&OPEN, shown_fields());
+    /// An ad, and where its window stands by the clock of the replica that answers.
+    AdAndStatus = object(&OPEN, [shown_fields(), vec![("status", status())]].concat());
+    /// An ad as a write has left it.
+    WrittenAd = object(&[&["receipts"], &OPEN[..]].concat(), [shown_fields(), vec![("receipts", reference("Receipts"))]].concat());
+    /// What is left of an ad that was deleted.
+    DeletedAd = object(&["receipts"], vec![
+        ("id", id("The ad's id.")),
+        ("version", version(1, "The entry that deleted it.", 42)),
+        ("receipts", reference("Receipts")),
+    ]);
+    /// A new ad.
+    Creation = closed(object(
+        &[&["id"], &OPEN[..]].concat(),
+        [vec![("id", nullable(id("Chosen by the client, or drawn by the server if it is left out.")))], spec_fields(true)].concat(),
+    ));
+    /// What an ad becomes, wholly: a condition that is left out is opened.
+    Replacement = closed(object(&OPEN, spec_fields(true)));
+    /// A JSON merge patch (RFC 7396): a field that is left out stays, and a condition that is null is opened.
+    Patch = closed(object(
+        &[&["title", "content", "start_at", "end_at"], &OPEN[..]].concat(),
+        spec_fields(true),
+    ));
+    /// Ads to create. Each is decided by itself; a member that breaks a rule is refused alone.
+    BatchRequest = json!({
+        "type": "array", "minItems": 1, "maxItems": BATCH_ITEMS_MAX, "items": reference("Creation"),
+    });
+    /// A page of the ads that fit, in the order of their ends, then ids.
+    Page = object(&[], vec![
+        ("ads", json!({
+            "type": "array", "maxItems": PAGE_ADS_MAX, "items": reference("Ad"),
+            "description": "The ads of this page.",
+        })),
+        ("total", whole(0, i64::MAX as u64, "How many ads fit, whatever the page.", 37)),
+    ]);
+    /// What became of each ad of a batch.
+    BatchAnswer = object(&["receipts"], vec![
+        ("created", whole(0, BATCH_ITEMS_MAX as u64, "How many ads were created.", 1)),
+        ("failed", whole(0, BATCH_ITEMS_MAX as u64, "How many were not.", 1)),
+        ("items", json!({
+            "type": "array", "minItems": 1, "maxItems": BATCH_ITEMS_MAX,
+            "description": "What became of each, in the order of the request.",
+            "items": {"oneOf": [reference("BatchItemCreated"), reference("BatchItemFailed")]},
+        })),
+        ("receipts", reference("Receipts")),
+    ]);
+    /// An ad of a batch that was created.
+    BatchItemCreated = object(&[], vec![
+        ("status", whole(201, 201, "The HTTP status that the creation alone would have had.", 201)),
+        ("id", id("The ad's id.")),
+        ("version", version(1, "The entry that created it.", 42)),
+    ]);
+    /// An ad of a batch that was not created.
+    BatchItemFailed = object(&[], vec![
+        ("status", whole(400, 599, "The HTTP status that the creation alone would have had.", 409)),
+        ("error", reference("Problem")),
+    ]);
+    /// With ack=all: which replicas have published the write.
+    Receipts = object(&[], vec![
+        ("confirmed", receipts("Replicas that serve it.")),
+        ("unconfirmed", receipts("Replicas that did not say so in time; if there are any, the status is 202.")),
+    ]);
+    /// How far one replica is.
+    Receipt = object(&[], vec![
+        ("replica", id("The replica's id.")),
+        ("address", address()),
+        ("version", version(0, "The newest version that it is known to have published.", 42)),
+    ]);
+    /// What went wrong (RFC 9457).
+    Problem = object(&["errors", "version"], vec![
+        ("type", json!({
+            "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$", "maxLength": 64,
+            "description": "What a program may compare.", "examples": ["/problems/invalid-request"],
+        })),
+        ("title", text(1, 64, "The status in words.", "Bad Request")),
+        ("status", whole(400, 599, "The HTTP status.", 400)),
+        ("detail", text(1, 10_000, "What is wrong, for people.", "age: must be a whole number from 1 to 100")),
+        ("errors", json!({
+            "type": "array", "minItems": 1, "items": reference("ProblemError"),
+            "description": "Every rule that the request breaks.",
+        })),
+        ("version", version(0, "The version that the answer depends on, if it does.", 42)),
+    ]);
+    /// A rule that is broken, and where: one of pointer, parameter and header.
+    ProblemError = object(&["pointer", "parameter", "header"], vec![
+        ("pointer", json!({
+            "type": "string", "description": "A JSON pointer (RFC 6901) into the body; empty for all of it.",
+            "examples": ["/title"],
+        })),
+        ("parameter", json!({
+            "type": "string", "description": "A parameter of the query or the path.", "examples": ["age"],
+        })),
+        ("header", json!({
+            "type": "string", "description": "A header field.", "examples": ["idempotency-key"],
+        })),
+        ("detail", text(1, 10_000, "The rule.", "must be a whole number from 1 to 100")),
+    ]);
+    /// What one replica knows of the cluster.
+    Cluster = object(&[], vec![
+        ("replica", id("The replica that answers.")),
+        ("now", stamp_shown("The journal's clock at the replica's last head poll.")),
+        ("head", reference("Position")),
+        ("stream", reference("Stream")),
+        ("members", json!({
+            "type": "array", "items": reference("Member"), "description": "Every replica that is registered.",
+        })),
+        ("expiry", reference("Expiry")),
+    ]);
+    /// A point of the log.
+    Position = object(&[], vec![
+        ("version", version(0, "The newest entry; 0 if there is none.", 42)),
+        ("chain", hex(64, "SHA-256 over the log up to there.")),
+        ("digest", hex(32, "A sum over the ads there.")),
+    ]);
+    /// What carries entries from replica to replica.
+    Stream = object(&[], vec![
+        ("top", nullable(version(1, "The newest version that it ever held; null if it held none.", 42))),
+        ("entries", whole(0, i64::MAX as u64, "How many entries it holds.", 42)),
+    ]);
+    /// A replica.
+    Member = object(&[], vec![
+        ("replica", id("Its id.")),
+        ("address", address()),
+        ("build", text(1, 255, "The version of its program.", "0.1.0")),
+        ("format_level", whole(0, u64::from(u8::MAX), "The newest format of entries that it reads.", 1)),
+        ("state", text(1, 64, "What it is doing.", "ready")),
+        ("published", reference("Position")),
+        ("lag_entries", whole(0, i64::MAX as u64, "Entries that the head is ahead of it.", 0)),
+        ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds.", 0)),
+        ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
+        ("clock_ahead_ms", json!({
+            "type": "number", "description": "How far its clock was ahead of the journal's, in milliseconds.",
+            "examples": [-0.4],
+        })),
+        ("tails", code(&["journal", "stream"], "Where it takes its entries from.", "stream")),
+    ]);
+    /// Whether the replica that answers deletes what has ended.
+    Expiry = object(&["brake"], vec![
+        ("state", code(
+            &["running", "braked", "clock-off"],
+            "Deletes; does not since the journal's clock has jumped; does not since its own clock is off.",
+            "running",
+        )),
+        ("brake", reference("Brake")),
+        ("deleted", whole(0, i64::MAX as u64, "Delete entries that it has brought about since it started.", 3)),
+    ]);
+    /// Why nothing is deleted.
+    Brake = object(&[], vec![
+        ("jump_ms", signed("By how much the journal's clock has jumped, in milliseconds.", 86_400_000)),
+        ("since", stamp_shown("The journal's clock when that was noticed.")),
+    ]);
+    /// What came of a release.
+    Release = object(&[], vec![
+        ("released", json!({"type": "boolean", "description": "Whether the brake was on.", "examples": [true]})),
+        ("expiry", reference("Expiry")),
+    ]);
+    /// The process answers.
+    Live = object(&[], vec![("status", code(&["live"], "Always the same.", "live"))]);
+    /// Whether the replica may be sent clients.
+    Readiness = object(&[], vec![
+        ("status", code(
+            &["ready", "stale", "draining", "restoring", "quarantined", "catching up"],
+            "What it is doing; a stale one is ready until its answers are too old to be given.",
+            "ready",
+        )),
+        ("version", version(0, "The version that it has published.", 42)),
+    ]);
+}
+
+/// The conditions: each may be left open.
+const OPEN: [&str; 5] = ["age_start", "age_end", "gender", "country", "platform"];
+
+fn shown_fields() -> Vec<(&'static str, Value)> {
+    let own = vec![
+        ("id", id("The ad's id.")),
+        ("version", version(1, "The entry that last changed the ad.", 42)),
+        ("created_at", stamp_shown("When the ad was created, by the journal's clock.")),
+    ];
+    [own, spec_fields(false)].concat()
+}
+
+/// What a client can set; `taken` says that it is about to.
+fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
+    let stamp = if taken { stamp_taken } else { stamp_shown };
+    let open = |schema| if taken { nullable(schema) } else { schema };
+    let countries: Vec<_> = Country::all().map(Country::code).collect();
+    let genders: Vec<_> = Gender::ALL.iter().map(|gender| gender.code()).collect();
+    let platforms: Vec<_> = Platform::ALL.iter().map(|platform| platform.code()).collect();
+    vec![
+        (
+            "title",
+            json!({
+                "type": "string", "minLength": TITLE_CHARS_MIN, "maxLength": TITLE_CHARS_MAX,
+                "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+                "description": "One line, in Unicode scalars.", "examples": ["Summer sale"],
+            }),
+        ),
+        (
+            "content",
+            json!({
+                "type": "string", "minLength": CONTENT_CHARS_MIN, "maxLength": CONTENT_CHARS_MAX,
+                "pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$",
+                "description": "Text, in Unicode scalars; line ends and tabs are its only control characters.",
+                "examples": ["Everything must go"],
+            }),
+        ),
+        ("start_at", stamp("From when it is served.")),
+        ("end_at", stamp("Until when it is served, not included; after start_at.")),
+        (
+            "age_start",
+            open(age("The youngest age that it is for, in years; together with age_end.", 18)),
+        ),
+        ("age_end", open(age("The oldest age that it is for, in years; not below age_start.", 35))),
+        ("gender", open(set(taken, &genders, "Genders that it is for.", &["F"]))),
+        (
+            "country",
+            open(set(
+                taken,
+                &countries,
+                "Countries that it is for, by ISO 3166-1 alpha-2.",
+                &["TW", "JP"],
+            )),
+        ),
+        ("platform", open(set(taken, &platforms, "Platforms that it is for.", &["ios"]))),
+    ]
+}
+
+pub(crate) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn object(optional: &[&str], properties: Vec<(&str, Value)>) -> Value {
+    let required: Vec<_> =
+        properties.iter().map(|(name, _)| *name).filter(|name| !optional.contains(name)).collect();
+    let required = json!(required);
+    let properties: Map<_, _> =
+        properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// The object takes no other field than its own.
+fn closed(mut object: Value) -> Value {
+    object["additionalProperties"] = false.into();
+    object
+}
+
+fn nullable(mut schema: Value) -> Value {
+    schema["type"] = json!([schema["type"], "null"]);
+    schema
+}
+
+pub(crate) fn id(description: &str) -> Value {
+    json!({
+        "type": "string", "format": "uuid", "minLength": ID.len(), "maxLength": ID.len(), "pattern": ID_PATTERN,
+        "description": description, "examples": [ID],
+    })
+}
+
+pub(crate) fn whole(min: u64, max: u64, description: &str, example: u64) -> Value {
+    json!({
+        "type": "integer", "minimum": min, "maximum": max, "description": description, "examples": [example],
+    })
+}
+
+fn signed(description: &str, example: i64) -> Value {
+    json!({"type": "integer", "format": "int64", "description": description, "examples": [example]})
+}
+
+pub(crate) fn version(min: Version, description: &str, example: Version) -> Value {
+    whole(min, Version::MAX, description, example)
+}
+
+pub(crate) fn age(description: &str, example: u8) -> Value {
+    whole(AGE_MIN.into(), AGE_MAX.into(), description, example.into())
+}
+
+fn text(min: usize, max: usize, description: &str, example: &str) -> Value {
+    json!({
+        "type": "string", "minLength": min, "maxLength": max, "description": description, "examples": [example],
+    })
+}
+
+fn hex(chars: usize, description: &str) -> Value {
+    json!({
+        "type": "string", "minLength": chars, "maxLength": chars, "pattern": HEX_PATTERN,
+        "description": description, "examples": ["18674ef6".repeat(chars / 8)],
+    })
+}
+
+pub(crate) fn code(codes: &[&str], description: &str, example: &str) -> Value {
+    json!({"type": "string", "enum": codes, "description": description, "examples": [example]})
+}
+
+fn set(taken: bool, codes: &[&str], description: &str, example: &[&str]) -> Value {
+    let (min, max, end) = if taken {
+        (0, CONDITION_VALUES_MAX, "; all of them if it is empty")
+    } else {
+        (1, codes.len(), "; all of them if it is absent")
+    };
+    json!({
+        "type": "array", "minItems": min, "maxItems": max, "items": {"type": "string", "enum": codes},
+        "description": format!("{}{end}.", description.trim_end_matches('.')), "examples": [example],
+    })
+}
+
+fn stamp_taken(description: &str) -> Value {
+    let forms = "RFC 3339, not finer than a microsecond; `2006-01-02 15:04:05 +0800 CST` is understood too.";
+    json!({
+        "type": "string", "format": "date-time", "description": format!("{description} {forms}"),
+        "examples": ["2026-01-02T15:04:05+08:00"],
+    })
+}
+
+fn stamp_shown(description: &str) -> Value {
+    json!({
+        "type": "string", "format": "date-time", "maxLength": STAMP_CHARS_MAX,
+        "description": format!("{description} RFC 3339 in UTC, to the microsecond."),
+        "examples": ["2026-01-02T07:04:05Z"],
+    })
+}
+
+fn status() -> Value {
+    code(&["scheduled", "active", "ended"], "Before, in or after its window.", "active")
+}
+
+fn address() -> Value {
+    text(1, 255, "Where it listens.", "127.0.0.1:8081")
+}
+
+fn receipts(description: &str) -> Value {
+    json!({"type": "array", "items": reference("Receipt"), "description": description})
+}
+
+/// How long an answer is kept for its key, in hours.
+pub(crate) const KEY_KEPT_HOURS: u64 = IDEMPOTENCY_KEPT.as_secs() / 3_600;
