@@ -147,9 +147,7 @@ async fn build(servers: &Servers) -> Duration {
         let now = now();
         let since = Instant::now();
         let mut builder = Builder::default();
-        for ad in ads {
-            builder.push(ad).unwrap();
-        }
+        builder.extend(ads).unwrap();
         let engine = builder.finish(position, now).unwrap();
         let took = since.elapsed();
         drop(engine);

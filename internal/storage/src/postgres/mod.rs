@@ -11,6 +11,7 @@ mod lane;
 mod poll;
 mod rows;
 mod snapshot;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
