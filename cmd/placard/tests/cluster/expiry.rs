@@ -16,7 +16,7 @@ use crate::cluster::{ADS, Replica, Servers};
 const BATCH: &str = "/api/v1/ad/batch";
 
 /// The whole second that comes so long from now, by this machine's clock, as the API writes it.
-fn second_in(ahead: Duration) -> String {
+pub(crate) fn second_in(ahead: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
     let micros = i64::try_from((now + ahead).as_secs() * 1_000_000).expect("a time in range");
     placard_model::Timestamp::from_micros(micros).expect("a time in range").to_string()
@@ -30,7 +30,7 @@ fn ending(end_at: &str) -> Value {
 }
 
 /// Creates so many ads that end then; their ids.
-async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
+pub(crate) async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
     let mut ids = Vec::new();
     while ids.len() < many {
         let batch = Value::from(vec![ending(end_at); 1_000.min(many - ids.len())]);
