@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
+use hyper::body::Body as HttpBody;
 use placard_model::limits;
 
 use crate::access::Access;
@@ -22,13 +23,14 @@ const GUARDS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// The routes of an admin listener: whatever `page` answers, to those in whom `access` lets in. The bodies of requests
-/// are not read.
-pub fn admin<A>(
+/// are not read. What `page` answers may stay open; that it ends with the server is its own concern.
+pub fn admin<A, B>(
     access: Access,
     page: impl Fn(http::Request<()>) -> A + Clone + Send + Sync + 'static,
 ) -> Router
 where
-    A: Future<Output = http::Response<Bytes>> + Send + 'static,
+    A: Future<Output = http::Response<B>> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     let show = async move |request: Request| {
         let mut response = match access.admits(request.headers()) {
@@ -41,9 +43,12 @@ where
     Router::new().fallback(show).layer(axum::middleware::from_fn(requests::identify))
 }
 
-async fn answered(answer: impl Future<Output = http::Response<Bytes>>) -> Response {
+async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response
+where
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
     match tokio::time::timeout(limits::BOARD_DEADLINE, answer).await {
-        Ok(answer) => answer.map(Body::from),
+        Ok(answer) => answer.map(Body::new),
         Err(_) => Problem::board_too_slow().into_response(),
     }
 }

@@ -64,6 +64,7 @@ pub struct Node {
     replica: Replica,
     scheduler: Scheduler,
     servers: Vec<Server>,
+    board: Option<Board>,
     upkeep: JoinHandle<()>,
 }
 
@@ -90,8 +91,8 @@ impl Node {
         let access = config.api.access.clone();
         let app = App::new(replica.handle().clone()).with_expiry(expiry).with_config(config.api);
         let mut servers = vec![Server::start(api, app.router(), limits::CONNECTIONS_MAX)];
-        if let Some(admin) = admin {
-            let board = Board::new(board);
+        let board = admin.is_some().then(|| Board::new(board));
+        if let (Some(admin), Some(board)) = (admin, board.clone()) {
             let page = move |request| {
                 let board = board.clone();
                 async move { board.answer(request).await }
@@ -107,7 +108,17 @@ impl Node {
             }
         });
         let drain_delay = config.drain_delay;
-        Ok(Self { address, admin_address, drain_delay, app, replica, scheduler, servers, upkeep })
+        Ok(Self {
+            address,
+            admin_address,
+            drain_delay,
+            app,
+            replica,
+            scheduler,
+            servers,
+            board,
+            upkeep,
+        })
     }
 
     /// Where it listens.
@@ -138,6 +149,7 @@ impl Node {
     pub async fn stop(self) -> Result<bool, Stopped> {
         self.app.drain();
         tokio::time::sleep(self.drain_delay).await;
+        self.board.inspect(Board::close);
         // All are told before the first is waited for.
         let stopping: Vec<_> = self.servers.into_iter().map(Server::stop).collect();
         let mut served = true;

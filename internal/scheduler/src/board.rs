@@ -4,15 +4,20 @@
 //! apalis makes it for axum, which only the API knows. Here it is a service that answers requests, no more.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use apalis_board::axum::framework::{ApiBuilder, RegisterRoute};
 use apalis_board::axum::ui::ServeUI;
 use apalis_sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use placard_model::limits;
+use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
@@ -20,18 +25,29 @@ use crate::queue::{self, Cause, Tasks};
 
 /// Where the pages ask for what they show; not the API of ads.
 const API: &str = "/api/v1";
+/// Where they ask to be told what is logged.
+const EVENTS: &str = "/api/v1/events";
+
+/// How often an open stream of events says something, so that a browser that is gone is noticed.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, Cause>;
 
+/// What the board answers with.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
 /// The board of a queue; cloning it is cheap.
 #[derive(Debug, Clone)]
-pub struct Board(Answers);
+pub struct Board {
+    answers: Answers,
+    closed: watch::Sender<bool>,
+}
 
 impl Board {
     /// The board of these tasks, which need not be there yet. Where they are in PostgreSQL the pool should be one of
     /// its own: whoever looks at tasks must not keep those waiting who do them.
     pub fn new(tasks: Tasks) -> Self {
-        Self(match tasks {
+        let answers = match tasks {
             Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
             Tasks::Sqlite { directory } => {
                 let file = directory.join(queue::FILE);
@@ -39,38 +55,67 @@ impl Board {
                 let pool = SqlitePoolOptions::new().max_connections(1);
                 answers(queue::sqlite(&pool.connect_lazy_with(options)))
             }
-        })
+        };
+        Self { answers, closed: watch::Sender::new(false) }
+    }
+
+    /// Ends what would stay open, for all clones.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
     }
 
     /// Answers a request of a browser. Errors of the queue are answers too, and say what it said.
-    pub async fn answer(&self, request: Request<()>) -> Response<Bytes> {
+    pub async fn answer(&self, request: Request<()>) -> Response<Body> {
+        if request.uri().path() == EVENTS && request.method() == Method::GET {
+            return self.events();
+        }
+        self.page(request).await.map(|whole| Full::new(whole).boxed_unsync())
+    }
+
+    async fn page(&self, request: Request<()>) -> Response<Bytes> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response =
                 plain(StatusCode::METHOD_NOT_ALLOWED, "the board is only to look at");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        let Some(asked) = request.uri().path().strip_prefix(API).map(str::to_owned) else {
+        let Some(asked) = request.uri().path().strip_prefix(API) else {
             return asset(request.uri().path());
         };
-        // What the server logs is in its log.
-        if asked == "/events" {
-            return plain(StatusCode::NOT_FOUND, "there is nothing at this path");
-        }
         let query = request.uri().query();
         if !query.is_none_or(is_bounded) {
             return plain(StatusCode::BAD_REQUEST, "no such page");
         }
-        let path = query.map_or_else(|| asked.clone(), |query| format!("{asked}?{query}"));
-        let Ok(uri) = path.parse::<Uri>() else {
+        let path = query.map_or_else(|| asked.to_owned(), |query| format!("{asked}?{query}"));
+        let (Ok(uri), false) = (path.parse::<Uri>(), request.uri().path() == EVENTS) else {
             return plain(StatusCode::NOT_FOUND, "there is nothing at this path");
         };
         let mut inner = request.map(|()| Empty::new());
         *inner.uri_mut() = uri;
-        match self.0.clone().oneshot(inner).await {
+        match self.answers.clone().oneshot(inner).await {
             Ok(response) => response,
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
+    }
+
+    /// A stream without events, that ends with the board: what is logged is in the server's log, but the pages take
+    /// the end of the stream for the end of the server.
+    fn events(&self) -> Response<Body> {
+        let mut closed = self.closed.subscribe();
+        let ended = async move {
+            // Nobody left to close it means the same.
+            let _ = closed.wait_for(|closed| *closed).await;
+        };
+        let beats = stream::unfold(tokio::time::interval(HEARTBEAT), async |mut beats| {
+            beats.tick().await;
+            Some((Ok(Frame::data(Bytes::from_static(b":\n\n"))), beats))
+        });
+        let body = StreamBody::new(beats.take_until(Box::pin(ended)));
+        let mut response = Response::new(body.boxed_unsync());
+        let events = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert(CONTENT_TYPE, events);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 }
 

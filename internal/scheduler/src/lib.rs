@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use board::Board;
+pub use board::{Board, Body};
 pub use queue::Tasks;
 
 use agenda::Agenda;

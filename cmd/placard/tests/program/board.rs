@@ -58,7 +58,8 @@ fn second_in(ahead: Duration) -> u64 {
 }
 
 async fn create_ending(server: &Server, second: u64) {
-    let end = Timestamp::from_micros(i64::try_from(second).unwrap() * 1_000_000).unwrap();
+    let micros = i64::try_from(second * 1_000_000).expect("a time in range");
+    let end = Timestamp::from_micros(micros).expect("a time in range");
     let ad = json!({
         "title": "It ends soon", "content": "for everyone",
         "start_at": "2020-01-01T00:00:00Z", "end_at": end.to_string(),
@@ -156,9 +157,7 @@ async fn it_is_only_to_look_at() {
             assert_eq!(boarded.get(&format!("{path}?{query}")).await.status(), 400, "{query}");
         }
     }
-    for other in
-        ["/api/v1", "/api/v1/", "/api/v1/events", "/api/v1/none", "/api/v1/queues/none/tasks"]
-    {
+    for other in ["/api/v1", "/api/v1/", "/api/v1/none", "/api/v1/queues/none/tasks"] {
         assert_eq!(boarded.get(other).await.status(), 404, "{other}");
     }
     boarded.server.stop().await;
@@ -247,13 +246,17 @@ async fn its_address_may_be_taken_or_come_from_the_environment() {
     assert_eq!(process.ended().await.status.code(), Some(0));
 }
 
-/// A request that has come is answered though the server stops, and an idle connection does not keep it from that.
+/// A request that has come is answered though the server stops; neither an idle connection nor a page that waits for
+/// events keeps it from that.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_with_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &["--drain-delay", "300"]).await;
     let address = boarded.board.trim_start_matches("http://").to_owned();
     let idle = TcpStream::connect(&address).await.unwrap();
+    let mut events = boarded.get("/api/v1/events").await;
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    assert_eq!(events.chunk().await.unwrap().as_deref(), Some(&b":\n\n"[..]));
     let mut asking = TcpStream::connect(&address).await.unwrap();
     asking.write_all(b"GET / HTTP/1.1\r\nhost: board\r\n").await.unwrap();
     boarded.server.process.terminate();
@@ -262,6 +265,8 @@ async fn it_stops_with_the_server() {
     asking.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 200");
     drop(asking);
+    // The end, not an error.
+    assert_eq!(events.chunk().await.unwrap(), None);
     let ended = boarded.server.process.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert!(TcpStream::connect(&address).await.is_err(), "somebody listens still");
