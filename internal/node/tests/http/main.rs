@@ -17,6 +17,7 @@ mod refusals;
 mod scan;
 mod server;
 mod versions;
+mod window;
 mod wire;
 
 /// Makes two tests of each function: over a socket and in process.
