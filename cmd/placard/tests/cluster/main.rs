@@ -4,6 +4,7 @@ mod board;
 mod builds;
 mod cluster;
 mod expiry;
+mod held;
 mod joining;
 mod serving;
 mod setup;

@@ -4,6 +4,7 @@
 mod access;
 mod acks;
 mod batches;
+mod brake;
 mod by_id;
 mod changes;
 mod creation;

@@ -136,6 +136,16 @@ impl Server {
         }
     }
 
+    /// The routes of this app, without a socket, over a replica of the test's own.
+    pub(crate) fn of(app: &App, replica: Replica) -> Self {
+        Self {
+            client: Box::new(InProcessClient(app.router())),
+            address: None,
+            running: Running::Replica { replica },
+            directory: tempfile::tempdir().expect("a directory can be made"),
+        }
+    }
+
     /// Where it listens, if it is on a socket.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this server is on a socket")
