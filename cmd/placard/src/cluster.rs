@@ -18,8 +18,9 @@ const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
 pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
-    let ServeOptions { listen, data_dir, drain_delay, access, cluster } = options;
+    let ServeOptions { listen, data_dir, drain_delay, admin_listen, access, cluster } = options;
     let api = access::config(listen, access)?;
+    access::require_for_board(admin_listen, &api.access)?;
     let postgres = postgres_url(&cluster.postgres)?;
     match (postgres, redis(&cluster)?) {
         (None, None) => Ok(Config {

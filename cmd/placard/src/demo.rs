@@ -29,7 +29,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         api: Default::default(),
         replica: Default::default(),
     };
-    let node = serve::start(options.listen, config).await?;
+    let node = serve::start(options.listen, None, config).await?;
     let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
     let opening = async move {
         handle.ready().await;

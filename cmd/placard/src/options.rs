@@ -70,6 +70,11 @@ pub(crate) struct ServeOptions {
     /// [default: 0, in a cluster 3000].
     #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
     pub(crate) drain_delay: Option<Duration>,
+    /// Address and port at which to serve the task board, apalis' pages about the queue of expiry
+    /// [default: none]. Anything but a loopback address needs --admin-token-file; with that the board asks for
+    /// a token, as a bearer token or as the password of any user.
+    #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
     #[command(flatten)]

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -88,6 +90,20 @@ impl Access {
             tokens.push(Token { principal, hash });
         }
         Ok(Self::Tokens(Tokens(tokens.into())))
+    }
+
+    /// Whether whoever sends these headers may see what is for operators. A browser sends no bearer token, so that a
+    /// password is taken as well.
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Self::Tokens(tokens) = self else { return Ok(()) };
+        let missing = "this needs a token: as a bearer token, or as the password of any user";
+        let known = match (bearer(headers), password(headers)) {
+            (Some(token), _) => tokens.principal_of(token),
+            (None, Some(token)) => tokens.principal_of(&token),
+            (None, None) => return Err(Problem::unauthorized(missing)),
+        };
+        let wrong = "the token is none that this server knows";
+        known.map(drop).ok_or_else(|| Problem::unauthorized(wrong))
     }
 
     /// Who sends these headers.
@@ -185,12 +201,23 @@ fn fingerprint(hash: &[u8; 32]) -> String {
     format!("token-{first:02x}{second:02x}{third:02x}{fourth:02x}")
 }
 
-/// The token of the one Authorization header, if it is of that scheme.
+/// The token of the one Authorization header, if it is a bearer's.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    credentials(headers, b"Bearer ")
+}
+
+/// The password in the one Authorization header, if it is of the Basic scheme (RFC 7617), whoever the user is.
+fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut pair = BASE64_STANDARD.decode(credentials(headers, b"Basic ")?).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair.split_off(colon + 1))
+}
+
+/// What the one Authorization header says after its scheme, if it is of that scheme.
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.as_bytes();
-    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
-    (values.next().is_none() && scheme.eq_ignore_ascii_case(b"Bearer ")).then(|| token.trim_ascii())
+    let (of, rest) = values.next()?.as_bytes().split_at_checked(scheme.len())?;
+    (values.next().is_none() && of.eq_ignore_ascii_case(scheme)).then(|| rest.trim_ascii())
 }
 
 #[cfg(test)]
@@ -257,6 +284,17 @@ mod tests {
         };
         assert_eq!(read(&["Bearer abc"]).as_deref(), Some(&b"abc"[..]));
         assert_eq!(read(&["bEARER  abc "]).as_deref(), Some(&b"abc"[..]));
+        let read_password = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            password(&headers)
+        };
+        // "ann:a:bc", ":a", "ann:"; then no colon, no Base64, another scheme.
+        assert_eq!(read_password("Basic YW5uOmE6YmM=").as_deref(), Some(&b"a:bc"[..]));
+        assert_eq!(read_password("bASIC OmE=").as_deref(), Some(&b"a"[..]));
+        assert_eq!(read_password("Basic YW5uOg==").as_deref(), Some(&b""[..]));
+        for other in ["Basic YW5u", "Basic ann:a", "Basic", "Bearer YW5uOmE6YmM="] {
+            assert_eq!(read_password(other), None, "{other}");
+        }
         for other in [&[][..], &["Bearer"], &["Basic abcdef"], &["Bearerabc"], &["Bearer a"; 2]] {
             assert_eq!(read(other), None, "{other:?}");
         }

@@ -2,6 +2,7 @@
 //! touch no database; they read from the replica's memory and write through its queue.
 
 mod access;
+mod admin;
 mod batch;
 mod body;
 mod cluster;
@@ -23,7 +24,6 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use http::Method;
 use placard_replica::{Expiry, Handle};
 use utoipa::OpenApi;
@@ -31,6 +31,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 pub use access::{Access, TokensError, first_token};
+pub use admin::admin;
+pub use axum::Router;
 pub use cors::{Cors, OriginError};
 pub use serve::serve;
 

@@ -125,6 +125,14 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Connections served at once; one more waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections to the task board served at once; one more waits in the listener's backlog.
+pub const BOARD_CONNECTIONS_MAX: usize = 64;
+/// How long the task board may take for an answer.
+pub const BOARD_DEADLINE: Duration = Duration::from_secs(5);
+/// Most tasks on a page of the task board.
+pub const BOARD_PAGE_TASKS_MAX: u32 = 1_000;
+/// The last page of tasks that the board can be asked for.
+pub const BOARD_PAGES_MAX: u32 = 100_000;
 /// How long a connection may take to send a request's head, and may stay idle between two requests.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request's body may take to arrive.

@@ -85,6 +85,8 @@ pub(crate) struct Started {
     /// Runs until it is dropped.
     pub(crate) scheduler: Scheduler,
     pub(crate) expiry: Expiry,
+    /// Where a task board finds the tasks.
+    pub(crate) board: Tasks,
 }
 
 /// Opens what the node is to work on, and starts its replica.
@@ -97,7 +99,8 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
                 opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             let stream = InProcess::default();
             let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
-            Ok(scheduled(replica, journal, SchedulerConfig::new(Tasks::Sqlite { directory })))
+            let tasks = Tasks::Sqlite { directory };
+            Ok(scheduled(replica, journal, SchedulerConfig::new(tasks.clone()), tasks))
         }
         Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
     }
@@ -125,6 +128,8 @@ async fn start_clustered(
         pool: postgres::tasks_pool(&cluster.postgres_url)?,
         migrate: cluster.run_migrations,
     };
+    let board =
+        Tasks::Postgres { pool: postgres::board_pool(&cluster.postgres_url)?, migrate: false };
     let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
     let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
@@ -133,14 +138,19 @@ async fn start_clustered(
             Replica::start(journal.clone(), stream, NoCheckpoints, config)
         }
     };
-    Ok(scheduled(replica, journal, scheduler))
+    Ok(scheduled(replica, journal, scheduler, board))
 }
 
 /// Sees to it that what ends is deleted on a replica's behalf.
-fn scheduled<J: Ends + Chores>(replica: Replica, journal: J, config: SchedulerConfig) -> Started {
+fn scheduled<J: Ends + Chores>(
+    replica: Replica,
+    journal: J,
+    config: SchedulerConfig,
+    board: Tasks,
+) -> Started {
     let expiry = Expiry::default();
     let scheduler = Scheduler::start(journal, replica.handle().clone(), expiry.clone(), config);
-    Started { replica, scheduler, expiry }
+    Started { replica, scheduler, expiry, board }
 }
 
 /// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to

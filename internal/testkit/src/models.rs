@@ -10,7 +10,7 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Appended, Beat, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
+    Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
     Unavailable,
 };
 use placard_replica::{Batch, Current, LogRow, Plan};
@@ -131,6 +131,21 @@ impl Ends for ModelJournal {
             .filter(|second| second * 1_000_000 <= until.micros() as u64)
             .collect();
         Ok(seconds.into_iter().take(max).collect())
+    }
+}
+
+/// It keeps everything.
+impl Chores for ModelJournal {
+    async fn trim_log(&self, _keep: Duration) -> Result<u64, Unavailable> {
+        Ok(0)
+    }
+
+    async fn forget_answers(&self) -> Result<u64, Unavailable> {
+        Ok(0)
+    }
+
+    async fn forget_tasks(&self, _keep: Duration) -> Result<u64, Unavailable> {
+        Ok(0)
     }
 }
 

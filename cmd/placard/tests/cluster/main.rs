@@ -1,8 +1,10 @@
 //! Three replicas of the real binary on a private PostgreSQL and a private Redis.
 
+mod board;
 mod builds;
 mod cluster;
 mod expiry;
+mod held;
 mod joining;
 mod serving;
 mod setup;

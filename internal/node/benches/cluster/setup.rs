@@ -98,7 +98,8 @@ impl Servers {
             let app = App::new(replica.handle().clone());
             let listener = TcpListener::from_std(listener).unwrap();
             let never = std::future::pending();
-            tokio::spawn(placard_api::serve(listener, app.router(), never, Duration::ZERO));
+            let (router, connections) = (app.router(), placard_model::limits::CONNECTIONS_MAX);
+            tokio::spawn(placard_api::serve(listener, router, connections, never, Duration::ZERO));
             replica.handle().ready().await;
             replica
         });

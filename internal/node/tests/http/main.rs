@@ -4,6 +4,7 @@
 mod access;
 mod acks;
 mod batches;
+mod brake;
 mod by_id;
 mod changes;
 mod creation;
@@ -17,6 +18,7 @@ mod refusals;
 mod scan;
 mod server;
 mod versions;
+mod window;
 mod wire;
 
 /// Makes two tests of each function: over a socket and in process.

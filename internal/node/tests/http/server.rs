@@ -12,10 +12,10 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
-use placard_api::App;
+use placard_api::{App, Router};
 use placard_node::{ApiConfig, Config, Node, Storage};
-use placard_replica::Replica;
 use placard_replica::ports::NoCheckpoints;
+use placard_replica::{Clock, Replica};
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::SqliteJournal;
 use placard_testkit::wait::PATIENCE;
@@ -56,12 +56,12 @@ impl Client for OverSocket {
     }
 }
 
-struct InProcessClient(App);
+struct InProcessClient(Router);
 
 impl Client for InProcessClient {
     fn send(&self, request: Request<Bytes>) -> Answering<'_> {
         Box::pin(async move {
-            let answer = self.0.router().oneshot(request.map(Full::new)).await;
+            let answer = self.0.clone().oneshot(request.map(Full::new)).await;
             let (parts, body) = answer.expect("a router cannot fail").into_parts();
             let body = body.collect().await.expect("the body is in memory").to_bytes();
             Response::from_parts(parts, body)
@@ -71,15 +71,15 @@ impl Client for InProcessClient {
 
 /// What runs behind the client; it goes when the server does.
 enum Running {
-    Node { _node: Box<Node> },
-    Replica { _replica: Replica },
+    Node { node: Box<Node> },
+    Replica { replica: Replica },
 }
 
 /// A server with a private directory.
 pub(crate) struct Server {
     client: Box<dyn Client>,
     address: Option<SocketAddr>,
-    _running: Running,
+    running: Running,
     directory: TempDir,
 }
 
@@ -116,7 +116,7 @@ impl Server {
         Self {
             client: Box::new(OverSocket { client, base: format!("http://{address}") }),
             address: Some(address),
-            _running: Running::Node { _node: Box::new(node) },
+            running: Running::Node { node: Box::new(node) },
             directory,
         }
     }
@@ -129,16 +129,35 @@ impl Server {
             Replica::start(journal, InProcess::default(), NoCheckpoints, Default::default());
         ready(replica.handle()).await;
         Self {
-            client: Box::new(InProcessClient(App::new(replica.handle().clone()))),
+            client: Box::new(InProcessClient(App::new(replica.handle().clone()).router())),
             address: None,
-            _running: Running::Replica { _replica: replica },
+            running: Running::Replica { replica },
             directory,
+        }
+    }
+
+    /// The routes of this app, without a socket, over a replica of the test's own.
+    pub(crate) fn of(app: &App, replica: Replica) -> Self {
+        Self {
+            client: Box::new(InProcessClient(app.router())),
+            address: None,
+            running: Running::Replica { replica },
+            directory: tempfile::tempdir().expect("a directory can be made"),
         }
     }
 
     /// Where it listens, if it is on a socket.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this server is on a socket")
+    }
+
+    /// The clock by which it judges what is served.
+    pub(crate) fn clock(&self) -> Clock {
+        let handle = match &self.running {
+            Running::Node { node } => node.handle(),
+            Running::Replica { replica } => replica.handle(),
+        };
+        handle.clock().clone()
     }
 
     /// Where its journal is.

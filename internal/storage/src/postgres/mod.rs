@@ -172,6 +172,20 @@ pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
     Ok(pool.connect_lazy_with(options))
 }
 
+/// Connections for people who look at the tasks; there are none while nobody does.
+///
+/// # Errors
+/// The URL is none of PostgreSQL's.
+pub fn board_pool(url: &str) -> Result<PgPool, OpenError> {
+    /// Within what a look at the tasks may take.
+    const SETTINGS: [(&str, &str); 2] = [("statement_timeout", "4s"), ("lock_timeout", "1s")];
+    const ACQUIRE: Duration = Duration::from_secs(4);
+    const IDLE: Duration = Duration::from_secs(30);
+    let options = parse(url)?.options(SETTINGS);
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE).idle_timeout(IDLE);
+    Ok(pool.connect_lazy_with(options))
+}
+
 /// Whether the server can hold a journal; also that it can be reached.
 async fn fit(
     options: &PgConnectOptions,
