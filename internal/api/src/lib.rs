@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use http::Method;
+use placard_replica::spans::Sink;
 use placard_replica::{Expiry, Handle};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
@@ -68,6 +69,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     room: Room,
+    spans: Sink,
 }
 
 impl App {
@@ -80,6 +82,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             draining: Arc::default(),
             room: Room::default(),
+            spans: None,
         }
     }
 
@@ -93,6 +96,12 @@ impl App {
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
         Self { config, ..self }
+    }
+
+    /// The app that tells this of the requests that are traced. Without it none is.
+    #[must_use]
+    pub fn with_spans(self, spans: Sink) -> Self {
+        Self { spans, ..self }
     }
 
     /// From now on `/readyz` says that this replica is about to go.
@@ -121,7 +130,8 @@ impl App {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        router.layer(axum::middleware::from_fn(requests::identify)).with_state(self.clone())
+        let spans = self.spans.clone();
+        router.layer(requests::Identify { spans }).with_state(self.clone())
     }
 }
 

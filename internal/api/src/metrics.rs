@@ -18,6 +18,7 @@ use placard_replica::core::{Counts, Phase};
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use placard_replica::ports::Member;
+use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Expiry, Handle};
 
 const REQUESTS: &str = "placard_http_requests_total";
@@ -107,8 +108,9 @@ impl Metrics {
     }
 
     /// The registry as Prometheus text, with the replica's state as of now.
-    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry) -> String {
+    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry, spans: &Sink) -> String {
         self.expiry(&expiry.account());
+        self.spans(spans.as_ref().map(|spans| spans.counts()).unwrap_or_default());
         let state = replica.state();
         let Counts {
             commits,
@@ -351,6 +353,17 @@ impl Metrics {
                 let key = Key::from_parts(name, vec![Label::new("chore", chore.code())]);
                 self.recorder.register_counter(&key, &METADATA).absolute(count);
             }
+        }
+    }
+
+    fn spans(&self, counts: SpanCounts) {
+        const NAME: &str = "placard_spans_total";
+        let text = "Spans of traced writes, by what became of them";
+        self.recorder.describe_counter(KeyName::from_const_str(NAME), None, text.into());
+        let SpanCounts { sent, failed, dropped } = counts;
+        for (outcome, count) in [("sent", sent), ("failed", failed), ("dropped", dropped)] {
+            let key = Key::from_parts(NAME, vec![Label::new("outcome", outcome)]);
+            self.recorder.register_counter(&key, &METADATA).absolute(count);
         }
     }
 

@@ -5,13 +5,16 @@ mod storage;
 mod verify;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use placard_api::App;
 pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
 use placard_model::limits;
+use placard_replica::spans::Spans;
 use placard_replica::{Handle, Replica, Stopped};
 use placard_scheduler::Scheduler;
+use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,6 +29,15 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Of the time that stopping may take, the part that is kept for the journal.
 const COMMITTING: Duration = Duration::from_millis(1_500);
 
+/// Which writes are traced, and where the traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// An OTLP collector, as `http://host:4318`.
+    pub endpoint: String,
+    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    pub sample: f64,
+}
+
 /// How a node is run.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -37,6 +49,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// How the replica is run. An empty address becomes the listener's.
     pub replica: ReplicaConfig,
+    /// Whether writes are traced.
+    pub traces: Option<Traces>,
 }
 
 /// A running node.
@@ -49,6 +63,7 @@ pub struct Node {
     scheduler: Scheduler,
     close: oneshot::Sender<()>,
     server: JoinHandle<bool>,
+    telemetry: Option<Telemetry>,
     upkeep: JoinHandle<()>,
 }
 
@@ -64,9 +79,14 @@ impl Node {
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
+        let telemetry = config.traces.map(|traces| start_telemetry(traces, &config.replica));
+        let telemetry = telemetry.transpose()?;
+        let spans = telemetry.clone().map(|telemetry| Arc::new(telemetry) as Arc<dyn Spans>);
+        config.replica.spans.clone_from(&spans);
         let Started { replica, scheduler, expiry } =
             storage::start(config.storage, config.replica).await?;
-        let app = App::new(replica.handle().clone()).with_expiry(expiry).with_config(config.api);
+        let app = App::new(replica.handle().clone());
+        let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
         let (close, closed) = oneshot::channel();
         let stop = async {
             // A sender that is dropped means the same: nobody wants this server any more.
@@ -82,7 +102,7 @@ impl Node {
             }
         });
         let drain_delay = config.drain_delay;
-        Ok(Self { address, drain_delay, app, replica, scheduler, close, server, upkeep })
+        Ok(Self { address, drain_delay, app, replica, scheduler, close, server, telemetry, upkeep })
     }
 
     /// Where it listens.
@@ -114,6 +134,15 @@ impl Node {
         self.upkeep.abort();
         drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await?;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.stop(limits::LAST_SPANS_DEADLINE).await;
+        }
         Ok(served && committed)
     }
+}
+
+fn start_telemetry(traces: Traces, replica: &ReplicaConfig) -> Result<Telemetry, StartError> {
+    let Traces { endpoint, sample } = traces;
+    let (instance, build) = (replica.address.clone(), replica.build.clone());
+    Ok(Telemetry::start(&placard_telemetry::Config { endpoint, sample, instance, build })?)
 }

@@ -295,6 +295,7 @@ mod tests {
                 id: Uuid::from_u128(ticket.into()),
                 principal: String::new(),
                 idempotency: None,
+                trace: None,
                 commands: vec![command],
             };
             let deadline = at(u64::MAX / 2);

@@ -2,7 +2,9 @@
 
 mod builds;
 mod cluster;
+mod collector;
 mod expiry;
 mod joining;
 mod serving;
 mod setup;
+mod traces;

@@ -108,6 +108,7 @@ impl Server {
             drain_delay: Duration::ZERO,
             api,
             replica,
+            traces: None,
         };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
