@@ -18,6 +18,7 @@ mod receipts;
 mod render;
 mod requests;
 mod serve;
+mod timed;
 mod write;
 
 use std::sync::Arc;
@@ -113,12 +114,13 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Folds the samples of the histograms together; to be called every few seconds.
+    /// Folds the samples of the histograms together, and looks at what is too much for a scrape; to be called every
+    /// few seconds.
     pub fn upkeep(&self) {
-        self.metrics.upkeep();
+        self.metrics.upkeep(self.replica.reader());
     }
 
-    /// The routes.
+    /// The routes. They are built here, and described: a server asks for them once.
     pub fn router(&self) -> Router {
         let (router, document) = routes(&self.metrics).split_for_parts();
         openapi::write(&document);
@@ -139,9 +141,7 @@ impl App {
 fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
     let timed = |route, methods: &[Method], routes: UtoipaMethodRouter<App>| {
         let (schemas, paths, handlers) = routes;
-        let metrics = metrics.route(route, methods);
-        let measure = axum::middleware::from_fn_with_state(metrics, metrics::measure);
-        (schemas, paths, handlers.layer(measure))
+        (schemas, paths, handlers.layer(metrics.route(route, methods)))
     };
     let ads = routes!(read::search, write::create);
     let ad = routes!(read::by_id, write::replace, write::patch, write::delete);

@@ -24,7 +24,7 @@ use storage::Started;
 pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
 pub use verify::{Audited, Report, VerifyError, verify};
 
-/// The pause between two foldings of the histograms' samples.
+/// The pause between two looks at what is too much for a scrape of the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Of the time that stopping may take, the part that is kept for the journal.
 const COMMITTING: Duration = Duration::from_millis(1_500);
@@ -97,8 +97,8 @@ impl Node {
         let folding = app.clone();
         let upkeep = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(UPKEEP).await;
                 folding.upkeep();
+                tokio::time::sleep(UPKEEP).await;
             }
         });
         let drain_delay = config.drain_delay;

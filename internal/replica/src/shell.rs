@@ -84,6 +84,10 @@ pub struct State {
     pub head: Version,
     /// Requests that wait for a transaction.
     pub queued: usize,
+    /// Bytes that they hold, about.
+    pub queued_bytes: usize,
+    /// Entries that are durable and that the stream is not known to have.
+    pub unappended: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
     /// By how many microseconds this replica's clock was ahead of the journal's.
@@ -343,6 +347,8 @@ fn state_of(core: &Core, draining: bool) -> State {
         published: core.reader().published(),
         head: core.head(),
         queued: core.queued(),
+        queued_bytes: core.queued_bytes(),
+        unappended: core.unappended(),
         unpublished: core.unpublished(),
         clock_ahead: core.clock_ahead(),
         counts: core.counts(),

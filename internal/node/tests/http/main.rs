@@ -7,6 +7,7 @@ mod batches;
 mod by_id;
 mod changes;
 mod creation;
+mod document;
 mod golden;
 mod hostile;
 mod idempotency;

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::Router;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -23,6 +24,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+
+use crate::document;
 
 pub(crate) const ADS: &str = "/api/v1/ad";
 pub(crate) const BATCH: &str = "/api/v1/ad/batch";
@@ -56,12 +59,12 @@ impl Client for OverSocket {
     }
 }
 
-struct InProcessClient(App);
+struct InProcessClient(Router);
 
 impl Client for InProcessClient {
     fn send(&self, request: Request<Bytes>) -> Answering<'_> {
         Box::pin(async move {
-            let answer = self.0.router().oneshot(request.map(Full::new)).await;
+            let answer = self.0.clone().oneshot(request.map(Full::new)).await;
             let (parts, body) = answer.expect("a router cannot fail").into_parts();
             let body = body.collect().await.expect("the body is in memory").to_bytes();
             Response::from_parts(parts, body)
@@ -126,11 +129,13 @@ impl Server {
     pub(crate) async fn in_process() -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let journal = SqliteJournal::open(directory.path()).expect("the journal opens");
-        let replica =
-            Replica::start(journal, InProcess::default(), NoCheckpoints, Default::default());
+        // Nobody reaches it, but every replica says where it would be reached.
+        let address = "in.process:1".to_owned();
+        let config = placard_replica::Config { address, ..Default::default() };
+        let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
         ready(replica.handle()).await;
         Self {
-            client: Box::new(InProcessClient(App::new(replica.handle().clone()))),
+            client: Box::new(InProcessClient(App::new(replica.handle().clone()).router())),
             address: None,
             _running: Running::Replica { _replica: replica },
             directory,
@@ -231,10 +236,12 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let asked = format!("{} {}", self.request.method(), self.request.uri());
+        let (method, uri) = (self.request.method().clone(), self.request.uri().to_string());
+        let asked = format!("{method} {uri}");
         let answer = tokio::time::timeout(PATIENCE, self.client.send(self.request)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{asked} was not answered in time"));
         let (parts, body) = answer.into_parts();
+        document::check((&method, &uri), parts.status.as_u16(), &parts.headers, &body);
         Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body }
     }
 }
