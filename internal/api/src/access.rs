@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use placard_model::limits;
+use placard_model::{TraceContext, limits};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -107,9 +107,9 @@ impl Access {
     }
 
     /// Who sends these headers.
-    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+    fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let tokens = match self {
-            Self::Open => return Ok(Principal(String::new())),
+            Self::Open => return Ok(String::new()),
             Self::Tokens(tokens) => tokens,
         };
         let missing = "this needs a bearer token, in one Authorization header";
@@ -121,7 +121,7 @@ impl Access {
 
 impl Tokens {
     /// Whose token this is. It takes the same time whichever it is, and whether or not it is one.
-    fn principal_of(&self, token: &[u8]) -> Option<Principal> {
+    fn principal_of(&self, token: &[u8]) -> Option<String> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let (mut found, mut at) = (Choice::from(0), 0);
         for (index, known) in (0u64..).zip(self.0.iter()) {
@@ -130,18 +130,26 @@ impl Tokens {
             found |= same;
         }
         let known = self.0.get(usize::try_from(at).ok()?)?;
-        bool::from(found).then(|| Principal(known.principal.clone()))
+        bool::from(found).then(|| known.principal.clone())
     }
 }
 
-/// Somebody who may write.
+/// Somebody who may write, in the request at hand.
 #[derive(Debug)]
-pub(crate) struct Principal(String);
+pub(crate) struct Principal {
+    name: String,
+    trace: Option<TraceContext>,
+}
 
 impl Principal {
     /// The name of the token, or its fingerprint if it has none; empty where anyone may write.
     pub(crate) fn name(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The trace that follows what they write, if one does.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 }
 
@@ -149,7 +157,8 @@ impl FromRequestParts<App> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.config.access.principal(&parts.headers)
+        let name = app.config.access.principal(&parts.headers)?;
+        Ok(Self { name, trace: parts.extensions.get().copied() })
     }
 }
 
@@ -242,9 +251,7 @@ mod tests {
     fn tokens_have_names_or_fingerprints() {
         let text = format!("# writers\n\n  ann: {ONE} \r\n{OTHER}\nann:{OTHER}{ONE}\n");
         let tokens = tokens(&text);
-        let name = |token: &str| {
-            tokens.principal_of(token.as_bytes()).map(|principal| principal.name().to_owned())
-        };
+        let name = |token: &str| tokens.principal_of(token.as_bytes());
         assert_eq!(name(ONE).as_deref(), Some("ann"));
         assert_eq!(name(&format!("{OTHER}{ONE}")).as_deref(), Some("ann"));
         let unnamed = name(OTHER).unwrap();

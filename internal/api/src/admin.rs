@@ -13,7 +13,7 @@ use placard_model::limits;
 
 use crate::access::Access;
 use crate::problem::Problem;
-use crate::requests;
+use crate::requests::Identify;
 
 /// What every answer tells a browser: the page is nobody else's to show, and its addresses nobody else's to know.
 const GUARDS: [(HeaderName, HeaderValue); 3] = [
@@ -40,7 +40,7 @@ where
         response.headers_mut().extend(GUARDS);
         response
     };
-    Router::new().fallback(show).layer(axum::middleware::from_fn(requests::identify))
+    Router::new().fallback(show).layer(Identify { spans: None })
 }
 
 async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response

@@ -147,5 +147,11 @@ pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request.
 pub const HEADERS_MAX: usize = 64;
+/// Spans of traced writes that wait to be sent; one more is dropped, and counted.
+pub const SPANS_MAX: usize = 8_192;
+/// How long a collector may take for the spans that it is sent at once.
+pub const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a stopped server waits until its last spans are sent.
+pub const LAST_SPANS_DEADLINE: Duration = Duration::from_millis(400);
 /// How long a stopping server waits for requests under way and queued writes.
 pub const STOP_DEADLINE: Duration = Duration::from_millis(4_500);

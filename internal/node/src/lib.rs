@@ -5,13 +5,16 @@ mod storage;
 mod verify;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
 use placard_api::{App, Router};
 use placard_model::limits;
+use placard_replica::spans::Spans;
 use placard_replica::{Handle, Replica, Stopped};
 use placard_scheduler::{Board, Scheduler};
+use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,10 +24,19 @@ use storage::Started;
 pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
 pub use verify::{Audited, Report, VerifyError, verify};
 
-/// The pause between two foldings of the histograms' samples.
+/// The pause between two looks at what is too much for a scrape of the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Of the time that stopping may take, the part that is kept for the journal.
 const COMMITTING: Duration = Duration::from_millis(1_500);
+
+/// Which writes are traced, and where the traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// An OTLP collector, as `http://host:4318`.
+    pub endpoint: String,
+    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    pub sample: f64,
+}
 
 /// How a node is run.
 #[derive(Debug, Clone)]
@@ -37,6 +49,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// How the replica is run. An empty address becomes the listener's.
     pub replica: ReplicaConfig,
+    /// Whether writes are traced.
+    pub traces: Option<Traces>,
 }
 
 /// Where a node listens.
@@ -65,6 +79,7 @@ pub struct Node {
     scheduler: Scheduler,
     servers: Vec<Server>,
     board: Option<Board>,
+    telemetry: Option<Telemetry>,
     upkeep: JoinHandle<()>,
 }
 
@@ -86,10 +101,15 @@ impl Node {
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
+        let telemetry = config.traces.map(|traces| start_telemetry(traces, &config.replica));
+        let telemetry = telemetry.transpose()?;
+        let spans = telemetry.clone().map(|telemetry| Arc::new(telemetry) as Arc<dyn Spans>);
+        config.replica.spans.clone_from(&spans);
         let Started { replica, scheduler, expiry, board } =
             storage::start(config.storage, config.replica).await?;
         let access = config.api.access.clone();
-        let app = App::new(replica.handle().clone()).with_expiry(expiry).with_config(config.api);
+        let app = App::new(replica.handle().clone());
+        let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
         let mut servers = vec![Server::start(api, app.router(), limits::CONNECTIONS_MAX)];
         let board = admin.is_some().then(|| Board::new(board));
         if let (Some(admin), Some(board)) = (admin, board.clone()) {
@@ -103,8 +123,8 @@ impl Node {
         let folding = app.clone();
         let upkeep = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(UPKEEP).await;
                 folding.upkeep();
+                tokio::time::sleep(UPKEEP).await;
             }
         });
         let drain_delay = config.drain_delay;
@@ -117,6 +137,7 @@ impl Node {
             scheduler,
             servers,
             board,
+            telemetry,
             upkeep,
         })
     }
@@ -159,6 +180,9 @@ impl Node {
         self.upkeep.abort();
         drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await?;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.stop(limits::LAST_SPANS_DEADLINE).await;
+        }
         Ok(served && committed)
     }
 }
@@ -188,4 +212,10 @@ impl Server {
         let _ = self.close.send(());
         self.task
     }
+}
+
+fn start_telemetry(traces: Traces, replica: &ReplicaConfig) -> Result<Telemetry, StartError> {
+    let Traces { endpoint, sample } = traces;
+    let (instance, build) = (replica.address.clone(), replica.build.clone());
+    Ok(Telemetry::start(&placard_telemetry::Config { endpoint, sample, instance, build })?)
 }

@@ -76,6 +76,9 @@ pub enum StartError {
     /// The listener is unusable.
     #[error("cannot use the listener")]
     Listener(#[source] io::Error),
+    /// Writes are to be traced, and cannot be.
+    #[error(transparent)]
+    Telemetry(#[from] placard_telemetry::StartError),
 }
 
 /// What a node works on: its replica, and what runs beside it.

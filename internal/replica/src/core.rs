@@ -334,6 +334,17 @@ impl Core {
         self.committer.queued()
     }
 
+    /// Bytes that they hold, about.
+    pub fn queued_bytes(&self) -> usize {
+        self.committer.queued_bytes()
+    }
+
+    /// Entries that are durable and that the stream is not known to have; beyond
+    /// [`limits::UNAPPENDED_ENTRIES_MAX`] only the newest are counted.
+    pub fn unappended(&self) -> usize {
+        self.relay.len()
+    }
+
     /// Requests that are durable and wait to be visible.
     pub fn unpublished(&self) -> usize {
         self.waiting.len()

@@ -14,6 +14,8 @@ pub mod histogram;
 pub mod ports;
 mod relay;
 mod shell;
+pub mod spans;
+mod traced;
 mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};

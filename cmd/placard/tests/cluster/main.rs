@@ -3,8 +3,10 @@
 mod board;
 mod builds;
 mod cluster;
+mod collector;
 mod expiry;
 mod held;
 mod joining;
 mod serving;
 mod setup;
+mod traces;

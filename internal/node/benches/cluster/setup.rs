@@ -64,8 +64,13 @@ impl Servers {
         }));
         let checkpoint_every = checkpoint.map(|_| Duration::from_secs(1));
         let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
-        let config =
-            Config { storage, drain_delay: Duration::ZERO, api: Default::default(), replica };
+        let config = Config {
+            storage,
+            drain_delay: Duration::ZERO,
+            api: Default::default(),
+            replica,
+            traces: None,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
         let runtime = runtime();
         let since = Instant::now();

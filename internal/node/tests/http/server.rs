@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::Router;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
-use placard_api::{App, Router};
+use placard_api::App;
 use placard_node::{ApiConfig, Config, Node, Storage};
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Clock, Replica};
@@ -23,6 +24,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+
+use crate::document;
 
 pub(crate) const ADS: &str = "/api/v1/ad";
 pub(crate) const BATCH: &str = "/api/v1/ad/batch";
@@ -108,6 +111,7 @@ impl Server {
             drain_delay: Duration::ZERO,
             api,
             replica,
+            traces: None,
         };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
@@ -125,8 +129,10 @@ impl Server {
     pub(crate) async fn in_process() -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let journal = SqliteJournal::open(directory.path()).expect("the journal opens");
-        let replica =
-            Replica::start(journal, InProcess::default(), NoCheckpoints, Default::default());
+        // Nobody reaches it, but every replica says where it would be reached.
+        let address = "in.process:1".to_owned();
+        let config = placard_replica::Config { address, ..Default::default() };
+        let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
         ready(replica.handle()).await;
         Self {
             client: Box::new(InProcessClient(App::new(replica.handle().clone()).router())),
@@ -249,10 +255,12 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let asked = format!("{} {}", self.request.method(), self.request.uri());
+        let (method, uri) = (self.request.method().clone(), self.request.uri().to_string());
+        let asked = format!("{method} {uri}");
         let answer = tokio::time::timeout(PATIENCE, self.client.send(self.request)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{asked} was not answered in time"));
         let (parts, body) = answer.into_parts();
+        document::check((&method, &uri), parts.status.as_u16(), &parts.headers, &body);
         Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body }
     }
 }
