@@ -114,10 +114,13 @@ impl Metrics {
             checkpoints_loaded,
             forks,
             stream_resets,
+            stream_trims,
+            stream_trims_failed,
             stream_gaps,
             stream_rejects,
             relayed,
         } = state.counts;
+        self.chore("stream", stream_trims, stream_trims_failed);
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
             ("placard_commit_entries_total", "Entries that they wrote", entries),
@@ -339,16 +342,25 @@ impl Metrics {
             self.gauge(name, text).set(value);
         }
         for (chore, chored) in Chore::ALL.iter().zip(account.chores) {
-            for (name, text, count) in [
-                ("placard_chore_runs_total", "Times that a chore was done", chored.runs),
-                ("placard_chore_failures_total", "Times that a chore failed", chored.failures),
-                ("placard_chore_rows_total", "Rows that a chore has deleted", chored.rows),
-            ] {
-                self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
-                let key = Key::from_parts(name, vec![Label::new("chore", chore.code())]);
-                self.recorder.register_counter(&key, &METADATA).absolute(count);
-            }
+            self.chore(chore.code(), chored.runs, chored.failures);
+            self.chored(
+                "placard_chore_rows_total",
+                "Rows that a chore has deleted",
+                (chore.code(), chored.rows),
+            );
         }
+    }
+
+    fn chore(&self, chore: &'static str, runs: u64, failures: u64) {
+        self.chored("placard_chore_runs_total", "Times that a chore was done", (chore, runs));
+        let text = "Times that a chore failed";
+        self.chored("placard_chore_failures_total", text, (chore, failures));
+    }
+
+    fn chored(&self, name: &'static str, text: &'static str, (chore, count): (&'static str, u64)) {
+        self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
+        let key = Key::from_parts(name, vec![Label::new("chore", chore)]);
+        self.recorder.register_counter(&key, &METADATA).absolute(count);
     }
 
     fn spans(&self, counts: SpanCounts) {

@@ -510,6 +510,7 @@ fn report(input: &Input) {
         Input::Polled(Err(error)) => warn("the head cannot be read", error),
         Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
         Input::CheckpointSaved(Err(error)) => warn("the checkpoint cannot be written", error),
+        Input::StreamTrimmed(Err(error)) => warn("the stream cannot be trimmed", error),
         Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
         _ => {}
     }
@@ -628,11 +629,9 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::InspectStream => Input::StreamInspected(stream.status().await),
             Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
             Output::TrimStream(keep, max) => {
-                if let Err(error) = stream.trim(keep, max).await {
-                    let cause = error.1.to_string();
-                    tracing::warn!(%error, cause, "the stream cannot be trimmed");
-                }
-                continue;
+                let mut trimmed = Ok(());
+                let alone = journal.alone(async { trimmed = stream.trim(keep, max).await }).await;
+                Input::StreamTrimmed(alone.and(trimmed))
             }
             Output::Restore => {
                 let position = async |chunks| journal.snapshot(chunks).await.map(Some);

@@ -181,6 +181,11 @@ impl Journal for ModelJournal {
         }
         Ok(position)
     }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        work.await;
+        Ok(true)
+    }
 }
 
 /// What a stream holds.

@@ -216,4 +216,8 @@ impl Journal for TimedJournal {
     ) -> Result<Position, Unavailable> {
         self.inner.snapshot(chunks).await
     }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        self.inner.alone(work).await
+    }
 }

@@ -374,7 +374,10 @@ impl World {
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
-            Output::TrimStream(keep, max) => return self.stream.trim(keep, max),
+            Output::TrimStream(keep, max) => {
+                self.stream.trim(keep, max);
+                Input::StreamTrimmed(Ok(()))
+            }
             Output::Restore => {
                 let mut builder = Builder::default();
                 let ads = self.journal.ads.values().cloned().collect();

@@ -298,6 +298,11 @@ impl Journal for PostgresJournal {
         let position = snapshot::snapshot(&self.lanes.snapshot, chunks).await;
         position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        let done = chores::elsewhere(&self.lanes.chores, work).await;
+        done.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
+    }
 }
 
 impl Ends for PostgresJournal {
