@@ -94,11 +94,12 @@ impl Board {
         let mut inner = request.map(|()| Empty::new());
         *inner.uri_mut() = uri;
         match self.answers.clone().oneshot(inner).await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::warn!(%error, "the board cannot ask the queue");
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "the queue of tasks did not answer")
+            Ok(response) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                let error = String::from_utf8_lossy(response.body());
+                unanswered(&error)
             }
+            Ok(response) => response,
+            Err(error) => unanswered(&error.to_string()),
         }
     }
 
@@ -166,6 +167,12 @@ fn asset(path: &str) -> Response<Bytes> {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     }
     response
+}
+
+/// The queue cannot be asked: it has not been made yet, a moment after the first start, or the database is away.
+fn unanswered(error: &str) -> Response<Bytes> {
+    tracing::warn!(error, "the board cannot ask the queue");
+    plain(StatusCode::SERVICE_UNAVAILABLE, "the queue of tasks cannot be asked now")
 }
 
 fn plain(status: StatusCode, says: &str) -> Response<Bytes> {

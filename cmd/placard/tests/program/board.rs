@@ -29,7 +29,10 @@ impl Boarded {
         let mut server = Server::with(directory, &arguments).await;
         let board = |line: &str| line.strip_prefix("Its task board is at ").map(str::to_owned);
         let board = server.process.line("the board's address", board).await;
-        Self { server, board: board.replace("0.0.0.0", "127.0.0.1") }
+        let boarded = Self { server, board: board.replace("0.0.0.0", "127.0.0.1") };
+        // A moment after the first start there is no queue yet.
+        until("the queue", async || (boarded.get(TASKS).await.status() != 503).then_some(())).await;
+        boarded
     }
 
     fn ask(&self, method: Method, path: &str) -> RequestBuilder {
