@@ -147,6 +147,11 @@ pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request.
 pub const HEADERS_MAX: usize = 64;
+/// Longest path that a span tells of, in bytes; a longer one is cut.
+pub const SPAN_PATH_BYTES_MAX: usize = 256;
+/// Longest `tracestate` that is taken over, in bytes: what W3C's Trace Context (section 3.3.1.5) asks for at least. A
+/// longer one is ignored.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Spans of traced writes that wait to be sent; one more is dropped, and counted.
 pub const SPANS_MAX: usize = 8_192;
 /// How long a collector may take for the spans that it is sent at once.
