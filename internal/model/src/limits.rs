@@ -123,6 +123,13 @@ pub const CORS_ORIGINS_MAX: usize = 64;
 /// Longest `X-Request-Id` that is taken over from a client, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Most broken rules that one answer lists.
+pub const VIOLATIONS_MAX: usize = 100;
+/// Most of a name, or of what a parser says, that an answer tells a client again, in bytes; the rest is cut.
+pub const TOLD_BYTES_MAX: usize = 256;
+/// Most replicas that one answer lists.
+pub const MEMBERS_SHOWN_MAX: usize = 1_024;
+
 /// Connections served at once; one more waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections to the task board served at once; one more waits in the listener's backlog.
