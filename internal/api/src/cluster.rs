@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use placard_model::entry::Position;
 use placard_model::{Timestamp, Version, limits};
 use placard_replica::core::Cluster;
@@ -153,13 +153,18 @@ struct ReleaseBody {
     responses(answers::Released),
     security(("bearer" = [])),
 )]
-pub(crate) async fn release(State(app): State<App>, principal: Principal) -> Response {
+pub(crate) async fn release(
+    State(app): State<App>,
+    principal: Principal,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.config.access.refuse_pages(&headers)?;
     let released = app.expiry.release();
     if released {
         tracing::warn!(principal = principal.name(), "the brake of expiry was released");
     }
     let body = ReleaseBody { released, expiry: app.expiry.account().into() };
-    render::serialised(StatusCode::OK, &body)
+    Ok(render::serialised(StatusCode::OK, &body))
 }
 
 fn shown(member: &Member, cluster: &Cluster) -> MemberBody {

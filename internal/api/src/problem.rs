@@ -73,6 +73,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
+    pub(crate) fn foreign_page() -> Self {
+        let detail = "pages of other origins may not do this where nobody needs a token";
+        Self::new(StatusCode::FORBIDDEN, "foreign-page", detail)
+    }
+
     pub(crate) fn ad_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "ad-not-found", "there is no ad with this id")
     }

@@ -88,7 +88,11 @@ answers! {
         Answer::problem(503, "This replica has not heard of the journal yet.").with(&[RETRY_AFTER]),
     ];
     /// To a release of the brake.
-    Released = [Answer::json(200, "Release", "The brake is off."), unauthorised()];
+    Released = [
+        Answer::json(200, "Release", "The brake is off."),
+        unauthorised(),
+        Answer::problem(403, "Anyone may write, and a browser asks for a page of another origin."),
+    ];
     /// To a question for life.
     Live = [Answer::json(200, "Live", "The process answers.")];
     /// To a question for readiness.
@@ -150,10 +154,6 @@ const AUTHENTICATE: Header = (
     || json!({"type": "string", "maxLength": 255, "description": "How to say who asks.", "examples": ["Bearer"]}),
 );
 
-/// One status, and what comes with it.
-#[derive(Clone)]
-struct Answer {
-    status: u16,
 /// What every answer has.
 const NAMED: Header = ("X-Request-Id", || {
     let text = "The request's own, if that is visible ASCII and not too long, else a UUID: the log names it too.";
@@ -163,6 +163,10 @@ const NAMED: Header = ("X-Request-Id", || {
     })
 });
 
+/// One status, and what comes with it.
+#[derive(Clone)]
+struct Answer {
+    status: u16,
     media: &'static str,
     schema: Value,
     description: String,
