@@ -284,10 +284,16 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 }
 
 fn collector(text: &str) -> Result<Url, String> {
-    match text.parse::<Url>() {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        _ => Err("must be like http://127.0.0.1:4318".to_owned()),
-    }
+    // The path below which spans are taken is added to it; after a query or twice it would lead nowhere.
+    let is_base = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && (url.username(), url.password()) == ("", None)
+            && (url.query(), url.fragment()) == (None, None)
+            && !url.path().trim_end_matches('/').ends_with("/v1/traces")
+    };
+    let form =
+        "must be like http://127.0.0.1:4318, without /v1/traces, a user, a query or a fragment";
+    text.parse().ok().filter(is_base).ok_or_else(|| form.to_owned())
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -301,5 +307,39 @@ fn target(text: &str) -> Result<Url, String> {
     match text.parse::<Url>() {
         Ok(url) if url.scheme() == "http" => Ok(url),
         _ => Err("must be like http://127.0.0.1:8080".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_told_by_its_base() {
+        for base in [
+            "http://127.0.0.1:4318",
+            "https://collector.example/",
+            "https://collector.example/otlp/",
+            "https://collector.example/v1/traces/of/ours",
+        ] {
+            assert!(collector(base).is_ok(), "{base}");
+        }
+        for other in [
+            "",
+            "127.0.0.1:4318",
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://",
+            "http://collector:4318/v1/traces",
+            "http://collector:4318/otlp/v1/traces/",
+            "http://collector:4318?key=1",
+            "http://collector:4318/?",
+            "http://collector:4318/#spans",
+            "http://ann@collector:4318",
+            "http://ann:secret@collector:4318",
+            "http://:secret@collector:4318",
+        ] {
+            assert!(collector(other).is_err(), "{other}");
+        }
     }
 }

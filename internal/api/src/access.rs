@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 use placard_model::{TraceContext, limits};
 use sha2::{Digest, Sha256};
@@ -104,6 +104,19 @@ impl Access {
         };
         let wrong = "the token is none that this server knows";
         known.map(drop).ok_or_else(|| Problem::unauthorized(wrong))
+    }
+
+    /// Refuses what a browser sends for a page of another origin. To be asked where a request needs neither a method
+    /// nor a type that a browser asks leave for; where a token is needed, that page has none.
+    pub(crate) fn refuse_pages(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let own = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let is_own = page.is_some_and(|(_, authority)| Some(authority) == own);
+        match self {
+            Self::Open if !is_own => Err(Problem::foreign_page()),
+            _ => Ok(()),
+        }
     }
 
     /// Who sends these headers.

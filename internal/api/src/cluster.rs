@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use placard_model::entry::Position;
-use placard_model::{Timestamp, Version};
+use placard_model::{Timestamp, Version, limits};
 use placard_replica::core::Cluster;
 use placard_replica::expiry::{Account, Brake};
 use placard_replica::ports::Member;
@@ -118,6 +118,7 @@ impl From<Position> for PositionBody {
 )]
 pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     let cluster = app.replica.cluster().ok_or_else(Problem::not_ready)?;
+    let members = cluster.members.iter().take(limits::MEMBERS_SHOWN_MAX);
     let body = ClusterBody {
         replica: app.replica.replica(),
         now: cluster.now.to_string(),
@@ -126,7 +127,7 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
             top: cluster.stream.top.map(|(version, _)| version),
             entries: cluster.stream.entries,
         },
-        members: cluster.members.iter().map(|member| shown(member, &cluster)).collect(),
+        members: members.map(|member| shown(member, &cluster)).collect(),
         expiry: app.expiry.account().into(),
     };
     let mut response = render::serialised(StatusCode::OK, &body);
@@ -152,13 +153,18 @@ struct ReleaseBody {
     responses(answers::Released),
     security(("bearer" = [])),
 )]
-pub(crate) async fn release(State(app): State<App>, principal: Principal) -> Response {
+pub(crate) async fn release(
+    State(app): State<App>,
+    principal: Principal,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.config.access.refuse_pages(&headers)?;
     let released = app.expiry.release();
     if released {
         tracing::warn!(principal = principal.name(), "the brake of expiry was released");
     }
     let body = ReleaseBody { released, expiry: app.expiry.account().into() };
-    render::serialised(StatusCode::OK, &body)
+    Ok(render::serialised(StatusCode::OK, &body))
 }
 
 fn shown(member: &Member, cluster: &Cluster) -> MemberBody {

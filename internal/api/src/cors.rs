@@ -27,7 +27,9 @@ pub struct Cors {
 
 /// What is no origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be * or an origin like https://example.org:8443, without a path")]
+#[error(
+    "must be * or an origin like https://example.org:8443, without a path or its scheme's own port"
+)]
 pub struct OriginError;
 
 /// One origin, or any.
@@ -40,8 +42,14 @@ impl FromStr for Cors {
         }
         let (scheme, authority) = text.split_once("://").ok_or(OriginError)?;
         let uri: Uri = text.parse().map_err(|_| OriginError)?;
-        // A browser sends its origin in lower case, and without a path or a user; another text would never match.
-        let is_whole = uri.authority().is_some_and(|parsed| parsed.as_str() == authority);
+        // A browser sends its origin in lower case, and without a path, a user or the scheme's own port; another text
+        // would never match.
+        let host = uri.host().unwrap_or_default();
+        let is_whole = match (uri.port_u16(), scheme) {
+            (Some(80), "http") | (Some(443), "https") => false,
+            (Some(port), _) => authority == format!("{host}:{port}"),
+            (None, _) => authority == host,
+        };
         let is_plain = !text.contains(|c: char| c.is_ascii_uppercase() || c == '@' || c == '*');
         if !matches!(scheme, "http" | "https") || !is_whole || !is_plain {
             return Err(OriginError);
@@ -98,7 +106,15 @@ mod tests {
 
     #[test]
     fn origins_are_what_browsers_send() {
-        for origin in ["*", "http://localhost:3000", "https://example.org", "http://[::1]:8080"] {
+        for origin in [
+            "*",
+            "http://localhost:3000",
+            "https://example.org",
+            "http://[::1]:8080",
+            "http://[::1]",
+            "http://example.org:443",
+            "https://example.org:80",
+        ] {
             assert!(origin.parse::<Cors>().is_ok(), "{origin}");
         }
         for other in [
@@ -113,6 +129,10 @@ mod tests {
             "https://user@example.org",
             "https://*.example.org",
             "ftp://example.org",
+            "https://example.org:443",
+            "http://example.org:80",
+            "https://example.org:",
+            "https://example.org:08443",
             "https://a b",
             "https://exämple.org",
         ] {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use placard_model::Version;
+use placard_replica as replica;
 use placard_replica::core::Phase;
 use serde::Serialize;
 
@@ -39,21 +40,28 @@ pub(crate) async fn livez() -> Response {
     responses(answers::Readiness)
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    let (state, freshness) = (app.replica.state(), app.replica.freshness());
-    let (code, status) = match state.phase {
-        _ if app.is_draining() || state.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        _ if freshness.refuses() => (StatusCode::SERVICE_UNAVAILABLE, "stale"),
-        Phase::Restoring => (StatusCode::SERVICE_UNAVAILABLE, "restoring"),
-        Phase::Quarantined => (StatusCode::SERVICE_UNAVAILABLE, "quarantined"),
-        Phase::CatchingUp => (StatusCode::SERVICE_UNAVAILABLE, "catching up"),
-        // Every other replica is likely to be as stale: a balancer must not empty itself.
-        Phase::Ready if freshness.stale().is_some() => (StatusCode::OK, "stale"),
-        Phase::Ready => (StatusCode::OK, "ready"),
-    };
+    let state = app.replica.state();
+    let (is_ready, status) = readiness(&app, &state);
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = state.published.version;
     let mut response = render::serialised(code, &Health { status, version });
     with_version(&mut response, version);
     response
+}
+
+/// Whether a replica in this state may be sent clients, and what it is doing.
+fn readiness(app: &App, state: &replica::State) -> (bool, &'static str) {
+    let freshness = app.replica.freshness();
+    match state.phase {
+        _ if app.is_draining() || state.draining => (false, "draining"),
+        _ if freshness.refuses() => (false, "stale"),
+        Phase::Restoring => (false, "restoring"),
+        Phase::Quarantined => (false, "quarantined"),
+        Phase::CatchingUp => (false, "catching up"),
+        // Every other replica is likely to be as stale: a balancer must not empty itself.
+        Phase::Ready if freshness.stale().is_some() => (true, "stale"),
+        Phase::Ready => (true, "ready"),
+    }
 }
 
 /// Shows what is counted, for Prometheus.
@@ -65,6 +73,8 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     responses(answers::Metrics)
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.metrics.render(&app.replica, &app.expiry, &app.spans);
+    let state = app.replica.state();
+    let (is_ready, _) = readiness(&app, &state);
+    let text = app.metrics.render(&app.replica, (&state, is_ready), &app.expiry, &app.spans);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

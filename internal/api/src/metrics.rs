@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Sh
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use placard_engine::Reader;
 use placard_model::entry::FORMAT_LEVEL;
-use placard_replica::core::{Counts, Phase};
+use placard_replica::core::Counts;
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use placard_replica::ports::Member;
@@ -93,11 +93,16 @@ impl Metrics {
         RouteMetrics::new(methods.iter().map(method).collect())
     }
 
-    /// The registry as Prometheus text, with the replica's state as of now.
-    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry, spans: &Sink) -> String {
+    /// The registry as Prometheus text, with this state of the replica, and whether it may be sent clients.
+    pub(crate) fn render(
+        &self,
+        replica: &Handle,
+        (state, is_ready): (&replica::State, bool),
+        expiry: &Expiry,
+        spans: &Sink,
+    ) -> String {
         self.expiry(&expiry.account());
         self.spans(spans.as_ref().map(|spans| spans.counts()).unwrap_or_default());
-        let state = replica.state();
         let Counts {
             commits,
             entries,
@@ -207,8 +212,8 @@ impl Metrics {
             ("placard_ads", "Ads in memory, served or not", replica.reader().ads() as f64),
             (
                 "placard_ready",
-                "1 if the replica is restored and caught up",
-                f64::from(state.phase == Phase::Ready),
+                "1 if the replica may be sent clients: /readyz says 200",
+                f64::from(is_ready),
             ),
             (
                 "placard_stale_seconds",
@@ -224,7 +229,7 @@ impl Metrics {
             self.gauge(name, text).set(value);
         }
         self.ads(replica);
-        self.cluster(replica, &state);
+        self.cluster(replica, state);
         let mut text = self.handle.render();
         spread(
             &mut text,

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use placard_model::{Place, Version, Violation};
+use placard_model::{Place, Version, Violation, limits};
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
@@ -51,11 +51,12 @@ impl Problem {
         Self { status, kind, detail: detail.into(), errors: Vec::new(), version: None }
     }
 
-    pub(crate) fn invalid(errors: Vec<Violation>) -> Self {
+    pub(crate) fn invalid(mut errors: Vec<Violation>) -> Self {
         let detail = match errors.as_slice() {
             [one] => one.to_string(),
             many => format!("{} rules are broken; see errors", many.len()),
         };
+        errors.truncate(limits::VIOLATIONS_MAX);
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail) }
     }
 
@@ -70,6 +71,11 @@ impl Problem {
 
     pub(crate) fn unauthorized(detail: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    pub(crate) fn foreign_page() -> Self {
+        let detail = "pages of other origins may not do this where nobody needs a token";
+        Self::new(StatusCode::FORBIDDEN, "foreign-page", detail)
     }
 
     pub(crate) fn ad_not_found() -> Self {

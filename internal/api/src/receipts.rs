@@ -45,10 +45,10 @@ pub(crate) async fn answer(app: &App, ack: Ack, version: Version, response: Resp
     }
     let Receipts { confirmed, unconfirmed } =
         app.replica.confirmed(version, limits::ACK_ALL_WAIT).await;
-    let receipts = ReceiptsBody {
-        confirmed: confirmed.into_iter().map(Receipt::from).collect(),
-        unconfirmed: unconfirmed.into_iter().map(Receipt::from).collect(),
+    let shown = |members: Vec<Member>| {
+        members.into_iter().take(limits::MEMBERS_SHOWN_MAX).map(Receipt::from).collect()
     };
+    let receipts = ReceiptsBody { confirmed: shown(confirmed), unconfirmed: shown(unconfirmed) };
     let (mut head, body) = response.into_parts();
     if !receipts.unconfirmed.is_empty() || receipts.confirmed.is_empty() {
         head.status = StatusCode::ACCEPTED;

@@ -14,6 +14,7 @@ use crate::limits::{
     AGE_MAX, AGE_MIN, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX,
     TITLE_CHARS_MIN,
 };
+use crate::violation::told;
 use crate::{
     AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Spec, Targeting,
     Timestamp, Violation,
@@ -418,7 +419,8 @@ fn age(value: Given) -> Option<u8> {
 }
 
 fn not_json(error: serde_json::Error) -> Vec<Violation> {
-    vec![Violation::pointer("", format!("is not acceptable JSON: {error}"))]
+    let detail = format!("is not acceptable JSON: {}", told(&error.to_string()));
+    vec![Violation::pointer("", detail)]
 }
 
 impl<'de> Deserialize<'de> for Fields {

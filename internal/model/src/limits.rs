@@ -123,6 +123,13 @@ pub const CORS_ORIGINS_MAX: usize = 64;
 /// Longest `X-Request-Id` that is taken over from a client, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Most broken rules that one answer lists.
+pub const VIOLATIONS_MAX: usize = 100;
+/// Most of a name, or of what a parser says, that an answer tells a client again, in bytes; the rest is cut.
+pub const TOLD_BYTES_MAX: usize = 256;
+/// Most replicas that one answer lists.
+pub const MEMBERS_SHOWN_MAX: usize = 1_024;
+
 /// Connections served at once; one more waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections to the task board served at once; one more waits in the listener's backlog.
@@ -147,6 +154,11 @@ pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request.
 pub const HEADERS_MAX: usize = 64;
+/// Longest path that a span tells of, in bytes; a longer one is cut.
+pub const SPAN_PATH_BYTES_MAX: usize = 256;
+/// Longest `tracestate` that is taken over, in bytes: what W3C's Trace Context (section 3.3.1.5) asks for at least. A
+/// longer one is ignored.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Spans of traced writes that wait to be sent; one more is dropped, and counted.
 pub const SPANS_MAX: usize = 8_192;
 /// How long a collector may take for the spans that it is sent at once.

@@ -38,7 +38,7 @@ impl Timestamp {
     }
 
     /// Microseconds since the Unix epoch.
-    pub fn micros(self) -> i64 {
+    pub const fn micros(self) -> i64 {
         self.0
     }
 

@@ -1,6 +1,9 @@
 //! One broken rule of a client's input: where it is broken, and how to mend it.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use crate::limits::TOLD_BYTES_MAX;
 
 /// Where in a request a rule was broken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +28,7 @@ pub struct Violation {
 impl Violation {
     /// A violation in the field `name` of a JSON object body.
     pub fn field(name: &str, detail: impl Into<String>) -> Self {
-        let escaped = name.replace('~', "~0").replace('/', "~1");
+        let escaped = told(name).replace('~', "~0").replace('/', "~1");
         Self::pointer(format!("/{escaped}"), detail)
     }
 
@@ -35,14 +38,22 @@ impl Violation {
     }
 
     /// A violation in a query or path parameter.
-    pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { place: Place::Parameter(name.into()), detail: detail.into() }
+    pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self { place: Place::Parameter(told(name).into_owned()), detail: detail.into() }
     }
 
     /// A violation in a header field.
     pub fn header(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { place: Place::Header(name.into()), detail: detail.into() }
     }
+}
+
+/// As much of a client's own words as it is told again: it may have sent megabytes.
+pub(crate) fn told(words: &str) -> Cow<'_, str> {
+    if words.len() <= TOLD_BYTES_MAX {
+        return words.into();
+    }
+    format!("{}…", &words[..words.floor_char_boundary(TOLD_BYTES_MAX)]).into()
 }
 
 impl fmt::Display for Violation {
@@ -53,5 +64,27 @@ impl fmt::Display for Violation {
                 write!(f, "{p}: {}", self.detail)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fields;
+
+    #[test]
+    fn no_more_of_a_clients_words_is_told_than_there_is_room_for() {
+        let whole = "~".repeat(TOLD_BYTES_MAX);
+        let cut = format!("{whole}…");
+        let place = |violation: Violation| violation.place;
+        assert_eq!(place(Violation::parameter(&whole, "")), Place::Parameter(whole.clone()));
+        let longer = format!("{whole}x");
+        assert_eq!(place(Violation::parameter(&longer, "")), Place::Parameter(cut));
+        let escaped = format!("/{}…", "~0".repeat(TOLD_BYTES_MAX));
+        assert_eq!(place(Violation::field(&longer, "")), Place::Pointer(escaped));
+        // A parser tells what it was given instead of an array.
+        let text = serde_json::to_vec(&"x".repeat(100_000)).unwrap();
+        let broken = Fields::many_from_json(&text, 1).unwrap_err();
+        assert!(broken[0].detail.len() < 2 * TOLD_BYTES_MAX, "{}", broken[0].detail.len());
     }
 }

@@ -28,6 +28,9 @@ use queue::{Bounded, Counted, Counts};
 
 /// Where spans are taken, below the endpoint.
 const TRACES_PATH: &str = "v1/traces";
+/// Methods that a span names, of RFC 9110 and RFC 5789.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 /// Most spans that are sent in one request.
 const EXPORT_SPANS_MAX: usize = 512;
 /// How long spans wait for others to be sent with.
@@ -126,18 +129,9 @@ impl Spans for Telemetry {
         if !asked && !arrival.writes {
             return None;
         }
-        let mut attributes = vec![
-            KeyValue::new("http.request.method", arrival.method.to_owned()),
-            KeyValue::new("url.path", arrival.path.to_owned()),
-        ];
-        attributes.extend(arrival.route.map(|route| KeyValue::new("http.route", route)));
-        let name = match arrival.route {
-            Some(route) => format!("{} {route}", arrival.method),
-            None => arrival.method.to_owned(),
-        };
-        let span = SpanBuilder::from_name(name)
+        let span = SpanBuilder::from_name(name(arrival))
             .with_kind(SpanKind::Server)
-            .with_attributes(attributes)
+            .with_attributes(attributes(arrival))
             .start_with_context(&self.tracer, &parent);
         span.is_recording().then(|| Box::new(Served(span)) as Box<dyn Serving>)
     }
@@ -177,6 +171,28 @@ impl Spans for Telemetry {
     }
 }
 
+/// A request's span is named by what there are few of.
+fn name(arrival: &Arrival<'_>) -> String {
+    let method = method(arrival).unwrap_or("HTTP");
+    arrival.route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
+}
+
+/// What is told of a request. Some thousands of spans may wait, so that none holds as much as a client likes to send.
+fn attributes(arrival: &Arrival<'_>) -> Vec<KeyValue> {
+    let path = &arrival.path[..arrival.path.floor_char_boundary(limits::SPAN_PATH_BYTES_MAX)];
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", method(arrival).unwrap_or("_OTHER")),
+        KeyValue::new("url.path", path.to_owned()),
+    ];
+    attributes.extend(arrival.route.map(|route| KeyValue::new("http.route", route)));
+    attributes
+}
+
+/// The method, if it is one that OpenTelemetry's conventions know; others are of any length.
+fn method(arrival: &Arrival<'_>) -> Option<&'static str> {
+    METHODS.into_iter().find(|known| *known == arrival.method)
+}
+
 fn count(key: &'static str, count: usize) -> KeyValue {
     KeyValue::new(key, i64::try_from(count).unwrap_or(i64::MAX))
 }
@@ -210,5 +226,39 @@ impl Serving for Served {
             self.0.set_status(Status::error(""));
         }
         self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival<'a>(method: &'a str, path: &'a str) -> Arrival<'a> {
+        Arrival { method, route: None, path, traceparent: None, tracestate: None, writes: false }
+    }
+
+    fn told(arrival: &Arrival<'_>, key: &str) -> String {
+        let attributes = attributes(arrival);
+        let found = attributes.iter().find(|attribute| attribute.key.as_str() == key);
+        found.unwrap_or_else(|| panic!("{key} is not among {attributes:?}")).value.to_string()
+    }
+
+    #[test]
+    fn a_span_holds_a_bounded_part_of_a_path() {
+        let whole = "/".repeat(limits::SPAN_PATH_BYTES_MAX);
+        assert_eq!(told(&arrival("GET", &whole), "url.path"), whole);
+        assert_eq!(told(&arrival("GET", &format!("{whole}x")), "url.path"), whole);
+        // The last character that fits would be cut in two.
+        let wide = format!("{}é", &whole[1..]);
+        assert_eq!(told(&arrival("GET", &wide), "url.path"), whole[1..]);
+    }
+
+    #[test]
+    fn a_span_names_known_methods_only() {
+        let own = "X".repeat(60_000);
+        assert_eq!(name(&arrival("PATCH", "/")), "PATCH");
+        assert_eq!(name(&arrival(&own, "/")), "HTTP");
+        assert_eq!(told(&arrival("PATCH", "/"), "http.request.method"), "PATCH");
+        assert_eq!(told(&arrival(&own, "/"), "http.request.method"), "_OTHER");
     }
 }

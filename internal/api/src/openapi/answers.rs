@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use placard_model::limits::{
-    ACK_ALL_WAIT, AD_BODY_BYTES_MAX, BATCH_BODY_BYTES_MAX, BODY_DEADLINE, WRITE_DEADLINE,
+    ACK_ALL_WAIT, AD_BODY_BYTES_MAX, BATCH_BODY_BYTES_MAX, BODY_DEADLINE, REQUEST_ID_BYTES_MAX,
+    WRITE_DEADLINE,
 };
 use serde_json::{Map, Value, json};
 use utoipa::IntoResponses;
@@ -87,7 +88,11 @@ answers! {
         Answer::problem(503, "This replica has not heard of the journal yet.").with(&[RETRY_AFTER]),
     ];
     /// To a release of the brake.
-    Released = [Answer::json(200, "Release", "The brake is off."), unauthorised()];
+    Released = [
+        Answer::json(200, "Release", "The brake is off."),
+        unauthorised(),
+        Answer::problem(403, "Anyone may write, and a browser asks for a page of another origin."),
+    ];
     /// To a question for life.
     Live = [Answer::json(200, "Live", "The process answers.")];
     /// To a question for readiness.
@@ -149,6 +154,15 @@ const AUTHENTICATE: Header = (
     || json!({"type": "string", "maxLength": 255, "description": "How to say who asks.", "examples": ["Bearer"]}),
 );
 
+/// What every answer has.
+const NAMED: Header = ("X-Request-Id", || {
+    let text = "The request's own, if that is visible ASCII and not too long, else a UUID: the log names it too.";
+    json!({
+        "type": "string", "minLength": 1, "maxLength": REQUEST_ID_BYTES_MAX, "pattern": "^[!-~]+$",
+        "description": text, "examples": ["6f9619ff-8b86-4d01-b42d-00c04fc964ff"],
+    })
+});
+
 /// One status, and what comes with it.
 #[derive(Clone)]
 struct Answer {
@@ -181,7 +195,7 @@ impl Answer {
             schema.as_object_mut().expect("a schema is an object").remove("description");
             ((*name).to_owned(), json!({"description": description, "schema": schema}))
         };
-        let headers: Map<_, _> = self.headers.iter().map(header).collect();
+        let headers: Map<_, _> = self.headers.iter().chain([&NAMED]).map(header).collect();
         let response = json!({
             "description": self.description, "headers": headers,
             "content": {self.media: {"schema": self.schema}},

@@ -97,6 +97,8 @@ pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
 mod tests {
     use std::path::Path;
 
+    use serde_json::Value;
+
     use crate::metrics::Metrics;
 
     #[test]
@@ -111,5 +113,70 @@ mod tests {
             kept == real[..],
             "docs/openapi.json is not what the code says; `make openapi` writes it anew"
         );
+    }
+
+    /// What a schema, or one within it, lacks.
+    fn lacking(schema: &Value, at: &str) -> Vec<String> {
+        let is = |name: &str| {
+            schema["type"] == name
+                || schema["type"].as_array().is_some_and(|types| types.contains(&name.into()))
+        };
+        let has = |names: &[&str]| names.iter().any(|name| !schema[*name].is_null());
+        let bounded = [
+            ("string", has(&["maxLength", "format", "enum", "pattern"])),
+            ("integer", has(&["minimum"]) && has(&["maximum"])),
+            ("number", has(&["minimum"]) && has(&["maximum"])),
+            ("array", has(&["maxItems"])),
+        ];
+        let unbounded = bounded.into_iter().filter(|(name, bounded)| is(name) && !bounded);
+        let mut lacking: Vec<_> =
+            unbounded.map(|(name, _)| format!("{at}: the bounds of a {name}")).collect();
+        for (name, part) in schema["properties"].as_object().into_iter().flatten() {
+            let at = format!("{at}/{name}");
+            if part["examples"].get(0).is_none() && part["$ref"].is_null() {
+                lacking.push(format!("{at}: an example"));
+            }
+            lacking.extend(self::lacking(part, &at));
+        }
+        if schema["items"].is_object() {
+            lacking.extend(self::lacking(&schema["items"], &format!("{at}/items")));
+        }
+        lacking
+    }
+
+    #[test]
+    fn every_field_has_bounds_and_an_example() {
+        let document = crate::routes(&Metrics::new()).get_openapi().to_json().unwrap();
+        let document: Value = serde_json::from_str(&document).unwrap();
+        let mut lack = Vec::new();
+        let shapes = document["components"]["schemas"].as_object().unwrap();
+        for (name, shape) in shapes {
+            lack.extend(lacking(shape, name));
+            if shape["examples"].get(0).is_none() {
+                lack.push(format!("{name}: an example"));
+            }
+        }
+        let operations = document["paths"].as_object().unwrap().values();
+        let operations = operations.flat_map(|path| path.as_object().unwrap().values());
+        let mut fields = 0;
+        for operation in operations {
+            let id = operation["operationId"].as_str().unwrap();
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let at = format!("{id}: {}", parameter["name"]);
+                lack.extend(lacking(&parameter["schema"], &at));
+                if parameter["example"].is_null() {
+                    lack.push(format!("{at}: an example"));
+                }
+                fields += 1;
+            }
+            for answer in operation["responses"].as_object().unwrap().values() {
+                for (name, header) in answer["headers"].as_object().into_iter().flatten() {
+                    lack.extend(lacking(&header["schema"], &format!("{id}: {name}")));
+                    fields += 1;
+                }
+            }
+        }
+        assert!(shapes.len() > 20 && fields > 100, "{} shapes, {fields} fields", shapes.len());
+        assert_eq!(lack, Vec::<String>::new());
     }
 }

@@ -4,9 +4,10 @@
 
 use placard_model::limits::{
     AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN,
-    IDEMPOTENCY_KEPT, PAGE_ADS_MAX, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
+    IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
+    TOLD_BYTES_MAX, VIOLATIONS_MAX,
 };
-use placard_model::{Country, Gender, Platform, Version};
+use placard_model::{Country, Gender, Platform, Timestamp, Version};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -18,6 +19,13 @@ const HEX_PATTERN: &str = "^[0-9a-f]+$";
 /// Longest stamp of ours: years have four digits, seconds at most six behind the point.
 const STAMP_CHARS_MAX: usize = "9999-12-31T23:59:59.999999Z".len();
 
+/// Furthest that two stamps can be apart, in milliseconds.
+const APART_MS_MAX: i64 = (Timestamp::MAX.micros() - Timestamp::MIN.micros()) / 1_000;
+/// Longest name that a broken rule tells: one that was cut ends with an ellipsis.
+const NAME_CHARS_MAX: usize = TOLD_BYTES_MAX + 1;
+/// Longest pointer: a name in which every character is escaped, after its slash.
+const POINTER_CHARS_MAX: usize = 1 + 2 * TOLD_BYTES_MAX + 1;
+
 /// Names a schema of the document, and says what it is.
 macro_rules! shapes {
     ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)+) => {
@@ -28,14 +36,23 @@ macro_rules! shapes {
 
             impl PartialSchema for $name {
                 fn schema() -> RefOr<Schema> {
-                    let mut schema: Value = $schema;
+                    let mut schema = shape(stringify!($name));
                     schema["description"] = concat!($($doc),+).trim().into();
+                    schema["examples"] = json!([example(&schema)]);
                     serde_json::from_value(schema).expect("what is written here is a schema")
                 }
             }
 
             impl ToSchema for $name {}
         )+
+
+        /// The schema of this name, without what it is.
+        fn shape(name: &str) -> Value {
+            match name {
+                $(stringify!($name) => $schema,)+
+                other => unreachable!("there is no schema {other}"),
+            }
+        }
     };
 }
 
@@ -72,7 +89,7 @@ shapes! {
     Page = object(&[], vec![
         ("ads", json!({
             "type": "array", "maxItems": PAGE_ADS_MAX, "items": reference("Ad"),
-            "description": "The ads of this page.",
+            "description": "The ads of this page.", "examples": [[example(&reference("Ad"))]],
         })),
         ("total", whole(0, i64::MAX as u64, "How many ads fit, whatever the page.", 37)),
     ]);
@@ -84,6 +101,7 @@ shapes! {
             "type": "array", "minItems": 1, "maxItems": BATCH_ITEMS_MAX,
             "description": "What became of each, in the order of the request.",
             "items": {"oneOf": [reference("BatchItemCreated"), reference("BatchItemFailed")]},
+            "examples": [[example(&reference("BatchItemCreated")), example(&reference("BatchItemFailed"))]],
         })),
         ("receipts", reference("Receipts")),
     ]);
@@ -95,7 +113,7 @@ shapes! {
     ]);
     /// An ad of a batch that was not created.
     BatchItemFailed = object(&[], vec![
-        ("status", whole(400, 599, "The HTTP status that the creation alone would have had.", 409)),
+        ("status", whole(400, 599, "The HTTP status that the creation alone would have had.", 400)),
         ("error", reference("Problem")),
     ]);
     /// With ack=all: which replicas have published the write.
@@ -119,25 +137,22 @@ shapes! {
         ("status", whole(400, 599, "The HTTP status.", 400)),
         ("detail", text(1, 10_000, "What is wrong, for people.", "age: must be a whole number from 1 to 100")),
         ("errors", json!({
-            "type": "array", "minItems": 1, "items": reference("ProblemError"),
-            "description": "Every rule that the request breaks.",
+            "type": "array", "minItems": 1, "maxItems": VIOLATIONS_MAX, "items": reference("ProblemError"),
+            "description": "Every rule that the request breaks, or the first of them.",
+            "examples": [[example(&reference("ProblemError"))]],
         })),
         ("version", version(0, "The version that the answer depends on, if it does.", 42)),
     ]);
     /// A rule that is broken, and where: one of pointer, parameter and header.
-    ProblemError = object(&["pointer", "parameter", "header"], vec![
-        ("pointer", json!({
-            "type": "string", "description": "A JSON pointer (RFC 6901) into the body; empty for all of it.",
-            "examples": ["/title"],
-        })),
-        ("parameter", json!({
-            "type": "string", "description": "A parameter of the query or the path.", "examples": ["age"],
-        })),
-        ("header", json!({
-            "type": "string", "description": "A header field.", "examples": ["idempotency-key"],
-        })),
-        ("detail", text(1, 10_000, "The rule.", "must be a whole number from 1 to 100")),
-    ]);
+    ProblemError = shown_as(
+        object(&["pointer", "parameter", "header"], vec![
+            ("pointer", text(0, POINTER_CHARS_MAX, "A JSON pointer (RFC 6901) into the body; empty for all of it.", "/title")),
+            ("parameter", text(0, NAME_CHARS_MAX, "A parameter of the query or the path.", "age")),
+            ("header", text(1, NAME_CHARS_MAX, "A header field.", "idempotency-key")),
+            ("detail", text(1, 10_000, "The rule.", "must be a whole number from 1 to 100")),
+        ]),
+        json!({"parameter": "age", "detail": "must be a whole number from 1 to 100"}),
+    );
     /// What one replica knows of the cluster.
     Cluster = object(&[], vec![
         ("replica", id("The replica that answers.")),
@@ -145,7 +160,9 @@ shapes! {
         ("head", reference("Position")),
         ("stream", reference("Stream")),
         ("members", json!({
-            "type": "array", "items": reference("Member"), "description": "Every replica that is registered.",
+            "type": "array", "maxItems": MEMBERS_SHOWN_MAX, "items": reference("Member"),
+            "description": "Every replica that is registered, or the first of them.",
+            "examples": [[example(&reference("Member"))]],
         })),
         ("expiry", reference("Expiry")),
     ]);
@@ -172,13 +189,14 @@ shapes! {
         ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds.", 0)),
         ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
         ("clock_ahead_ms", json!({
-            "type": "number", "description": "How far its clock was ahead of the journal's, in milliseconds.",
+            "type": "number", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
+            "description": "How far its clock was ahead of the journal's, in milliseconds.",
             "examples": [-0.4],
         })),
         ("tails", code(&["journal", "stream"], "Where it takes its entries from.", "stream")),
     ]);
     /// Whether the replica that answers deletes what has ended.
-    Expiry = object(&["brake"], vec![
+    Expiry = shown_as(object(&["brake"], vec![
         ("state", code(
             &["running", "braked", "clock-off"],
             "Deletes; does not since the journal's clock has jumped; does not since its own clock is off.",
@@ -186,7 +204,7 @@ shapes! {
         )),
         ("brake", reference("Brake")),
         ("deleted", whole(0, i64::MAX as u64, "Delete entries that it has brought about since it started.", 3)),
-    ]);
+    ]), json!({"state": "running", "deleted": 3}));
     /// Why nothing is deleted.
     Brake = object(&[], vec![
         ("jump_ms", signed("By how much the journal's clock has jumped, in milliseconds.", 86_400_000)),
@@ -248,7 +266,7 @@ fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
             }),
         ),
         ("start_at", stamp("From when it is served.")),
-        ("end_at", stamp("Until when it is served, not included; after start_at.")),
+        ("end_at", later(stamp("Until when it is served, not included; after start_at."))),
         (
             "age_start",
             open(age("The youngest age that it is for, in years; together with age_end.", 18)),
@@ -270,6 +288,26 @@ fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
 
 pub(crate) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A value that fits the schema, put together from the examples of its parts.
+fn example(schema: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        return example(&shape(name.rsplit('/').next().unwrap_or_default()));
+    }
+    if let Some(example) = schema["examples"].get(0) {
+        return example.clone();
+    }
+    match schema["properties"].as_object() {
+        Some(parts) => parts.iter().map(|(name, part)| (name.clone(), example(part))).collect(),
+        None => json!([example(&schema["items"])]),
+    }
+}
+
+/// The schema whose parts' examples make no sense together.
+fn shown_as(mut schema: Value, example: Value) -> Value {
+    schema["examples"] = json!([example]);
+    schema
 }
 
 fn object(optional: &[&str], properties: Vec<(&str, Value)>) -> Value {
@@ -306,7 +344,10 @@ pub(crate) fn whole(min: u64, max: u64, description: &str, example: u64) -> Valu
 }
 
 fn signed(description: &str, example: i64) -> Value {
-    json!({"type": "integer", "format": "int64", "description": description, "examples": [example]})
+    json!({
+        "type": "integer", "format": "int64", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
+        "description": description, "examples": [example],
+    })
 }
 
 pub(crate) fn version(min: Version, description: &str, example: Version) -> Value {
@@ -354,6 +395,13 @@ fn stamp_taken(description: &str) -> Value {
     })
 }
 
+/// The stamp, with an example a month after the others.
+fn later(mut stamp: Value) -> Value {
+    let example = stamp["examples"][0].as_str().unwrap_or_default().replace("-01-", "-02-");
+    stamp["examples"] = json!([example]);
+    stamp
+}
+
 fn stamp_shown(description: &str) -> Value {
     json!({
         "type": "string", "format": "date-time", "maxLength": STAMP_CHARS_MAX,
@@ -371,7 +419,10 @@ fn address() -> Value {
 }
 
 fn receipts(description: &str) -> Value {
-    json!({"type": "array", "items": reference("Receipt"), "description": description})
+    json!({
+        "type": "array", "maxItems": MEMBERS_SHOWN_MAX, "items": reference("Receipt"),
+        "description": description, "examples": [[example(&reference("Receipt"))]],
+    })
 }
 
 /// How long an answer is kept for its key, in hours.

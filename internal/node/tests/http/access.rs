@@ -147,3 +147,28 @@ async fn a_browser_is_told_that_it_may_only_read() {
     assert!(headers.contains("placard-min-version") && !headers.contains("authorization"));
     assert_eq!(preflight.header("access-control-allow-credentials"), None);
 }
+
+/// A browser sends such a request without asking first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_page_releases_no_brake() {
+    let server = with_cors(&["https://example.org"]).await;
+    let from = |origin: &str| {
+        server
+            .call("POST", RELEASE)
+            .header("content-type", "text/plain")
+            .untyped("x")
+            .header("origin", origin)
+            .send()
+    };
+    let address = server.address();
+    for origin in ["https://example.org", "https://example.com", "http://127.0.0.1:1", "null"] {
+        from(origin).await.problem(403, "foreign-page");
+    }
+    // The page at /docs, and what is no browser.
+    from(&format!("http://{address}")).await.is(200);
+    server.call("POST", RELEASE).send().await.is(200);
+    // Who has a token is no page.
+    let server = guarded().await;
+    let call = server.call("POST", RELEASE).header("origin", "https://example.com");
+    call.header("authorization", &format!("Bearer {ANN}")).send().await.is(200);
+}

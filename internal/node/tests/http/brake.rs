@@ -55,6 +55,11 @@ async fn metric(server: &Server, name: &str) -> u64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
+/// Nobody reaches the replica, but every one says where it would be reached.
+fn addressed() -> placard_replica::Config {
+    placard_replica::Config { address: "in.process:1".to_owned(), ..Default::default() }
+}
+
 async fn expiry(server: &Server) -> Value {
     server.get("/api/v1/cluster").await.is(200).json()["expiry"].clone()
 }
@@ -64,7 +69,7 @@ async fn the_brake_is_shown_and_released_by_an_operator() {
     let journal = ModelJournal::new(clock());
     let going = tokio::spawn(go(journal.clone()));
     let stream = ModelStream::default();
-    let replica = Replica::start(journal.clone(), stream, NoCheckpoints, Default::default());
+    let replica = Replica::start(journal.clone(), stream, NoCheckpoints, addressed());
     replica.handle().ready().await;
     let (shared, directory) = (Expiry::default(), tempfile::tempdir().expect("there is room"));
     let tasks = Tasks::Sqlite { directory: directory.path().to_owned() };
@@ -155,7 +160,7 @@ async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others(
     let options = postgres::Options { run_migrations: true, accept_unsafe_durability: true };
     let journal = PostgresJournal::connect(&servers.url(), options).await.expect("it is a journal");
     let stream = InProcess::default();
-    let replica = Replica::start(journal.clone(), stream, NoCheckpoints, Default::default());
+    let replica = Replica::start(journal.clone(), stream, NoCheckpoints, addressed());
     replica.handle().ready().await;
     let ahead = || own().saturating_add_micros(HOUR_MS * 1_000);
     let handle = replica.handle().clone();

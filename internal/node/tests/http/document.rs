@@ -10,7 +10,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 /// Fields that mean something in this API: one that is sent must be in the document.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "ETag",
     "Idempotency-Replayed",
     "Location",
@@ -18,6 +18,7 @@ const FIELDS: [&str; 7] = [
     "Placard-Version",
     "Retry-After",
     "WWW-Authenticate",
+    "X-Request-Id",
 ];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -148,5 +149,15 @@ fn an_answer_that_the_document_does_not_have_is_told() {
     ] {
         let told = std::panic::catch_unwind(|| check(live, status, &headers(fields), body));
         assert!(told.is_err(), "{status} {fields:?} {body:?}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_document_fit_it() {
+    for (name, shape) in DOCUMENT["components"]["schemas"].as_object().expect("there are schemas") {
+        let examples = shape["examples"].as_array().expect("every schema has an example");
+        for example in examples {
+            fits(shape, example, &format!("the example of {name}"));
+        }
     }
 }

@@ -1,5 +1,12 @@
 //! What operators and balancers see, and what is at no path.
 
+use std::time::Duration;
+
+use placard_api::App;
+use placard_model::Timestamp;
+use placard_replica::ports::NoCheckpoints;
+use placard_replica::{Config, Replica};
+use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::wait::until;
 use uuid::Uuid;
 
@@ -109,4 +116,34 @@ async fn other_methods_are_not_allowed(server: Server) {
         }
     }
     server.get(&one).await.is(200);
+}
+
+/// What a balancer and an alert are told of a replica.
+async fn told(server: &Server) -> (u16, String, bool) {
+    let asked = server.get("/readyz").await;
+    let metrics = server.get("/metrics").await.is(200);
+    let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+    let is_ready = text.lines().any(|line| line == "placard_ready 1");
+    assert!(is_ready || text.lines().any(|line| line == "placard_ready 0"), "{text}");
+    (asked.status, asked.json()["status"].as_str().expect("a status").to_owned(), is_ready)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_metric_says_what_readyz_says() {
+    let start = async |config| {
+        let journal = ModelJournal::new(Timestamp::EPOCH);
+        let replica = Replica::start(journal, ModelStream::default(), NoCheckpoints, config);
+        replica.handle().ready().await;
+        let app = App::new(replica.handle().clone());
+        (Server::of(&app, replica), app)
+    };
+    let (server, app) = start(Config::default()).await;
+    assert_eq!(told(&server).await, (200, "ready".to_owned(), true));
+    app.drain();
+    assert_eq!(told(&server).await, (503, "draining".to_owned(), false));
+    // Whatever it heard of the journal is too old already.
+    let none = Duration::ZERO;
+    let config = Config { lease: none, refuses_after: Some(none), ..Default::default() };
+    let (server, _) = start(config).await;
+    assert_eq!(told(&server).await, (503, "stale".to_owned(), false));
 }
