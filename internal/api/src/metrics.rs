@@ -129,6 +129,7 @@ impl Metrics {
             stream_gaps,
             stream_rejects,
             relayed,
+            lease_ends,
         } = state.counts;
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
@@ -182,6 +183,11 @@ impl Metrics {
                 "placard_relayed_total",
                 "Entries read from the journal for a stream that lacked them",
                 relayed,
+            ),
+            (
+                "placard_lease_ends_total",
+                "Times that the journal was not heard of for longer than the lease",
+                lease_ends,
             ),
         ] {
             self.counter(name, text).absolute(count);

@@ -1,9 +1,9 @@
-//! The servers, the replicas on ports of their own, and the load on them.
+//! The servers, the replicas on ports of their own, the load on them, and what must be true of all in the end.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use placard_testkit::process::Process;
 use placard_testkit::servers::postgres::PostgresServer;
@@ -13,7 +13,9 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use crate::history::History;
-use crate::load::Load;
+use crate::load::{Load, WRITERS, number};
+use crate::recovery::Recovery;
+use crate::suite;
 
 const PLACARD: &str = env!("CARGO_BIN_EXE_placard");
 const REPLICAS: usize = 3;
@@ -43,12 +45,23 @@ pub(crate) struct World {
     pub(crate) postgres_url: String,
     pub(crate) places: Vec<Place>,
     pub(crate) load: Arc<Load>,
+    pub(crate) name: &'static str,
+    pub(crate) recoveries: Vec<Recovery>,
     client: Client,
-    name: &'static str,
+    /// Everything was checked that a test of faults ends with.
+    checked: bool,
+}
+
+/// A test that has written, and checks nothing, has shown nothing.
+impl Drop for World {
+    fn drop(&mut self) {
+        let unchecked = !self.checked && self.load.acknowledged() > 0;
+        assert!(!unchecked || std::thread::panicking(), "{} has not checked its end", self.name);
+    }
 }
 
 impl World {
-    /// Three replicas, ready, under load.
+    /// Three replicas, ready, under load; for the test of this name.
     pub(crate) async fn start(name: &'static str) -> Self {
         let mut world = Self::prepared(name, &[]).await;
         world.begin().await;
@@ -78,14 +91,21 @@ impl World {
         let load = Arc::new(Load::new(places.iter().map(Place::url).collect(), name));
         let postgres_url = postgres.url();
         let client = Client::builder().no_proxy().build().expect("a client can be made");
-        Self { postgres, redis, postgres_url, places, load, client, name }
+        let (recoveries, checked) = (Vec::new(), false);
+        Self { postgres, redis, postgres_url, places, load, name, recoveries, client, checked }
     }
 
-    /// Starts all replicas, and the load when they are ready.
+    /// Starts all replicas, and the usual load when they are ready.
     pub(crate) async fn begin(&mut self) {
+        let writers = number("PLACARD_FAULT_WRITERS", WRITERS);
+        self.begin_with(writers, None).await;
+    }
+
+    /// As [`World::begin`], with so many writers, who together begin no more than so many writes a second.
+    pub(crate) async fn begin_with(&mut self, writers: u64, per_second: Option<u32>) {
         (0..REPLICAS).for_each(|nth| self.launch(nth));
         self.all_ready().await;
-        self.load.begin();
+        self.load.begin(writers, per_second);
         self.load.goes_on().await;
     }
 
@@ -105,6 +125,11 @@ impl World {
     /// Gives a replica a Redis of its own.
     pub(crate) fn separate(&mut self, nth: usize, redis: &RedisServer) {
         self.places[nth].redis_url = Some(redis.url());
+    }
+
+    /// Whether a replica has a Redis of its own.
+    pub(crate) fn is_parted(&self) -> bool {
+        self.places.iter().any(|place| place.redis_url.is_some())
     }
 
     /// Keeps a replica's data in a directory.
@@ -149,15 +174,23 @@ impl World {
         texts.iter().flat_map(|text| text.lines()).filter_map(value).sum()
     }
 
-    /// Fails unless each of these ways to heal was taken.
-    pub(crate) async fn took(&self, counters: &[&str]) {
-        for counter in counters {
+    /// Fails unless each way to heal was taken that the suite's list demands of this test.
+    async fn took(&self) {
+        for counter in suite::ways(self.name) {
             let counted = self.counted(counter).await;
             assert!(
                 counted > 0.0,
                 "{counter} is {counted}: the fault did not take the way it was to take"
             );
         }
+    }
+
+    /// The names of all counters that a replica exports, as soon as it answers.
+    pub(crate) async fn counters_exported_by(&self, nth: usize) -> BTreeSet<String> {
+        let text = until("the counters", async || self.counters(nth).await).await;
+        let name =
+            |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+        text.lines().filter_map(name).collect()
     }
 
     /// Asks a replica; `None` if it does not answer.
@@ -180,15 +213,27 @@ impl World {
         }
     }
 
-    /// The faults are over: waits until writes go on and all replicas are ready, ends the load, waits until all
-    /// are at the head, and checks everything.
-    pub(crate) async fn check(&mut self) -> History {
-        let since = Instant::now();
+    /// The faults are over: ends the load, waits until all are at the head, and checks everything.
+    pub(crate) async fn check(&mut self) {
         self.load.goes_on().await;
-        self.all_ready().await;
-        let ready = since.elapsed();
         self.load.end().await;
         let history = History::read(&self.postgres.url()).await;
+        self.agree(&history).await;
+        history.check(&self.load);
+        eprintln!(
+            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}",
+            self.name,
+            self.load.acknowledged(),
+            self.load.read(),
+            self.load.samples().len(),
+            self.load.longest(),
+        );
+    }
+
+    /// Nobody writes any more: waits until all replicas are ready and at the head of this history, and checks that
+    /// they, the stream, and the journal's own sums agree with it.
+    pub(crate) async fn agree(&mut self, history: &History) {
+        self.all_ready().await;
         let head = history.head();
         for nth in 0..self.places.len() {
             until("a replica to be at the head", async || {
@@ -197,7 +242,6 @@ impl World {
             })
             .await;
         }
-        history.check(&self.load);
         // The pages of the last head polls, which say what everyone has at the head.
         until("all digests at the head", async || {
             let page = self.json(0, "/api/v1/cluster").await?;
@@ -210,18 +254,13 @@ impl World {
             (at_head.len() == REPLICAS).then_some(())
         })
         .await;
+        self.stream_holds(history).await;
         let verify =
             ["verify", "--postgres-url", &self.postgres.url(), "--target", &self.places[0].url()];
         let ended = Process::start(PLACARD, &verify, &[]).ended().await;
         assert!(ended.status.success(), "verify: {:#?} {:#?}", ended.out, ended.err);
-        eprintln!(
-            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}; ready {ready:?} after the end",
-            self.name,
-            self.load.acknowledged(),
-            self.load.read(),
-            self.load.samples().len(),
-            self.load.longest(),
-        );
-        history
+        self.took().await;
+        self.publish_recoveries();
+        self.checked = true;
     }
 }
