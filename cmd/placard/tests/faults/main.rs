@@ -7,6 +7,7 @@
 mod forgeries;
 mod history;
 mod load;
+mod partition;
 mod postgres;
 mod recovery;
 mod redis_faults;

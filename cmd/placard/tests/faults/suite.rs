@@ -21,6 +21,10 @@ const TESTS: &[(&str, &[&str])] = &[
         &["placard_diverged_total", "placard_restores_total"],
     ),
     (
+        "a_replica_is_cut_off_from_both_servers",
+        &["placard_commits_unknown_total", "placard_heals_total", "placard_lease_ends_total"],
+    ),
+    (
         "postgresql_is_killed_and_held",
         &["placard_commits_failed_total", "placard_lease_ends_total"],
     ),
@@ -74,6 +78,7 @@ const ORDINARY: &[&str] = &[
 /// Where the tests are.
 const SOURCES: &[&str] = &[
     include_str!("forgeries.rs"),
+    include_str!("partition.rs"),
     include_str!("postgres.rs"),
     include_str!("redis_faults.rs"),
     include_str!("relays.rs"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use placard_testkit::process::Process;
+use placard_testkit::proxy::Proxy;
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
@@ -25,8 +26,11 @@ pub(crate) struct Place {
     process: Option<Process>,
     port: u16,
     arguments: Vec<String>,
-    /// A Redis of its own, which nobody else brings anything.
+    /// Where it finds the servers, if not where the others do.
+    postgres_url: Option<String>,
     redis_url: Option<String>,
+    /// Whether its Redis is its own, which nobody else brings anything.
+    is_parted: bool,
     /// What its counters had come to when its earlier processes ended.
     counted: Vec<String>,
 }
@@ -83,7 +87,9 @@ impl World {
             process: None,
             port: listener.local_addr().expect("it is bound").port(),
             arguments: options.iter().map(|option| (*option).to_owned()).collect(),
+            postgres_url: None,
             redis_url: None,
+            is_parted: false,
             counted: Vec::new(),
         };
         let places: Vec<_> = held.iter().map(place).collect();
@@ -117,19 +123,27 @@ impl World {
         let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
         let given = place.arguments.iter().map(String::as_str);
         let all: Vec<_> = own.into_iter().chain(given).collect();
+        let postgres = place.postgres_url.as_ref().unwrap_or(&self.postgres_url);
         let variables =
-            [("PLACARD_POSTGRES_URL", self.postgres_url.as_str()), ("PLACARD_REDIS_URL", &redis)];
+            [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", &redis)];
         place.process = Some(Process::start(PLACARD, &all, &variables));
     }
 
     /// Gives a replica a Redis of its own.
     pub(crate) fn separate(&mut self, nth: usize, redis: &RedisServer) {
         self.places[nth].redis_url = Some(redis.url());
+        self.places[nth].is_parted = true;
+    }
+
+    /// Has a replica reach the servers through these proxies.
+    pub(crate) fn lead_through(&mut self, nth: usize, postgres: &Proxy, redis: &Proxy) {
+        self.places[nth].postgres_url = Some(self.postgres.url_through(postgres.port()));
+        self.places[nth].redis_url = Some(format!("redis://127.0.0.1:{}", redis.port()));
     }
 
     /// Whether a replica has a Redis of its own.
     pub(crate) fn is_parted(&self) -> bool {
-        self.places.iter().any(|place| place.redis_url.is_some())
+        self.places.iter().any(|place| place.is_parted)
     }
 
     /// Keeps a replica's data in a directory.
