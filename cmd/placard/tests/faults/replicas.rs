@@ -58,7 +58,7 @@ async fn a_replica_joins_in_the_middle_of_writes() {
 async fn a_replica_joins_in_the_middle_of_5000_writes_a_second() {
     let mut world =
         World::prepared("a_replica_joins_in_the_middle_of_5000_writes_a_second", &[]).await;
-    world.begin_with(96, Some(5_000)).await;
+    world.begin_with(256, Some(5_000)).await;
     for _ in 0..3 {
         world.kill(2).await;
         let (since, before) = (Instant::now(), world.load.acknowledged());
