@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use placard_model::Version;
 use placard_model::entry::Record;
+use placard_model::{Version, limits};
 use placard_testkit::wait::until;
 use redis::aio::MultiplexedConnection;
+use uuid::Uuid;
 
 use crate::history::History;
 use crate::load::{Write, version};
@@ -19,20 +20,10 @@ type Entry = (String, Vec<(String, Vec<u8>)>);
 impl World {
     /// For a while, writes on replica 0 and waits for the version on replica 1: how long each took to get there.
     async fn deliveries(&self, time: Duration) -> Vec<Duration> {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
-        let ads = format!("{}/api/v1/ad", self.places[0].url());
         let (until, mut took) = (Instant::now() + time, Vec::new());
         while Instant::now() < until {
-            let body = serde_json::json!({
-                "title": "to be delivered", "content": "content",
-                "start_at": "2020-01-01T00:00:00Z", "end_at": "2099-01-01T00:00:00Z",
-            });
-            let answer = client.post(&ads).json(&body).send().await.expect("the replica answers");
+            let (id, at) = self.creates_on_the_first().await;
             let since = Instant::now();
-            let answer: serde_json::Value = answer.json().await.expect("the answer is JSON");
-            let id = answer["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
-            let at = version(&answer);
-            self.load.acknowledge(at, Write::Put(id, "to be delivered".to_owned()));
             let there = self.get(1, &format!("/api/v1/ad/{id}?min_version={at}")).await;
             assert!(there.is_some_and(|answer| answer.status().is_success()));
             took.push(since.elapsed());
@@ -40,12 +31,29 @@ impl World {
         took
     }
 
+    /// Creates an ad on replica 0.
+    async fn creates_on_the_first(&self) -> (Uuid, Version) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+        let body = serde_json::json!({
+            "title": "to be delivered", "content": "content",
+            "start_at": "2020-01-01T00:00:00Z", "end_at": "2099-01-01T00:00:00Z",
+        });
+        let ads = format!("{}/api/v1/ad", self.places[0].url());
+        let answer = client.post(ads).json(&body).send().await.expect("the replica answers");
+        let answer: serde_json::Value = answer.json().await.expect("the answer is JSON");
+        let id = answer["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+        let at = version(&answer);
+        self.load.acknowledge(at, Write::Put(id, "to be delivered".to_owned()));
+        (id, at)
+    }
+
     pub(crate) async fn redis_connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.redis.url()).expect("the URL is one of Redis");
         client.get_multiplexed_async_connection().await.expect("Redis can be reached")
     }
 
-    /// Waits until the stream holds what the log does, entry by entry and without holes, as far as it goes back.
+    /// Waits until the stream holds what the log does, entry by entry and without holes, from wherever it begins to
+    /// the head.
     pub(crate) async fn stream_holds(&self, history: &History) {
         let mut connection = self.redis_connection().await;
         until("a stream that holds what the log does", async || {
@@ -62,7 +70,8 @@ impl World {
                         fields.iter().map(|(name, value)| (name.as_str(), &value[..])).eq(expected)
                     })
             };
-            (first..).zip(&entries).all(same).then_some(())
+            let whole = first + entries.len() as Version == history.head() + 1;
+            (whole && (first..).zip(&entries).all(same)).then_some(())
         })
         .await;
     }
@@ -84,11 +93,16 @@ async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
         for deed in deeds {
             world.redis_runs(deed).await;
             world.recovers("stream emptied").await;
-            // What one replica has not read yet is forgotten.
+            // What one replica has not read yet is forgotten. It is held for less than it waits for an answer of
+            // Redis, after which it would ask the journal; so nobody waits for clients that it holds up.
             world.process(1).pause();
-            world.load.goes_on().await;
+            for _ in 0..5 {
+                world.creates_on_the_first().await;
+            }
             world.redis_runs(deed).await;
-            world.load.goes_on().await;
+            for _ in 0..5 {
+                world.creates_on_the_first().await;
+            }
             world.process(1).resume();
             world.recovers("stream emptied while a replica was held").await;
         }
@@ -120,6 +134,23 @@ async fn redis_stops_for_a_while_and_comes_back_empty() {
     world.load.go_on_for(Duration::from_secs(3)).await;
     world.redis.resume();
     world.recovers("Redis held for 3 s").await;
+    world.check().await;
+}
+
+/// It comes back with what it had, and lacks more than a replica may hold for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_away_for_more_writes_than_a_replica_holds() {
+    let mut world =
+        World::prepared("redis_is_away_for_more_writes_than_a_replica_holds", &[]).await;
+    world.begin_with(96, Some(5_000)).await;
+    world.redis.kill().await;
+    // Each replica holds those of all, since it has read them from the journal.
+    let enough = world.load.acknowledged() + 2 * limits::UNAPPENDED_ENTRIES_MAX;
+    while world.load.acknowledged() < enough {
+        world.load.go_on_for(Duration::from_millis(100)).await;
+    }
+    world.redis.restart().await.expect("Redis starts");
+    world.recovers("Redis away for 16384 writes").await;
     world.check().await;
 }
 

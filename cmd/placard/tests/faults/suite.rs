@@ -39,6 +39,10 @@ const TESTS: &[(&str, &[&str])] = &[
         &["placard_heals_total", "placard_stream_gaps_total"],
     ),
     ("redis_stops_for_a_while_and_comes_back_empty", &["placard_heals_total"]),
+    (
+        "redis_is_away_for_more_writes_than_a_replica_holds",
+        &["placard_heals_total", "placard_relayed_total"],
+    ),
     ("redis_is_rolled_back_to_an_older_state", &["placard_relayed_total"]),
     ("three_relays_race", &["placard_heals_total", "placard_relayed_total"]),
     ("replicas_are_killed_one_after_the_other_and_all_at_once", &["placard_restores_total"]),
