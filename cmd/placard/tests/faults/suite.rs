@@ -22,7 +22,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ),
     (
         "a_replica_is_cut_off_from_both_servers",
-        &["placard_commits_unknown_total", "placard_heals_total", "placard_lease_ends_total"],
+        &["placard_commits_failed_total", "placard_heals_total", "placard_lease_ends_total"],
     ),
     (
         "postgresql_is_killed_and_held",
