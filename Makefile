@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster bench-expiry faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ bench-index: ## Measure the index beside every alternative (N="1000 100000 10000
 
 bench-cluster: ## Measure a cluster on private servers; writes docs/performance/cluster.*
 	scripts/bench-cluster
+
+bench-expiry: ## Measure what ends cost, on clusters of the release build; writes docs/performance/expiry.* (ADS=1000000)
+	scripts/install-servers haproxy
+	scripts/bench-expiry
 
 faults: ## Run every test of faults and measure how long the cluster takes to recover; writes docs/performance/faults.csv
 	scripts/install-servers

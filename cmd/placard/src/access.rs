@@ -41,6 +41,18 @@ pub(crate) fn require(listen: SocketAddr, insecure: bool, option: &str) -> anyho
     Ok(())
 }
 
+/// Refuses to show the task board to anyone who can reach this machine; --insecure is about ads only.
+pub(crate) fn require_for_board(listen: Option<SocketAddr>, access: &Access) -> anyhow::Result<()> {
+    let Some(listen) = listen else { return Ok(()) };
+    let guarded = matches!(access, Access::Tokens(_));
+    ensure!(
+        guarded || listen.ip().to_canonical().is_loopback(),
+        "anyone who reaches {listen} could see the task board there; give --admin-token-file, or a loopback \
+         address as --admin-listen"
+    );
+    Ok(())
+}
+
 /// What a client sends with every request.
 pub(crate) fn headers(options: &TokenOptions) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();

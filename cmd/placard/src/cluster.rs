@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage};
+use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage, Traces};
 
 use crate::access;
-use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions};
+use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
 
 /// Where an embedded server keeps its journal.
 const DATA_DIR: &str = "./data";
@@ -18,8 +18,12 @@ const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
 pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
-    let ServeOptions { listen, data_dir, drain_delay, access, cluster } = options;
+    let ServeOptions { listen, data_dir, drain_delay, admin_listen, access, cluster, traces } =
+        options;
     let api = access::config(listen, access)?;
+    access::require_for_board(admin_listen, &api.access)?;
+    let TraceOptions { otlp_endpoint, otlp_sample: sample } = traces;
+    let traces = otlp_endpoint.map(|endpoint| Traces { endpoint: endpoint.into(), sample });
     let postgres = postgres_url(&cluster.postgres)?;
     match (postgres, redis(&cluster)?) {
         (None, None) => Ok(Config {
@@ -27,6 +31,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             drain_delay: drain_delay.unwrap_or_default(),
             api,
             replica: ReplicaConfig::default(),
+            traces,
         }),
         (Some(postgres_url), Some(redis)) => Ok(Config {
             replica: ReplicaConfig {
@@ -51,6 +56,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             })),
             drain_delay: drain_delay.unwrap_or(DRAIN_DELAY),
             api,
+            traces,
         }),
         (Some(_), None) => {
             bail!(

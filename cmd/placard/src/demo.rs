@@ -28,8 +28,9 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         drain_delay: Duration::ZERO,
         api: Default::default(),
         replica: Default::default(),
+        traces: None,
     };
-    let node = serve::start(options.listen, config).await?;
+    let node = serve::start(options.listen, None, config).await?;
     let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
     let opening = async move {
         handle.ready().await;

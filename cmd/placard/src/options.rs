@@ -70,10 +70,32 @@ pub(crate) struct ServeOptions {
     /// [default: 0, in a cluster 3000].
     #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
     pub(crate) drain_delay: Option<Duration>,
+    /// Address and port at which to serve the task board, apalis' pages about the queue of expiry
+    /// [default: none]. Anything but a loopback address needs --admin-token-file; with that the board asks for
+    /// a token, as a bearer token or as the password of any user.
+    #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+    #[command(flatten)]
+    pub(crate) traces: TraceOptions,
+}
+
+/// What is traced, and where the traces go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Traces")]
+pub(crate) struct TraceOptions {
+    /// A collector of OpenTelemetry traces that speaks OTLP over HTTP, as http://host:4318 or with https
+    /// [default: none, and nothing is traced].
+    #[arg(long, env = "PLACARD_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub(crate) otlp_endpoint: Option<Url>,
+    /// Which part of the writes is traced, 0 to 1. A request with a traceparent is traced if that says so, whatever
+    /// stands here, and a read only then.
+    #[arg(long, env = "PLACARD_OTLP_SAMPLE", value_name = "RATIO", default_value = "1",
+        requires = "otlp_endpoint", value_parser = ratio)]
+    pub(crate) otlp_sample: f64,
 }
 
 /// Who may write, and whose pages may read.
@@ -258,6 +280,20 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(ms) if ms <= MOST => Ok(Duration::from_millis(ms)),
         _ => Err(format!("must be a whole number of milliseconds up to {MOST}")),
+    }
+}
+
+fn collector(text: &str) -> Result<Url, String> {
+    match text.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err("must be like http://127.0.0.1:4318".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("must be a number from 0 to 1".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use placard_node::{Config, Node};
+use placard_node::{Config, Listeners, Node};
 use tokio::net::TcpListener;
 
 use crate::cluster;
@@ -14,12 +14,15 @@ use crate::signals::Signals;
 
 pub(crate) async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
-    let listen = options.listen;
-    let node = start(listen, cluster::config(options)?).await?;
-    let (handle, address) = (node.handle().clone(), node.address());
+    let (listen, admin_listen) = (options.listen, options.admin_listen);
+    let node = start(listen, admin_listen, cluster::config(options)?).await?;
+    let (handle, address, admin) = (node.handle().clone(), node.address(), node.admin_address());
     let opening = async move {
         handle.ready().await;
         say(&format!("Placard is serving at http://{address}"));
+        if let Some(admin) = admin {
+            say(&format!("Its task board is at http://{admin}"));
+        }
         Ok(())
     };
     until_stopped(node, signals, opening).await
@@ -31,10 +34,21 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Starts a node, and says where it failed if it does.
-pub(crate) async fn start(listen: SocketAddr, config: Config) -> anyhow::Result<Node> {
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    Ok(Node::start(config, listener).await?)
+pub(crate) async fn start(
+    listen: SocketAddr,
+    admin_listen: Option<SocketAddr>,
+    config: Config,
+) -> anyhow::Result<Node> {
+    let api = bind(listen).await?;
+    let admin = match admin_listen {
+        Some(listen) => Some(bind(listen).await?),
+        None => None,
+    };
+    Ok(Node::start(config, Listeners { api, admin }).await?)
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
 }
 
 /// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done.

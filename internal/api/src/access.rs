@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use placard_model::limits;
+use placard_model::{TraceContext, limits};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -90,10 +92,24 @@ impl Access {
         Ok(Self::Tokens(Tokens(tokens.into())))
     }
 
+    /// Whether whoever sends these headers may see what is for operators. A browser sends no bearer token, so that a
+    /// password is taken as well.
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Self::Tokens(tokens) = self else { return Ok(()) };
+        let missing = "this needs a token: as a bearer token, or as the password of any user";
+        let known = match (bearer(headers), password(headers)) {
+            (Some(token), _) => tokens.principal_of(token),
+            (None, Some(token)) => tokens.principal_of(&token),
+            (None, None) => return Err(Problem::unauthorized(missing)),
+        };
+        let wrong = "the token is none that this server knows";
+        known.map(drop).ok_or_else(|| Problem::unauthorized(wrong))
+    }
+
     /// Who sends these headers.
-    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+    fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let tokens = match self {
-            Self::Open => return Ok(Principal(String::new())),
+            Self::Open => return Ok(String::new()),
             Self::Tokens(tokens) => tokens,
         };
         let missing = "this needs a bearer token, in one Authorization header";
@@ -105,7 +121,7 @@ impl Access {
 
 impl Tokens {
     /// Whose token this is. It takes the same time whichever it is, and whether or not it is one.
-    fn principal_of(&self, token: &[u8]) -> Option<Principal> {
+    fn principal_of(&self, token: &[u8]) -> Option<String> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let (mut found, mut at) = (Choice::from(0), 0);
         for (index, known) in (0u64..).zip(self.0.iter()) {
@@ -114,18 +130,26 @@ impl Tokens {
             found |= same;
         }
         let known = self.0.get(usize::try_from(at).ok()?)?;
-        bool::from(found).then(|| Principal(known.principal.clone()))
+        bool::from(found).then(|| known.principal.clone())
     }
 }
 
-/// Somebody who may write.
+/// Somebody who may write, in the request at hand.
 #[derive(Debug)]
-pub(crate) struct Principal(String);
+pub(crate) struct Principal {
+    name: String,
+    trace: Option<TraceContext>,
+}
 
 impl Principal {
     /// The name of the token, or its fingerprint if it has none; empty where anyone may write.
     pub(crate) fn name(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The trace that follows what they write, if one does.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 }
 
@@ -133,7 +157,8 @@ impl FromRequestParts<App> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.config.access.principal(&parts.headers)
+        let name = app.config.access.principal(&parts.headers)?;
+        Ok(Self { name, trace: parts.extensions.get().copied() })
     }
 }
 
@@ -185,12 +210,23 @@ fn fingerprint(hash: &[u8; 32]) -> String {
     format!("token-{first:02x}{second:02x}{third:02x}{fourth:02x}")
 }
 
-/// The token of the one Authorization header, if it is of that scheme.
+/// The token of the one Authorization header, if it is a bearer's.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    credentials(headers, b"Bearer ")
+}
+
+/// The password in the one Authorization header, if it is of the Basic scheme (RFC 7617), whoever the user is.
+fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut pair = BASE64_STANDARD.decode(credentials(headers, b"Basic ")?).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair.split_off(colon + 1))
+}
+
+/// What the one Authorization header says after its scheme, if it is of that scheme.
+fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.as_bytes();
-    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
-    (values.next().is_none() && scheme.eq_ignore_ascii_case(b"Bearer ")).then(|| token.trim_ascii())
+    let (of, rest) = values.next()?.as_bytes().split_at_checked(scheme.len())?;
+    (values.next().is_none() && of.eq_ignore_ascii_case(scheme)).then(|| rest.trim_ascii())
 }
 
 #[cfg(test)]
@@ -215,9 +251,7 @@ mod tests {
     fn tokens_have_names_or_fingerprints() {
         let text = format!("# writers\n\n  ann: {ONE} \r\n{OTHER}\nann:{OTHER}{ONE}\n");
         let tokens = tokens(&text);
-        let name = |token: &str| {
-            tokens.principal_of(token.as_bytes()).map(|principal| principal.name().to_owned())
-        };
+        let name = |token: &str| tokens.principal_of(token.as_bytes());
         assert_eq!(name(ONE).as_deref(), Some("ann"));
         assert_eq!(name(&format!("{OTHER}{ONE}")).as_deref(), Some("ann"));
         let unnamed = name(OTHER).unwrap();
@@ -257,6 +291,17 @@ mod tests {
         };
         assert_eq!(read(&["Bearer abc"]).as_deref(), Some(&b"abc"[..]));
         assert_eq!(read(&["bEARER  abc "]).as_deref(), Some(&b"abc"[..]));
+        let read_password = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            password(&headers)
+        };
+        // "ann:a:bc", ":a", "ann:"; then no colon, no Base64, another scheme.
+        assert_eq!(read_password("Basic YW5uOmE6YmM=").as_deref(), Some(&b"a:bc"[..]));
+        assert_eq!(read_password("bASIC OmE=").as_deref(), Some(&b"a"[..]));
+        assert_eq!(read_password("Basic YW5uOg==").as_deref(), Some(&b""[..]));
+        for other in ["Basic YW5u", "Basic ann:a", "Basic", "Bearer YW5uOmE6YmM="] {
+            assert_eq!(read_password(other), None, "{other}");
+        }
         for other in [&[][..], &["Bearer"], &["Basic abcdef"], &["Bearerabc"], &["Bearer a"; 2]] {
             assert_eq!(read(other), None, "{other:?}");
         }

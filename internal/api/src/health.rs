@@ -65,6 +65,6 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
     responses(answers::Metrics)
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
-    let text = app.metrics.render(&app.replica, &app.expiry);
+    let text = app.metrics.render(&app.replica, &app.expiry, &app.spans);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

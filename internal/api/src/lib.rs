@@ -2,6 +2,7 @@
 //! touch no database; they read from the replica's memory and write through its queue.
 
 mod access;
+mod admin;
 mod batch;
 mod body;
 mod cluster;
@@ -18,19 +19,22 @@ mod receipts;
 mod render;
 mod requests;
 mod serve;
+mod timed;
 mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use http::Method;
+use placard_replica::spans::Sink;
 use placard_replica::{Expiry, Handle};
 use utoipa::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 pub use access::{Access, TokensError, first_token};
+pub use admin::admin;
+pub use axum::Router;
 pub use cors::{Cors, OriginError};
 pub use serve::serve;
 
@@ -68,6 +72,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     room: Room,
+    spans: Sink,
 }
 
 impl App {
@@ -80,6 +85,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             draining: Arc::default(),
             room: Room::default(),
+            spans: None,
         }
     }
 
@@ -95,6 +101,12 @@ impl App {
         Self { config, ..self }
     }
 
+    /// The app that tells this of the requests that are traced. Without it none is.
+    #[must_use]
+    pub fn with_spans(self, spans: Sink) -> Self {
+        Self { spans, ..self }
+    }
+
     /// From now on `/readyz` says that this replica is about to go.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -104,12 +116,13 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Folds the samples of the histograms together; to be called every few seconds.
+    /// Folds the samples of the histograms together, and looks at what is too much for a scrape; to be called every
+    /// few seconds.
     pub fn upkeep(&self) {
-        self.metrics.upkeep();
+        self.metrics.upkeep(self.replica.reader());
     }
 
-    /// The routes.
+    /// The routes. They are built here, and described: a server asks for them once.
     pub fn router(&self) -> Router {
         let (router, document) = routes(&self.metrics).split_for_parts();
         openapi::write(&document);
@@ -121,7 +134,8 @@ impl App {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        router.layer(axum::middleware::from_fn(requests::identify)).with_state(self.clone())
+        let spans = self.spans.clone();
+        router.layer(requests::Identify { spans }).with_state(self.clone())
     }
 }
 
@@ -129,9 +143,7 @@ impl App {
 fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
     let timed = |route, methods: &[Method], routes: UtoipaMethodRouter<App>| {
         let (schemas, paths, handlers) = routes;
-        let metrics = metrics.route(route, methods);
-        let measure = axum::middleware::from_fn_with_state(metrics, metrics::measure);
-        (schemas, paths, handlers.layer(measure))
+        (schemas, paths, handlers.layer(metrics.route(route, methods)))
     };
     let ads = routes!(read::search, write::create);
     let ad = routes!(read::by_id, write::replace, write::patch, write::delete);

@@ -2,23 +2,21 @@
 //! several replicas in one process do not add up.
 
 use std::fmt::Write;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use http::Method;
-use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
-};
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use placard_engine::Reader;
 use placard_model::entry::FORMAT_LEVEL;
 use placard_replica::core::{Counts, Phase};
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use placard_replica::ports::Member;
+use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Expiry, Handle};
+
+use crate::timed::{CLASSES, MethodMetrics, RouteMetrics};
 
 const REQUESTS: &str = "placard_http_requests_total";
 const DURATION: &str = "placard_http_request_duration_seconds";
@@ -27,32 +25,18 @@ const BOUNDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0,
 ];
-/// The status classes that are answered.
-const CLASSES: [(u16, &str); 3] = [(2, "2xx"), (4, "4xx"), (5, "5xx")];
 const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);
 
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    index_bytes: AtomicUsize,
 }
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-/// The handles of one route, looked up once.
-#[derive(Debug, Clone)]
-pub(crate) struct RouteMetrics {
-    methods: Arc<[MethodMetrics]>,
-}
-
-#[derive(Debug)]
-struct MethodMetrics {
-    method: Method,
-    duration: Histogram,
-    answered: [Counter; CLASSES.len()],
 }
 
 impl Metrics {
@@ -79,11 +63,14 @@ impl Metrics {
             Label::new("format_level", FORMAT_LEVEL.to_string()),
         ];
         recorder.register_gauge(&Key::from_parts(name, labels), &METADATA).set(1.0);
-        Self { recorder, handle }
+        Self { recorder, handle, index_bytes: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn upkeep(&self) {
+    /// What is too long for a scrape, to be done every few seconds.
+    pub(crate) fn upkeep(&self, reader: &Reader) {
         self.handle.run_upkeep();
+        // A look at each of its chunks, of which there are some thousands in a million ads.
+        self.index_bytes.store(reader.index_bytes(), Ordering::Relaxed);
     }
 
     /// The handles of a route that takes these methods; what it does not take is not timed.
@@ -103,12 +90,13 @@ impl Metrics {
                 answered,
             }
         };
-        RouteMetrics { methods: methods.iter().map(method).collect() }
+        RouteMetrics::new(methods.iter().map(method).collect())
     }
 
     /// The registry as Prometheus text, with the replica's state as of now.
-    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry) -> String {
+    pub(crate) fn render(&self, replica: &Handle, expiry: &Expiry, spans: &Sink) -> String {
         self.expiry(&expiry.account());
+        self.spans(spans.as_ref().map(|spans| spans.counts()).unwrap_or_default());
         let state = replica.state();
         let Counts {
             commits,
@@ -126,11 +114,14 @@ impl Metrics {
             checkpoints_loaded,
             forks,
             stream_resets,
+            stream_trims,
+            stream_trims_failed,
             stream_gaps,
             stream_rejects,
             relayed,
             lease_ends,
         } = state.counts;
+        self.chore("stream", stream_trims, stream_trims_failed);
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
             ("placard_commit_entries_total", "Entries that they wrote", entries),
@@ -208,6 +199,12 @@ impl Metrics {
                 "Write requests that wait for a transaction",
                 state.queued as f64,
             ),
+            ("placard_queue_bytes", "Bytes that they hold, about", state.queued_bytes as f64),
+            (
+                "placard_unappended_entries",
+                "Entries that are durable and that the stream is not known to have",
+                state.unappended as f64,
+            ),
             (
                 "placard_unpublished_requests",
                 "Write requests that are durable and wait to be visible",
@@ -258,8 +255,11 @@ impl Metrics {
         for (name, text, value) in [
             ("placard_ads_live", "Ads that have begun and were not seen to end", live),
             ("placard_ads_pending", "Ads that wait for their start", pending),
-            // A look at each of its chunks, of which there are some thousands in a million ads.
-            ("placard_index_bytes", "Memory of the index, without the ads", reader.index_bytes()),
+            (
+                "placard_index_bytes",
+                "Memory of the index, without the ads, some seconds ago",
+                self.index_bytes.load(Ordering::Relaxed),
+            ),
         ] {
             self.gauge(name, text).set(value as f64);
         }
@@ -348,15 +348,35 @@ impl Metrics {
             self.gauge(name, text).set(value);
         }
         for (chore, chored) in Chore::ALL.iter().zip(account.chores) {
-            for (name, text, count) in [
-                ("placard_chore_runs_total", "Times that a chore was done", chored.runs),
-                ("placard_chore_failures_total", "Times that a chore failed", chored.failures),
-                ("placard_chore_rows_total", "Rows that a chore has deleted", chored.rows),
-            ] {
-                self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
-                let key = Key::from_parts(name, vec![Label::new("chore", chore.code())]);
-                self.recorder.register_counter(&key, &METADATA).absolute(count);
-            }
+            self.chore(chore.code(), chored.runs, chored.failures);
+            self.chored(
+                "placard_chore_rows_total",
+                "Rows that a chore has deleted",
+                (chore.code(), chored.rows),
+            );
+        }
+    }
+
+    fn chore(&self, chore: &'static str, runs: u64, failures: u64) {
+        self.chored("placard_chore_runs_total", "Times that a chore was done", (chore, runs));
+        let text = "Times that a chore failed";
+        self.chored("placard_chore_failures_total", text, (chore, failures));
+    }
+
+    fn chored(&self, name: &'static str, text: &'static str, (chore, count): (&'static str, u64)) {
+        self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
+        let key = Key::from_parts(name, vec![Label::new("chore", chore)]);
+        self.recorder.register_counter(&key, &METADATA).absolute(count);
+    }
+
+    fn spans(&self, counts: SpanCounts) {
+        const NAME: &str = "placard_spans_total";
+        let text = "Spans of traced writes, by what became of them";
+        self.recorder.describe_counter(KeyName::from_const_str(NAME), None, text.into());
+        let SpanCounts { sent, failed, dropped } = counts;
+        for (outcome, count) in [("sent", sent), ("failed", failed), ("dropped", dropped)] {
+            let key = Key::from_parts(NAME, vec![Label::new("outcome", outcome)]);
+            self.recorder.register_counter(&key, &METADATA).absolute(count);
         }
     }
 
@@ -389,25 +409,4 @@ fn spread<const N: usize>(
         text,
         "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}\n"
     );
-}
-
-/// The layer that times a route.
-pub(crate) async fn measure(
-    State(route): State<RouteMetrics>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let started = Instant::now();
-    // A HEAD is a GET whose body is not sent.
-    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let timed = route.methods.iter().position(|timed| timed.method == method);
-    let response = next.run(request).await;
-    if let Some(timed) = timed.map(|at| &route.methods[at]) {
-        timed.duration.record(started.elapsed());
-        let class = response.status().as_u16() / 100;
-        if let Some(at) = CLASSES.iter().position(|(known, _)| *known == class) {
-            timed.answered[at].increment(1);
-        }
-    }
-    response
 }

@@ -135,6 +135,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
     }
 
+    pub(crate) fn board_too_slow() -> Self {
+        let detail = "the queue of tasks did not answer in time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "board-too-slow", detail)
+    }
+
     pub(crate) fn stale() -> Self {
         let detail =
             "this replica has not heard of the journal for longer than it may answer without";

@@ -1,53 +1,155 @@
-//! What every request passes through: it gets an id, which its answer and its log lines carry, and what no handler
-//! wants of its body is taken in. One layer for all of that: each costs a read as much as finding its answer.
+//! What every request passes through: it gets an id, which its answer and its log lines carry, its place in a trace if
+//! it has one, and what no handler wants of its body is taken in. One layer for all of that, and one that allocates
+//! nothing but the id: each costs a read as much as finding its answer.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pin_project_lite::pin_project;
 use placard_model::limits;
-use tracing::Instrument;
+use placard_replica::spans::{Arrival, Serving, Sink};
+use tower::{Layer, Service};
+use tracing::Span;
 use uuid::{Builder, Uuid};
 
 use crate::linger::linger;
+use crate::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The layer.
-pub(crate) async fn identify(request: Request, next: Next) -> Response {
-    let id = given(request.headers()).unwrap_or_else(generated);
-    let request = linger(request);
-    let mut response = if tracing::enabled!(tracing::Level::DEBUG) {
-        traced(&id, request, next).await
-    } else {
-        next.run(request).await
-    };
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
+#[derive(Debug, Clone)]
+pub(crate) struct Identify {
+    /// Where the spans of traced requests go.
+    pub(crate) spans: Sink,
 }
 
-/// Every log line of the request names it. A span for each would cost those who do not look at them too much.
-async fn traced(id: &HeaderValue, request: Request, next: Next) -> Response {
-    let id = id.to_str().unwrap_or_default();
-    let span = tracing::debug_span!(
-        "request",
-        id,
-        method = %request.method(),
-        path = request.uri().path()
-    );
-    async {
-        let started = Instant::now();
-        let response = next.run(request).await;
-        let took_us = started.elapsed().as_micros() as u64;
-        tracing::debug!(status = response.status().as_u16(), took_us, "answered");
-        response
+impl<S> Layer<S> for Identify {
+    type Service = Identified<S>;
+
+    fn layer(&self, inner: S) -> Identified<S> {
+        Identified { inner, spans: self.spans.clone() }
     }
-    .instrument(span)
-    .await
+}
+
+/// A service behind the layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Identified<S> {
+    inner: S,
+    spans: Sink,
+}
+
+impl<S> Service<Request> for Identified<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let id = given(request.headers()).unwrap_or_else(generated);
+        let mut request = linger(request);
+        let serving = self.spans.as_ref().and_then(|spans| spans.arrived(&arrival(&request)));
+        if let Some(serving) = &serving {
+            request.extensions_mut().insert(serving.context());
+        }
+        let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+            // Every log line of the request names it. A span for each would cost those who do not look at them
+            // too much.
+            let id = id.to_str().unwrap_or_default();
+            let trace = serving.as_ref().map(|serving| serving.context().trace_id);
+            let span = tracing::debug_span!(
+                "request",
+                id,
+                method = %request.method(),
+                path = request.uri().path(),
+                trace = trace.map(|trace| tracing::field::display(format!("{trace:032x}"))),
+            );
+            (span, Instant::now())
+        });
+        let inner = match &logged {
+            Some((span, _)) => span.in_scope(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
+        Answering { inner, id: Some(id), serving, logged }
+    }
+}
+
+pin_project! {
+    /// A request under way.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        inner: F,
+        id: Option<HeaderValue>,
+        serving: Option<Box<dyn Serving>>,
+        logged: Option<(Span, Instant)>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let entered = this.logged.as_ref().map(|(span, _)| span.enter());
+        let Ok(mut response) = ready!(this.inner.poll(context));
+        let status = response.status().as_u16();
+        if let Some((_, started)) = &this.logged {
+            let took_us = started.elapsed().as_micros() as u64;
+            tracing::debug!(status, took_us, "answered");
+        }
+        drop(entered);
+        if let Some(serving) = this.serving.take() {
+            serving.answered(status);
+        }
+        if let Some(id) = this.id.take() {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What is told of a request to those who decide whether it is traced.
+fn arrival(request: &Request) -> Arrival<'_> {
+    let (method, path) = (request.method(), request.uri().path());
+    let route = route_of(path);
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+    Arrival {
+        method: method.as_str(),
+        route,
+        path,
+        traceparent: only(request.headers(), &TRACEPARENT),
+        tracestate: only(request.headers(), &TRACESTATE),
+        writes: route.is_some() && !safe,
+    }
+}
+
+/// The route that takes a path, of those that read and write ads or are an operator's.
+fn route_of(path: &str) -> Option<&'static str> {
+    let exact = [ADS_PATH, BATCH_PATH, RELEASE_PATH].into_iter().find(|route| *route == path);
+    let id = || path.strip_prefix(ADS_PATH)?.strip_prefix('/').filter(|id| !id.contains('/'));
+    exact.or_else(|| id().map(|_| AD_PATH))
+}
+
+/// A field's value, if it is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
 }
 
 /// The client's, or the balancer's. What cannot be one is not worth an error.
@@ -77,6 +179,20 @@ mod tests {
         let (one, other) = (generated(), generated());
         assert_ne!(one, other);
         assert!(Uuid::try_parse(one.to_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn routes_are_told_by_their_paths() {
+        for (path, route) in [
+            ("/api/v1/ad", Some(ADS_PATH)),
+            ("/api/v1/ad/batch", Some(BATCH_PATH)),
+            ("/api/v1/ad/7", Some(AD_PATH)),
+            ("/api/v1/ad/7/8", None),
+            ("/api/v1/ads", None),
+            ("/livez", None),
+        ] {
+            assert_eq!(route_of(path), route, "{path}");
+        }
     }
 
     #[test]

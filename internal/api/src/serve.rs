@@ -20,15 +20,16 @@ use tokio_io_timeout::TimeoutStream;
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until `stop` is done; then takes no new ones, and gives those under way `wait` to finish
-/// their request. Returns whether all did.
+/// Serves up to `connections_max` connections at once, until `stop` is done; then takes no new ones, and gives those
+/// under way `wait` to finish their request. Returns whether all did.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    connections_max: usize,
     stop: impl Future<Output = ()>,
     wait: Duration,
 ) -> bool {
-    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let connections = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {

@@ -182,6 +182,7 @@ pub(crate) async fn decided(
         id: Uuid::new_v4(),
         principal: principal.name().to_owned(),
         idempotency: key.map(|key| idempotency(principal.name(), method, uri.path(), key, raw)),
+        trace: principal.trace(),
         commands,
     };
     // The entry names this id; it stands beside the one that the client knows.

@@ -238,26 +238,20 @@ impl Default for Engine {
 #[derive(Debug, Default)]
 pub struct Builder {
     ads: Vec<Arc<StoredAd>>,
+    digest: Digest,
 }
 
 impl Builder {
-    /// Takes one ad; the order does not matter.
-    ///
-    /// # Errors
-    /// The bytes are no ad.
-    pub fn push(&mut self, ad: EncodedAd) -> Result<(), Undecodable> {
-        self.ads.push(Arc::new(StoredAd::new(ad)?));
-        Ok(())
-    }
-
-    /// Takes many; they are read on all cores.
+    /// Takes ads, in any order; they are read on all cores.
     ///
     /// # Errors
     /// The bytes of one of them are no ad.
     pub fn extend(&mut self, ads: Vec<EncodedAd>) -> Result<(), Undecodable> {
         let read = ads.into_par_iter().with_min_len(PARALLEL_PART);
         let read: Result<Vec<_>, _> = read.map(|ad| StoredAd::new(ad).map(Arc::new)).collect();
-        self.ads.append(&mut read?);
+        let mut read = read?;
+        self.digest = read.iter().fold(self.digest, |sum, ad| sum.plus(ad.digest));
+        self.ads.append(&mut read);
         Ok(())
     }
 
@@ -266,15 +260,13 @@ impl Builder {
     /// # Errors
     /// The ads do not sum to the position's digest.
     pub fn finish(self, position: Position, now: Timestamp) -> Result<Engine, Refusal> {
-        let ads = DashMap::with_capacity(self.ads.len());
-        let mut digest = Digest::default();
-        for ad in &self.ads {
-            digest = digest.plus(ad.digest);
-            ads.insert(ad.id, Arc::clone(ad));
-        }
-        if digest != position.digest {
+        if self.digest != position.digest {
             return Err(Refusal::Diverged(position.version));
         }
+        let ads = DashMap::with_capacity(self.ads.len());
+        self.ads.par_iter().with_min_len(PARALLEL_MIN).for_each(|ad| {
+            ads.insert(ad.id, Arc::clone(ad));
+        });
         Ok(Engine::over(position, Arc::new(ads), Index::build(self.ads, now)))
     }
 }

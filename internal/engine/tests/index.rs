@@ -288,7 +288,7 @@ fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
         (0..30_000).for_each(|_| world.change(20_000));
         world.now += 50_000;
         let mut builder = Builder::default();
-        world.engine.snapshot().into_iter().for_each(|ad| builder.push(ad).unwrap());
+        builder.extend(world.engine.snapshot()).unwrap();
         let built = builder.finish(world.log.head(), stamp(world.now)).unwrap();
         world.engine.replace_with(built);
         for _ in 0..300 {
@@ -455,7 +455,7 @@ fn a_snapshot_that_does_not_sum_to_its_digest_is_refused() {
     let head = world.log.head();
     let build = |ads: &[EncodedAd], position: Position| {
         let mut builder = Builder::default();
-        ads.iter().for_each(|ad| builder.push(ad.clone()).unwrap());
+        builder.extend(ads.to_vec()).unwrap();
         builder.finish(position, stamp(NOON)).map(|engine| engine.applied())
     };
     assert_eq!(build(&ads, head), Ok(head));

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::entry::Reason;
 pub use crate::form::Patch;
-use crate::{EncodedAd, Spec, Version, Violation};
+use crate::{EncodedAd, Spec, TraceContext, Version, Violation};
 
 /// One write request: its commands are decided one by one, in order, in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Request {
     pub principal: String,
     /// Set if the client wants the same answer when it asks again.
     pub idempotency: Option<Idempotency>,
+    /// The trace that follows it, if one does.
+    pub trace: Option<TraceContext>,
     /// What is asked for, at most [`crate::limits::BATCH_ITEMS_MAX`].
     pub commands: Vec<Command>,
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{EncodedAd, Timestamp, Version};
+use crate::{EncodedAd, Timestamp, TraceContext, Version};
 
 pub use crate::wire::{FORMAT_LEVEL, FORMAT_LEVEL_MIN};
 
@@ -139,6 +139,8 @@ pub struct Entry {
     pub principal: String,
     /// Why it was written.
     pub reason: Reason,
+    /// The trace of its request, if one follows it.
+    pub trace: Option<TraceContext>,
     /// The digest of all ads after it.
     pub digest: Digest,
     /// What it does.

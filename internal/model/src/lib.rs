@@ -13,6 +13,7 @@ pub mod limits;
 mod query;
 mod targeting;
 mod timestamp;
+mod trace;
 mod violation;
 mod wire;
 
@@ -23,6 +24,7 @@ pub use form::{Creation, Fields};
 pub use query::Query;
 pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
 pub use timestamp::Timestamp;
+pub use trace::TraceContext;
 pub use violation::{Place, Violation};
 pub use wire::{EncodedAd, Undecodable};
 

@@ -125,6 +125,14 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Connections served at once; one more waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections to the task board served at once; one more waits in the listener's backlog.
+pub const BOARD_CONNECTIONS_MAX: usize = 64;
+/// How long the task board may take for an answer.
+pub const BOARD_DEADLINE: Duration = Duration::from_secs(5);
+/// Most tasks on a page of the task board.
+pub const BOARD_PAGE_TASKS_MAX: u32 = 1_000;
+/// The last page of tasks that the board can be asked for.
+pub const BOARD_PAGES_MAX: u32 = 100_000;
 /// How long a connection may take to send a request's head, and may stay idle between two requests.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request's body may take to arrive.
@@ -139,5 +147,11 @@ pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request.
 pub const HEADERS_MAX: usize = 64;
+/// Spans of traced writes that wait to be sent; one more is dropped, and counted.
+pub const SPANS_MAX: usize = 8_192;
+/// How long a collector may take for the spans that it is sent at once.
+pub const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a stopped server waits until its last spans are sent.
+pub const LAST_SPANS_DEADLINE: Duration = Duration::from_millis(400);
 /// How long a stopping server waits for requests under way and queued writes.
 pub const STOP_DEADLINE: Duration = Duration::from_millis(4_500);

@@ -10,7 +10,7 @@ use crate::command::{Answer, Outcome};
 use crate::entry::{Change, Digest, Entry, Reason};
 use crate::{
     Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Spec, Targeting, Timestamp,
-    Violation,
+    TraceContext, Violation,
 };
 
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
@@ -187,6 +187,10 @@ struct EntryMessage {
     digest: Bytes,
     #[prost(oneof = "ChangeMessage", tags = "7, 8")]
     change: Option<ChangeMessage>,
+    /// A `TraceContext`, 24 bytes; empty: none. Not behind a level, since a reader that does not know it loses
+    /// nothing by passing over it.
+    #[prost(bytes = "bytes", tag = "9")]
+    trace: Bytes,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -216,6 +220,9 @@ impl Entry {
                 Change::Put(ad) => ChangeMessage::Put(ad.bytes().clone()),
                 Change::Delete(id) => ChangeMessage::Delete(Bytes::copy_from_slice(id.as_bytes())),
             }),
+            trace: self
+                .trace
+                .map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace.to_bytes())),
         };
         leveled(level, &message)
     }
@@ -239,6 +246,7 @@ impl Entry {
                 _ => return Err(Undecodable::Field("reason")),
             },
             digest: Digest(u128::from_be_bytes(digest)),
+            trace: TraceContext::from_bytes(&message.trace),
             change: match message.change.ok_or(Undecodable::Field("change"))? {
                 ChangeMessage::Put(ad) => Change::Put(EncodedAd(ad)),
                 ChangeMessage::Delete(id) => Change::Delete(uuid(&id, "delete")?),

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use placard_model::command::{Answer, Outcome};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
 use placard_model::{
-    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, Undecodable,
-    Violation,
+    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, TraceContext,
+    Undecodable, Violation,
 };
 use uuid::Uuid;
 
@@ -59,6 +59,7 @@ fn entry(change: Change, reason: Reason) -> Entry {
         item: 3,
         principal: "ops".to_owned(),
         reason,
+        trace: None,
         digest: Digest(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
         change,
     }
@@ -113,6 +114,33 @@ fn entries_are_written_as_ever_and_read_back() {
         golden(name, &bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }
+}
+
+/// The trace stands behind everything else, so that without one an entry is what it always was.
+#[test]
+fn a_trace_is_one_field_more() {
+    let untraced = entry(Change::Delete(id(1)), Reason::Client);
+    let trace = TraceContext { trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span_id: 7 };
+    let traced = Entry { trace: Some(trace), ..untraced.clone() };
+    let bytes = traced.encode(FORMAT_LEVEL);
+    golden("entry_traced.hex", &bytes);
+    assert_eq!(Entry::decode(&bytes), Ok(traced));
+    let before = untraced.encode(FORMAT_LEVEL);
+    let field: &[u8] = &[9 << 3 | 2, 24];
+    assert!(bytes.starts_with(&before) && bytes[before.len()..].starts_with(field));
+    // What names no trace says nothing against the entry.
+    for wrong in [&[9 << 3 | 2, 1, 5][..], &[&[9 << 3 | 2, 24][..], &[0; 24]].concat()] {
+        let bytes = [&before[..], wrong].concat();
+        assert_eq!(Entry::decode(&bytes.into()), Ok(untraced.clone()));
+    }
+}
+
+/// An older build does with a trace what this one does with a field that there is not yet.
+#[test]
+fn fields_that_a_build_does_not_know_are_passed_over() {
+    let entry = entry(Change::Delete(id(1)), Reason::Client);
+    let bytes = [&entry.encode(FORMAT_LEVEL)[..], &[15 << 3 | 2, 3, 1, 2, 3]].concat();
+    assert_eq!(Entry::decode(&bytes.into()), Ok(entry));
 }
 
 #[test]

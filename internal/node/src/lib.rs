@@ -5,13 +5,16 @@ mod storage;
 mod verify;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use placard_api::App;
 pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
+use placard_api::{App, Router};
 use placard_model::limits;
+use placard_replica::spans::Spans;
 use placard_replica::{Handle, Replica, Stopped};
-use placard_scheduler::Scheduler;
+use placard_scheduler::{Board, Scheduler};
+use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,10 +24,19 @@ use storage::Started;
 pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
 pub use verify::{Audited, Report, VerifyError, verify};
 
-/// The pause between two foldings of the histograms' samples.
+/// The pause between two looks at what is too much for a scrape of the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Of the time that stopping may take, the part that is kept for the journal.
 const COMMITTING: Duration = Duration::from_millis(1_500);
+
+/// Which writes are traced, and where the traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// An OTLP collector, as `http://host:4318`.
+    pub endpoint: String,
+    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    pub sample: f64,
+}
 
 /// How a node is run.
 #[derive(Debug, Clone)]
@@ -37,57 +49,107 @@ pub struct Config {
     pub api: ApiConfig,
     /// How the replica is run. An empty address becomes the listener's.
     pub replica: ReplicaConfig,
+    /// Whether writes are traced.
+    pub traces: Option<Traces>,
+}
+
+/// Where a node listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the API.
+    pub api: TcpListener,
+    /// For the task board, if there is to be one.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(api: TcpListener) -> Self {
+        Self { api, admin: None }
+    }
 }
 
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     drain_delay: Duration,
     app: App,
     replica: Replica,
     scheduler: Scheduler,
-    close: oneshot::Sender<()>,
-    server: JoinHandle<bool>,
+    servers: Vec<Server>,
+    board: Option<Board>,
+    telemetry: Option<Telemetry>,
     upkeep: JoinHandle<()>,
 }
 
 impl Node {
-    /// Opens the journal, starts the replica and serves on `listener`. The replica restores by itself:
+    /// Opens the journal, starts the replica and serves on its listeners. The replica restores by itself:
     /// [`Handle::ready`] tells when it is done.
     ///
     /// # Errors
-    /// The journal cannot be opened, or the listener is unusable.
-    pub async fn start(config: Config, listener: TcpListener) -> Result<Self, StartError> {
-        let address = listener.local_addr().map_err(StartError::Listener)?;
+    /// The journal cannot be opened, or a listener is unusable.
+    pub async fn start(
+        config: Config,
+        listeners: impl Into<Listeners>,
+    ) -> Result<Self, StartError> {
+        let Listeners { api, admin } = listeners.into();
+        let address = api.local_addr().map_err(StartError::Listener)?;
+        let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose();
+        let admin_address = admin_address.map_err(StartError::Listener)?;
         let mut config = config;
         if config.replica.address.is_empty() {
             config.replica.address = address.to_string();
         }
-        let Started { replica, scheduler, expiry } =
+        let telemetry = config.traces.map(|traces| start_telemetry(traces, &config.replica));
+        let telemetry = telemetry.transpose()?;
+        let spans = telemetry.clone().map(|telemetry| Arc::new(telemetry) as Arc<dyn Spans>);
+        config.replica.spans.clone_from(&spans);
+        let Started { replica, scheduler, expiry, board } =
             storage::start(config.storage, config.replica).await?;
-        let app = App::new(replica.handle().clone()).with_expiry(expiry).with_config(config.api);
-        let (close, closed) = oneshot::channel();
-        let stop = async {
-            // A sender that is dropped means the same: nobody wants this server any more.
-            let _ = closed.await;
-        };
-        let wait = limits::STOP_DEADLINE - COMMITTING;
-        let server = tokio::spawn(placard_api::serve(listener, app.router(), stop, wait));
+        let access = config.api.access.clone();
+        let app = App::new(replica.handle().clone());
+        let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
+        let mut servers = vec![Server::start(api, app.router(), limits::CONNECTIONS_MAX)];
+        let board = admin.is_some().then(|| Board::new(board));
+        if let (Some(admin), Some(board)) = (admin, board.clone()) {
+            let page = move |request| {
+                let board = board.clone();
+                async move { board.answer(request).await }
+            };
+            let router = placard_api::admin(access, page);
+            servers.push(Server::start(admin, router, limits::BOARD_CONNECTIONS_MAX));
+        }
         let folding = app.clone();
         let upkeep = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(UPKEEP).await;
                 folding.upkeep();
+                tokio::time::sleep(UPKEEP).await;
             }
         });
         let drain_delay = config.drain_delay;
-        Ok(Self { address, drain_delay, app, replica, scheduler, close, server, upkeep })
+        Ok(Self {
+            address,
+            admin_address,
+            drain_delay,
+            app,
+            replica,
+            scheduler,
+            servers,
+            board,
+            telemetry,
+            upkeep,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its task board is, if it has one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// The replica's handle.
@@ -108,12 +170,52 @@ impl Node {
     pub async fn stop(self) -> Result<bool, Stopped> {
         self.app.drain();
         tokio::time::sleep(self.drain_delay).await;
-        // The server may have ended before; then there is nobody left to tell.
-        let _ = self.close.send(());
-        let served = self.server.await.map_err(Stopped::from)?;
+        self.board.inspect(Board::close);
+        // All are told before the first is waited for.
+        let stopping: Vec<_> = self.servers.into_iter().map(Server::stop).collect();
+        let mut served = true;
+        for server in stopping {
+            served &= server.await.map_err(Stopped::from)?;
+        }
         self.upkeep.abort();
         drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await?;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.stop(limits::LAST_SPANS_DEADLINE).await;
+        }
         Ok(served && committed)
     }
+}
+
+/// One of the listeners, served by a task.
+#[derive(Debug)]
+struct Server {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<bool>,
+}
+
+impl Server {
+    fn start(listener: TcpListener, router: Router, connections_max: usize) -> Self {
+        let (close, closed) = oneshot::channel();
+        let stop = async {
+            // A sender that is dropped means the same: nobody wants this server any more.
+            let _ = closed.await;
+        };
+        let wait = limits::STOP_DEADLINE - COMMITTING;
+        let serving = placard_api::serve(listener, router, connections_max, stop, wait);
+        Self { close, task: tokio::spawn(serving) }
+    }
+
+    /// Has it finish what is under way; the task tells whether it did.
+    fn stop(self) -> JoinHandle<bool> {
+        // The server may have ended before; then there is nobody left to tell.
+        let _ = self.close.send(());
+        self.task
+    }
+}
+
+fn start_telemetry(traces: Traces, replica: &ReplicaConfig) -> Result<Telemetry, StartError> {
+    let Traces { endpoint, sample } = traces;
+    let (instance, build) = (replica.address.clone(), replica.build.clone());
+    Ok(Telemetry::start(&placard_telemetry::Config { endpoint, sample, instance, build })?)
 }

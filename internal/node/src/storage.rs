@@ -76,6 +76,9 @@ pub enum StartError {
     /// The listener is unusable.
     #[error("cannot use the listener")]
     Listener(#[source] io::Error),
+    /// Writes are to be traced, and cannot be.
+    #[error(transparent)]
+    Telemetry(#[from] placard_telemetry::StartError),
 }
 
 /// What a node works on: its replica, and what runs beside it.
@@ -85,6 +88,8 @@ pub(crate) struct Started {
     /// Runs until it is dropped.
     pub(crate) scheduler: Scheduler,
     pub(crate) expiry: Expiry,
+    /// Where a task board finds the tasks.
+    pub(crate) board: Tasks,
 }
 
 /// Opens what the node is to work on, and starts its replica.
@@ -97,7 +102,8 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
                 opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             let stream = InProcess::default();
             let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
-            Ok(scheduled(replica, journal, SchedulerConfig::new(Tasks::Sqlite { directory })))
+            let tasks = Tasks::Sqlite { directory };
+            Ok(scheduled(replica, journal, SchedulerConfig::new(tasks.clone()), tasks))
         }
         Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
     }
@@ -125,6 +131,8 @@ async fn start_clustered(
         pool: postgres::tasks_pool(&cluster.postgres_url)?,
         migrate: cluster.run_migrations,
     };
+    let board =
+        Tasks::Postgres { pool: postgres::board_pool(&cluster.postgres_url)?, migrate: false };
     let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
     let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
@@ -133,14 +141,19 @@ async fn start_clustered(
             Replica::start(journal.clone(), stream, NoCheckpoints, config)
         }
     };
-    Ok(scheduled(replica, journal, scheduler))
+    Ok(scheduled(replica, journal, scheduler, board))
 }
 
 /// Sees to it that what ends is deleted on a replica's behalf.
-fn scheduled<J: Ends + Chores>(replica: Replica, journal: J, config: SchedulerConfig) -> Started {
+fn scheduled<J: Ends + Chores>(
+    replica: Replica,
+    journal: J,
+    config: SchedulerConfig,
+    board: Tasks,
+) -> Started {
     let expiry = Expiry::default();
     let scheduler = Scheduler::start(journal, replica.handle().clone(), expiry.clone(), config);
-    Started { replica, scheduler, expiry }
+    Started { replica, scheduler, expiry, board }
 }
 
 /// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to

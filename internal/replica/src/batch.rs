@@ -243,6 +243,7 @@ impl Planning {
             item,
             principal: request.principal.clone(),
             reason: command.reason(),
+            trace: request.trace,
             digest,
             change: match change {
                 Some((_, encoded)) => Change::Put(encoded.clone()),

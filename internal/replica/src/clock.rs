@@ -12,6 +12,8 @@ use placard_model::Timestamp;
 const LEAD: i64 = 1_000;
 /// While it is ahead of the journal's, the clock loses one part in so many.
 const SLOWING: i64 = 10;
+/// Two machines' clocks drift apart by at most one part in so many: twice what a bad quartz does.
+const DRIFT: i64 = 5_000;
 
 /// A shared clock; cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -28,6 +30,9 @@ struct Course {
     before: Line,
     turn: i64,
     after: Line,
+    /// When the journal's time was last taken over, and by how much it may have been another.
+    taken: i64,
+    unsure: i64,
 }
 
 /// Real speed from `base` at `from`, but for `surplus` microseconds that are lost gradually.
@@ -50,11 +55,16 @@ impl Course {
         if at < self.turn { self.before.time(at) } else { self.after.time(at) }
     }
 
-    /// The course that reaches `truth` (the time it really is at `at`): at once if it is behind, slowly if
-    /// it is ahead. Also by how much it was ahead.
-    fn corrected(&self, at: i64, truth: i64) -> (Self, i64) {
+    /// The course that reaches `truth` (the time it really is at `at`, give or take `unsure`): at once if it is
+    /// behind, slowly if it is ahead. Also by how much it was ahead.
+    ///
+    /// What a slow answer says is left alone if it does not contradict what a quicker one has said: half the time
+    /// that an answer took is a guess of how old it is, and milliseconds off if it waited on one way only.
+    fn corrected(&self, at: i64, truth: i64, unsure: i64) -> (Self, i64) {
         let ahead = self.time(at) - truth;
-        if at < self.turn {
+        let known = self.unsure + (at - self.taken) / DRIFT;
+        let tells_nothing = unsure > known && ahead.abs() <= unsure + known;
+        if at < self.turn || tells_nothing {
             return (*self, ahead);
         }
         let turn = at + LEAD;
@@ -62,7 +72,7 @@ impl Course {
         let surplus = reached - (truth + LEAD);
         let base = if surplus < 0 { truth + LEAD } else { reached };
         let after = Line { from: turn, base, surplus: surplus.max(0) };
-        (Self { before: self.after, turn, after }, ahead)
+        (Self { before: self.after, turn, after, taken: at, unsure }, ahead)
     }
 }
 
@@ -72,7 +82,9 @@ impl Clock {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let base = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
         let line = Line { from: 0, base, surplus: 0 };
-        let course = Course { before: line, turn: 0, after: line };
+        // Whatever the journal says is better than this machine's own clock.
+        let unsure = i64::MAX / 4;
+        let course = Course { before: line, turn: 0, after: line, taken: 0, unsure };
         Self { origin: Instant::now(), course: Arc::new(ArcSwap::from_pointee(course)) }
     }
 
@@ -90,8 +102,9 @@ impl Clock {
     /// Takes over the journal's time, which was `now` at some moment of a request that has just come back
     /// after `took`. Called by one task only. Returns by how many microseconds this clock was ahead.
     pub(crate) fn anchor(&self, now: Timestamp, took: Duration) -> i64 {
-        let truth = now.micros() + took.as_micros() as i64 / 2;
-        let (course, ahead) = self.course.load().corrected(self.elapsed(), truth);
+        let half = took.as_micros() as i64 / 2;
+        let truth = now.micros() + half;
+        let (course, ahead) = self.course.load().corrected(self.elapsed(), truth, half);
         self.course.store(Arc::new(course));
         ahead
     }
@@ -102,11 +115,36 @@ mod tests {
     use super::*;
 
     const STRAIGHT: Line = Line { from: 0, base: 50_000, surplus: 0 };
-    const COURSE: Course = Course { before: STRAIGHT, turn: 0, after: STRAIGHT };
+    const COURSE: Course =
+        Course { before: STRAIGHT, turn: 0, after: STRAIGHT, taken: 0, unsure: 0 };
+
+    #[test]
+    fn a_slow_answer_changes_nothing_unless_it_contradicts_a_quick_one() {
+        // Answered within 600 us: 4 ms ahead is known to within 300 us, and is taken over.
+        let (quick, _) = COURSE.corrected(0, 54_000, 300);
+        let at = quick.turn + 250_000;
+        let truth = quick.time(at);
+        let is_left = |course: Course| course.time(at + 5 * LEAD) == quick.time(at + 5 * LEAD);
+        // Another one, 5 ms long, could be as much as 2.5 ms off either way, and the first is known to
+        // 300 us and what has drifted since.
+        let least = 2_500 + 300 + (at - quick.taken) / DRIFT;
+        for off in [-least, -2_000, 0, 2_000, least] {
+            let (left, ahead) = quick.corrected(at, truth + off, 2_500);
+            assert!(is_left(left) && ahead == -off, "{off}");
+        }
+        for off in [-least - 1, least + 1, 3_600_000_000] {
+            assert!(!is_left(quick.corrected(at, truth + off, 2_500).0), "{off}");
+        }
+        // One that is as quick is taken over, and so is a slow one once the quick one is long ago.
+        assert!(!is_left(quick.corrected(at, truth + 100, 300).0));
+        let later = at + 2_500 * DRIFT;
+        let corrected = quick.corrected(later, quick.time(later) + 100, 2_500).0;
+        assert_eq!(corrected.time(later + LEAD), quick.time(later + LEAD) + 100);
+    }
 
     #[test]
     fn a_clock_ahead_of_the_truth_loses_a_tenth_until_it_is_there() {
-        let (course, ahead) = COURSE.corrected(0, 49_900);
+        let (course, ahead) = COURSE.corrected(0, 49_900, 0);
         assert_eq!(ahead, 100);
         assert_eq!(course.time(LEAD), 51_000);
         assert_eq!(course.time(LEAD + 500), 51_450);
@@ -116,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_clock_behind_the_truth_is_there_after_the_turn() {
-        let (course, ahead) = COURSE.corrected(0, 50_700);
+        let (course, ahead) = COURSE.corrected(0, 50_700, 0);
         assert_eq!(ahead, -700);
         assert_eq!(course.time(LEAD - 1), 50_999);
         assert_eq!(course.time(LEAD), 51_700);
@@ -129,7 +167,7 @@ mod tests {
         for at in 0..200_000 {
             if at % 700 == 0 {
                 let jump = if at % 1_400 == 0 { -5_000_000 } else { 3_000 };
-                let (corrected, _) = course.corrected(at, course.time(at) + jump);
+                let (corrected, _) = course.corrected(at, course.time(at) + jump, 0);
                 for soon in at..at + LEAD.min(corrected.turn - at) {
                     assert_eq!(corrected.time(soon), course.time(soon));
                 }

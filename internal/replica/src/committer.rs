@@ -102,6 +102,12 @@ impl Committer {
         self.queue.len() + self.again.iter().map(|again| again.pending.len()).sum::<usize>()
     }
 
+    /// Bytes that they hold, about.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let again = self.again.iter().flat_map(|again| &again.pending);
+        self.queued_bytes + again.map(|one| one.request.bytes()).sum::<usize>()
+    }
+
     /// How long ago the batch was drained that has no definite outcome yet.
     pub(crate) fn under_way_for(&self, now: Moment) -> Option<Duration> {
         self.flight.as_ref().map(|flight| now.0.saturating_sub(flight.since.0))
@@ -295,6 +301,7 @@ mod tests {
                 id: Uuid::from_u128(ticket.into()),
                 principal: String::new(),
                 idempotency: None,
+                trace: None,
                 commands: vec![command],
             };
             let deadline = at(u64::MAX / 2);
@@ -345,6 +352,19 @@ mod tests {
         submit(&mut committer, 9..10);
         returned(&mut committer, 9_400, 1);
         assert_eq!(next(&mut committer, 9_400), Some(1));
+    }
+
+    #[test]
+    fn bytes_are_queued_until_they_are_tried_and_again_when_they_are_refused() {
+        let mut committer = Committer::default();
+        submit(&mut committer, 0..3);
+        let three = committer.queued_bytes();
+        assert!(three > 0 && three.is_multiple_of(3), "{three}");
+        assert_eq!(next(&mut committer, 0), Some(3));
+        assert_eq!(committer.queued_bytes(), 0);
+        let refused = Err(CommitError::Refused("no".into()));
+        assert!(committer.returned(at(1), &refused).is_empty());
+        assert_eq!((committer.queued(), committer.queued_bytes()), (3, three));
     }
 
     #[test]

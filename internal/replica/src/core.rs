@@ -69,6 +69,8 @@ pub enum Input {
     StreamInspected(Result<StreamStatus, Unavailable>),
     /// [`Output::ResetStream`] has come back.
     StreamReset(Result<(), Unavailable>),
+    /// [`Output::TrimStream`] has come back: whether this replica or another was to see to it.
+    StreamTrimmed(Result<(), Unavailable>),
     /// The clock was found to be ahead of the journal's by so many microseconds.
     ClockCompared(i64),
     /// [`Output::Restore`] has come back; `None` if it could not be done.
@@ -100,7 +102,7 @@ pub enum Output {
     InspectStream,
     /// Have the stream forget everything, if its top is still this.
     ResetStream(Version, Chain),
-    /// Have the stream forget what is before this version, or beyond so many; nobody waits for it.
+    /// Have the stream forget what is before this version, or beyond so many, unless another replica is at it.
     TrimStream(Version, usize),
     /// Build an engine from the journal's ads.
     Restore,
@@ -173,6 +175,10 @@ pub struct Counts {
     pub stream_gaps: u64,
     /// Times that the stream brought what does not belong there: forged, corrupt, or of another history.
     pub stream_rejects: u64,
+    /// Times that the stream was trimmed, by this replica or, at that moment, by another.
+    pub stream_trims: u64,
+    /// Times that it could not be.
+    pub stream_trims_failed: u64,
     /// Records that were read from the journal to be brought to the stream, because nobody else had.
     pub relayed: u64,
     /// Times that the journal was not heard of for as long as the lease lasts.
@@ -346,6 +352,17 @@ impl Core {
         self.committer.queued()
     }
 
+    /// Bytes that they hold, about.
+    pub fn queued_bytes(&self) -> usize {
+        self.committer.queued_bytes()
+    }
+
+    /// Entries that are durable and that the stream is not known to have; beyond
+    /// [`limits::UNAPPENDED_ENTRIES_MAX`] only the newest are counted.
+    pub fn unappended(&self) -> usize {
+        self.relay.len()
+    }
+
     /// Requests that are durable and wait to be visible.
     pub fn unpublished(&self) -> usize {
         self.waiting.len()
@@ -410,6 +427,8 @@ impl Core {
                 self.counts.stream_resets += u64::from(result.is_ok());
                 self.relay.reset(result.ok());
             }
+            Input::StreamTrimmed(Ok(())) => self.counts.stream_trims += 1,
+            Input::StreamTrimmed(Err(_)) => self.counts.stream_trims_failed += 1,
             Input::ClockCompared(ahead) => self.clock_ahead = ahead,
             Input::Restored(engine) => {
                 self.poll.due = now;

@@ -15,6 +15,8 @@ mod lease;
 pub mod ports;
 mod relay;
 mod shell;
+pub mod spans;
+mod traced;
 mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};

@@ -129,6 +129,12 @@ pub trait Journal: Clone + Send + Sync + 'static {
         &self,
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> impl Future<Output = Result<Position, Unavailable>> + Send;
+
+    /// Has housekeeping elsewhere done, unless another replica is at a chore; whether it was done.
+    fn alone(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 }
 
 /// What has ended and is still there.

@@ -211,6 +211,11 @@ impl Relay {
         self.state == State::Down
     }
 
+    /// How many of those that were pushed the stream is not known to have.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether all that was pushed has been appended.
     pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty()

@@ -21,6 +21,8 @@ use crate::core::{
     Cluster, Core, Counts, Input, Moment, Now, Output, Phase, Purpose, Settings, Ticket,
 };
 use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
+use crate::spans::Sink;
+use crate::traced::{self, Applying};
 use crate::{Clock, Freshness, Reply, healing};
 
 /// Results between the workers and the core: at most one of each kind is under way.
@@ -49,6 +51,8 @@ pub struct Config {
     pub write_deadline: Duration,
     /// The pause between two reads of the journal's head, before jitter.
     pub head_poll: Duration,
+    /// Where the spans of traced writes go.
+    pub spans: Sink,
 }
 
 impl Default for Config {
@@ -62,6 +66,7 @@ impl Default for Config {
             checkpoint_every: None,
             write_deadline: limits::WRITE_DEADLINE,
             head_poll: limits::HEAD_POLL,
+            spans: None,
         }
     }
 }
@@ -79,6 +84,10 @@ pub struct State {
     pub head: Version,
     /// Requests that wait for a transaction.
     pub queued: usize,
+    /// Bytes that they hold, about.
+    pub queued_bytes: usize,
+    /// Entries that are durable and that the stream is not known to have.
+    pub unappended: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
     /// By how many microseconds this replica's clock was ahead of the journal's.
@@ -272,7 +281,13 @@ impl Replica {
         };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);
-        let ports = Ports { journal: journal.clone(), stream, checkpoints, clock: clock.clone() };
+        let ports = Ports {
+            journal: journal.clone(),
+            stream,
+            checkpoints,
+            clock: clock.clone(),
+            spans: config.spans.clone(),
+        };
         let workers = Workers::start(&mut tasks, &ports, &results);
         let shell = Shell {
             core,
@@ -333,6 +348,8 @@ fn state_of(core: &Core, draining: bool) -> State {
         published: core.reader().published(),
         head: core.head(),
         queued: core.queued(),
+        queued_bytes: core.queued_bytes(),
+        unappended: core.unappended(),
         unpublished: core.unpublished(),
         clock_ahead: core.clock_ahead(),
         counts: core.counts(),
@@ -475,7 +492,13 @@ impl Shell {
         let (before, counted) = (self.core.phase(), self.core.counts());
         let poll_after = self.poll_after();
         let (moment, time) = (Moment(self.origin.elapsed()), self.clock.now());
+        let spans = self.config.spans.as_deref();
+        let published = |core: &Core| core.reader().published().version;
+        let applying = spans.and_then(|_| Applying::of(&input, published(&self.core)));
         self.core.step(Now { moment, time, poll_after }, input, outputs);
+        if let (Some(applying), Some(spans)) = (applying, spans) {
+            applying.done(spans, published(&self.core));
+        }
         healing::report(&counted, &self.core.counts());
         let after = self.core.phase();
         if before != after {
@@ -511,6 +534,7 @@ fn report(input: &Input) {
         Input::Polled(Err(error)) => warn("the head cannot be read", error),
         Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
         Input::CheckpointSaved(Err(error)) => warn("the checkpoint cannot be written", error),
+        Input::StreamTrimmed(Err(error)) => warn("the stream cannot be trimmed", error),
         Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
         _ => {}
     }
@@ -540,6 +564,7 @@ struct Ports<J, S, C> {
     stream: S,
     checkpoints: C,
     clock: Clock,
+    spans: Sink,
 }
 
 impl Workers {
@@ -594,14 +619,26 @@ impl Workers {
 
 async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     mut jobs: mpsc::Receiver<Output>,
-    Ports { journal, stream, checkpoints, clock }: Ports<J, S, C>,
+    Ports { journal, stream, checkpoints, clock, spans }: Ports<J, S, C>,
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
         let begun = Instant::now();
         let input = match job {
-            Output::Commit(batch) => Input::Committed(journal.commit(batch).await),
-            Output::Append(records) => Input::Appended(stream.append(records).await),
+            Output::Commit(batch) => {
+                let result = journal.commit(Arc::clone(&batch)).await;
+                if let Some(spans) = &spans {
+                    traced::committed(&**spans, &batch, begun.elapsed(), &result);
+                }
+                Input::Committed(result)
+            }
+            Output::Append(records) => {
+                let result = stream.append(Arc::clone(&records)).await;
+                if let Some(spans) = &spans {
+                    traced::appended(&**spans, &records, begun.elapsed(), &result);
+                }
+                Input::Appended(result)
+            }
             Output::ReadStream(after) => {
                 // The core is gone once the results are closed, and then nobody waits for the stream.
                 tokio::select! {
@@ -616,11 +653,9 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::InspectStream => Input::StreamInspected(stream.status().await),
             Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
             Output::TrimStream(keep, max) => {
-                if let Err(error) = stream.trim(keep, max).await {
-                    let cause = error.1.to_string();
-                    tracing::warn!(%error, cause, "the stream cannot be trimmed");
-                }
-                continue;
+                let mut trimmed = Ok(());
+                let alone = journal.alone(async { trimmed = stream.trim(keep, max).await }).await;
+                Input::StreamTrimmed(alone.and(trimmed))
             }
             Output::Restore => {
                 let position = async |chunks| journal.snapshot(chunks).await.map(Some);

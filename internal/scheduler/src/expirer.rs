@@ -108,8 +108,13 @@ impl<J: Ends> Expirer<J> {
     async fn propose(&self, ended: &Ended) -> Result<(), Failure> {
         let commands: Vec<_> =
             ended.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
-        let request =
-            Request { id: Uuid::new_v4(), principal: String::new(), idempotency: None, commands };
+        let request = Request {
+            id: Uuid::new_v4(),
+            principal: String::new(),
+            idempotency: None,
+            trace: None,
+            commands,
+        };
         let reply = self.replica.write(request).await;
         let Answer { outcomes, .. } = match reply {
             Ok(Reply::Applied(answer) | Reply::Committed(answer)) => answer,

@@ -4,6 +4,7 @@
 //! Nothing that a reader sees depends on any of it: reads judge time themselves.
 
 mod agenda;
+mod board;
 mod brake;
 mod chores;
 mod expirer;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use board::{Board, Body};
 pub use queue::Tasks;
 
 use agenda::Agenda;

@@ -18,9 +18,9 @@ use ulid::Ulid;
 use crate::Expire;
 
 /// The name of the queue.
-const QUEUE: &str = "placard-expiry";
+pub(crate) const QUEUE: &str = "placard-expiry";
 /// The file of the queue of an embedded replica.
-const FILE: &str = "expiry.db";
+pub(crate) const FILE: &str = "expiry.db";
 /// How often a worker says that it lives, and how many such words may be missing before its tasks go to others.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MISSED: usize = 3;
@@ -152,7 +152,7 @@ fn run<T>(
     })
 }
 
-fn postgres(pool: &PgPool) -> PostgresStorage<u64> {
+pub(crate) fn postgres(pool: &PgPool) -> PostgresStorage<u64> {
     let config = apalis_postgres::Config::default()
         .queue(QUEUE)
         .batch_size(TASKS)
@@ -161,7 +161,7 @@ fn postgres(pool: &PgPool) -> PostgresStorage<u64> {
     PostgresStorage::new(pool).with_config(config)
 }
 
-fn sqlite(pool: &SqlitePool) -> SqliteStorage<u64> {
+pub(crate) fn sqlite(pool: &SqlitePool) -> SqliteStorage<u64> {
     let config = apalis_sqlite::Config::default()
         .queue(QUEUE)
         .batch_size(TASKS)

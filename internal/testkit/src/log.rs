@@ -51,6 +51,7 @@ impl Log {
             item: 0,
             principal: String::new(),
             reason: Reason::Client,
+            trace: None,
             digest,
             change: ad.map_or(Change::Delete(id), Change::Put),
         };

@@ -10,7 +10,7 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Appended, Beat, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
+    Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
     Unavailable,
 };
 use placard_replica::{Batch, Current, LogRow, Plan};
@@ -134,6 +134,21 @@ impl Ends for ModelJournal {
     }
 }
 
+/// It keeps everything.
+impl Chores for ModelJournal {
+    async fn trim_log(&self, _keep: Duration) -> Result<u64, Unavailable> {
+        Ok(0)
+    }
+
+    async fn forget_answers(&self) -> Result<u64, Unavailable> {
+        Ok(0)
+    }
+
+    async fn forget_tasks(&self, _keep: Duration) -> Result<u64, Unavailable> {
+        Ok(0)
+    }
+}
+
 impl Journal for ModelJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
         Ok(self.state().commit(&batch))
@@ -165,6 +180,11 @@ impl Journal for ModelJournal {
             let _ = chunks.send(chunk.to_vec()).await;
         }
         Ok(position)
+    }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        work.await;
+        Ok(true)
     }
 }
 

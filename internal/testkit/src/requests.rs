@@ -19,7 +19,7 @@ pub fn spec(title: &str) -> Spec {
 /// A request for these commands, without an idempotency key.
 pub fn request(id: u128, commands: Vec<Command>) -> Request {
     let id = Uuid::from_u128(id);
-    Request { id, principal: String::new(), idempotency: None, commands }
+    Request { id, principal: String::new(), idempotency: None, trace: None, commands }
 }
 
 /// The creation of ad `id`.

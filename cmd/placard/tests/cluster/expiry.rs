@@ -16,7 +16,7 @@ use crate::cluster::{ADS, Replica, Servers};
 const BATCH: &str = "/api/v1/ad/batch";
 
 /// The whole second that comes so long from now, by this machine's clock, as the API writes it.
-fn second_in(ahead: Duration) -> String {
+pub(crate) fn second_in(ahead: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
     let micros = i64::try_from((now + ahead).as_secs() * 1_000_000).expect("a time in range");
     placard_model::Timestamp::from_micros(micros).expect("a time in range").to_string()
@@ -30,7 +30,7 @@ fn ending(end_at: &str) -> Value {
 }
 
 /// Creates so many ads that end then; their ids.
-async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
+pub(crate) async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
     let mut ids = Vec::new();
     while ids.len() < many {
         let batch = Value::from(vec![ending(end_at); 1_000.min(many - ids.len())]);
@@ -43,7 +43,7 @@ async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
     ids
 }
 
-fn id(ad: &Value) -> Uuid {
+pub(crate) fn id(ad: &Value) -> Uuid {
     ad["id"]
         .as_str()
         .and_then(|id| id.parse().ok())
@@ -51,7 +51,7 @@ fn id(ad: &Value) -> Uuid {
 }
 
 /// How many entries have deleted each ad, and how many of them because it had ended.
-async fn deletions(servers: &Servers) -> BTreeMap<Uuid, (u64, u64)> {
+pub(crate) async fn deletions(servers: &Servers) -> BTreeMap<Uuid, (u64, u64)> {
     let mut connection =
         PgConnection::connect(&servers.postgres.url()).await.expect("PostgreSQL answers");
     let log: Vec<Vec<u8>> = sqlx::query_scalar("SELECT bytes FROM log ORDER BY version")
@@ -71,7 +71,7 @@ async fn deletions(servers: &Servers) -> BTreeMap<Uuid, (u64, u64)> {
 }
 
 /// Waits until the journal holds so many ads, ended or not.
-async fn ads_left(servers: &Servers, many: i64) {
+pub(crate) async fn ads_left(servers: &Servers, many: i64) {
     let mut connection =
         PgConnection::connect(&servers.postgres.url()).await.expect("PostgreSQL answers");
     until("the ended ads to go", async || {
@@ -85,14 +85,14 @@ async fn ads_left(servers: &Servers, many: i64) {
 }
 
 /// Every one of these ads was deleted once, because it had ended, and nothing else was.
-async fn each_expired_once(servers: &Servers, ids: &[Uuid]) {
+pub(crate) async fn each_expired_once(servers: &Servers, ids: &[Uuid]) {
     let expected: BTreeMap<_, _> = ids.iter().map(|id| (*id, (1, 1))).collect();
     let deletions = deletions(servers).await;
     assert!(deletions == expected, "{} deletions of {} ads", deletions.len(), expected.len());
 }
 
 /// All replicas are where the journal is, and equal.
-async fn all_equal(servers: &Servers, replicas: &[Replica]) {
+pub(crate) async fn all_equal(servers: &Servers, replicas: &[Replica]) {
     let head = replicas[0].cluster().await["head"]["version"].as_u64().expect("there is a head");
     for replica in replicas {
         replica.reaches(head).await;
@@ -101,7 +101,7 @@ async fn all_equal(servers: &Servers, replicas: &[Replica]) {
 }
 
 /// Waits until the listing of a replica has that many matches.
-async fn total(replica: &Replica, many: u64) {
+pub(crate) async fn total(replica: &Replica, many: u64) {
     until("the listing's total", async || {
         let page = replica.json(&format!("{ADS}?limit=1")).await;
         (page["total"] == many).then_some(())
@@ -109,7 +109,7 @@ async fn total(replica: &Replica, many: u64) {
     .await;
 }
 
-async fn metric(replica: &Replica, name: &str) -> u64 {
+pub(crate) async fn metric(replica: &Replica, name: &str) -> u64 {
     let text = replica.get("/metrics").await.text().await.expect("the answer is text");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))

@@ -1,8 +1,12 @@
 //! Three replicas of the real binary on a private PostgreSQL and a private Redis.
 
+mod board;
 mod builds;
 mod cluster;
+mod collector;
 mod expiry;
+mod held;
 mod joining;
 mod serving;
 mod setup;
+mod traces;

@@ -59,6 +59,7 @@ fn entry(digest: Digest) -> Bytes {
         item: 0,
         principal: "a forger".to_owned(),
         reason: Reason::Client,
+        trace: None,
         digest,
         change: Change::Delete(Uuid::from_u128(2)),
     };

@@ -70,6 +70,7 @@ const ORDINARY: &[&str] = &[
     "placard_commit_entries_total",
     "placard_applied_total",
     "placard_expired_total",
+    "placard_spans_total",
     "placard_expiry_looks_total",
     "placard_expiry_failures_total",
     "placard_expiry_tasks_pushed_total",

@@ -1,6 +1,7 @@
 //! The program as its users run it: a process with arguments, an environment, signals and an exit code.
 
 mod access;
+mod board;
 mod demo;
 mod ended;
 mod journal;

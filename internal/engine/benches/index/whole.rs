@@ -83,7 +83,7 @@ fn built(world: &World) -> (Engine, Log, f64) {
     let head = log.head();
     let (engine, seconds) = timed(|| {
         let mut builder = Builder::default();
-        snapshot.into_iter().for_each(|ad| builder.push(ad).unwrap());
+        builder.extend(snapshot).unwrap();
         builder.finish(head, world.now).unwrap()
     });
     (engine, log, seconds)

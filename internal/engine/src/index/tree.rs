@@ -74,11 +74,13 @@ impl<S: Schema> Tree<S> {
             if ad.start_at() > time {
                 waiting.push(((ad.start_at(), ad.key().1), ad));
             } else if ad.key().0 > time {
-                begun.push(ad);
+                // With their keys, which to fetch again for each comparison would take most of the time.
+                begun.push((ad.key(), ad));
             }
         }
-        begun.sort_unstable_by_key(|ad| ad.key());
-        tree.future = waiting.into_iter().collect();
+        let sort = || begun.par_sort_unstable_by_key(|(key, _)| *key);
+        ((), tree.future) = rayon::join(sort, || waiting.into_iter().collect());
+        let begun: Vec<_> = begun.into_iter().map(|(_, ad)| ad).collect();
         tree.begins = tree.first_start();
         tree.len = begun.len();
         let chunk = CHUNK_ADS * BUILT_FULL / 8;

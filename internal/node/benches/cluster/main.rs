@@ -1,6 +1,7 @@
 //! The figures of a cluster on one machine, each beside what PostgreSQL, Redis or the engine itself takes for the
 //! same in the same run: `scripts/bench-cluster`. It writes `docs/performance/cluster.md` and `cluster.csv`; as a
 //! test it runs small and writes nothing. The load comes from this process too, so that it shares the cores.
+//! `PART=writes`, `two`, `delivery` or `restore` measures only that, and writes nothing.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
@@ -70,15 +71,25 @@ fn main() {
     // The load's own threads; each replica has threads of its own.
     setup::runtime().block_on(async {
         let mut report = Report::default();
+        let part = std::env::var("PART").unwrap_or_default();
+        let asked = |name: &str| part.is_empty() || part == name;
         let servers = Servers::start().await;
-        writes::against_transactions(&servers, size, &mut report).await;
-        writes::two_replicas(&servers, size, &mut report).await;
-        delivery::deliveries(&servers, size, &mut report).await;
+        if asked("writes") {
+            writes::against_transactions(&servers, size, &mut report).await;
+        }
+        if asked("two") {
+            writes::two_replicas(&servers, size, &mut report).await;
+        }
+        if asked("delivery") {
+            delivery::deliveries(&servers, size, &mut report).await;
+        }
         report.server_versions(&servers);
         drop(servers);
-        restore::restores(size, &mut report).await;
+        if asked("restore") {
+            restore::restores(size, &mut report).await;
+        }
         report.print();
-        if full {
+        if full && part.is_empty() {
             report.write().unwrap();
         }
     });

@@ -99,7 +99,8 @@ async fn fill(servers: &Servers, ads: usize) {
         let create = |spec| Command::Create { id: Uuid::now_v7(), spec };
         let commands = specs.by_ref().take(count).map(create).collect();
         let id = Uuid::new_v4();
-        let request = Request { id, principal: String::new(), idempotency: None, commands };
+        let request =
+            Request { id, principal: String::new(), idempotency: None, trace: None, commands };
         let batch = Batch {
             requests: vec![Arc::new(request)],
             repeated: false,
@@ -147,9 +148,7 @@ async fn build(servers: &Servers) -> Duration {
         let now = now();
         let since = Instant::now();
         let mut builder = Builder::default();
-        for ad in ads {
-            builder.push(ad).unwrap();
-        }
+        builder.extend(ads).unwrap();
         let engine = builder.finish(position, now).unwrap();
         let took = since.elapsed();
         drop(engine);

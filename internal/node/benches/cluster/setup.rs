@@ -64,8 +64,13 @@ impl Servers {
         }));
         let checkpoint_every = checkpoint.map(|_| Duration::from_secs(1));
         let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
-        let config =
-            Config { storage, drain_delay: Duration::ZERO, api: Default::default(), replica };
+        let config = Config {
+            storage,
+            drain_delay: Duration::ZERO,
+            api: Default::default(),
+            replica,
+            traces: None,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
         let runtime = runtime();
         let since = Instant::now();
@@ -98,7 +103,8 @@ impl Servers {
             let app = App::new(replica.handle().clone());
             let listener = TcpListener::from_std(listener).unwrap();
             let never = std::future::pending();
-            tokio::spawn(placard_api::serve(listener, app.router(), never, Duration::ZERO));
+            let (router, connections) = (app.router(), placard_model::limits::CONNECTIONS_MAX);
+            tokio::spawn(placard_api::serve(listener, router, connections, never, Duration::ZERO));
             replica.handle().ready().await;
             replica
         });
@@ -209,5 +215,9 @@ impl Journal for TimedJournal {
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> Result<Position, Unavailable> {
         self.inner.snapshot(chunks).await
+    }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        self.inner.alone(work).await
     }
 }

@@ -4,9 +4,11 @@
 mod access;
 mod acks;
 mod batches;
+mod brake;
 mod by_id;
 mod changes;
 mod creation;
+mod document;
 mod golden;
 mod hostile;
 mod idempotency;
@@ -17,6 +19,7 @@ mod refusals;
 mod scan;
 mod server;
 mod versions;
+mod window;
 mod wire;
 
 /// Makes two tests of each function: over a socket and in process.

@@ -8,14 +8,15 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::Router;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use placard_api::App;
 use placard_node::{ApiConfig, Config, Node, Storage};
-use placard_replica::Replica;
 use placard_replica::ports::NoCheckpoints;
+use placard_replica::{Clock, Replica};
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::SqliteJournal;
 use placard_testkit::wait::PATIENCE;
@@ -23,6 +24,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+
+use crate::document;
 
 pub(crate) const ADS: &str = "/api/v1/ad";
 pub(crate) const BATCH: &str = "/api/v1/ad/batch";
@@ -56,12 +59,12 @@ impl Client for OverSocket {
     }
 }
 
-struct InProcessClient(App);
+struct InProcessClient(Router);
 
 impl Client for InProcessClient {
     fn send(&self, request: Request<Bytes>) -> Answering<'_> {
         Box::pin(async move {
-            let answer = self.0.router().oneshot(request.map(Full::new)).await;
+            let answer = self.0.clone().oneshot(request.map(Full::new)).await;
             let (parts, body) = answer.expect("a router cannot fail").into_parts();
             let body = body.collect().await.expect("the body is in memory").to_bytes();
             Response::from_parts(parts, body)
@@ -71,15 +74,15 @@ impl Client for InProcessClient {
 
 /// What runs behind the client; it goes when the server does.
 enum Running {
-    Node { _node: Box<Node> },
-    Replica { _replica: Replica },
+    Node { node: Box<Node> },
+    Replica { replica: Replica },
 }
 
 /// A server with a private directory.
 pub(crate) struct Server {
     client: Box<dyn Client>,
     address: Option<SocketAddr>,
-    _running: Running,
+    running: Running,
     directory: TempDir,
 }
 
@@ -108,6 +111,7 @@ impl Server {
             drain_delay: Duration::ZERO,
             api,
             replica,
+            traces: None,
         };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
@@ -116,7 +120,7 @@ impl Server {
         Self {
             client: Box::new(OverSocket { client, base: format!("http://{address}") }),
             address: Some(address),
-            _running: Running::Node { _node: Box::new(node) },
+            running: Running::Node { node: Box::new(node) },
             directory,
         }
     }
@@ -125,20 +129,41 @@ impl Server {
     pub(crate) async fn in_process() -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let journal = SqliteJournal::open(directory.path()).expect("the journal opens");
-        let replica =
-            Replica::start(journal, InProcess::default(), NoCheckpoints, Default::default());
+        // Nobody reaches it, but every replica says where it would be reached.
+        let address = "in.process:1".to_owned();
+        let config = placard_replica::Config { address, ..Default::default() };
+        let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);
         ready(replica.handle()).await;
         Self {
-            client: Box::new(InProcessClient(App::new(replica.handle().clone()))),
+            client: Box::new(InProcessClient(App::new(replica.handle().clone()).router())),
             address: None,
-            _running: Running::Replica { _replica: replica },
+            running: Running::Replica { replica },
             directory,
+        }
+    }
+
+    /// The routes of this app, without a socket, over a replica of the test's own.
+    pub(crate) fn of(app: &App, replica: Replica) -> Self {
+        Self {
+            client: Box::new(InProcessClient(app.router())),
+            address: None,
+            running: Running::Replica { replica },
+            directory: tempfile::tempdir().expect("a directory can be made"),
         }
     }
 
     /// Where it listens, if it is on a socket.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this server is on a socket")
+    }
+
+    /// The clock by which it judges what is served.
+    pub(crate) fn clock(&self) -> Clock {
+        let handle = match &self.running {
+            Running::Node { node } => node.handle(),
+            Running::Replica { replica } => replica.handle(),
+        };
+        handle.clock().clone()
     }
 
     /// Where its journal is.
@@ -230,10 +255,12 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let asked = format!("{} {}", self.request.method(), self.request.uri());
+        let (method, uri) = (self.request.method().clone(), self.request.uri().to_string());
+        let asked = format!("{method} {uri}");
         let answer = tokio::time::timeout(PATIENCE, self.client.send(self.request)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{asked} was not answered in time"));
         let (parts, body) = answer.into_parts();
+        document::check((&method, &uri), parts.status.as_u16(), &parts.headers, &body);
         Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body }
     }
 }

@@ -362,7 +362,7 @@ impl World {
             Output::LoadCheckpoint => {
                 let engine = self.checkpoints[replica].clone().map(|(position, ads)| {
                     let mut builder = Builder::default();
-                    ads.into_iter().for_each(|ad| builder.push(ad).expect("our own ad"));
+                    builder.extend(ads).expect("our own ads");
                     Box::new(builder.finish(position, self.journal.now).expect("our own digest"))
                 });
                 Input::CheckpointLoaded(engine)
@@ -374,12 +374,14 @@ impl World {
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
-            Output::TrimStream(keep, max) => return self.stream.trim(keep, max),
+            Output::TrimStream(keep, max) => {
+                self.stream.trim(keep, max);
+                Input::StreamTrimmed(Ok(()))
+            }
             Output::Restore => {
                 let mut builder = Builder::default();
-                for ad in self.journal.ads.values() {
-                    builder.push(ad.clone()).expect("our own ad");
-                }
+                let ads = self.journal.ads.values().cloned().collect();
+                builder.extend(ads).expect("our own ads");
                 let engine =
                     builder.finish(self.journal.head, self.journal.now).expect("our own digest");
                 Input::Restored((!self.chance(20.0)).then(|| Box::new(engine)))

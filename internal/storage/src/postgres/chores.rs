@@ -6,7 +6,7 @@ use placard_model::entry::{Entry, Position};
 use placard_model::limits;
 use sqlx::{PgConnection, Row};
 
-use super::lane::{Failure, Lane, Work, within};
+use super::lane::{Failure, Held, Lane, Work, within};
 use super::rows::{self, column};
 
 /// How the server guards a chore; nobody waits for one.
@@ -27,28 +27,52 @@ const KEPT_MIN: Duration = Duration::from_secs(3600);
 /// The advisory lock of the one that does chores; the number is nobody else's, and means nothing.
 const LOCK: i64 = 0x504c_4143_4152_4401;
 
-/// Does a chore unless another replica is at it, in which case there is nothing left to do. The lock is the
-/// session's: if this ends early the connection is closed, and the lock goes with it.
-async fn alone(
-    lane: &Lane,
-    batch: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send + Sync,
-) -> Result<u64, Failure> {
+/// Takes the lock, unless another replica has it. It is the session's: if its holder ends early the connection is
+/// closed, and the lock goes with it.
+async fn lock(lane: &Lane) -> Result<Option<Held<'_>>, Failure> {
     let take = lane.repeatable(STATEMENT, |connection| {
         Box::pin(async {
             let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
             Ok(lock.fetch_one(connection).await?)
         })
     });
-    let (taken, mut held): (bool, _) = take.await?;
-    let mut all = 0;
+    let (taken, held): (bool, _) = take.await?;
     if taken {
-        while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
-            all += gone;
-        }
-        let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK);
-        within(STATEMENT, unlock.execute(&mut held.connection)).await?;
+        return Ok(Some(held));
     }
     held.keep();
+    Ok(None)
+}
+
+async fn unlock(mut held: Held<'_>) -> Result<(), Failure> {
+    let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK);
+    within(STATEMENT, unlock.execute(&mut held.connection)).await?;
+    held.keep();
+    Ok(())
+}
+
+/// Has a chore done that is not the journal's, unless another replica is at one; whether it was done.
+pub(super) async fn elsewhere(
+    lane: &Lane,
+    work: impl Future<Output = ()> + Send,
+) -> Result<bool, Failure> {
+    let Some(held) = lock(lane).await? else { return Ok(false) };
+    work.await;
+    unlock(held).await?;
+    Ok(true)
+}
+
+/// Does a chore unless another replica is at it, in which case there is nothing left to do.
+async fn alone(
+    lane: &Lane,
+    batch: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send + Sync,
+) -> Result<u64, Failure> {
+    let Some(mut held) = lock(lane).await? else { return Ok(0) };
+    let mut all = 0;
+    while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
+        all += gone;
+    }
+    unlock(held).await?;
     Ok(all)
 }
 

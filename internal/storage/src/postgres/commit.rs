@@ -26,7 +26,8 @@ use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use super::lane::{Durability, Failure, Held, Lane, within};
-use super::rows::{self, Basis, From, State};
+use super::rows::{self, State};
+use super::write::{self, Basis, From};
 
 /// How the server guards the head's lock.
 ///
@@ -155,7 +156,7 @@ impl Committer {
         basis: Basis,
         plan: &Plan,
     ) -> Result<bool, Failure> {
-        let at = rows::write(&mut held.connection, from, basis, plan).await?;
+        let at = write::write(&mut held.connection, from, basis, plan).await?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at.map(|at| Written {
             head: plan.head,
             writes: from.writes + 1,
@@ -196,7 +197,7 @@ impl Committer {
             }
             return Ok(plan);
         }
-        let written = rows::write(&mut held.connection, from, Basis::Read, &plan);
+        let written = write::write(&mut held.connection, from, Basis::Read, &plan);
         if within(STATEMENT, written).await.map_err(before)?.is_none() {
             // Under the lock nobody else can have written.
             return Err(before(Failure::Malformed("a moved head")));

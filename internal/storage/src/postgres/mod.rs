@@ -11,6 +11,7 @@ mod lane;
 mod poll;
 mod rows;
 mod snapshot;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
@@ -171,6 +172,20 @@ pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
     Ok(pool.connect_lazy_with(options))
 }
 
+/// Connections for people who look at the tasks; there are none while nobody does.
+///
+/// # Errors
+/// The URL is none of PostgreSQL's.
+pub fn board_pool(url: &str) -> Result<PgPool, OpenError> {
+    /// Within what a look at the tasks may take.
+    const SETTINGS: [(&str, &str); 2] = [("statement_timeout", "4s"), ("lock_timeout", "1s")];
+    const ACQUIRE: Duration = Duration::from_secs(4);
+    const IDLE: Duration = Duration::from_secs(30);
+    let options = parse(url)?.options(SETTINGS);
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE).idle_timeout(IDLE);
+    Ok(pool.connect_lazy_with(options))
+}
+
 /// Whether the server can hold a journal; also that it can be reached.
 async fn fit(
     options: &PgConnectOptions,
@@ -282,6 +297,11 @@ impl Journal for PostgresJournal {
     ) -> Result<Position, Unavailable> {
         let position = snapshot::snapshot(&self.lanes.snapshot, chunks).await;
         position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+    }
+
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        let done = chores::elsewhere(&self.lanes.chores, work).await;
+        done.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use placard_model::command::{Idempotency, KeptAnswer};
 use placard_model::entry::{Chain, Digest, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
-use placard_replica::{Batch, Current, Plan};
+use placard_replica::{Batch, Current};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -14,6 +14,7 @@ use sqlx::{Decode, Encode, PgConnection, Postgres, Row, Type};
 use uuid::Uuid;
 
 use super::lane::Failure;
+use super::write::From;
 
 /// PostgreSQL's own epoch, 2000-01-01T00:00:00Z, in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -173,107 +174,4 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
     let (head, now, writes) = head.ok_or(Failure::Malformed("a head"))?;
     let from = From { writes, chain: head.chain };
     Ok(State { current: Current { head, now, ads, kept, written }, from })
-}
-
-/// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
-/// read, or if the plan rests on there being none of its ads and keys, and there is one. The head comes first:
-/// the others wait for it, and for whoever has it locked.
-const WRITE: &str = "
-    WITH moved AS (
-        UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
-         WHERE single AND writes = $4 AND chain = $24 AND NOT ($23 AND (
-             EXISTS (SELECT FROM ads WHERE id = ANY ($11))
-             OR EXISTS (SELECT FROM idempotency WHERE scope = ANY ($20))))
-        RETURNING 1
-    ), appended AS (
-        INSERT INTO log (version, chain, request, item, at, bytes)
-        SELECT * FROM unnest($5::bigint[], $6::bytea[], $7::uuid[], $8::int[], $9::timestamptz[], $10::bytea[])
-         WHERE EXISTS (SELECT FROM moved)
-    ), put AS (
-        INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
-        SELECT * FROM unnest($11::uuid[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
-                             $15::timestamptz[], $16::text[], $17::bytea[])
-         WHERE EXISTS (SELECT FROM moved)
-        ON CONFLICT (id) DO UPDATE
-        SET version = excluded.version, created_at = excluded.created_at, start_at = excluded.start_at,
-            end_at = excluded.end_at, title = excluded.title, encoded = excluded.encoded
-    ), deleted AS (
-        DELETE FROM ads WHERE id = ANY ($18) AND EXISTS (SELECT FROM moved)
-    ), kept AS (
-        INSERT INTO idempotency (scope, body, answer, at)
-        SELECT scope, body, answer, $19 FROM unnest($20::bytea[], $21::bytea[], $22::bytea[])
-            AS new (scope, body, answer)
-         WHERE EXISTS (SELECT FROM moved)
-        ON CONFLICT (scope) DO UPDATE
-        SET body = excluded.body, answer = excluded.answer, at = excluded.at
-    )
-    SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now";
-
-/// The head that a plan follows: how many writes had led to it, and its chain, which tells it from the head of
-/// a server that has lost some of them in a failover and has seen others since.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct From {
-    pub(super) writes: i64,
-    pub(super) chain: Chain,
-}
-
-/// What else a plan rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basis {
-    /// What was read.
-    Read,
-    /// That there is none of the ads and keys that it writes.
-    Nothing,
-}
-
-/// Writes a plan down, in one round trip, if the head is still what it follows. Returns the time of the write, by
-/// the database, or nothing if it did not write.
-pub(super) async fn write(
-    connection: &mut PgConnection,
-    from: From,
-    basis: Basis,
-    plan: &Plan,
-) -> Result<Option<Timestamp>, Failure> {
-    let log = &plan.log;
-    let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
-    let deleted: Vec<_> =
-        plan.ads.iter().filter(|(_, ad)| ad.is_none()).map(|(id, _)| *id).collect();
-    // PostgreSQL's text cannot hold the character U+0000; the encoded ad has the title as it is.
-    let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
-    let kept = &plan.kept;
-    let Position { version, chain, digest } = plan.head;
-    let row = sqlx::query(WRITE)
-        .bind(column(version))
-        .bind(chain.0.as_slice())
-        .bind(digest.0.to_be_bytes().as_slice())
-        .bind(from.writes)
-        .bind(list(log, |row| column(row.record.version)))
-        .bind(list(log, |row| row.record.chain.0.as_slice()))
-        .bind(list(log, |row| row.request))
-        .bind(list(log, |row| row.item as i32))
-        .bind(list(log, |row| Stamp(row.at)))
-        .bind(list(log, |row| row.record.bytes.as_ref()))
-        .bind(list(&put, |(id, _)| **id))
-        .bind(list(&put, |(_, (ad, _))| column(ad.version)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.created_at)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.start_at)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.end_at)))
-        .bind(titles)
-        .bind(list(&put, |(_, (_, encoded))| encoded.bytes().as_ref()))
-        .bind(deleted)
-        .bind(Stamp(plan.now))
-        .bind(list(kept, |one| one.key.scope.as_slice()))
-        .bind(list(kept, |one| one.key.body.as_slice()))
-        .bind(list(kept, |one| one.answer.as_ref()))
-        .bind(basis == Basis::Nothing)
-        .bind(from.chain.0.as_slice())
-        .fetch_one(connection)
-        .await?;
-    let Stamp(now) = row.try_get("now")?;
-    Ok((row.try_get::<i64, _>("moved")? == 1).then_some(now))
-}
-
-/// One column of a bulk insert.
-fn list<'r, R, T>(rows: &'r [R], column: impl Fn(&'r R) -> T) -> Vec<T> {
-    rows.iter().map(column).collect()
 }

@@ -269,4 +269,10 @@ impl Journal for SqliteJournal {
             self.snapshot.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
         position.map_err(|error| Unavailable(WHAT, error.into()))
     }
+
+    /// Nobody else has this file.
+    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+        work.await;
+        Ok(true)
+    }
 }

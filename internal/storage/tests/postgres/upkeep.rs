@@ -139,6 +139,20 @@ async fn one_replica_at_a_time_does_chores() {
 }
 
 #[tokio::test]
+async fn what_is_kept_elsewhere_is_tidied_by_one_replica_at_a_time() {
+    let server = server().await;
+    let (journal, other) = (open(&server.url()).await, open(&server.url()).await);
+    let mut meanwhile = None;
+    let work = async { meanwhile = Some(other.alone(async { panic!("two at once") }).await) };
+    assert!(journal.alone(work).await.unwrap());
+    assert!(!meanwhile.unwrap().unwrap());
+    // And then it is the other's turn, if it likes.
+    let mut done = false;
+    assert!(other.alone(async { done = true }).await.unwrap());
+    assert!(done);
+}
+
+#[tokio::test]
 async fn done_tasks_are_forgotten_after_a_while() {
     let server = server().await;
     let journal = open(&server.url()).await;

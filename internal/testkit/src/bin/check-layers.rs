@@ -6,12 +6,13 @@ use std::process::{Command, ExitCode};
 use serde_json::Value;
 
 /// Each crate, and the crates of the workspace that it may know.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("placard-model", &[]),
     ("placard-engine", &["placard-model"]),
     ("placard-replica", &["placard-model", "placard-engine"]),
     ("placard-storage", &["placard-model", "placard-replica"]),
     ("placard-scheduler", &["placard-model", "placard-replica"]),
+    ("placard-telemetry", &["placard-model", "placard-replica"]),
     ("placard-api", &["placard-model", "placard-engine", "placard-replica"]),
     (
         "placard-node",
@@ -22,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "placard-storage",
             "placard-scheduler",
             "placard-api",
+            "placard-telemetry",
         ],
     ),
     ("placard", &["placard-model", "placard-node"]),
@@ -29,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates from outside that only one crate of ours may use, by the start of their names.
-const SOLE_USERS: [(&str, &str); 7] = [
+const SOLE_USERS: [(&str, &str); 8] = [
     ("sqlx", "placard-storage"),
     ("redis", "placard-storage"),
     ("rusqlite", "placard-storage"),
@@ -37,6 +39,7 @@ const SOLE_USERS: [(&str, &str); 7] = [
     ("axum", "placard-api"),
     ("tower-http", "placard-api"),
     ("utoipa", "placard-api"),
+    ("opentelemetry", "placard-telemetry"),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,173 @@
+//! The task board: apalis' own pages about the queue, its tasks and its workers, with their assets in the program.
+//! Only to look at: what else the board offers is to add tasks, and one whose id is no ULID blocks the queue.
+//!
+//! apalis makes it for axum, which only the API knows. Here it is a service that answers requests, no more.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use apalis_board::axum::framework::{ApiBuilder, RegisterRoute};
+use apalis_board::axum::ui::ServeUI;
+use apalis_sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use placard_model::limits;
+use tokio::sync::watch;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+
+use crate::queue::{self, Cause, Tasks};
+
+/// Where the pages ask for what they show; not the API of ads.
+const API: &str = "/api/v1";
+/// Where they ask to be told what is logged.
+const EVENTS: &str = "/api/v1/events";
+
+/// How often an open stream of events says something, so that a browser that is gone is noticed.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, Cause>;
+
+/// What the board answers with.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The board of a queue; cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Board {
+    answers: Answers,
+    closed: watch::Sender<bool>,
+}
+
+impl Board {
+    /// The board of these tasks, which need not be there yet. Where they are in PostgreSQL the pool should be one of
+    /// its own: whoever looks at tasks must not keep those waiting who do them.
+    pub fn new(tasks: Tasks) -> Self {
+        let answers = match tasks {
+            Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
+            Tasks::Sqlite { directory } => {
+                let file = directory.join(queue::FILE);
+                let options = SqliteConnectOptions::new().filename(file).read_only(true);
+                let pool = SqlitePoolOptions::new().max_connections(1);
+                answers(queue::sqlite(&pool.connect_lazy_with(options)))
+            }
+        };
+        Self { answers, closed: watch::Sender::new(false) }
+    }
+
+    /// Ends what would stay open, for all clones.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Answers a request of a browser. Errors of the queue are answers too, and say what it said.
+    pub async fn answer(&self, request: Request<()>) -> Response<Body> {
+        if request.uri().path() == EVENTS && request.method() == Method::GET {
+            return self.events();
+        }
+        self.page(request).await.map(|whole| Full::new(whole).boxed_unsync())
+    }
+
+    async fn page(&self, request: Request<()>) -> Response<Bytes> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response =
+                plain(StatusCode::METHOD_NOT_ALLOWED, "the board is only to look at");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let Some(asked) = request.uri().path().strip_prefix(API) else {
+            return asset(request.uri().path());
+        };
+        let query = request.uri().query();
+        if !query.is_none_or(is_bounded) {
+            return plain(StatusCode::BAD_REQUEST, "no such page");
+        }
+        let path = query.map_or_else(|| asked.to_owned(), |query| format!("{asked}?{query}"));
+        let (Ok(uri), false) = (path.parse::<Uri>(), request.uri().path() == EVENTS) else {
+            return plain(StatusCode::NOT_FOUND, "there is nothing at this path");
+        };
+        let mut inner = request.map(|()| Empty::new());
+        *inner.uri_mut() = uri;
+        match self.answers.clone().oneshot(inner).await {
+            Ok(response) => response,
+            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+
+    /// A stream without events, that ends with the board: what is logged is in the server's log, but the pages take
+    /// the end of the stream for the end of the server.
+    fn events(&self) -> Response<Body> {
+        let mut closed = self.closed.subscribe();
+        let ended = async move {
+            // Nobody left to close it means the same.
+            let _ = closed.wait_for(|closed| *closed).await;
+        };
+        let beats = stream::unfold(tokio::time::interval(HEARTBEAT), async |mut beats| {
+            beats.tick().await;
+            Some((Ok(Frame::data(Bytes::from_static(b":\n\n"))), beats))
+        });
+        let body = StreamBody::new(beats.take_until(Box::pin(ended)));
+        let mut response = Response::new(body.boxed_unsync());
+        let events = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert(CONTENT_TYPE, events);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+/// What apalis answers about this queue.
+fn answers<B, R, D>(backend: B) -> Answers
+where
+    ApiBuilder<R>: RegisterRoute<B, u64>,
+    R: Default + Clone + Send + Sync + 'static,
+    R: Service<Request<Empty<Bytes>>, Response = Response<D>, Error = Infallible, Future: Send>,
+    D: BodyExt<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+{
+    let routes = ApiBuilder::new(R::default()).register(queue::QUEUE, backend).build();
+    let whole = routes.map_err(|never| match never {}).and_then(async |response: Response<D>| {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(Into::into)?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    });
+    BoxCloneSyncService::new(whole)
+}
+
+/// Whether a query asks for no page before the first, and for none that is too long. apalis takes any numbers, and
+/// does not survive some.
+fn is_bounded(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).all(|(name, value)| {
+        let within = |max: u32| value.parse().is_ok_and(|number| (1..=max).contains(&number));
+        match &*name {
+            "page" => within(limits::BOARD_PAGES_MAX),
+            "page_size" => within(limits::BOARD_PAGE_TASKS_MAX),
+            _ => true,
+        }
+    })
+}
+
+/// A file of the pages; paths without a dot are pages, of which there is one file.
+fn asset(path: &str) -> Response<Bytes> {
+    let Some(file) = ServeUI::get_file(path) else {
+        return plain(StatusCode::NOT_FOUND, "there is nothing at this path");
+    };
+    let name = file.path().to_str().unwrap_or_default();
+    let mut response = Response::new(Bytes::copy_from_slice(file.contents()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(ServeUI::content_type(name)));
+    if let Some(cache) = ServeUI::cache_control(name) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    }
+    response
+}
+
+fn plain(status: StatusCode, says: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{says}\n")));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}

@@ -1,0 +1,153 @@
+//! The statement that writes a plan down, if the head is still the one that the plan follows.
+
+use std::sync::LazyLock;
+
+use placard_model::Timestamp;
+use placard_model::entry::{Chain, Position};
+use placard_replica::Plan;
+use sqlx::{PgConnection, Row};
+
+use super::lane::Failure;
+use super::rows::{Stamp, column};
+
+/// What a plan's statement must do beside moving the head, appending to the log and putting ads: few plans need
+/// either, and each costs a small write a sixth of the server's time even if there is nothing to do.
+struct Statement {
+    kept: bool,
+    deleted: bool,
+}
+
+impl Statement {
+    fn text(&self) -> &'static str {
+        static TEXTS: LazyLock<[String; 4]> = LazyLock::new(|| {
+            [(false, false), (false, true), (true, false), (true, true)]
+                .map(|(kept, deleted)| Statement { kept, deleted }.write())
+        });
+        &TEXTS[usize::from(self.kept) * 2 + usize::from(self.deleted)]
+    }
+
+    /// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
+    /// read, or if the plan rests on there being none of its ads and keys, and there is one. The head comes
+    /// first: the others wait for it, and for whoever has it locked.
+    fn write(&self) -> String {
+        let (unkept, keep, delete) = match (self.kept, self.deleted) {
+            (false, false) => ("", "", String::new()),
+            (false, true) => ("", "", delete(20)),
+            (true, false) => (UNKEPT, KEEP, String::new()),
+            (true, true) => (UNKEPT, KEEP, delete(24)),
+        };
+        format!(
+            "WITH moved AS (
+                UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
+                 WHERE single AND writes = $4 AND chain = $5
+                   AND NOT ($6 AND (EXISTS (SELECT FROM ads WHERE id = ANY ($13)) {unkept}))
+                RETURNING 1
+            ), appended AS (
+                INSERT INTO log (version, chain, request, item, at, bytes)
+                SELECT new.* FROM moved, unnest($7::bigint[], $8::bytea[], $9::uuid[], $10::int[],
+                                                $11::timestamptz[], $12::bytea[]) AS new
+            ), put AS (
+                INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
+                SELECT new.* FROM moved, unnest($13::uuid[], $14::bigint[], $15::timestamptz[],
+                                                $16::timestamptz[], $17::timestamptz[], $18::text[],
+                                                $19::bytea[]) AS new
+                ON CONFLICT (id) DO UPDATE
+                SET version = excluded.version, created_at = excluded.created_at,
+                    start_at = excluded.start_at, end_at = excluded.end_at, title = excluded.title,
+                    encoded = excluded.encoded
+            ) {keep} {delete}
+            SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now"
+        )
+    }
+}
+
+const UNKEPT: &str = "OR EXISTS (SELECT FROM idempotency WHERE scope = ANY ($21))";
+const KEEP: &str = ", kept AS (
+        INSERT INTO idempotency (scope, body, answer, at)
+        SELECT scope, body, answer, $20
+          FROM moved, unnest($21::bytea[], $22::bytea[], $23::bytea[]) AS new (scope, body, answer)
+        ON CONFLICT (scope) DO UPDATE
+        SET body = excluded.body, answer = excluded.answer, at = excluded.at
+    )";
+
+fn delete(parameter: u8) -> String {
+    format!(
+        ", deleted AS (
+            DELETE FROM ads WHERE id = ANY (${parameter}) AND EXISTS (SELECT FROM moved)
+        )"
+    )
+}
+
+/// The head that a plan follows: how many writes had led to it, and its chain, which tells it from the head of
+/// a server that has lost some of them in a failover and has seen others since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    pub(super) writes: i64,
+    pub(super) chain: Chain,
+}
+
+/// What else a plan rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// What was read.
+    Read,
+    /// That there is none of the ads and keys that it writes.
+    Nothing,
+}
+
+/// Writes a plan down, in one round trip, if the head is still what it follows. Returns the time of the write, by
+/// the database, or nothing if it did not write.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    from: From,
+    basis: Basis,
+    plan: &Plan,
+) -> Result<Option<Timestamp>, Failure> {
+    let log = &plan.log;
+    let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
+    let deleted: Vec<_> =
+        plan.ads.iter().filter(|(_, ad)| ad.is_none()).map(|(id, _)| *id).collect();
+    // PostgreSQL's text cannot hold the character U+0000; the encoded ad has the title as it is.
+    let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
+    let kept = &plan.kept;
+    let Position { version, chain, digest } = plan.head;
+    let statement = Statement { kept: !kept.is_empty(), deleted: !deleted.is_empty() };
+    let mut query = sqlx::query(statement.text())
+        .bind(column(version))
+        .bind(chain.0.as_slice())
+        .bind(digest.0.to_be_bytes().as_slice())
+        .bind(from.writes)
+        .bind(from.chain.0.as_slice())
+        .bind(basis == Basis::Nothing)
+        .bind(list(log, |row| column(row.record.version)))
+        .bind(list(log, |row| row.record.chain.0.as_slice()))
+        .bind(list(log, |row| row.request))
+        .bind(list(log, |row| row.item as i32))
+        .bind(list(log, |row| Stamp(row.at)))
+        .bind(list(log, |row| row.record.bytes.as_ref()))
+        .bind(list(&put, |(id, _)| **id))
+        .bind(list(&put, |(_, (ad, _))| column(ad.version)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.created_at)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.start_at)))
+        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.end_at)))
+        .bind(titles)
+        .bind(list(&put, |(_, (_, encoded))| encoded.bytes().as_ref()));
+    if statement.kept {
+        query = query
+            .bind(Stamp(plan.now))
+            .bind(list(kept, |one| one.key.scope.as_slice()))
+            .bind(list(kept, |one| one.key.body.as_slice()))
+            .bind(list(kept, |one| one.answer.as_ref()));
+    }
+    if statement.deleted {
+        query = query.bind(deleted);
+    }
+    let row = query.fetch_one(connection).await?;
+    let Stamp(now) = row.try_get("now")?;
+    Ok((row.try_get::<i64, _>("moved")? == 1).then_some(now))
+}
+
+/// One column of a bulk insert.
+fn list<'r, R, T>(rows: &'r [R], column: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(column).collect()
+}

@@ -1,0 +1,214 @@
+//! Traces of writes, sent to a collector as OTLP over HTTP. The sole user of OpenTelemetry: what is told of a write
+//! comes by the replica's port for spans. Whatever is wrong with the collector, nobody waits for it: spans stand in
+//! a bounded queue, are dropped beyond it, and both are counted.
+
+mod client;
+mod queue;
+mod remote;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceFlags, TraceState,
+    TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
+};
+use placard_model::{TraceContext, limits};
+use placard_replica::spans::{Arrival, Serving, SpanCounts, Spans, Stage, Step};
+
+use queue::{Bounded, Counted, Counts};
+
+/// Where spans are taken, below the endpoint.
+const TRACES_PATH: &str = "v1/traces";
+/// Most spans that are sent in one request.
+const EXPORT_SPANS_MAX: usize = 512;
+/// How long spans wait for others to be sent with.
+const EXPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is traced, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The collector, as `http://host:4318` or with `https`.
+    pub endpoint: String,
+    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    pub sample: f64,
+    /// This replica among the others.
+    pub instance: String,
+    /// The build's version.
+    pub build: String,
+}
+
+/// No spans can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system's certificates, by which the collector is known, cannot be read.
+    #[error("cannot read the system's certificates, by which the collector of traces is known")]
+    Certificates(#[source] io::Error),
+    /// TLS cannot be used.
+    #[error("cannot use TLS for traces")]
+    Tls(#[from] rustls::Error),
+    /// The endpoint, or a variable of OpenTelemetry's in the environment, is of no use.
+    #[error("cannot send traces")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// The running adapter.
+#[derive(Clone)]
+pub struct Telemetry {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+    counts: Arc<Counts>,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl Telemetry {
+    /// Starts it, on this tokio runtime. The collector need not be there.
+    ///
+    /// # Errors
+    /// The configuration is of no use.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client::Client::new(&config.endpoint)?)
+            .with_endpoint(format!("{}/{TRACES_PATH}", config.endpoint.trim_end_matches('/')))
+            .with_timeout(limits::EXPORT_DEADLINE)
+            .build()?;
+        let counts = Arc::new(Counts::default());
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(limits::SPANS_MAX)
+            .with_max_export_batch_size(EXPORT_SPANS_MAX)
+            .with_scheduled_delay(EXPORT_EVERY)
+            .build();
+        let exporter = Counted::new(exporter, Arc::clone(&counts));
+        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+        let drawn = Sampler::TraceIdRatioBased(config.sample);
+        let resource = Resource::builder_empty().with_service_name("placard").with_attributes([
+            KeyValue::new("service.version", config.build.clone()),
+            KeyValue::new("service.instance.id", config.instance.clone()),
+        ]);
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(Bounded::new(processor, Arc::clone(&counts)))
+            .with_sampler(Sampler::ParentBased(Box::new(drawn)))
+            .with_resource(resource.build())
+            .build();
+        let tracer = provider.tracer("placard");
+        Ok(Self { provider, tracer, counts })
+    }
+
+    /// Sends what is waiting, for at most `wait`, and ends.
+    pub async fn stop(self, wait: Duration) {
+        let stopping = tokio::task::spawn_blocking(move || {
+            self.provider.shutdown_with_timeout(wait).map_err(|error| error.to_string())
+        });
+        if let Ok(Err(error)) = stopping.await {
+            tracing::warn!(error, "stopped before every span was sent");
+        }
+    }
+}
+
+impl Spans for Telemetry {
+    fn arrived(&self, arrival: &Arrival<'_>) -> Option<Box<dyn Serving>> {
+        let parent = remote::context(arrival.traceparent, arrival.tracestate);
+        let asked = parent.span().span_context().is_valid();
+        if !asked && !arrival.writes {
+            return None;
+        }
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", arrival.method.to_owned()),
+            KeyValue::new("url.path", arrival.path.to_owned()),
+        ];
+        attributes.extend(arrival.route.map(|route| KeyValue::new("http.route", route)));
+        let name = match arrival.route {
+            Some(route) => format!("{} {route}", arrival.method),
+            None => arrival.method.to_owned(),
+        };
+        let span = SpanBuilder::from_name(name)
+            .with_kind(SpanKind::Server)
+            .with_attributes(attributes)
+            .start_with_context(&self.tracer, &parent);
+        span.is_recording().then(|| Box::new(Served(span)) as Box<dyn Serving>)
+    }
+
+    fn done(&self, step: &Step) {
+        let (name, kind, mut attributes) = match step.stage {
+            Stage::Commit { requests } => {
+                ("commit", SpanKind::Client, vec![count("placard.commit.requests", requests)])
+            }
+            Stage::Publish { entries } => {
+                ("publish", SpanKind::Producer, vec![count("placard.publish.entries", entries)])
+            }
+            Stage::Apply { from } => (
+                "apply",
+                SpanKind::Consumer,
+                vec![KeyValue::new("placard.apply.from", from.code())],
+            ),
+        };
+        if let Some((first, last)) = step.versions {
+            let version = |version| i64::try_from(version).unwrap_or(i64::MAX);
+            attributes.push(KeyValue::new("placard.version.first", version(first)));
+            attributes.push(KeyValue::new("placard.version.last", version(last)));
+        }
+        let mut span = SpanBuilder::from_name(name)
+            .with_kind(kind)
+            .with_start_time(step.begun)
+            .with_attributes(attributes)
+            .start_with_context(&self.tracer, &under(step.parent));
+        if step.failed {
+            span.set_status(Status::error(""));
+        }
+        span.end_with_timestamp(step.ended);
+    }
+
+    fn counts(&self) -> SpanCounts {
+        self.counts.read()
+    }
+}
+
+fn count(key: &'static str, count: usize) -> KeyValue {
+    KeyValue::new(key, i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// The context in which a span belongs to this place in its trace.
+fn under(parent: TraceContext) -> Context {
+    Context::new().with_remote_span_context(SpanContext::new(
+        parent.trace_id.into(),
+        parent.span_id.into(),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::NONE,
+    ))
+}
+
+/// The span of a request under way. If it is dropped, the client has gone.
+struct Served(SdkSpan);
+
+impl Serving for Served {
+    fn context(&self) -> TraceContext {
+        let context = self.0.span_context();
+        TraceContext {
+            trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
+            span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+        }
+    }
+
+    fn answered(mut self: Box<Self>, status: u16) {
+        self.0.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+        if status >= 500 {
+            self.0.set_status(Status::error(""));
+        }
+        self.0.end();
+    }
+}
