@@ -17,6 +17,8 @@ const CLOCK_SLACK_MS = 2000;
 
 // Counted beside k6's own checks, so that a threshold can ask for none, whatever the number of requests.
 export const wrong = new Counter('wrong_answers');
+// Ads in the pages that were right: a server that has none to show passes no load.
+const seen = new Counter('ads_seen');
 
 // A number from the environment, or the script's own.
 export function setting(name, otherwise) {
@@ -33,7 +35,7 @@ export function duration(name, otherwise) {
 }
 
 // What must hold, whatever the load. Latency is the script's business.
-export const ALWAYS_RIGHT = { wrong_answers: ['count==0'], checks: ['rate==1'] };
+export const ALWAYS_RIGHT = { wrong_answers: ['count==0'], checks: ['rate==1'], ads_seen: ['count>0'] };
 
 // What also must hold of a load that the machines are meant to carry: at most what the first second may lack while
 // workers are being made was not sent.
@@ -88,14 +90,21 @@ export function sparseQuery() {
   return query;
 }
 
-// Asks for a page, and checks it. The name keeps k6 from making a time series of every query.
-export function ask(query, tags = {}) {
+// Asks for a page, and checks it; `find` may find more wrong with it. The name keeps k6 from making a time series of
+// every query.
+export function ask(query, { headers = {}, find = () => null } = {}) {
   const text = Object.entries(query)
     .map(([name, value]) => `${name}=${value}`)
     .join('&');
-  const response = http.get(`${target}/api/v1/ad?${text}`, { tags: { name: 'GET /api/v1/ad', ...tags } });
-  judge(response, `GET ${text}`, (page) => wrongPage(query, page));
-  return response;
+  const response = http.get(`${target}/api/v1/ad?${text}`, { headers, tags: { name: 'GET /api/v1/ad' } });
+  let ads = 0;
+  const right = judge(response, `GET ${text}`, (page) => {
+    const fault = wrongPage(query, page) || find(page);
+    if (fault === null) ads = page.ads.length;
+    return fault;
+  });
+  seen.add(ads);
+  return right;
 }
 
 // Checks a response: 200 or another expected status, JSON, and nothing that `find` finds wrong with it.
@@ -159,6 +168,23 @@ function padded(time) {
   return `${seconds}.${decimals.padEnd(6, '0')}`;
 }
 
+// What is wrong with the first page of those that an ad belongs to, or null.
+function wrongWithout(ad, { ads, total }) {
+  if (total < 1) return `nothing fits, though ad ${ad.id} does`;
+  // Of several pages it may be on a later one.
+  if (ads.length < total && !inOrder(ad, ads[ads.length - 1])) return null;
+  return ads.some(({ id }) => id === ad.id) ? null : `ad ${ad.id} is missing`;
+}
+
+// A query that an ad fits.
+function queryFor(ad) {
+  const query = { age: ad.age_start || 1 + upTo(99), limit: 100, offset: 0 };
+  for (const [filter, values] of [['gender', GENDERS], ['country', COUNTRIES], ['platform', PLATFORMS]]) {
+    query[filter] = pick(ad[filter] || values);
+  }
+  return query;
+}
+
 // The headers of a write. Its key makes repeating it harmless, for the balancer too.
 export function writing(key) {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
@@ -189,7 +215,8 @@ function newAd() {
   return ad;
 }
 
-// Creates an ad, reads it back through the balancer, and returns its id, or null if that went wrong.
+// Creates an ad, reads it back through the balancer, by itself and in a query, and returns its id, or null if that
+// went wrong.
 export function create() {
   const ad = newAd();
   const body = JSON.stringify(ad);
@@ -199,7 +226,8 @@ export function create() {
   // Whichever replica this asks, it waits until it has what the write's answer had seen.
   const headers = { 'Placard-Min-Version': response.headers['Placard-Version'] };
   const read = http.get(`${target}/api/v1/ad/${ad.id}`, { headers, tags: { name: 'GET /api/v1/ad/{id}' } });
-  return judge(read, `GET ${ad.id}`, (found) => (found.title === ad.title ? null : 'another ad')) ? ad.id : null;
+  if (!judge(read, `GET ${ad.id}`, (found) => (found.title === ad.title ? null : 'another ad'))) return null;
+  return ask(queryFor(ad), { headers, find: (page) => wrongWithout(ad, page) }) ? ad.id : null;
 }
 
 // Takes an ad down everywhere, and checks that a replica that knows of it serves it no more. It is confirmed by

@@ -140,6 +140,12 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "board-too-slow", detail)
     }
 
+    pub(crate) fn misdirected() -> Self {
+        let detail =
+            "without a token the board is shown by an address or as localhost, not by another name";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
+    }
+
     pub(crate) fn stale() -> Self {
         let detail =
             "this replica has not heard of the journal for longer than it may answer without";

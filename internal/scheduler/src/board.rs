@@ -64,7 +64,7 @@ impl Board {
         self.closed.send_replace(true);
     }
 
-    /// Answers a request of a browser. Errors of the queue are answers too, and say what it said.
+    /// Answers a request of a browser. Errors of the queue are answers too.
     pub async fn answer(&self, request: Request<()>) -> Response<Body> {
         if request.uri().path() == EVENTS && request.method() == Method::GET {
             return self.events();
@@ -87,14 +87,18 @@ impl Board {
             return plain(StatusCode::BAD_REQUEST, "no such page");
         }
         let path = query.map_or_else(|| asked.to_owned(), |query| format!("{asked}?{query}"));
-        let (Ok(uri), false) = (path.parse::<Uri>(), request.uri().path() == EVENTS) else {
+        let known = asked.starts_with('/') && request.uri().path() != EVENTS;
+        let (Ok(uri), true) = (path.parse::<Uri>(), known) else {
             return plain(StatusCode::NOT_FOUND, "there is nothing at this path");
         };
         let mut inner = request.map(|()| Empty::new());
         *inner.uri_mut() = uri;
         match self.answers.clone().oneshot(inner).await {
             Ok(response) => response,
-            Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            Err(error) => {
+                tracing::warn!(%error, "the board cannot ask the queue");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "the queue of tasks did not answer")
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! time, until nothing is left. Whoever proposes it, and how often, each ad is deleted once: its version is the
 //! condition.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
@@ -77,8 +77,9 @@ impl<J: Ends> Expirer<J> {
         let (answered, own) = (Instant::now(), (self.own_clock)());
         let verdict = watch.judge(Look { journal: ended.now, asked, answered, own });
         let state = self.replica.state();
-        let ahead = Duration::from_micros(state.clock_ahead.unsigned_abs());
-        let off = matches!(verdict, Verdict::Off(_)) || ahead > limits::CLOCK_OFF_MAX;
+        // The clock that readers go by does not matter here: it may be far ahead for hours after the journal's was
+        // set back, and ends are judged by the journal's.
+        let off = matches!(verdict, Verdict::Off(_));
         let before = self.expiry.account();
         if let Verdict::Jumped(jump) = verdict {
             tracing::error!(

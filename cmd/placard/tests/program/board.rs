@@ -163,6 +163,23 @@ async fn it_is_only_to_look_at() {
     boarded.server.stop().await;
 }
 
+/// A page of any site asks what its own name leads to, once it leads here.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_it_is_not_shown_under_other_names() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
+    let status = async |host: &str| {
+        let asked = boarded.ask(Method::GET, TASKS).header("host", host).send().await;
+        asked.expect("the board answers").status()
+    };
+    for host in ["localhost", "LOCALHOST:80", "127.0.0.1:9091", "[::1]:9091"] {
+        assert_eq!(status(host).await, 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example:9091", "127.0.0.1.evil.example", "1"] {
+        assert_eq!(status(host).await, 421, "{host}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_tokens_it_asks_for_one() {
     let directory = tempfile::tempdir().unwrap();
@@ -258,7 +275,7 @@ async fn it_stops_with_the_server() {
     assert_eq!(events.headers()["content-type"], "text/event-stream");
     assert_eq!(events.chunk().await.unwrap().as_deref(), Some(&b":\n\n"[..]));
     let mut asking = TcpStream::connect(&address).await.unwrap();
-    asking.write_all(b"GET / HTTP/1.1\r\nhost: board\r\n").await.unwrap();
+    asking.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
     boarded.server.process.terminate();
     asking.write_all(b"\r\n").await.unwrap();
     let mut answer = vec![0; 12];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use placard_model::command::Command;
 use placard_replica::ports::NoCheckpoints;
@@ -88,10 +89,52 @@ async fn after_a_jump_of_the_journals_clock_nothing_is_deleted_until_somebody_sa
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
 
+/// It took ten hours: readers' clocks follow a jump at once, and lose it again one part in ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn once_the_clock_is_set_right_again_and_the_brake_released_ended_ads_go() {
+    static AHEAD: AtomicI64 = AtomicI64::new(0);
+    let own = || own_clock().saturating_add_micros(AHEAD.load(Ordering::Relaxed));
+    let world = World::start(own).await;
+    let follow = || world.journal.state().now = own();
+    world.expirer.expire().await;
+    AHEAD.store(HOUR, Ordering::Relaxed);
+    follow();
+    world.expirer.expire().await;
+    let handle = world.replica.handle();
+    until("readers to follow", async || {
+        follow();
+        (handle.clock().now() > own().saturating_add_micros(-HOUR / 2)).then_some(())
+    })
+    .await;
+    AHEAD.store(0, Ordering::Relaxed);
+    until("readers to be ahead", async || {
+        follow();
+        (handle.state().clock_ahead > HOUR / 2).then_some(())
+    })
+    .await;
+    world.expirer.expire().await;
+    assert!(world.expiry.release());
+    let mut ending = spec("It ends soon");
+    ending.end_at = own().saturating_add_micros(SECOND);
+    let creation = vec![Command::Create { id: Uuid::from_u128(3), spec: ending }];
+    assert!(matches!(handle.write(request(2, creation)).await, Ok(Reply::Applied(_))));
+    assert_eq!(world.ads(), 3);
+    until("the ended ad to go", async || {
+        follow();
+        world.expirer.expire().await;
+        (world.ads() == 2).then_some(())
+    })
+    .await;
+    assert!(handle.state().clock_ahead > HOUR / 2, "readers are still ahead");
+    assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_clock_is_an_hour_ahead_deletes_nothing() {
     let own = || own_clock().saturating_add_micros(HOUR);
     let world = World::start(own).await;
+    // By the journal's clock one of the ads has ended: it is the others' to delete.
+    world.move_clock(HOUR / 2 + SECOND);
     let before = world.expiry.account().looks;
     for _ in 0..3 {
         world.expirer.expire().await;
