@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster bench-expiry storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster bench-expiry faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,14 @@ bench-expiry: ## Measure what ends cost, on clusters of the release build; write
 	scripts/install-servers haproxy
 	scripts/bench-expiry
 
-storm: ## Random faults on three replicas under load for a while (MINUTES=10 WRITERS=96)
+faults: ## Run every test of faults and measure how long the cluster takes to recover; writes docs/performance/faults.csv
+	scripts/install-servers
+	scripts/faults
+
+storm: ## Random faults under load for a while, and a replica that joins at full speed, in release (MINUTES=10 WRITERS=96)
 	scripts/install-servers
 	PLACARD_FAULT_SECONDS=$$(($(or $(MINUTES),10) * 60)) PLACARD_FAULT_WRITERS=$(or $(WRITERS),96) \
-	cargo test --locked --release -p placard --test faults storm -- --nocapture
+	cargo test --locked --release -p placard --test faults -- storm 5000_writes --nocapture --test-threads=1
 
 verify: ## Check format, lints, docs, layers and what operators are given; never writes
 	cargo fmt --all --check

@@ -124,6 +124,7 @@ impl Metrics {
             stream_gaps,
             stream_rejects,
             relayed,
+            lease_ends,
         } = state.counts;
         self.chore("stream", stream_trims, stream_trims_failed);
         for (name, text, count) in [
@@ -178,6 +179,11 @@ impl Metrics {
                 "placard_relayed_total",
                 "Entries read from the journal for a stream that lacked them",
                 relayed,
+            ),
+            (
+                "placard_lease_ends_total",
+                "Times that the journal was not heard of for longer than the lease",
+                lease_ends,
             ),
         ] {
             self.counter(name, text).absolute(count);

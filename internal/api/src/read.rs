@@ -78,7 +78,8 @@ fn fresh(app: &App, mut answer: Response) -> Result<Response, Problem> {
     Ok(answer)
 }
 
-/// Makes sure that there is a state to read, and that it is as new as the client asks.
+/// Makes sure that there is a state to read, and that it is as new as the client asks. Also that it is not one
+/// which nobody is to be shown: asked before it is read, since the replica may catch up between that and the answer.
 async fn wait_for(
     app: &App,
     parameter: Option<Version>,
@@ -93,6 +94,9 @@ async fn wait_for(
     }
     if !app.replica.state().phase.has_state() {
         return Err(Problem::not_ready());
+    }
+    if app.replica.freshness().refuses() {
+        return Err(Problem::stale());
     }
     Ok(())
 }

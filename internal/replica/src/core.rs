@@ -14,6 +14,7 @@ use placard_model::{EncodedAd, Timestamp, Undecodable, Version, limits};
 
 use crate::committer::{Committer, Pending};
 use crate::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
+use crate::lease::Lease;
 use crate::ports::{
     Appended, Beat, CommitError, Head, Identity, Member, Standing, StreamStatus, Unavailable,
 };
@@ -180,6 +181,8 @@ pub struct Counts {
     pub stream_trims_failed: u64,
     /// Records that were read from the journal to be brought to the stream, because nobody else had.
     pub relayed: u64,
+    /// Times that the journal was not heard of for as long as the lease lasts.
+    pub lease_ends: u64,
 }
 
 /// What a replica is told when it starts.
@@ -248,6 +251,7 @@ pub struct Core {
     /// The pause before that; it doubles while restores fail.
     restore_pause: Duration,
     poll: Poll,
+    lease: Lease,
     /// The last poll's, for whoever asks; `None` before the first.
     cluster: Option<Arc<Cluster>>,
     clock_ahead: i64,
@@ -276,6 +280,7 @@ struct Checkpoint {
 struct Poll {
     due: Moment,
     under_way: bool,
+    sent_at: Moment,
     /// `None` if the engine has been given up since.
     sent: Option<Position>,
     /// The applied version at the last poll that found the head ahead.
@@ -293,6 +298,7 @@ impl Core {
                 version: 0,
                 writing: 0,
             },
+            lease: Lease::new(settings.lease),
             settings,
             engine: Engine::new(),
             phase: Phase::Restoring,
@@ -310,7 +316,13 @@ impl Core {
             restoring: false,
             restore_due: START,
             restore_pause: limits::RETRY_PAUSE_MAX / 2,
-            poll: Poll { due: START, under_way: false, sent: None, behind_at: None },
+            poll: Poll {
+                due: START,
+                under_way: false,
+                sent_at: START,
+                sent: None,
+                behind_at: None,
+            },
             cluster: None,
             clock_ahead: 0,
             inspecting: false,
@@ -386,12 +398,15 @@ impl Core {
         let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
         let advance = self.phase.has_state().then_some(self.advance_due);
-        waking.into_iter().chain([poll, restore, advance]).flatten().min()
+        let own = [poll, restore, advance, self.lease.wake_at()];
+        waking.into_iter().chain(own).flatten().min()
     }
 
     /// Takes one input and adds what is to be done to `outputs`.
     pub fn step(&mut self, at: Now, input: Input, outputs: &mut Vec<Output>) {
         let Now { moment: now, time, poll_after } = at;
+        // Before what the journal has answered meanwhile: a replica that was held has been silent all the same.
+        self.counts.lease_ends += u64::from(self.lease.ends(now));
         match input {
             Input::Submit(ticket, request, deadline) => {
                 self.submit(Pending { ticket, request, deadline, answered: false }, outputs);
@@ -638,6 +653,7 @@ impl Core {
             .cluster
             .as_ref()
             .map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
+        self.lease.renew(self.poll.sent_at, now);
         let Head { position, chain_at, now: time, members } = head;
         self.trim_stream(now, time, &members, outputs);
         if heads.len() == HEADS {
@@ -789,6 +805,7 @@ impl Core {
         if !self.poll.under_way && now >= self.poll.due {
             let applied = self.engine.applied();
             self.poll.under_way = true;
+            self.poll.sent_at = now;
             self.poll.sent = self.phase.has_state().then_some(applied);
             outputs.push(Output::Poll(self.beat(), applied.version));
             if !self.inspecting {

@@ -46,6 +46,12 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
             "the connection was lost while a batch was being committed",
             "the same batch is repeated until its outcome is certain",
         ),
+        (
+            after.lease_ends - before.lease_ends,
+            "the journal was not heard of for longer than the lease",
+            "it is asked again and again; meanwhile writes wait, and reads say how old they may be, or are refused \
+             under --on-stale refuse",
+        ),
     ];
     for (times, cause, cure) in healed.into_iter().filter(|(times, ..)| *times > 0) {
         tracing::warn!(times, cure, "{cause}");

@@ -11,6 +11,7 @@ pub mod expiry;
 mod freshness;
 mod healing;
 pub mod histogram;
+mod lease;
 pub mod ports;
 mod relay;
 mod shell;

@@ -58,11 +58,16 @@ enum State {
 }
 
 impl Relay {
-    /// Takes records that the stream may lack. Beyond the bound the oldest are dropped: the journal has them.
+    /// Takes records that the stream may lack. Beyond the bound some are dropped, since the journal has them: not
+    /// the oldest, which the stream needs first, and not the newest, which tells that it lacks those before.
     pub(crate) fn push(&mut self, records: impl IntoIterator<Item = Record>) {
-        self.pending.extend(records.into_iter().map(|record| (record.version, record)));
-        while self.pending.len() > limits::UNAPPENDED_ENTRIES_MAX {
-            self.pending.pop_first();
+        for record in records {
+            self.pending.insert(record.version, record);
+            if self.pending.len() > limits::UNAPPENDED_ENTRIES_MAX {
+                let newest = self.pending.pop_last();
+                self.pending.pop_last();
+                self.pending.extend(newest);
+            }
         }
     }
 
@@ -287,6 +292,37 @@ mod tests {
         relay.appended(Some(Appended::Behind { top: 5 }));
         let Some(Work::Append(records)) = relay.next(moment(2), 100) else { panic!("no append") };
         assert_eq!(records[0].version, 3);
+    }
+
+    /// What was read for the stream was dropped, as the oldest, before it could be appended: for ever.
+    #[test]
+    fn a_stream_that_lacks_more_than_may_be_held_is_filled() {
+        let held = limits::UNAPPENDED_ENTRIES_MAX as Version;
+        let (mut relay, mut top, last) = (Relay::default(), 5_000, 10_000 + 2 * held);
+        relay.push((10_001..=last).map(record));
+        for ms in 0.. {
+            match relay.next(moment(ms), last + ms) {
+                Some(Work::Append(records)) if records[0].version > top + 1 => {
+                    relay.appended(Some(Appended::Behind { top }));
+                }
+                Some(Work::Append(records)) => {
+                    top = top.max(records[records.len() - 1].version);
+                    relay.appended(Some(Appended::Done));
+                }
+                Some(Work::Read(after, max)) => {
+                    relay.read(Some((after + 1..=after + max as Version).map(record).collect()));
+                }
+                None if relay.is_idle() => break,
+                None => {}
+                Some(other) => panic!("{other:?} was not to be done"),
+            }
+            // Its own commits go on meanwhile, up to a point.
+            if ms < 1_000 {
+                relay.push([record(last + 1 + ms)]);
+            }
+            assert!(ms < 5_000, "the stream ends at {top}");
+        }
+        assert_eq!(top, last + 1_000);
     }
 
     #[test]

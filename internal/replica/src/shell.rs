@@ -293,6 +293,7 @@ impl Replica {
             core,
             clock,
             freshness,
+            refused_until: None,
             origin: Instant::now(),
             // Replicas that start together must not poll together.
             rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
@@ -370,6 +371,8 @@ struct Shell {
     core: Core,
     clock: Clock,
     freshness: Freshness,
+    /// The version that is to be published before readers are answered again.
+    refused_until: Option<Version>,
     origin: Instant,
     rng: ChaCha8Rng,
     config: Config,
@@ -397,6 +400,7 @@ impl Shell {
     ) {
         let mut outputs = Vec::new();
         let mut drain = false;
+        let mut renewed = None;
         self.step(Input::Tick, &mut outputs);
         while !self.core.is_drained() {
             let wake_at = self.core.wake_at();
@@ -410,6 +414,10 @@ impl Shell {
                 biased;
                 Some(result) = returned.recv() => {
                     self.anchor(&result, &mut outputs);
+                    renewed = match &result.input {
+                        Input::Polled(Ok(head)) => Some((result.begun, head.position.version)),
+                        _ => None,
+                    };
                     self.step(result.input, &mut outputs);
                 }
                 Ok(()) = draining.changed(), if !drain => {
@@ -428,6 +436,7 @@ impl Shell {
             }
             let state = state_of(&self.core, drain);
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
+            self.answer_again(renewed.take(), state);
             let cluster = self.core.cluster();
             self.cluster.send_if_modified(|old| {
                 let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
@@ -449,9 +458,24 @@ impl Shell {
 
     fn anchor(&mut self, result: &Returned, outputs: &mut Vec<Output>) {
         if let Input::Polled(Ok(head)) = &result.input {
-            self.freshness.renew(result.begun);
             let ahead = self.clock.anchor(head.now, result.took);
             self.step(Input::ClockCompared(ahead), outputs);
+        }
+    }
+
+    /// Renews the lease that readers ask about, after the state is known that the poll has led to. If they were
+    /// refused because it was over, they are until that poll's head is published.
+    fn answer_again(&mut self, renewed: Option<(Instant, Version)>, state: State) {
+        if let Some((sent, head)) = renewed
+            && self.freshness.renew(sent)
+        {
+            // The lower of two: the journal may have been restored to an older state.
+            self.refused_until = Some(self.refused_until.map_or(head, |until| until.min(head)));
+        }
+        let reached =
+            |version: &mut Version| state.phase.has_state() && state.published.version >= *version;
+        if self.refused_until.take_if(reached).is_some() {
+            self.freshness.caught_up();
         }
     }
 

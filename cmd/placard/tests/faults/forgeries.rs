@@ -9,9 +9,8 @@ use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
 use uuid::Uuid;
 
+use crate::redis_faults::STREAM;
 use crate::world::World;
-
-const STREAM: &str = "{placard}:stream";
 
 impl World {
     /// Puts an entry behind the stream's last one, whatever that is at the moment; `chain` tells its chain by the
@@ -74,20 +73,13 @@ async fn forged_and_corrupt_entries_reach_no_state() {
     for _ in 0..3 {
         // Of another history; of this one, but no entry; an entry, but not of these ads: its digest is another.
         world.forge(&entry(Digest(1)), unrelated).await;
-        world.load.goes_on().await;
+        world.recovers("a forged entry of another history").await;
         world.forge(&garbage, follows).await;
-        world.load.goes_on().await;
+        world.recovers("garbage with a right chain").await;
         world.forge(&entry(Digest(1)), follows).await;
-        world.load.goes_on().await;
+        world.recovers("a forged entry with a right chain").await;
         world.load.go_on_for(Duration::from_millis(500)).await;
     }
-    let ways = [
-        "placard_stream_rejects_total",
-        "placard_stream_resets_total",
-        "placard_poison_total",
-        "placard_diverged_total",
-    ];
-    world.took(&ways).await;
     world.check().await;
 }
 
@@ -95,8 +87,9 @@ async fn forged_and_corrupt_entries_reach_no_state() {
 /// restores by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
+    const TEST: &str = "a_replica_whose_digest_is_wrong_is_quarantined_and_repaired";
     let own = RedisServer::start().await.expect("a private Redis starts");
-    let mut world = World::prepared("a_replica_whose_digest_is_wrong", &[]).await;
+    let mut world = World::prepared(TEST, &[]).await;
     world.separate(2, &own);
     world.begin().await;
     for round in 1..=3 {
@@ -107,11 +100,11 @@ async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
             (world.counted_by(2, before).await >= round as f64).then_some(())
         })
         .await;
+        world.recovers("a replica with a wrong digest").await;
         until("its repair", async || {
             (world.counted_by(2, restores).await > restored).then_some(())
         })
         .await;
-        world.load.goes_on().await;
     }
     for nth in 0..2 {
         assert!(world.counted_by(nth, "placard_diverged_total").await == 0.0);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use placard_model::entry::{Chain, Change, Entry};
+use bytes::Bytes;
+use placard_model::entry::{Chain, Change, Entry, Record};
 use placard_model::{Timestamp, Version};
 use placard_testkit::scan::Scan;
 use sqlx::{Connection, PgConnection};
@@ -11,7 +12,7 @@ use crate::load::{Load, Write};
 
 /// The journal's log, from the first entry on.
 pub(crate) struct History {
-    entries: Vec<(Entry, Chain)>,
+    entries: Vec<(Entry, Record)>,
 }
 
 impl History {
@@ -28,13 +29,21 @@ impl History {
             assert_eq!(version, expected, "the log has a hole");
             chain = chain.next(expected.unsigned_abs(), &bytes);
             assert_eq!(chain.0.as_slice(), written, "the chain at {version}");
-            (Entry::decode(&bytes.into()).expect("an entry can be decoded"), chain)
+            let (version, bytes) = (expected.unsigned_abs(), Bytes::from(bytes));
+            let entry = Entry::decode(&bytes).expect("an entry can be decoded");
+            (entry, Record { version, chain, bytes })
         });
         Self { entries: entries.collect() }
     }
 
     pub(crate) fn head(&self) -> Version {
         self.entries.len() as Version
+    }
+
+    /// What the log has as this version.
+    pub(crate) fn record(&self, version: Version) -> Option<&Record> {
+        let before = usize::try_from(version.checked_sub(1)?).ok()?;
+        self.entries.get(before).map(|(_, record)| record)
     }
 
     /// Compares it with all that clients were told.
@@ -45,7 +54,8 @@ impl History {
         }
         let (mut scan, now) = (Scan::default(), Timestamp::parse("2030-01-01T00:00:00Z"));
         let (now, positions) = (now.expect("a constant"), load.positions());
-        for (version, (entry, chain)) in (1..).zip(&self.entries) {
+        for (entry, Record { version, chain, .. }) in &self.entries {
+            let version = *version;
             let wrote = match &entry.change {
                 Change::Put(ad) => {
                     let ad = ad.decode().expect("an ad can be decoded");

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Unless `PLACARD_FAULT_WRITERS` says otherwise.
-const WRITERS: usize = 6;
+pub(crate) const WRITERS: u64 = 6;
 /// Ads that a writer has at the most.
 const ADS: usize = 12;
 /// Pause of a client after an answer that says nothing, and of a reader after each.
@@ -62,6 +62,8 @@ pub(crate) struct Load {
     longest: Mutex<Duration>,
     /// Of each replica, the longest time that it took to answer a write with a success.
     answered_in: Mutex<Vec<Duration>>,
+    /// The time from one write to the next, and when the next may begin.
+    pace: Mutex<Option<(Duration, Instant)>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -93,13 +95,16 @@ impl Load {
             positions: Mutex::default(),
             longest: Mutex::default(),
             answered_in: Mutex::default(),
+            pace: Mutex::default(),
             tasks: Mutex::default(),
         }
     }
 
-    pub(crate) fn begin(self: &Arc<Self>) {
+    /// So many writers begin, who together begin no more than so many writes a second.
+    pub(crate) fn begin(self: &Arc<Self>, writers: u64, per_second: Option<u32>) {
+        *lock(&self.pace) = per_second.map(|most| (Duration::from_secs(1) / most, Instant::now()));
         let mut tasks = lock(&self.tasks);
-        for nth in 0..number("PLACARD_FAULT_WRITERS", WRITERS as u64) as usize {
+        for nth in 0..writers as usize {
             tasks.spawn(Arc::clone(self).write(nth));
         }
         for nth in 0..self.urls.len() {
@@ -150,6 +155,11 @@ impl Load {
         assert_eq!(twice, None, "two writes were acknowledged as {version}");
     }
 
+    /// Whether nobody writes any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn acknowledged(&self) -> usize {
         lock(&self.written).len()
     }
@@ -190,12 +200,25 @@ impl Load {
         ChaCha8Rng::seed_from_u64(self.seed ^ client as u64)
     }
 
+    /// Waits for a writer's turn. What was not begun in time is not made up for.
+    async fn turn(&self) {
+        let due = lock(&self.pace).as_mut().map(|(pause, due)| {
+            let turn = (*due).max(Instant::now());
+            *due = turn + *pause;
+            turn
+        });
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+
     async fn write(self: Arc<Self>, nth: usize) {
         let (mut rng, mut ads) = (self.rng(nth), Vec::<Uuid>::new());
         for request in 0_u64.. {
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
+            self.turn().await;
             let title = format!("writer {nth}, request {request}");
             let body = ad(&title, &mut rng);
             let key = format!("{nth}-{request}");

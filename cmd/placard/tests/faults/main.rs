@@ -1,14 +1,19 @@
 //! Three replicas of the real binary on a real PostgreSQL and a real Redis, under write and read load, while
 //! something is killed, paused, wiped, rolled back, cut off or forged. Afterwards, every time: no acknowledged
 //! write is lost or doubled, versions have no holes, equal versions have equal chains and digests, every answer
-//! is what a scan of the ads at its version gives, and every replica is ready and at the head.
+//! is what a scan of the ads at its version gives, the stream holds what the log does, and every replica is ready
+//! and at the head.
 
 mod forgeries;
 mod history;
 mod load;
+mod partition;
 mod postgres;
+mod recovery;
 mod redis_faults;
+mod relays;
 mod replicas;
 mod silence;
 mod storm;
+mod suite;
 mod world;

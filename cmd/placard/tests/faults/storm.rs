@@ -22,46 +22,56 @@ async fn whatever_comes_nothing_is_lost() {
     let mut faults = 0;
     while Instant::now() < until {
         let nth = rng.random_range(0..3);
-        match rng.random_range(0..9) {
+        let fault = match rng.random_range(0..9) {
             0 | 1 => {
                 world.kill(nth).await;
                 world.load.go_on_for(Duration::from_millis(300)).await;
                 world.launch(nth);
+                "a replica killed"
             }
             2 => {
                 for nth in 0..3 {
                     world.kill(nth).await;
                 }
                 (0..3).for_each(|nth| world.launch(nth));
+                "all replicas killed"
             }
             3 => {
                 world.process(nth).pause();
                 world.load.go_on_for(HELD).await;
                 world.process(nth).resume();
+                "a replica held for 1.5 s"
             }
-            4 => world.redis_runs(&["FLUSHALL"]).await,
+            4 => {
+                world.redis_runs(&["FLUSHALL"]).await;
+                "stream emptied"
+            }
             5 => {
                 world.redis.kill().await;
                 world.load.go_on_for(HELD).await;
                 world.redis.restart_empty().await.expect("Redis starts");
+                "Redis killed and back empty after 1.5 s"
             }
             6 => {
                 world.redis.pause();
                 world.load.go_on_for(HELD).await;
                 world.redis.resume();
+                "Redis held for 1.5 s"
             }
             7 => {
                 world.postgres.kill().await;
                 world.postgres.restart().await.expect("PostgreSQL starts");
+                "PostgreSQL killed"
             }
             _ => {
                 world.postgres.pause();
                 world.load.go_on_for(HELD).await;
                 world.postgres.resume();
+                "PostgreSQL held for 1.5 s"
             }
-        }
+        };
         faults += 1;
-        world.load.goes_on().await;
+        world.recovers(fault).await;
         // Most of the time things are well: that is when the most is written.
         let well = Duration::from_millis(rng.random_range(0..2_000));
         world.load.go_on_for(well).await;

@@ -1,11 +1,12 @@
-//! The servers, the replicas on ports of their own, and the load on them.
+//! The servers, the replicas on ports of their own, the load on them, and what must be true of all in the end.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use placard_testkit::process::Process;
+use placard_testkit::proxy::Proxy;
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
@@ -13,7 +14,9 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 
 use crate::history::History;
-use crate::load::Load;
+use crate::load::{Load, WRITERS, number};
+use crate::recovery::Recovery;
+use crate::suite;
 
 const PLACARD: &str = env!("CARGO_BIN_EXE_placard");
 const REPLICAS: usize = 3;
@@ -23,8 +26,11 @@ pub(crate) struct Place {
     process: Option<Process>,
     port: u16,
     arguments: Vec<String>,
-    /// A Redis of its own, which nobody else brings anything.
+    /// Where it finds the servers, if not where the others do.
+    postgres_url: Option<String>,
     redis_url: Option<String>,
+    /// Whether its Redis is its own, which nobody else brings anything.
+    is_parted: bool,
     /// What its counters had come to when its earlier processes ended.
     counted: Vec<String>,
 }
@@ -43,12 +49,23 @@ pub(crate) struct World {
     pub(crate) postgres_url: String,
     pub(crate) places: Vec<Place>,
     pub(crate) load: Arc<Load>,
+    pub(crate) name: &'static str,
+    pub(crate) recoveries: Vec<Recovery>,
     client: Client,
-    name: &'static str,
+    /// Everything was checked that a test of faults ends with.
+    checked: bool,
+}
+
+/// A test that has written, and checks nothing, has shown nothing.
+impl Drop for World {
+    fn drop(&mut self) {
+        let unchecked = !self.checked && self.load.acknowledged() > 0;
+        assert!(!unchecked || std::thread::panicking(), "{} has not checked its end", self.name);
+    }
 }
 
 impl World {
-    /// Three replicas, ready, under load.
+    /// Three replicas, ready, under load; for the test of this name.
     pub(crate) async fn start(name: &'static str) -> Self {
         let mut world = Self::prepared(name, &[]).await;
         world.begin().await;
@@ -70,7 +87,9 @@ impl World {
             process: None,
             port: listener.local_addr().expect("it is bound").port(),
             arguments: options.iter().map(|option| (*option).to_owned()).collect(),
+            postgres_url: None,
             redis_url: None,
+            is_parted: false,
             counted: Vec::new(),
         };
         let places: Vec<_> = held.iter().map(place).collect();
@@ -78,14 +97,21 @@ impl World {
         let load = Arc::new(Load::new(places.iter().map(Place::url).collect(), name));
         let postgres_url = postgres.url();
         let client = Client::builder().no_proxy().build().expect("a client can be made");
-        Self { postgres, redis, postgres_url, places, load, client, name }
+        let (recoveries, checked) = (Vec::new(), false);
+        Self { postgres, redis, postgres_url, places, load, name, recoveries, client, checked }
     }
 
-    /// Starts all replicas, and the load when they are ready.
+    /// Starts all replicas, and the usual load when they are ready.
     pub(crate) async fn begin(&mut self) {
+        let writers = number("PLACARD_FAULT_WRITERS", WRITERS);
+        self.begin_with(writers, None).await;
+    }
+
+    /// As [`World::begin`], with so many writers, who together begin no more than so many writes a second.
+    pub(crate) async fn begin_with(&mut self, writers: u64, per_second: Option<u32>) {
         (0..REPLICAS).for_each(|nth| self.launch(nth));
         self.all_ready().await;
-        self.load.begin();
+        self.load.begin(writers, per_second);
         self.load.goes_on().await;
     }
 
@@ -97,14 +123,27 @@ impl World {
         let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
         let given = place.arguments.iter().map(String::as_str);
         let all: Vec<_> = own.into_iter().chain(given).collect();
+        let postgres = place.postgres_url.as_ref().unwrap_or(&self.postgres_url);
         let variables =
-            [("PLACARD_POSTGRES_URL", self.postgres_url.as_str()), ("PLACARD_REDIS_URL", &redis)];
+            [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", &redis)];
         place.process = Some(Process::start(PLACARD, &all, &variables));
     }
 
     /// Gives a replica a Redis of its own.
     pub(crate) fn separate(&mut self, nth: usize, redis: &RedisServer) {
         self.places[nth].redis_url = Some(redis.url());
+        self.places[nth].is_parted = true;
+    }
+
+    /// Has a replica reach the servers through these proxies.
+    pub(crate) fn lead_through(&mut self, nth: usize, postgres: &Proxy, redis: &Proxy) {
+        self.places[nth].postgres_url = Some(self.postgres.url_through(postgres.port()));
+        self.places[nth].redis_url = Some(format!("redis://127.0.0.1:{}", redis.port()));
+    }
+
+    /// Whether a replica has a Redis of its own.
+    pub(crate) fn is_parted(&self) -> bool {
+        self.places.iter().any(|place| place.is_parted)
     }
 
     /// Keeps a replica's data in a directory.
@@ -149,15 +188,23 @@ impl World {
         texts.iter().flat_map(|text| text.lines()).filter_map(value).sum()
     }
 
-    /// Fails unless each of these ways to heal was taken.
-    pub(crate) async fn took(&self, counters: &[&str]) {
-        for counter in counters {
+    /// Fails unless each way to heal was taken that the suite's list demands of this test.
+    async fn took(&self) {
+        for counter in suite::ways(self.name) {
             let counted = self.counted(counter).await;
             assert!(
                 counted > 0.0,
                 "{counter} is {counted}: the fault did not take the way it was to take"
             );
         }
+    }
+
+    /// The names of all counters that a replica exports, as soon as it answers.
+    pub(crate) async fn counters_exported_by(&self, nth: usize) -> BTreeSet<String> {
+        let text = until("the counters", async || self.counters(nth).await).await;
+        let name =
+            |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+        text.lines().filter_map(name).collect()
     }
 
     /// Asks a replica; `None` if it does not answer.
@@ -180,15 +227,27 @@ impl World {
         }
     }
 
-    /// The faults are over: waits until writes go on and all replicas are ready, ends the load, waits until all
-    /// are at the head, and checks everything.
-    pub(crate) async fn check(&mut self) -> History {
-        let since = Instant::now();
+    /// The faults are over: ends the load, waits until all are at the head, and checks everything.
+    pub(crate) async fn check(&mut self) {
         self.load.goes_on().await;
-        self.all_ready().await;
-        let ready = since.elapsed();
         self.load.end().await;
         let history = History::read(&self.postgres.url()).await;
+        self.agree(&history).await;
+        history.check(&self.load);
+        eprintln!(
+            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}",
+            self.name,
+            self.load.acknowledged(),
+            self.load.read(),
+            self.load.samples().len(),
+            self.load.longest(),
+        );
+    }
+
+    /// Nobody writes any more: waits until all replicas are ready and at the head of this history, and checks that
+    /// they, the stream, and the journal's own sums agree with it.
+    pub(crate) async fn agree(&mut self, history: &History) {
+        self.all_ready().await;
         let head = history.head();
         for nth in 0..self.places.len() {
             until("a replica to be at the head", async || {
@@ -197,7 +256,6 @@ impl World {
             })
             .await;
         }
-        history.check(&self.load);
         // The pages of the last head polls, which say what everyone has at the head.
         until("all digests at the head", async || {
             let page = self.json(0, "/api/v1/cluster").await?;
@@ -210,18 +268,13 @@ impl World {
             (at_head.len() == REPLICAS).then_some(())
         })
         .await;
+        self.stream_holds(history).await;
         let verify =
             ["verify", "--postgres-url", &self.postgres.url(), "--target", &self.places[0].url()];
         let ended = Process::start(PLACARD, &verify, &[]).ended().await;
         assert!(ended.status.success(), "verify: {:#?} {:#?}", ended.out, ended.err);
-        eprintln!(
-            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}; ready {ready:?} after the end",
-            self.name,
-            self.load.acknowledged(),
-            self.load.read(),
-            self.load.samples().len(),
-            self.load.longest(),
-        );
-        history
+        self.took().await;
+        self.publish_recoveries();
+        self.checked = true;
     }
 }

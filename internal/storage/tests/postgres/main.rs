@@ -7,6 +7,7 @@ mod blind;
 mod committers;
 mod faults;
 mod fitness;
+mod plans;
 mod tls;
 mod upkeep;
 

@@ -1,0 +1,116 @@
+//! Every test of the suite, and the ways to heal that its faults must take: each is a counter, and a way that no
+//! test takes is not tested. A counter that is new stands in neither list below, and fails this file's test.
+
+use std::collections::BTreeSet;
+
+use crate::world::World;
+
+/// Each test by the name of its function, and the counters that must have moved when it ends.
+const TESTS: &[(&str, &[&str])] = &[
+    (
+        "forged_and_corrupt_entries_reach_no_state",
+        &[
+            "placard_stream_rejects_total",
+            "placard_stream_resets_total",
+            "placard_poison_total",
+            "placard_diverged_total",
+        ],
+    ),
+    (
+        "a_replica_whose_digest_is_wrong_is_quarantined_and_repaired",
+        &["placard_diverged_total", "placard_restores_total"],
+    ),
+    (
+        "a_replica_is_cut_off_from_both_servers",
+        &["placard_commits_failed_total", "placard_heals_total", "placard_lease_ends_total"],
+    ),
+    (
+        "postgresql_is_killed_and_held",
+        &["placard_commits_failed_total", "placard_lease_ends_total"],
+    ),
+    ("the_connection_is_cut_at_the_commit", &["placard_commits_unknown_total"]),
+    ("a_write_that_postgresql_refuses_costs_no_other", &["placard_commits_refused_total"]),
+    (
+        "the_journal_is_restored_to_an_older_state_and_written_past_its_old_head",
+        &["placard_forks_total", "placard_restores_total"],
+    ),
+    (
+        "the_stream_is_flushed_deleted_and_trimmed_to_nothing",
+        &["placard_heals_total", "placard_stream_gaps_total"],
+    ),
+    ("redis_stops_for_a_while_and_comes_back_empty", &["placard_heals_total"]),
+    (
+        "redis_is_away_for_more_writes_than_a_replica_holds",
+        &["placard_heals_total", "placard_relayed_total"],
+    ),
+    ("redis_is_rolled_back_to_an_older_state", &["placard_relayed_total"]),
+    ("three_relays_race", &["placard_heals_total", "placard_relayed_total"]),
+    ("replicas_are_killed_one_after_the_other_and_all_at_once", &["placard_restores_total"]),
+    ("a_replica_dies_between_the_commit_and_the_append", &["placard_heals_total"]),
+    ("a_replica_joins_in_the_middle_of_writes", &["placard_restores_total"]),
+    ("a_replica_joins_in_the_middle_of_5000_writes_a_second", &["placard_restores_total"]),
+    (
+        "a_checkpoint_that_is_damaged_is_not_used",
+        &["placard_checkpoints_loaded_total", "placard_restores_total"],
+    ),
+    ("under_serve_a_silent_replica_is_unconfirmed", &["placard_lease_ends_total"]),
+    (
+        "under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down",
+        &["placard_lease_ends_total"],
+    ),
+    ("the_others_write_on_while_one_is_held", &["placard_lease_ends_total"]),
+    // What it takes is drawn.
+    ("whatever_comes_nothing_is_lost", &[]),
+];
+
+/// Counters of what is no fault, or (expiry's) of what has tests of its own.
+const ORDINARY: &[&str] = &[
+    "placard_http_requests_total",
+    "placard_commits_total",
+    "placard_commit_entries_total",
+    "placard_applied_total",
+    "placard_expired_total",
+    "placard_spans_total",
+    "placard_expiry_looks_total",
+    "placard_expiry_failures_total",
+    "placard_expiry_tasks_pushed_total",
+    "placard_expiry_tasks_done_total",
+    "placard_chore_runs_total",
+    "placard_chore_failures_total",
+    "placard_chore_rows_total",
+];
+
+/// Where the tests are.
+const SOURCES: &[&str] = &[
+    include_str!("forgeries.rs"),
+    include_str!("partition.rs"),
+    include_str!("postgres.rs"),
+    include_str!("redis_faults.rs"),
+    include_str!("relays.rs"),
+    include_str!("replicas.rs"),
+    include_str!("silence.rs"),
+    include_str!("storm.rs"),
+];
+
+/// What a test must take.
+///
+/// # Panics
+/// It is not in the list.
+pub(crate) fn ways(test: &str) -> &'static [&'static str] {
+    let found = TESTS.iter().find(|(name, _)| *name == test);
+    found.unwrap_or_else(|| panic!("{test} is not in the list of the suite")).1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_heal_is_taken_by_a_test() {
+    for (test, _) in TESTS {
+        let function = format!("async fn {test}()");
+        assert!(SOURCES.iter().any(|source| source.contains(&function)), "{test} is no test");
+    }
+    let mut world = World::prepared("every_way_to_heal_is_taken_by_a_test", &[]).await;
+    world.launch(0);
+    let exported = world.counters_exported_by(0).await;
+    let taken = TESTS.iter().flat_map(|(_, ways)| *ways).copied();
+    let known: BTreeSet<_> = taken.chain(ORDINARY.iter().copied()).map(str::to_owned).collect();
+    assert_eq!(exported, known, "left: what a replica exports; right: what the tests know");
+}
