@@ -51,7 +51,9 @@ impl Board {
             Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
             Tasks::Sqlite { directory } => {
                 let file = directory.join(queue::FILE);
-                let options = SqliteConnectOptions::new().filename(file).read_only(true);
+                // Not opened to be read only: such a connection cannot take part in setting up a log that is
+                // being begun, and waits for seconds.
+                let options = SqliteConnectOptions::new().filename(file).pragma("query_only", "ON");
                 let pool = SqlitePoolOptions::new().max_connections(1);
                 answers(queue::sqlite(&pool.connect_lazy_with(options)))
             }

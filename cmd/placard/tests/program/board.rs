@@ -44,7 +44,12 @@ impl Boarded {
     }
 
     async fn json(&self, path: &str) -> Value {
-        let answer = self.get(path).await;
+        // 503 says that the queue cannot be asked now, and not for ever.
+        let answer = until(path, async || {
+            let answer = self.get(path).await;
+            (answer.status() != 503).then_some(answer)
+        });
+        let answer = answer.await;
         assert_eq!(answer.status(), 200, "{path}");
         answer.json().await.expect("the answer is JSON")
     }
