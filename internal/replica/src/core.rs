@@ -358,7 +358,7 @@ impl Core {
     }
 
     /// Entries that are durable and that the stream is not known to have; beyond
-    /// [`limits::UNAPPENDED_ENTRIES_MAX`] only the newest are counted.
+    /// [`limits::UNAPPENDED_ENTRIES_MAX`] no more are counted.
     pub fn unappended(&self) -> usize {
         self.relay.len()
     }
