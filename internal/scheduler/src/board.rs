@@ -51,8 +51,8 @@ impl Board {
             Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
             Tasks::Sqlite { directory } => {
                 let file = directory.join(queue::FILE);
-                // Not opened to be read only: such a connection cannot take part in setting up a log that is
-                // being begun, and waits for seconds.
+                // Only to look, but not opened to be read only: such a connection can neither begin nor recover
+                // the file's log.
                 let options = SqliteConnectOptions::new().filename(file).pragma("query_only", "ON");
                 let pool = SqlitePoolOptions::new().max_connections(1);
                 answers(queue::sqlite(&pool.connect_lazy_with(options)))

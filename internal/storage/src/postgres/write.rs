@@ -11,7 +11,7 @@ use super::lane::Failure;
 use super::rows::{Stamp, column};
 
 /// What a plan's statement must do beside moving the head, appending to the log and putting ads: few plans need
-/// either, and each costs a small write a sixth of the server's time even if there is nothing to do.
+/// either, and together they cost a small write a third of the server's time even if there is nothing to do.
 struct Statement {
     kept: bool,
     deleted: bool,
