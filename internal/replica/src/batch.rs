@@ -139,14 +139,17 @@ struct Planning {
 
 impl Planning {
     fn answer(&mut self, request: &Request) -> Answer {
-        if let Some(key) = request.idempotency
-            && let Some(kept) = self.kept.get(&key.scope)
-        {
-            return self.replay(request.commands.len(), key, kept);
-        }
         let decided_before = (0u32..)
             .zip(&request.commands)
             .any(|(item, _)| self.written.contains_key(&(request.id, item)));
+        if let Some(key) = request.idempotency
+            && let Some(kept) = self.kept.get(&key.scope)
+        {
+            let mut answer = self.replay(request.commands.len(), key, kept);
+            // An earlier try of this request's own has kept it: its client has had no answer yet.
+            answer.replayed &= !decided_before;
+            return answer;
+        }
         let outcomes: Vec<_> = (0u32..)
             .zip(&request.commands)
             .map(|(item, command)| self.outcome(request, item, command, decided_before))
