@@ -1,4 +1,6 @@
-//! What a replica says in its log when it has found something wrong and mends it: the cause, and the cure.
+//! What a replica says in its log when it has found something wrong and mends it: the cause, the cure, and the counter
+//! that counts it. Reads of the log (`placard_heals_total`) are made for one of these, or because Redis is away; they
+//! have no line of their own, since there may be hundreds a second.
 
 use crate::core::Counts;
 
@@ -6,54 +8,93 @@ use crate::core::Counts;
 pub(crate) fn report(before: &Counts, after: &Counts) {
     let healed = [
         (
+            "placard_stream_gaps_total",
             after.stream_gaps - before.stream_gaps,
             "the stream has forgotten entries that were not applied here yet",
             "they are read from the journal",
         ),
         (
+            "placard_stream_rejects_total",
             after.stream_rejects - before.stream_rejects,
             "the stream brought an entry that does not follow: forged, corrupt, or of another history",
             "the journal is read instead, and the stream compared with it",
         ),
         (
+            "placard_stream_resets_total",
             after.stream_resets - before.stream_resets,
             "the stream held what the journal does not have",
             "it was made to forget everything, and is filled again",
         ),
         (
+            "placard_relayed_total",
             after.relayed - before.relayed,
             "the stream lacked entries of the journal, and nobody appended them",
             "they are brought to it",
         ),
         (
+            "placard_forks_total",
             after.forks - before.forks,
             "the journal tells another history than this replica has applied, as one restored to an older state \
              does",
             "the state is dropped and built from the journal",
         ),
         (
+            "placard_diverged_total",
             after.diverged - before.diverged,
             "this replica's ads are not those that the entry's writer had: its digest differs",
             "it answers no reads until its state is built from the journal again",
         ),
         (
+            "placard_poison_total",
             after.poison - before.poison,
             "an entry cannot be decoded",
             "this replica stays before it and goes on answering; upgrade it if the entry is a newer build's",
         ),
         (
+            "placard_commits_failed_total",
+            after.commits_failed - before.commits_failed,
+            "a transaction has failed, and has certainly written nothing",
+            "its batch is tried again",
+        ),
+        (
+            "placard_commits_refused_total",
+            after.commits_refused - before.commits_refused,
+            "the database refuses a batch",
+            "it is halved until the request to blame stands alone, which is answered with an error",
+        ),
+        (
+            "placard_commits_unknown_total",
             after.commits_unknown - before.commits_unknown,
             "the connection was lost while a batch was being committed",
             "the same batch is repeated until its outcome is certain",
         ),
         (
+            "placard_lease_ends_total",
             after.lease_ends - before.lease_ends,
             "the journal was not heard of for longer than the lease",
             "it is asked again and again; meanwhile writes wait, and reads say how old they may be, or are refused \
              under --on-stale refuse",
         ),
     ];
-    for (times, cause, cure) in healed.into_iter().filter(|(times, ..)| *times > 0) {
-        tracing::warn!(times, cure, "{cause}");
+    for (counter, times, cause, cure) in healed.into_iter().filter(|(_, times, ..)| *times > 0) {
+        tracing::warn!(counter, times, cure, "{cause}");
+    }
+    // A first start does this too.
+    let built = [
+        (
+            "placard_restores_total",
+            after.restores - before.restores,
+            "there was no state to answer from, or it was given up",
+            "it was built from the journal's ads",
+        ),
+        (
+            "placard_checkpoints_loaded_total",
+            after.checkpoints_loaded - before.checkpoints_loaded,
+            "there was no state to answer from yet",
+            "it was built from the checkpoint; what came since is read from the journal",
+        ),
+    ];
+    for (counter, times, cause, cure) in built.into_iter().filter(|(_, times, ..)| *times > 0) {
+        tracing::info!(counter, times, cure, "{cause}");
     }
 }
