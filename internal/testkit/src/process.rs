@@ -106,6 +106,11 @@ impl Process {
         lines(&self.out).clone()
     }
 
+    /// The lines of its standard error so far.
+    pub fn err(&self) -> Vec<String> {
+        lines(&self.err).clone()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
@@ -132,14 +137,15 @@ impl Process {
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
-    /// Kills it at once (SIGKILL), and waits until it is gone.
+    /// Kills it at once (SIGKILL), and waits until it is gone; what it had said.
     ///
     /// # Panics
     /// It has ended before.
-    pub async fn kill(mut self) {
+    pub async fn kill(mut self) -> Ended {
         let ended = self.child.try_wait().expect("a child can be asked whether it has ended");
         assert!(ended.is_none(), "ended by itself with {ended:?}: {:#?}", lines(&self.err));
         self.child.kill().await.expect("a child can be killed");
+        self.ended().await
     }
 
     /// Waits until it ends.

@@ -45,6 +45,8 @@ pub enum Then {
     StallRequest,
     /// The server gets them, and its answer is not taken; both ends stay open.
     StallAnswer,
+    /// The server gets them, and from now on answers are held on every connection, as by [`Flow::Hold`].
+    HoldAnswers,
 }
 
 #[derive(Debug, Clone)]
@@ -201,15 +203,19 @@ impl Connection {
         }
     }
 
-    /// How far the bytes go that end in `tail`, if a trap is sprung by them.
-    fn springs(&self, tail: &[u8]) -> Option<(usize, Then)> {
+    /// How far the bytes go that end in `tail`, if a trap is sprung by them; those before `new` went on earlier, and
+    /// spring none by themselves.
+    fn springs(&self, tail: &[u8], new: usize) -> Option<(usize, Then)> {
         let mut sprung = None;
         self.state.send_if_modified(|state| {
             let Some((bytes, then)) = &state.trap else { return false };
-            let Some(at) = tail.windows(bytes.len()).position(|window| window == &**bytes) else {
-                return false;
-            };
-            sprung = Some((at + bytes.len(), *then));
+            let from = (new + 1).saturating_sub(bytes.len());
+            let mut windows = tail[from..].windows(bytes.len());
+            let Some(at) = windows.position(|window| window == &**bytes) else { return false };
+            sprung = Some((from + at + bytes.len(), *then));
+            if *then == Then::HoldAnswers {
+                state.answers = Flow::Hold;
+            }
             state.trap = None;
             state.sprung += 1;
             true
@@ -234,7 +240,7 @@ async fn requests(
         let piece = &buffer[..read];
         let before = tail.len();
         tail.extend_from_slice(piece);
-        if let Some((end, then)) = connection.springs(&tail) {
+        if let Some((end, then)) = connection.springs(&tail, before) {
             match then {
                 Then::LoseRequest => return Ok(()),
                 Then::LoseAnswer | Then::StallAnswer => {
@@ -248,6 +254,8 @@ async fn requests(
                     to.write_all(&piece[..end.saturating_sub(before)]).await?;
                     return std::future::pending().await;
                 }
+                // Before the bytes go on, answers are.
+                Then::HoldAnswers => {}
             }
         }
         tail.drain(..tail.len().saturating_sub(TAIL));
