@@ -47,7 +47,7 @@ bench-expiry: ## Measure what ends cost, on clusters of the release build; write
 	scripts/install-servers haproxy
 	scripts/bench-expiry
 
-faults: ## Run every test of faults and measure how long the cluster takes to recover; writes docs/performance/faults.csv
+faults: ## Run every test of faults and measure stalls and recoveries; writes docs/performance/faults.*
 	scripts/install-servers
 	scripts/faults
 

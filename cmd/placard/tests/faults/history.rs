@@ -8,7 +8,7 @@ use placard_model::{Timestamp, Version};
 use placard_testkit::scan::Scan;
 use sqlx::{Connection, PgConnection};
 
-use crate::load::{Load, Write};
+use crate::load::{Load, Position, Sample, Write};
 
 /// The journal's log, from the first entry on.
 pub(crate) struct History {
@@ -46,53 +46,72 @@ impl History {
         self.entries.get(before).map(|(_, record)| record)
     }
 
-    /// Compares it with all that clients were told.
-    pub(crate) fn check(&self, load: &Load) {
-        let (mut written, mut samples) = (load.written(), BTreeMap::<_, Vec<_>>::new());
-        for sample in load.samples() {
-            samples.entry(sample.version).or_default().push(sample);
+    /// Compares it with all that clients were told. If an operator has replaced another history by it, reads and
+    /// positions may be that one's.
+    pub(crate) fn check(&self, load: &Load, replaced: Option<&Self>) {
+        self.holds_exactly(load.written());
+        let samples = load.samples();
+        assert!(!samples.is_empty(), "no read was compared");
+        let mut wrong = self.wrong(samples);
+        if let Some(replaced) = replaced {
+            wrong = replaced.wrong(wrong);
         }
-        let (mut scan, now) = (Scan::default(), Timestamp::parse("2030-01-01T00:00:00Z"));
-        let (now, positions) = (now.expect("a constant"), load.positions());
-        for (entry, Record { version, chain, .. }) in &self.entries {
-            let version = *version;
+        assert!(wrong.is_empty(), "not what a scan at the version finds: {wrong:?}");
+        for position in load.positions() {
+            let held = self.holds(&position) || replaced.is_some_and(|old| old.holds(&position));
+            assert!(held, "a replica said that it stands at {position:?}");
+        }
+    }
+
+    /// Each entry was acknowledged, and what was acknowledged is there: writers stop only when they have their answer.
+    fn holds_exactly(&self, mut acknowledged: BTreeMap<Version, Write>) {
+        for (entry, Record { version, .. }) in &self.entries {
             let wrote = match &entry.change {
                 Change::Put(ad) => {
                     let ad = ad.decode().expect("an ad can be decoded");
-                    let wrote = Write::Put(ad.id, ad.spec.title.clone());
-                    scan.put(ad);
-                    wrote
+                    Write::Put(ad.id, ad.spec.title)
                 }
-                Change::Delete(id) => {
-                    assert!(scan.delete(*id), "{id} was deleted twice");
-                    Write::Delete(*id)
-                }
+                Change::Delete(id) => Write::Delete(*id),
             };
-            // Writers stop only when they have their answer: what is in the log was acknowledged, once.
-            let told = written.remove(&version);
+            let told = acknowledged.remove(version);
             assert_eq!(told.as_ref(), Some(&wrote), "version {version}: what was acknowledged");
-            for sample in samples.remove(&version).into_iter().flatten() {
-                let expected = scan.search(&sample.query, now);
-                assert_eq!(
-                    (sample.ids, sample.total),
-                    expected,
-                    "read at {version}: {:?}",
-                    sample.query
-                );
-            }
-            if let Some((said, digest)) = positions.get(&version) {
-                assert_eq!(said, &chain.to_string(), "a replica's chain at {version}");
-                assert_eq!(digest, &entry.digest.to_string(), "a replica's digest at {version}");
-            }
         }
-        assert!(written.is_empty(), "acknowledged, and not in the log: {written:?}");
-        for sample in samples.remove(&0).into_iter().flatten() {
-            assert_eq!(sample.total, 0, "there was nothing before the first version");
+        assert!(acknowledged.is_empty(), "acknowledged, and not in the log: {acknowledged:?}");
+    }
+
+    /// Whether a replica that says so stands where this history was.
+    fn holds(&self, (version, chain, digest): &Position) -> bool {
+        let at = version.checked_sub(1).and_then(|before| self.entries.get(before as usize));
+        at.map_or(*version == 0, |(entry, record)| {
+            *chain == record.chain.to_string() && *digest == entry.digest.to_string()
+        })
+    }
+
+    /// Of these pages, those that differ from what a scan of the ads at their version finds.
+    fn wrong(&self, samples: Vec<Sample>) -> Vec<Sample> {
+        let mut at = BTreeMap::<_, Vec<_>>::new();
+        for sample in samples {
+            at.entry(sample.version).or_default().push(sample);
         }
-        assert!(
-            samples.is_empty(),
-            "answered from versions that the log does not have: {samples:?}"
-        );
-        assert!(!load.samples().is_empty(), "no read was compared");
+        let now = Timestamp::parse("2030-01-01T00:00:00Z").expect("a constant");
+        let (mut scan, mut wrong) = (Scan::default(), Vec::new());
+        let mut compare = |scan: &Scan, samples: Option<Vec<Sample>>| {
+            let differs =
+                |page: &Sample| (page.ids.clone(), page.total) != scan.search(&page.query, now);
+            wrong.extend(samples.into_iter().flatten().filter(differs));
+        };
+        compare(&scan, at.remove(&0));
+        for (entry, Record { version, .. }) in &self.entries {
+            match &entry.change {
+                Change::Put(ad) => {
+                    scan.put(ad.decode().expect("an ad can be decoded"));
+                }
+                Change::Delete(id) => assert!(scan.delete(*id), "{id} was deleted twice"),
+            }
+            compare(&scan, at.remove(version));
+        }
+        // From versions that the log does not have.
+        wrong.extend(at.into_values().flatten());
+        wrong
     }
 }

@@ -1,7 +1,8 @@
 //! Clients. Each writer sends single requests under keys of their own, and repeats one on any replica until it
-//! has an answer; each reader asks one replica. All that they are told is written down.
+//! has an answer; each reader asks one replica. All that they are told is written down. What a replica says was not
+//! done must not have been: when it is repeated, nobody may know the request's key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +12,12 @@ use placard_testkit::seed::seed;
 use placard_testkit::wait::until;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::clients::ANSWER;
 
 /// Unless `PLACARD_FAULT_WRITERS` says otherwise.
 pub(crate) const WRITERS: u64 = 6;
@@ -22,11 +25,16 @@ pub(crate) const WRITERS: u64 = 6;
 const ADS: usize = 12;
 /// Pause of a client after an answer that says nothing, and of a reader after each.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Then a client gives a replica up and asks another one.
+/// Then a client gives a replica up and asks another one; every other writer has more patience ([`ANSWER`]), and is told
+/// by a replica that cannot write.
 const REQUEST: Duration = Duration::from_secs(1);
+/// Added to the numbers of writers that are bound to a replica.
+const BOUND: usize = 500;
 /// One in so many pages is compared with the scan.
 const SAMPLED: u64 = 5;
-const PATH: &str = "/api/v1/ad";
+/// What every ad of a writer has, and no other statement than the one that writes it.
+pub(crate) const CONTENT: &str = "for a while";
+pub(crate) const PATH: &str = "/api/v1/ad";
 
 /// A write that was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +52,29 @@ pub(crate) struct Sample {
     pub(crate) total: u64,
 }
 
-/// Where a replica said that it stands: its chain and its digest.
-type Positions = BTreeMap<Version, (String, String)>;
+/// Where a replica said that it stands: version, chain and digest.
+pub(crate) type Position = (Version, String, String);
+
+/// Of the writes that were begun since the writers were told whom to ask.
+#[derive(Default)]
+struct Times {
+    /// From the first try to the acknowledgement.
+    longest: Duration,
+    /// When each writer has begun what has no answer yet.
+    begun: BTreeMap<usize, Instant>,
+}
+
+/// A write, as it is sent until it has an answer.
+struct Request<'w> {
+    method: Method,
+    path: String,
+    body: Option<&'w Value>,
+    key: String,
+    /// The only replica that is asked, if any will not do.
+    only: Option<usize>,
+    /// How long an answer is waited for.
+    patience: Duration,
+}
 
 pub(crate) struct Load {
     urls: Vec<String>,
@@ -58,10 +87,14 @@ pub(crate) struct Load {
     reads: AtomicU64,
     written: Mutex<BTreeMap<Version, Write>>,
     samples: Mutex<Vec<Sample>>,
-    positions: Mutex<Positions>,
-    longest: Mutex<Duration>,
-    /// Of each replica, the longest time that it took to answer a write with a success.
-    answered_in: Mutex<Vec<Duration>>,
+    positions: Mutex<BTreeSet<Position>>,
+    /// The replicas that writers ask.
+    asked: Mutex<Vec<usize>>,
+    times: Mutex<Times>,
+    /// Tries that failed for certain: 503.
+    failed: AtomicU64,
+    /// How often the load has begun: keys are not used twice.
+    runs: AtomicU64,
     /// The time from one write to the next, and when the next may begin.
     pace: Mutex<Option<(Duration, Instant)>>,
     tasks: Mutex<JoinSet<()>>,
@@ -84,6 +117,7 @@ impl Load {
         // One connection a request, as from many clients; none waits for one that is gone.
         let client = Client::builder().no_proxy().timeout(REQUEST).build();
         Self {
+            asked: Mutex::new((0..urls.len()).collect()),
             urls,
             client: client.expect("a client can be made"),
             seed: seed("placard", name),
@@ -93,8 +127,9 @@ impl Load {
             written: Mutex::default(),
             samples: Mutex::default(),
             positions: Mutex::default(),
-            longest: Mutex::default(),
-            answered_in: Mutex::default(),
+            times: Mutex::default(),
+            failed: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
             pace: Mutex::default(),
             tasks: Mutex::default(),
         }
@@ -103,14 +138,36 @@ impl Load {
     /// So many writers begin, who together begin no more than so many writes a second.
     pub(crate) fn begin(self: &Arc<Self>, writers: u64, per_second: Option<u32>) {
         *lock(&self.pace) = per_second.map(|most| (Duration::from_secs(1) / most, Instant::now()));
+        self.over.store(false, Ordering::SeqCst);
+        self.runs.fetch_add(1, Ordering::SeqCst);
         let mut tasks = lock(&self.tasks);
         for nth in 0..writers as usize {
-            tasks.spawn(Arc::clone(self).write(nth));
+            tasks.spawn(Arc::clone(self).write(nth, None));
         }
         for nth in 0..self.urls.len() {
             tasks.spawn(Arc::clone(self).read_from(nth));
             tasks.spawn(Arc::clone(self).watch(nth));
         }
+    }
+
+    /// Another writer, who asks no replica but this one.
+    pub(crate) fn write_on(self: &Arc<Self>, nth: usize) {
+        let mut tasks = lock(&self.tasks);
+        let number = BOUND + tasks.len();
+        tasks.spawn(Arc::clone(self).write(number, Some(nth)));
+    }
+
+    /// From now on writers ask these replicas, but for those that are bound to one.
+    pub(crate) fn ask(&self, replicas: &[usize]) {
+        *lock(&self.asked) = replicas.to_owned();
+        *lock(&self.times) = Times::default();
+    }
+
+    /// The longest time from a write's first try until it was acknowledged, or until now, of the writes that were begun
+    /// since it was said whom to ask.
+    pub(crate) fn longest(&self) -> Duration {
+        let times = lock(&self.times);
+        times.begun.values().map(Instant::elapsed).fold(times.longest, Duration::max)
     }
 
     /// Waits until another twenty writes are acknowledged.
@@ -176,7 +233,7 @@ impl Load {
         lock(&self.samples).clone()
     }
 
-    pub(crate) fn positions(&self) -> Positions {
+    pub(crate) fn positions(&self) -> BTreeSet<Position> {
         lock(&self.positions).clone()
     }
 
@@ -184,16 +241,14 @@ impl Load {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// The longest time that a write took to be acknowledged.
-    pub(crate) fn longest(&self) -> Duration {
-        *lock(&self.longest)
+    /// Tries that failed for certain.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
-    /// Of each replica, the longest time that it took to answer a write since this was asked last.
-    pub(crate) fn take_answered_in(&self) -> Vec<Duration> {
-        let mut all = std::mem::take(&mut *lock(&self.answered_in));
-        all.resize(self.urls.len(), Duration::ZERO);
-        all
+    /// Takes what was acknowledged after this version out of what must be in the log.
+    pub(crate) fn loses_after(&self, head: Version) -> BTreeMap<Version, Write> {
+        lock(&self.written).split_off(&(head + 1))
     }
 
     fn rng(&self, client: usize) -> ChaCha8Rng {
@@ -212,78 +267,107 @@ impl Load {
         }
     }
 
-    async fn write(self: Arc<Self>, nth: usize) {
+    async fn write(self: Arc<Self>, nth: usize, only: Option<usize>) {
         let (mut rng, mut ads) = (self.rng(nth), Vec::<Uuid>::new());
+        let run = self.runs.load(Ordering::SeqCst);
+        let patience = if nth.is_multiple_of(2) { ANSWER } else { REQUEST };
         for request in 0_u64.. {
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
             self.turn().await;
-            let title = format!("writer {nth}, request {request}");
+            let title = format!("run {run}, writer {nth}, request {request}");
             let body = ad(&title, &mut rng);
-            let key = format!("{nth}-{request}");
             let own = (!ads.is_empty()).then(|| rng.random_range(0..ads.len()));
             let chance = rng.random_range(0..10);
-            let since = Instant::now();
-            let (version, write) = match own {
+            let (method, id) = match own {
                 Some(at) if chance < 3 || ads.len() >= ADS => {
-                    let id = ads.swap_remove(at);
-                    let path = format!("{PATH}/{id}");
-                    let answer = self.send(&mut rng, Method::DELETE, &path, None, &key).await;
-                    (version(&answer), Write::Delete(id))
+                    (Method::DELETE, Some(ads.swap_remove(at)))
                 }
-                Some(at) if chance < 5 => {
-                    let path = format!("{PATH}/{}", ads[at]);
-                    let answer = self.send(&mut rng, Method::PUT, &path, Some(&body), &key).await;
-                    (version(&answer), Write::Put(ads[at], title))
-                }
-                _ => {
-                    let answer = self.send(&mut rng, Method::POST, PATH, Some(&body), &key).await;
-                    let id = answer["id"].as_str().and_then(|id| id.parse().ok());
-                    ads.push(id.expect("a created ad has an id"));
-                    (version(&answer), Write::Put(ads[ads.len() - 1], title))
-                }
+                Some(at) if chance < 5 => (Method::PUT, Some(ads[at])),
+                _ => (Method::POST, None),
             };
-            let took = since.elapsed();
-            let mut longest = lock(&self.longest);
-            *longest = longest.max(took);
-            drop(longest);
-            self.acknowledge(version, write);
+            let deletes = method == Method::DELETE;
+            let answer = self.send(
+                &mut rng,
+                Request {
+                    method,
+                    path: id.map_or_else(|| PATH.to_owned(), |id| format!("{PATH}/{id}")),
+                    body: (!deletes).then_some(&body),
+                    key: format!("{run}-{nth}-{request}"),
+                    only,
+                    patience,
+                },
+            );
+            if only.is_none() {
+                lock(&self.times).begun.insert(nth, Instant::now());
+            }
+            let answer = answer.await;
+            self.answered(nth);
+            let id = id.unwrap_or_else(|| {
+                let id = answer["id"].as_str().and_then(|id| id.parse().ok());
+                ads.push(id.expect("a created ad has an id"));
+                ads[ads.len() - 1]
+            });
+            let write = if deletes { Write::Delete(id) } else { Write::Put(id, title) };
+            self.acknowledge(version(&answer), write);
+        }
+    }
+
+    /// A writer has its answer.
+    fn answered(&self, nth: usize) {
+        let mut times = lock(&self.times);
+        // Unless it was begun before anybody measured.
+        if let Some(since) = times.begun.remove(&nth) {
+            times.longest = times.longest.max(since.elapsed());
         }
     }
 
     /// Sends a write to one replica after the other until one has an answer; that must be a success.
-    async fn send(
-        &self,
-        rng: &mut ChaCha8Rng,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        key: &str,
-    ) -> Value {
+    async fn send(&self, rng: &mut ChaCha8Rng, request: Request<'_>) -> Value {
+        // Whether a try may have been committed: it was sent, and nobody said what came of it.
+        let (mut unknown, mut failed) = (false, 0);
         loop {
-            let nth = rng.random_range(0..self.urls.len());
-            let (url, since) = (&self.urls[nth], Instant::now());
-            let mut request = self.client.request(method.clone(), format!("{url}{path}"));
-            request = request.header("Idempotency-Key", key);
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            if let Ok(answer) = request.send().await {
-                let status = answer.status();
-                let text = answer.text().await;
-                if let (true, Ok(text)) = (status.is_success(), &text) {
-                    let mut all = lock(&self.answered_in);
-                    all.resize(self.urls.len(), Duration::ZERO);
-                    all[nth] = all[nth].max(since.elapsed());
-                    return serde_json::from_str(text).expect("a success is JSON");
+            let nth = request.only.unwrap_or_else(|| {
+                let asked = lock(&self.asked);
+                asked[rng.random_range(0..asked.len())]
+            });
+            match self.try_once(nth, &request).await {
+                Ok(answer) => {
+                    let status = answer.status();
+                    let replayed = answer.headers().contains_key("idempotency-replayed");
+                    let Request { method, path, key, .. } = &request;
+                    match (status, answer.text().await) {
+                        (status, Ok(text)) if status.is_success() => {
+                            assert!(
+                                unknown || !replayed,
+                                "{method} {path} under {key} is committed, and was reported failed {failed} times"
+                            );
+                            return serde_json::from_str(&text).expect("a success is JSON");
+                        }
+                        (StatusCode::SERVICE_UNAVAILABLE, _) => {
+                            failed += 1;
+                            self.failed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        (StatusCode::GATEWAY_TIMEOUT, _) | (_, Err(_)) => unknown = true,
+                        (_, text) => panic!("{method} {path} under {key}: {status} {text:?}"),
+                    }
                 }
-                let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT]
-                    .contains(&status);
-                assert!(again || text.is_err(), "{method} {path} under {key}: {status} {text:?}");
+                // What has no connection was not sent.
+                Err(error) => unknown |= !error.is_connect(),
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    async fn try_once(&self, nth: usize, request: &Request<'_>) -> reqwest::Result<Response> {
+        let Request { method, path, body, key, patience, .. } = request;
+        let mut sent = self.client.request(method.clone(), format!("{}{path}", self.urls[nth]));
+        sent = sent.header("Idempotency-Key", key).timeout(*patience);
+        if let Some(body) = body {
+            sent = sent.json(body);
+        }
+        sent.send().await
     }
 
     async fn read_from(self: Arc<Self>, nth: usize) {
@@ -331,11 +415,8 @@ impl Load {
                 let members = page["members"].as_array().into_iter().flatten();
                 for at in members.map(|member| &member["published"]) {
                     let said = |what: &str| at[what].as_str().unwrap_or_default().to_owned();
-                    let sums = (said("chain"), said("digest"));
                     let version = at["version"].as_u64().unwrap_or_default();
-                    let before = lock(&self.positions).insert(version, sums.clone());
-                    let equal = before.is_none_or(|before| before == sums);
-                    assert!(equal, "two replicas differ at version {version}: {page}");
+                    lock(&self.positions).insert((version, said("chain"), said("digest")));
                 }
             }
             tokio::time::sleep(PAUSE * 5).await;
@@ -351,7 +432,7 @@ pub(crate) fn version(answer: &Value) -> Version {
 
 fn ad(title: &str, rng: &mut ChaCha8Rng) -> Value {
     let mut ad = json!({
-        "title": title, "content": "for a while",
+        "title": title, "content": CONTENT,
         "start_at": "2020-01-01T00:00:00Z",
         "end_at": format!("2099-01-{:02}T00:00:00Z", rng.random_range(1..29)),
     });

@@ -4,7 +4,10 @@
 //! is what a scan of the ads at its version gives, the stream holds what the log does, and every replica is ready
 //! and at the head.
 
+mod clients;
+mod figures;
 mod forgeries;
+mod headlock;
 mod history;
 mod load;
 mod partition;
@@ -13,7 +16,9 @@ mod recovery;
 mod redis_faults;
 mod relays;
 mod replicas;
+mod restored;
 mod silence;
 mod storm;
 mod suite;
+mod takedowns;
 mod world;

@@ -2,41 +2,46 @@
 
 use std::time::Duration;
 
-use placard_testkit::proxy::{Flow, Proxy, Way};
+use placard_testkit::proxy::{Flow, Way};
 
 use crate::world::World;
 
 /// Longer than the lease, and than a commit is waited for before it is repeated.
 const HELD: Duration = Duration::from_secs(6);
 const REFUSED: Duration = Duration::from_secs(3);
+const LEASE_ENDS: &[&str] = &["placard_lease_ends_total"];
 
 /// First nothing goes through, as when a cable is pulled: what the replica has sent arrives when it is plugged in
 /// again, after it was repeated. Then connections break, and new ones are refused, as when an address is taken away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_cut_off_from_both_servers() {
     let mut world = World::prepared("a_replica_is_cut_off_from_both_servers", &[]).await;
-    let postgres = Proxy::start(world.postgres.port()).await.expect("a proxy starts");
-    let redis = Proxy::start(world.redis.port()).await.expect("a proxy starts");
-    let proxies = [&postgres, &redis];
-    world.lead_through(2, &postgres, &redis);
+    let proxies = [world.postgres_proxy(2).await, world.redis_proxy(2).await];
     world.begin().await;
+    // The others write on, and it is asked to.
+    world.load.ask(&[0, 1]);
+    (0..4).for_each(|_| world.load.write_on(2));
     world.load.reads_must_succeed(true);
     let set = |flow: Flow| {
-        for proxy in proxies {
+        for proxy in &proxies {
             proxy.set(Way::Requests, flow);
             proxy.set(Way::Answers, flow);
         }
     };
     for _ in 0..2 {
+        let bite = world.unbitten(LEASE_ENDS).await;
         set(Flow::Hold);
         world.load.go_on_for(HELD).await;
+        world.bitten(&bite).await;
         set(Flow::Pass);
         world.recovers("a replica cut off for 6 s").await;
+        let bite = world.unbitten(LEASE_ENDS).await;
         proxies.iter().for_each(|proxy| {
             proxy.refuse(true);
             proxy.cut();
         });
         world.load.go_on_for(REFUSED).await;
+        world.bitten(&bite).await;
         proxies.iter().for_each(|proxy| proxy.refuse(false));
         world.recovers("a replica refused for 3 s").await;
     }

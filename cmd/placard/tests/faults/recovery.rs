@@ -1,9 +1,7 @@
 //! How long a cluster takes, from the moment at which a fault ends, to be as if there had been none. Measured and
 //! published (`docs/performance/faults.md`); no test fails because of it.
 
-use std::fmt::Write;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use placard_model::Version;
 use placard_model::entry::Entry;
@@ -12,17 +10,10 @@ use sqlx::{Connection, PgConnection};
 
 use crate::world::World;
 
-/// What followed the end of a fault, each since then.
-#[derive(Debug)]
-pub(crate) struct Recovery {
-    fault: &'static str,
-    /// Every replica was ready, with the head that the journal had a moment before.
-    ready: Duration,
-    /// Every replica had said so in the register, with the chain and the digest that the log has there: up to a
-    /// head poll later.
-    equal: Duration,
-    /// Another twenty writes were acknowledged; `None` if nobody wrote.
-    written: Option<Duration>,
+/// What shows that a fault was noticed, if it does not by its nature: one of these counters has moved since then.
+pub(crate) struct Bite {
+    counters: &'static [&'static str],
+    before: f64,
 }
 
 /// The journal's head and clock, read after the end of the fault.
@@ -32,20 +23,57 @@ struct Since {
 }
 
 impl World {
-    /// A fault has just ended: the servers accept work, the processes run. Waits until the cluster has recovered
-    /// from it, and writes down how long that took.
+    /// Taken before a fault that one of these counters is to show.
+    pub(crate) async fn unbitten(&self, counters: &'static [&'static str]) -> Bite {
+        Bite { counters, before: self.sum(counters).await }
+    }
+
+    async fn sum(&self, counters: &[&str]) -> f64 {
+        let mut sum = 0.0;
+        for counter in counters {
+            sum += self.counted(counter).await;
+        }
+        sum
+    }
+
+    /// Waits until a fault has been noticed.
+    pub(crate) async fn bitten(&self, bite: &Bite) {
+        let Bite { counters, before } = bite;
+        until(&format!("{counters:?} to move"), async || {
+            (self.sum(counters).await > *before).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until Redis is missed by all: each replica reads the journal instead.
+    pub(crate) async fn all_miss_redis(&self) {
+        until("all replicas to tail the journal", async || {
+            let page = self.json(0, "/api/v1/cluster").await?;
+            let members = page["members"].as_array()?;
+            let live = members.iter().filter(|member| member["lease_ms"].as_i64() > Some(0));
+            let tailing = live.filter(|member| member["tails"] == "journal").count();
+            (tailing == self.places.len()).then_some(())
+        })
+        .await;
+    }
+
+    /// A fault has just ended that everybody has noticed, as a process that is held or killed is: the servers accept
+    /// work, the processes run. Waits until the cluster has recovered, and writes down how long that took.
     pub(crate) async fn recovers(&mut self, fault: &'static str) {
         self.recovers_since(Instant::now(), fault).await;
     }
 
+    /// As [`World::recovers`], from a fault that was over as soon as it was done, and is noticed after that.
+    pub(crate) async fn recovers_once(&mut self, bite: Bite, fault: &'static str) {
+        let ended = Instant::now();
+        self.bitten(&bite).await;
+        self.recovers_since(ended, fault).await;
+    }
+
     /// As [`World::recovers`], from a fault that has ended then.
     pub(crate) async fn recovers_since(&mut self, ended: Instant, fault: &'static str) {
-        let ready = async {
-            self.all_at_the_head().await;
-            ended.elapsed()
-        };
-        let equal = async {
-            self.all_equal().await;
+        let recovered = async {
+            self.all_equal_at_the_head().await;
             ended.elapsed()
         };
         let written = async {
@@ -55,57 +83,32 @@ impl World {
             self.load.goes_on().await;
             Some(ended.elapsed())
         };
-        assert!(!fault.contains(','), "{fault}: it becomes a field of comma-separated values");
-        let (ready, equal, written) = tokio::join!(ready, equal, written);
-        let test = self.name;
+        let (recovered, written) = tokio::join!(recovered, written);
         let writes = written.map_or_else(String::new, |time| format!(", writes after {time:.2?}"));
-        eprintln!("{test}: after {fault}: ready in {ready:.2?}, equal in {equal:.2?}{writes}");
-        self.recoveries.push(Recovery { fault, ready, equal, written });
+        eprintln!("{}: after {fault}: recovered in {recovered:.2?}{writes}", self.name);
+        self.figures.took(fault, "recovered_ms", recovered);
+        if let Some(written) = written {
+            self.figures.took(fault, "writes_ms", written);
+        }
     }
 
-    async fn all_at_the_head(&self) {
+    /// Waits for one moment at which every replica is ready, has published the journal's head of a moment before, and
+    /// has said in the register, since this began, that it is ready and holds what the log says.
+    async fn all_equal_at_the_head(&self) {
         let mut journal = Journal { url: self.postgres.url(), connection: None };
-        let first = until("the journal", async || journal.since().await).await.head;
-        until("all replicas to be ready and at the head", async || {
+        let since = until("the journal", async || journal.since().await).await;
+        until("all replicas to be ready, equal and at the head", async || {
             // Who shares no stream with the others is never quite where they are.
-            let head = if self.is_parted() { first } else { journal.since().await?.head };
+            let head = if self.is_parted() { since.head } else { journal.since().await?.head };
             for nth in 0..self.places.len() {
                 let page = self.json(nth, "/readyz").await?;
                 if page["status"] != "ready" || page["version"].as_u64()? < head {
                     return None;
                 }
             }
-            Some(())
-        })
-        .await;
-    }
-
-    async fn all_equal(&self) {
-        let mut journal = Journal { url: self.postgres.url(), connection: None };
-        let since = until("the journal", async || journal.since().await).await;
-        until("all replicas to be equal", async || {
             (journal.equal(&since).await? == self.places.len()).then_some(())
         })
         .await;
-    }
-
-    /// Leaves what was measured where `scripts/faults` looks for it.
-    pub(crate) fn publish_recoveries(&self) {
-        let test = self.name;
-        assert!(
-            !self.recoveries.is_empty(),
-            "{test} has not measured how long it takes to recover"
-        );
-        let mut lines = String::new();
-        let ms = |time: Duration| format!("{:.0}", time.as_secs_f64() * 1e3);
-        for Recovery { fault, ready, equal, written } in &self.recoveries {
-            let written = written.map(ms).unwrap_or_default();
-            writeln!(lines, "{test},{fault},{},{},{written}", ms(*ready), ms(*equal))
-                .expect("a string can be written to");
-        }
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-        std::fs::create_dir_all(&directory).expect("a directory can be made");
-        std::fs::write(directory.join(format!("{test}.csv")), lines).expect("it can be written");
     }
 }
 

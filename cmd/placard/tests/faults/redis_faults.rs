@@ -1,50 +1,64 @@
 //! Redis is flushed, trimmed, stopped, emptied and rolled back.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use placard_model::entry::Record;
 use placard_model::{Version, limits};
-use placard_testkit::wait::until;
+use placard_testkit::wait::{PATIENCE, until};
 use redis::aio::MultiplexedConnection;
-use uuid::Uuid;
+use reqwest::StatusCode;
+use tokio::task::JoinSet;
 
+use crate::clients::Asked;
 use crate::history::History;
-use crate::load::{Write, version};
+use crate::load::PATH;
 use crate::world::World;
 
 pub(crate) const STREAM: &str = "{placard}:stream";
 
+/// Counts reads of the log in the stream's place.
+const HEALS: &[&str] = &["placard_heals_total"];
+
 /// An entry of the stream: its id, and its fields.
 type Entry = (String, Vec<(String, Vec<u8>)>);
 
-impl World {
-    /// For a while, writes on replica 0 and waits for the version on replica 1: how long each took to get there.
-    async fn deliveries(&self, time: Duration) -> Vec<Duration> {
-        let (until, mut took) = (Instant::now() + time, Vec::new());
-        while Instant::now() < until {
-            let (id, at) = self.creates_on_the_first().await;
-            let since = Instant::now();
-            let there = self.get(1, &format!("/api/v1/ad/{id}?min_version={at}")).await;
-            assert!(there.is_some_and(|answer| answer.status().is_success()));
-            took.push(since.elapsed());
-        }
-        took
-    }
+/// Writes and waits, this many at a time.
+const PROBES: usize = 8;
 
-    /// Creates an ad on replica 0.
-    async fn creates_on_the_first(&self) -> (Uuid, Version) {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
-        let body = serde_json::json!({
-            "title": "to be delivered", "content": "content",
-            "start_at": "2020-01-01T00:00:00Z", "end_at": "2099-01-01T00:00:00Z",
-        });
-        let ads = format!("{}/api/v1/ad", self.places[0].url());
-        let answer = client.post(ads).json(&body).send().await.expect("the replica answers");
-        let answer: serde_json::Value = answer.json().await.expect("the answer is JSON");
-        let id = answer["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
-        let at = version(&answer);
-        self.load.acknowledge(at, Write::Put(id, "to be delivered".to_owned()));
-        (id, at)
+/// For a while, writes on one replica and asks another for the version until it has it: how long each took to get
+/// there, from the write's answer.
+async fn deliveries(from: Asked, to: Asked, time: Duration) -> Vec<Duration> {
+    let (end, mut took) = (Instant::now() + time, Vec::new());
+    while Instant::now() < end {
+        let (id, at) = from.create("to be delivered").await;
+        let since = Instant::now();
+        let path = format!("{PATH}/{id}?min_version={at}");
+        while to.get(&path).await.is_none_or(|answer| answer.status() != StatusCode::OK) {
+            assert!(since.elapsed() < PATIENCE, "version {at} does not reach another replica");
+        }
+        took.push(since.elapsed());
+    }
+    took
+}
+
+impl World {
+    /// The longest of the quickest 99 in a hundred times that a write of replica 0 takes to replica 1, on which nobody
+    /// writes: it has no writes of its own to learn of others by.
+    async fn delivery_p99(&self) -> Duration {
+        self.load.ask(&[0, 2]);
+        let mut probes = JoinSet::new();
+        for _ in 0..PROBES {
+            let (from, to) = (self.client(0).clone(), self.client(1).clone());
+            probes.spawn(deliveries(from, to, Duration::from_secs(10)));
+        }
+        let mut took = probes.join_all().await.concat();
+        self.load.ask(&[0, 1, 2]);
+        took.sort_unstable();
+        let quantile = |share: usize| took[took.len() * share / 100];
+        let (p50, p99) = (quantile(50), quantile(99));
+        eprintln!("to another replica without Redis: p50 {p50:?}, p99 {p99:?}, of {}", took.len());
+        p99
     }
 
     pub(crate) async fn redis_connection(&self) -> MultiplexedConnection {
@@ -76,6 +90,17 @@ impl World {
         .await;
     }
 
+    /// The version of the stream's newest entry, whether or not it still holds it.
+    pub(crate) async fn stream_top(&self) -> Version {
+        let mut connection = self.redis_connection().await;
+        let mut ask = redis::cmd("XINFO");
+        let info: HashMap<String, redis::Value> =
+            ask.arg("STREAM").arg(STREAM).query_async(&mut connection).await.expect("a stream");
+        let last = redis::from_redis_value_ref::<String>(&info["last-generated-id"]);
+        let last = last.expect("an id is text");
+        last.strip_prefix("0-").and_then(|version| version.parse().ok()).expect("0-<version>")
+    }
+
     /// Has Redis run a command.
     pub(crate) async fn redis_runs(&self, words: &[&str]) {
         let mut connection = self.redis_connection().await;
@@ -95,16 +120,17 @@ async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
             world.recovers("stream emptied").await;
             // What one replica has not read yet is forgotten. It is held for less than it waits for an answer of
             // Redis, after which it would ask the journal; so nobody waits for clients that it holds up.
+            let bite = world.unbitten(HEALS).await;
             world.process(1).pause();
             for _ in 0..5 {
-                world.creates_on_the_first().await;
+                world.client(0).create("while one is held").await;
             }
             world.redis_runs(deed).await;
             for _ in 0..5 {
-                world.creates_on_the_first().await;
+                world.client(0).create("while one is held").await;
             }
             world.process(1).resume();
-            world.recovers("stream emptied while a replica was held").await;
+            world.recovers_once(bite, "stream emptied while a replica was held").await;
         }
     }
     world.check().await;
@@ -115,23 +141,16 @@ async fn redis_stops_for_a_while_and_comes_back_empty() {
     let mut world = World::start("redis_stops_for_a_while_and_comes_back_empty").await;
     world.load.reads_must_succeed(true);
     world.redis.kill().await;
-    // Everybody tails the journal.
-    world.load.goes_on().await;
-    let mut took = world.deliveries(Duration::from_secs(10)).await;
-    took.sort_unstable();
-    let quantile = |share: usize| took[took.len() * share / 100];
-    eprintln!(
-        "from a write's answer to its version on another replica while Redis is away: p50 {:?}, p99 {:?}, of {}",
-        quantile(50),
-        quantile(99),
-        took.len(),
-    );
+    world.all_miss_redis().await;
+    let p99 = world.delivery_p99().await;
+    world.figures.took("Redis away for 10 s", "delivery_p99_ms", p99);
     world.redis.restart().await.expect("Redis starts");
     world.recovers("Redis away for 10 s").await;
     world.redis.restart_empty().await.expect("Redis starts");
     world.recovers("Redis restarted empty").await;
     world.redis.pause();
     world.load.go_on_for(Duration::from_secs(3)).await;
+    world.all_miss_redis().await;
     world.redis.resume();
     world.recovers("Redis held for 3 s").await;
     world.check().await;
@@ -170,6 +189,7 @@ async fn redis_is_rolled_back_to_an_older_state() {
     };
     for _ in 0..2 {
         world.redis.kill().await;
+        world.all_miss_redis().await;
         copy(&kept, aside.path());
         world.redis.restart().await.expect("Redis starts");
         world.recovers("Redis killed").await;
@@ -177,6 +197,7 @@ async fn redis_is_rolled_back_to_an_older_state() {
         world.redis.kill().await;
         std::fs::remove_dir_all(&kept).expect("a directory can be removed");
         copy(aside.path(), &kept);
+        world.all_miss_redis().await;
         world.redis.restart().await.expect("Redis starts");
         world.recovers("Redis restarted from an older dump").await;
         world.load.go_on_for(Duration::from_secs(1)).await;

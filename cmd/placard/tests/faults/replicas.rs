@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use placard_testkit::proxy::{Flow, Way};
 use placard_testkit::wait::until;
 
 use crate::world::World;
@@ -24,16 +25,34 @@ async fn replicas_are_killed_one_after_the_other_and_all_at_once() {
     world.check().await;
 }
 
-/// Redis is held, so that the replica commits and cannot append; then it dies. The others bring the stream what
-/// it lacks.
+/// Nothing reaches Redis, so that the only replica that writes commits and cannot append; then it dies, and what it had
+/// sent with it. The others bring the stream what it lacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_dies_between_the_commit_and_the_append() {
-    let mut world = World::start("a_replica_dies_between_the_commit_and_the_append").await;
+    let mut world = World::prepared("a_replica_dies_between_the_commit_and_the_append", &[]).await;
+    let mut proxies = Vec::new();
     for nth in 0..3 {
-        world.redis.pause();
+        proxies.push(world.redis_proxy(nth).await);
+    }
+    world.begin().await;
+    for nth in 0..3 {
+        world.load.ask(&[nth]);
         world.load.goes_on().await;
-        world.kill(nth).await;
-        world.redis.resume();
+        proxies.iter().for_each(|proxy| proxy.set(Way::Requests, Flow::Hold));
+        world.load.goes_on().await;
+        world.remember(nth).await;
+        world.process(nth).pause();
+        let (head, top) = (world.head(), world.stream_top().await);
+        assert!(head > top, "the stream has all that the journal has, up to {head}");
+        world.kill_held(nth).await;
+        // What it had sent, and the proxy has held, arrives nowhere.
+        proxies[nth].cut();
+        proxies.iter().for_each(|proxy| proxy.set(Way::Requests, Flow::Pass));
+        until("the others to fill the stream", async || {
+            (world.stream_top().await >= head).then_some(())
+        })
+        .await;
+        world.load.ask(&[0, 1, 2]);
         world.load.goes_on().await;
         world.launch(nth);
         world.recovers("a replica killed between commit and append").await;

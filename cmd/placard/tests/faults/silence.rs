@@ -1,65 +1,75 @@
-//! A replica that is held for seconds, and what takedowns may say of it meanwhile.
+//! A replica that is held or gone for seconds, what takedowns may say of it meanwhile, and what it shows afterwards.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use placard_testkit::proxy::{Flow, Proxy, Way};
+use placard_testkit::wait::until;
+use reqwest::StatusCode;
+use tokio::time::sleep;
 
-use crate::load::{Write, version};
+use crate::clients::Receipts;
+use crate::takedowns::Watch;
 use crate::world::World;
 
 const LEASE_ENDS: &str = "placard_lease_ends_total";
+const REFUSE: &[&str] = &["--on-stale", "refuse", "--stale-max", "1000"];
+const HELD: Duration = Duration::from_secs(10);
+/// From one takedown to the next, if they are answered sooner.
+const PACE: Duration = Duration::from_millis(500);
 
-/// Creates an ad, holds replica 2, takes the ad down by another with `ack=all`; what the takedown said, and what
-/// replica 2 answers first when it goes on.
-async fn takedown_while_one_is_held(
-    world: &mut World,
-    held: Duration,
-) -> (StatusCode, Value, Option<StatusCode>) {
-    let client = Client::builder().no_proxy().build().expect("a client can be made");
-    let ads = format!("{}/api/v1/ad", world.places[0].url());
-    let body = json!({
-        "title": "to be taken down", "content": "content",
-        "start_at": "2020-01-01T00:00:00Z", "end_at": "2099-01-01T00:00:00Z",
-    });
-    let created = client.post(format!("{ads}?ack=all")).json(&body).send().await;
-    let created = created.expect("the replica answers");
-    assert_eq!(created.status(), StatusCode::CREATED);
-    let created: Value = created.json().await.expect("the answer is JSON");
-    let id: Uuid = created["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
-    let write = Write::Put(id, "to be taken down".to_owned());
-    world.load.acknowledge(version(&created), write);
+/// Holds replica 2 for 10 s and longer, while ads are taken down by another; lets it go on into the requests of many
+/// readers, and takes down more. What the takedowns were told, while it was held.
+async fn takedowns_while_one_is_held(world: &mut World) -> Vec<Receipts> {
+    let by = world.client(0).clone();
+    let mut ads = Vec::new();
+    // Enough for one at each pace, and some for afterwards.
+    for _ in 0..30 {
+        ads.push(by.create("to be taken down").await.0);
+    }
+    until("the replica to have them all", async || {
+        let path = format!("/api/v1/ad/{}", ads[29]);
+        world.get(2, &path).await.filter(|answer| answer.status() == StatusCode::OK)
+    })
+    .await;
+    let mut watch = Watch::new(world.client(2));
+    watch.connect().await;
     let ends = world.counted_by(2, LEASE_ENDS).await;
     world.process(2).pause();
-    tokio::time::sleep(held).await;
-    let deleted = client.delete(format!("{ads}/{id}?ack=all")).send().await;
-    let deleted = deleted.expect("the replica answers");
-    let status = deleted.status();
-    let receipts: Value = deleted.json().await.expect("the answer is JSON");
-    world.load.acknowledge(version(&receipts), Write::Delete(id));
-    // Asked while it is held: it answers as soon as it goes on, before its next head poll has come back.
-    let path = format!("{}/api/v1/ad/{id}", world.places[2].url());
-    let asking = tokio::spawn(async move { client.get(path).send().await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.load.ask(&[0, 1]);
+    let (since, mut told) = (Instant::now(), Vec::new());
+    while since.elapsed() < HELD {
+        let began = Instant::now();
+        told.push(watch.take_down(&by, ads.pop().expect("there are enough")).await);
+        sleep(PACE.saturating_sub(began.elapsed())).await;
+    }
+    // The last one a moment before it goes on.
+    told.push(watch.take_down(&by, ads.pop().expect("there are enough")).await);
+    watch.begin();
+    sleep(Duration::from_millis(200)).await;
     world.process(2).resume();
+    world.load.ask(&[0, 1, 2]);
     world.recovers("a replica held beyond its lease").await;
-    let first = asking.await.expect("asking does not panic").ok().map(|answer| answer.status());
-    assert!(
-        world.counted_by(2, LEASE_ENDS).await > ends,
-        "its lease has ended, and is not counted"
-    );
-    (status, receipts["receipts"].clone(), first)
+    for _ in 0..5 {
+        let receipts = watch.take_down(&by, ads.pop().expect("there are enough")).await;
+        assert_eq!(receipts.status, StatusCode::OK, "{receipts:?}");
+    }
+    let (before, _) = watch.answers();
+    until("readers to look again", async || (watch.answers().0 > before + 100).then_some(())).await;
+    let (hidden, refused) = watch.answers();
+    eprintln!("{}: {hidden} answers without the ads, {refused} refused", world.name);
+    watch.end().await;
+    let ended = world.counted_by(2, LEASE_ENDS).await > ends;
+    assert!(ended, "its lease has ended, and is not counted");
+    told
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_serve_a_silent_replica_is_unconfirmed() {
     let mut world = World::start("under_serve_a_silent_replica_is_unconfirmed").await;
-    let held = Duration::from_secs(6);
-    let (status, receipts, _) = takedown_while_one_is_held(&mut world, held).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{receipts}");
-    assert_eq!(receipts["confirmed"].as_array().map(Vec::len), Some(2), "{receipts}");
-    assert_eq!(receipts["unconfirmed"].as_array().map(Vec::len), Some(1), "{receipts}");
+    for receipts in takedowns_while_one_is_held(&mut world).await {
+        assert_eq!(receipts.status, StatusCode::ACCEPTED, "{receipts:?}");
+        assert_eq!((receipts.confirmed, receipts.unconfirmed), (2, 1), "{receipts:?}");
+    }
     world.check().await;
 }
 
@@ -67,37 +77,67 @@ async fn under_serve_a_silent_replica_is_unconfirmed() {
 async fn under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down() {
     const TEST: &str =
         "under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down";
-    let options = ["--on-stale", "refuse", "--stale-max", "1000"];
-    let mut world = World::prepared(TEST, &options).await;
+    let mut world = World::prepared(TEST, REFUSE).await;
     world.begin().await;
-    // Lease and stale-max are over: the receipts count it.
-    let held = Duration::from_secs(5);
-    let (status, receipts, first) = takedown_while_one_is_held(&mut world, held).await;
-    assert_eq!(status, StatusCode::OK, "{receipts}");
-    assert_eq!(receipts["unconfirmed"].as_array().map(Vec::len), Some(0), "{receipts}");
-    let first = first.expect("the replica answers when it goes on");
-    let hidden = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::NOT_FOUND];
-    assert!(hidden.contains(&first), "it was confirmed, and answered {first}");
+    for receipts in takedowns_while_one_is_held(&mut world).await {
+        assert_eq!(receipts.status, StatusCode::OK, "{receipts:?}");
+        assert_eq!(receipts.unconfirmed, 0, "{receipts:?}");
+    }
     world.check().await;
 }
 
-/// The head's lock is not held up by a replica that is held in the middle of whatever it does.
+/// What a checkpoint holds is as old as it is: until PostgreSQL was heard of, nobody is shown it. The replica reaches
+/// neither server while it starts, so that the checkpoint is all that it has.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_others_write_on_while_one_is_held() {
-    let mut world = World::start("the_others_write_on_while_one_is_held").await;
-    let mut longest = Duration::ZERO;
-    for round in 0..12 {
-        let nth = round % 3;
-        world.load.take_answered_in();
-        world.process(nth).pause();
-        let held = if round == 0 { Duration::from_secs(10) } else { Duration::from_secs(1) };
-        world.load.go_on_for(held).await;
-        let answered_in = world.load.take_answered_in();
-        world.process(nth).resume();
-        let others = (0..3).filter(|other| *other != nth).map(|other| answered_in[other]);
-        longest = others.fold(longest, Duration::max);
-        world.recovers("a replica held").await;
+async fn under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down() {
+    const TEST: &str =
+        "under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down";
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let mut world = World::prepared(TEST, REFUSE).await;
+    world.keep(2, directory.path());
+    let proxies = [world.postgres_proxy(2).await, world.redis_proxy(2).await];
+    world.begin().await;
+    let by = world.client(0).clone();
+    let unreachable: [fn(&Proxy); 2] = [
+        |proxy| {
+            proxy.refuse(true);
+            proxy.cut();
+        },
+        |proxy| proxy.set(Way::Requests, Flow::Hold),
+    ];
+    for (title, cut_off) in ["kept by the first", "kept by the second"].iter().zip(unreachable) {
+        let (id, _) = by.create(title).await;
+        until("a checkpoint with the ad", async || {
+            let bytes = std::fs::read(directory.path().join("checkpoint")).ok()?;
+            bytes.windows(title.len()).any(|text| text == title.as_bytes()).then_some(())
+        })
+        .await;
+        let loaded = world.counted_by(2, "placard_checkpoints_loaded_total").await;
+        world.kill(2).await;
+        // From when on its silence counts as confirmed.
+        let mut watch = Watch::new(world.client(2));
+        let receipts = watch.take_down(&by, id).await;
+        assert_eq!((receipts.status, receipts.unconfirmed), (StatusCode::OK, 0), "{receipts:?}");
+        proxies.iter().for_each(cut_off);
+        world.launch(2);
+        watch.begin();
+        until("the checkpoint to be loaded", async || {
+            let now = world.counted_by(2, "placard_checkpoints_loaded_total").await;
+            (now > loaded).then_some(())
+        })
+        .await;
+        let (hidden, before) = watch.answers();
+        assert_eq!(hidden, 0, "it has answered, and has not heard of the journal");
+        until("readers to be refused", async || (watch.answers().1 > before + 1_000).then_some(()))
+            .await;
+        assert_eq!(watch.answers().0, 0, "it has answered, and has not heard of the journal");
+        proxies.iter().for_each(|proxy| {
+            proxy.refuse(false);
+            proxy.set(Way::Requests, Flow::Pass);
+        });
+        world.recovers("a replica started from its checkpoint alone").await;
+        until("readers to be answered", async || (watch.answers().0 > 100).then_some(())).await;
+        watch.end().await;
     }
-    eprintln!("longest write on the others while one is held, of 12 times: {longest:?}");
     world.check().await;
 }

@@ -5,17 +5,19 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use placard_model::Version;
 use placard_testkit::process::Process;
 use placard_testkit::proxy::Proxy;
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
-use reqwest::{Client, Response};
+use reqwest::Response;
 use serde_json::Value;
 
+use crate::clients::Asked;
+use crate::figures::Figures;
 use crate::history::History;
 use crate::load::{Load, WRITERS, number};
-use crate::recovery::Recovery;
 use crate::suite;
 
 const PLACARD: &str = env!("CARGO_BIN_EXE_placard");
@@ -33,11 +35,25 @@ pub(crate) struct Place {
     is_parted: bool,
     /// What its counters had come to when its earlier processes ended.
     counted: Vec<String>,
+    /// What they had come to when the load began.
+    before: String,
+    /// What its earlier processes had logged.
+    logged: Vec<String>,
 }
 
 impl Place {
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Whether it has logged what this counter counts: the cause, and the cure.
+    fn says(&self, counter: &str) -> bool {
+        let now = self.process.iter().flat_map(Process::err);
+        let lines = now.chain(self.logged.iter().cloned());
+        lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()).any(|line| {
+            let said = |field: &str| line["fields"][field].as_str().unwrap_or_default();
+            said("counter") == counter && !said("message").is_empty() && !said("cure").is_empty()
+        })
     }
 }
 
@@ -50,8 +66,8 @@ pub(crate) struct World {
     pub(crate) places: Vec<Place>,
     pub(crate) load: Arc<Load>,
     pub(crate) name: &'static str,
-    pub(crate) recoveries: Vec<Recovery>,
-    client: Client,
+    pub(crate) figures: Figures,
+    clients: Vec<Asked>,
     /// Everything was checked that a test of faults ends with.
     checked: bool,
 }
@@ -91,14 +107,17 @@ impl World {
             redis_url: None,
             is_parted: false,
             counted: Vec::new(),
+            before: String::new(),
+            logged: Vec::new(),
         };
         let places: Vec<_> = held.iter().map(place).collect();
         drop(held);
         let load = Arc::new(Load::new(places.iter().map(Place::url).collect(), name));
         let postgres_url = postgres.url();
-        let client = Client::builder().no_proxy().build().expect("a client can be made");
-        let (recoveries, checked) = (Vec::new(), false);
-        Self { postgres, redis, postgres_url, places, load, name, recoveries, client, checked }
+        let client = |place: &Place| Asked::new(place.url(), Arc::clone(&load));
+        let clients = places.iter().map(client).collect();
+        let (figures, checked) = (Figures::default(), false);
+        Self { postgres, redis, postgres_url, places, load, name, figures, clients, checked }
     }
 
     /// Starts all replicas, and the usual load when they are ready.
@@ -111,6 +130,9 @@ impl World {
     pub(crate) async fn begin_with(&mut self, writers: u64, per_second: Option<u32>) {
         (0..REPLICAS).for_each(|nth| self.launch(nth));
         self.all_ready().await;
+        for nth in 0..REPLICAS {
+            self.places[nth].before = self.counters(nth).await.expect("the replica answers");
+        }
         self.load.begin(writers, per_second);
         self.load.goes_on().await;
     }
@@ -120,7 +142,7 @@ impl World {
         let place = &mut self.places[nth];
         let redis = place.redis_url.clone().unwrap_or_else(|| self.redis.url());
         let listen = format!("127.0.0.1:{}", place.port);
-        let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
+        let own = ["serve", "--listen", &listen, "--drain-delay", "0", "--log-format", "json"];
         let given = place.arguments.iter().map(String::as_str);
         let all: Vec<_> = own.into_iter().chain(given).collect();
         let postgres = place.postgres_url.as_ref().unwrap_or(&self.postgres_url);
@@ -135,10 +157,18 @@ impl World {
         self.places[nth].is_parted = true;
     }
 
-    /// Has a replica reach the servers through these proxies.
-    pub(crate) fn lead_through(&mut self, nth: usize, postgres: &Proxy, redis: &Proxy) {
-        self.places[nth].postgres_url = Some(self.postgres.url_through(postgres.port()));
-        self.places[nth].redis_url = Some(format!("redis://127.0.0.1:{}", redis.port()));
+    /// Has a replica reach PostgreSQL through a proxy of its own from its next start on.
+    pub(crate) async fn postgres_proxy(&mut self, nth: usize) -> Proxy {
+        let proxy = Proxy::start(self.postgres.port()).await.expect("a proxy starts");
+        self.places[nth].postgres_url = Some(self.postgres.url_through(proxy.port()));
+        proxy
+    }
+
+    /// The same of Redis.
+    pub(crate) async fn redis_proxy(&mut self, nth: usize) -> Proxy {
+        let proxy = Proxy::start(self.redis.port()).await.expect("a proxy starts");
+        self.places[nth].redis_url = Some(format!("redis://127.0.0.1:{}", proxy.port()));
+        proxy
     }
 
     /// Whether a replica has a Redis of its own.
@@ -159,16 +189,27 @@ impl World {
 
     /// Kills a replica (SIGKILL). What it had counted until shortly before is remembered.
     pub(crate) async fn kill(&mut self, nth: usize) {
+        self.remember(nth).await;
+        self.kill_held(nth).await;
+    }
+
+    /// What a replica has counted until now counts, also after its end.
+    pub(crate) async fn remember(&mut self, nth: usize) {
         let counters = self.counters(nth).await;
         self.places[nth].counted.extend(counters);
-        self.places[nth].process.take().expect("the replica runs").kill().await;
+    }
+
+    /// Kills a replica that cannot say any more what it has counted.
+    pub(crate) async fn kill_held(&mut self, nth: usize) {
+        let ended = self.places[nth].process.take().expect("the replica runs").kill().await;
+        self.places[nth].logged.extend(ended.err);
     }
 
     async fn counters(&self, nth: usize) -> Option<String> {
         self.get(nth, "/metrics").await?.text().await.ok()
     }
 
-    /// The sum of a counter over all replicas and all of their lives.
+    /// By how much a counter has moved since the load began, over all replicas and all of their lives.
     pub(crate) async fn counted(&self, counter: &str) -> f64 {
         let mut sum = 0.0;
         for nth in 0..self.places.len() {
@@ -185,17 +226,24 @@ impl World {
             let rest = line.strip_prefix(counter)?;
             rest.strip_prefix(' ')?.trim().parse::<f64>().ok()
         };
-        texts.iter().flat_map(|text| text.lines()).filter_map(value).sum()
+        let sum = |text: &String| text.lines().filter_map(value).sum::<f64>();
+        texts.iter().map(sum).sum::<f64>() - sum(&self.places[nth].before)
     }
 
-    /// Fails unless each way to heal was taken that the suite's list demands of this test.
+    /// Fails unless each way to heal was taken that the suite's list demands of this test, and the log says so.
     async fn took(&self) {
         for counter in suite::ways(self.name) {
             let counted = self.counted(counter).await;
             assert!(
                 counted > 0.0,
-                "{counter} is {counted}: the fault did not take the way it was to take"
+                "{counter} has moved by {counted}: the fault did not take the way it was to take"
             );
+            if !suite::UNSAID.contains(counter) {
+                until(&format!("a line that says cause and cure of {counter}"), async || {
+                    self.places.iter().any(|place| place.says(counter)).then_some(())
+                })
+                .await;
+            }
         }
     }
 
@@ -207,13 +255,24 @@ impl World {
         text.lines().filter_map(name).collect()
     }
 
+    /// A client of a replica.
+    pub(crate) fn client(&self, nth: usize) -> &Asked {
+        &self.clients[nth]
+    }
+
     /// Asks a replica; `None` if it does not answer.
     pub(crate) async fn get(&self, nth: usize, path: &str) -> Option<Response> {
-        self.client.get(format!("{}{path}", self.places[nth].url())).send().await.ok()
+        self.clients[nth].get(path).await
     }
 
     pub(crate) async fn json(&self, nth: usize, path: &str) -> Option<Value> {
-        self.get(nth, path).await?.json().await.ok()
+        self.clients[nth].json(path).await
+    }
+
+    /// The journal's head.
+    pub(crate) fn head(&self) -> Version {
+        let head = self.postgres.sql("SELECT version FROM head").expect("PostgreSQL answers");
+        head.parse().expect("a version is a number")
     }
 
     async fn is_ready(&self, nth: usize) -> bool {
@@ -229,24 +288,35 @@ impl World {
 
     /// The faults are over: ends the load, waits until all are at the head, and checks everything.
     pub(crate) async fn check(&mut self) {
+        self.check_after(None).await;
+    }
+
+    /// As [`World::check`], if the journal's history has replaced this one.
+    pub(crate) async fn check_after(&mut self, replaced: Option<&History>) {
         self.load.goes_on().await;
         self.load.end().await;
         let history = History::read(&self.postgres.url()).await;
         self.agree(&history).await;
-        history.check(&self.load);
+        history.check(&self.load, replaced);
+        self.took().await;
+        let (written, failed) = (self.load.acknowledged(), self.load.failed());
         eprintln!(
-            "{}: {} writes acknowledged, {} reads, of which {} checked; longest write {:?}",
+            "{}: {written} writes acknowledged, {} reads, of which {} checked; {failed} tries failed for certain, \
+             none of them committed; longest write {:?}",
             self.name,
-            self.load.acknowledged(),
             self.load.read(),
             self.load.samples().len(),
             self.load.longest(),
         );
+        self.figures.add("-", "acknowledged", written as f64);
+        self.figures.add("-", "failed_for_certain", failed as f64);
+        self.figures.publish(self.name);
+        self.checked = true;
     }
 
     /// Nobody writes any more: waits until all replicas are ready and at the head of this history, and checks that
     /// they, the stream, and the journal's own sums agree with it.
-    pub(crate) async fn agree(&mut self, history: &History) {
+    async fn agree(&self, history: &History) {
         self.all_ready().await;
         let head = history.head();
         for nth in 0..self.places.len() {
@@ -273,8 +343,5 @@ impl World {
             ["verify", "--postgres-url", &self.postgres.url(), "--target", &self.places[0].url()];
         let ended = Process::start(PLACARD, &verify, &[]).ended().await;
         assert!(ended.status.success(), "verify: {:#?} {:#?}", ended.out, ended.err);
-        self.took().await;
-        self.publish_recoveries();
-        self.checked = true;
     }
 }

@@ -1,0 +1,60 @@
+//! The others write on while one replica is held in the one place where it keeps them from that: it has the head's lock.
+
+use std::time::Duration;
+
+use placard_testkit::proxy::{Flow, Then, Way};
+use placard_testkit::wait::{PATIENCE, until};
+use tokio::time::timeout;
+
+use crate::world::World;
+
+/// The statement that takes the lock for longer than itself. A commit in one or two round trips (ADR 2) locks the head
+/// only while the server runs it, which no client that is held can make longer.
+const LOCK: &[u8] = b"SELECT FROM head FOR UPDATE";
+/// A session that has the lock and says nothing: healthy ones say something within some milliseconds.
+const SILENT: &str = "
+    SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid)
+     WHERE state = 'idle in transaction' AND relation = 'head'::regclass AND mode = 'RowShareLock'
+       AND clock_timestamp() - state_change > interval '100 ms'";
+/// Longer than the lease, and than PostgreSQL lets a silent session keep the lock.
+const HELD: Duration = Duration::from_secs(3);
+
+/// All writers but one ask the others; that one sees to it that the replica that is to be held takes the lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_others_write_on_while_one_is_held_with_the_head_locked() {
+    const FAULT: &str = "a replica held with the head locked";
+    let mut world =
+        World::prepared("the_others_write_on_while_one_is_held_with_the_head_locked", &[]).await;
+    let mut proxies = Vec::new();
+    for nth in 0..3 {
+        proxies.push(world.postgres_proxy(nth).await);
+    }
+    world.begin().await;
+    (0..3).for_each(|nth| world.load.write_on(nth));
+    let mut longest = Duration::ZERO;
+    for nth in [0, 1, 2, 0, 1, 2] {
+        let others: Vec<_> = (0..3).filter(|other| *other != nth).collect();
+        world.load.ask(&others);
+        world.load.goes_on().await;
+        let proxy = &proxies[nth];
+        proxy.trap(LOCK, Then::HoldAnswers);
+        timeout(PATIENCE, proxy.sprung()).await.expect("the lock is asked for");
+        world.process(nth).pause();
+        // The answer is in its socket when it goes on; until then it is as silent as a paused machine.
+        proxy.set(Way::Answers, Flow::Pass);
+        until("a silent session with the lock", async || {
+            let silent = world.postgres.sql(SILENT).expect("PostgreSQL answers");
+            (silent == "1").then_some(())
+        })
+        .await;
+        world.load.go_on_for(HELD).await;
+        let stall = world.load.longest();
+        eprintln!("longest write of the others while replica {nth} has the lock: {stall:?}");
+        longest = longest.max(stall);
+        world.process(nth).resume();
+        world.recovers(FAULT).await;
+    }
+    world.figures.took(FAULT, "stall_ms", longest);
+    world.load.ask(&[0, 1, 2]);
+    world.check().await;
+}
