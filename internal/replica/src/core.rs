@@ -19,6 +19,7 @@ use crate::ports::{
     Appended, Beat, CommitError, Head, Identity, Member, Standing, StreamStatus, Unavailable,
 };
 use crate::relay::{Relay, Work};
+use crate::restores::{Cause, Restores};
 use crate::waiting::Waiting;
 use crate::{Batch, Plan, Reply};
 
@@ -160,7 +161,7 @@ pub struct Counts {
     /// Times that the log was read because the stream did not bring what it should.
     pub heals: u64,
     /// Times that the state was built from the journal's ads.
-    pub restores: u64,
+    pub restores: Restores,
     /// Times that this engine's digest was wrong.
     pub diverged: u64,
     /// Entries that could not be decoded.
@@ -246,6 +247,8 @@ pub struct Core {
     /// The log could not be read, or not applied; it is read again after the next head poll.
     log_suspect: bool,
     restoring: bool,
+    /// Why there is no state.
+    restore_cause: Cause,
     /// When the next restore may begin.
     restore_due: Moment,
     /// The pause before that; it doubles while restores fail.
@@ -314,6 +317,7 @@ impl Core {
             healing: false,
             log_suspect: false,
             restoring: false,
+            restore_cause: Cause::Start,
             restore_due: START,
             restore_pause: limits::RETRY_PAUSE_MAX / 2,
             poll: Poll {
@@ -675,7 +679,7 @@ impl Core {
             self.head = position.version;
             self.target = Some(position.version);
             self.relay.suspect();
-            self.give_up(Phase::Restoring);
+            self.give_up(Cause::Fork);
             return;
         }
         let applied = self.engine.applied().version;
@@ -752,20 +756,20 @@ impl Core {
 
     /// Gives the state up because of what was refused; it is built anew from the journal.
     fn discard(&mut self, refusal: &Refusal) {
-        let wrong = matches!(refusal, Refusal::Diverged(_));
         self.counts.forks += u64::from(matches!(refusal, Refusal::Fork(_)));
-        self.give_up(if wrong { Phase::Quarantined } else { Phase::Restoring });
+        self.give_up(Cause::of(refusal));
     }
 
-    fn give_up(&mut self, phase: Phase) {
-        self.phase = phase;
+    fn give_up(&mut self, cause: Cause) {
+        self.phase = if cause == Cause::Digest { Phase::Quarantined } else { Phase::Restoring };
+        self.restore_cause = cause;
         self.poll.sent = None;
     }
 
     fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
         self.restoring = false;
         let Some(engine) = engine else { return };
-        self.counts.restores += 1;
+        self.counts.restores.count(self.restore_cause);
         self.engine.replace_with(*engine);
         self.phase = Phase::CatchingUp;
         self.publish(outputs);

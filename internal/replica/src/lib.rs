@@ -14,6 +14,7 @@ pub mod histogram;
 mod lease;
 pub mod ports;
 mod relay;
+pub mod restores;
 mod shell;
 pub mod spans;
 mod traced;
