@@ -13,6 +13,7 @@ use placard_replica::core::Counts;
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use placard_replica::ports::Member;
+use placard_replica::restores::Cause;
 use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Expiry, Handle};
 
@@ -127,6 +128,13 @@ impl Metrics {
             lease_ends,
         } = state.counts;
         self.chore("stream", stream_trims, stream_trims_failed);
+        for cause in Cause::ALL {
+            self.labelled(
+                ("placard_restores_total", "States built from the journal's ads, by why"),
+                ("cause", cause.code()),
+                restores.of(cause),
+            );
+        }
         for (name, text, count) in [
             ("placard_commits_total", "Transactions that were committed", commits),
             ("placard_commit_entries_total", "Entries that they wrote", entries),
@@ -151,7 +159,6 @@ impl Metrics {
                 "Reads of the log because the stream did not bring what it should",
                 heals,
             ),
-            ("placard_restores_total", "States built from the journal's ads", restores),
             ("placard_diverged_total", "Times that the engine's digest was wrong", diverged),
             ("placard_poison_total", "Entries that could not be decoded", poison),
             (
@@ -354,35 +361,39 @@ impl Metrics {
         }
         for (chore, chored) in Chore::ALL.iter().zip(account.chores) {
             self.chore(chore.code(), chored.runs, chored.failures);
-            self.chored(
-                "placard_chore_rows_total",
-                "Rows that a chore has deleted",
-                (chore.code(), chored.rows),
+            self.labelled(
+                ("placard_chore_rows_total", "Rows that a chore has deleted"),
+                ("chore", chore.code()),
+                chored.rows,
             );
         }
     }
 
     fn chore(&self, chore: &'static str, runs: u64, failures: u64) {
-        self.chored("placard_chore_runs_total", "Times that a chore was done", (chore, runs));
-        let text = "Times that a chore failed";
-        self.chored("placard_chore_failures_total", text, (chore, failures));
-    }
-
-    fn chored(&self, name: &'static str, text: &'static str, (chore, count): (&'static str, u64)) {
-        self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
-        let key = Key::from_parts(name, vec![Label::new("chore", chore)]);
-        self.recorder.register_counter(&key, &METADATA).absolute(count);
+        let done = ("placard_chore_runs_total", "Times that a chore was done");
+        self.labelled(done, ("chore", chore), runs);
+        let failed = ("placard_chore_failures_total", "Times that a chore failed");
+        self.labelled(failed, ("chore", chore), failures);
     }
 
     fn spans(&self, counts: SpanCounts) {
-        const NAME: &str = "placard_spans_total";
-        let text = "Spans of traced writes, by what became of them";
-        self.recorder.describe_counter(KeyName::from_const_str(NAME), None, text.into());
+        let spans = ("placard_spans_total", "Spans of traced writes, by what became of them");
         let SpanCounts { sent, failed, dropped } = counts;
         for (outcome, count) in [("sent", sent), ("failed", failed), ("dropped", dropped)] {
-            let key = Key::from_parts(NAME, vec![Label::new("outcome", outcome)]);
-            self.recorder.register_counter(&key, &METADATA).absolute(count);
+            self.labelled(spans, ("outcome", outcome), count);
         }
+    }
+
+    /// A counter of several values of a label.
+    fn labelled(
+        &self,
+        (name, text): (&'static str, &'static str),
+        (label, value): (&'static str, &'static str),
+        count: u64,
+    ) {
+        self.recorder.describe_counter(KeyName::from_const_str(name), None, text.into());
+        let key = Key::from_parts(name, vec![Label::new(label, value)]);
+        self.recorder.register_counter(&key, &METADATA).absolute(count);
     }
 
     fn counter(&self, name: &'static str, text: &'static str) -> Counter {

@@ -59,7 +59,12 @@ async fn a_replica_that_is_killed_comes_back_from_its_checkpoint() {
     assert_eq!(back.json(ADS).await["total"], 21);
     let metrics = back.get("/metrics").await.text().await.expect("the answer is text");
     assert!(metrics.contains("placard_checkpoints_loaded_total 1"), "{metrics}");
-    assert!(metrics.contains("placard_restores_total 0"), "{metrics}");
+    for cause in ["start", "fork", "digest", "gap", "format"] {
+        let none = format!("placard_restores_total{{cause=\"{cause}\"}} 0\n");
+        assert!(metrics.contains(&none), "{metrics}");
+    }
+    let metrics = other.get("/metrics").await.text().await.expect("the answer is text");
+    assert!(metrics.contains("placard_restores_total{cause=\"start\"} 1\n"), "{metrics}");
     servers.verify(&back).await;
 }
 

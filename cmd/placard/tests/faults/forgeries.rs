@@ -104,7 +104,8 @@ async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
     world.separate(2, &own);
     world.begin().await;
     for round in 1..=3 {
-        let (before, restores) = ("placard_diverged_total", "placard_restores_total");
+        let (before, restores) =
+            ("placard_diverged_total", "placard_restores_total{cause=\"digest\"}");
         let restored = world.counted_by(2, restores).await;
         until("a replica that has diverged", async || {
             forge(&own, &entry(Digest(round)), follows).await;

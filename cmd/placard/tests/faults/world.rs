@@ -224,6 +224,10 @@ impl World {
         texts.extend(self.counters(nth).await);
         let value = |line: &str| {
             let rest = line.strip_prefix(counter)?;
+            // Of a counter without its labels, the sum of all.
+            let rest = rest
+                .strip_prefix('{')
+                .map_or(Some(rest), |labels| Some(labels.split_once('}')?.1))?;
             rest.strip_prefix(' ')?.trim().parse::<f64>().ok()
         };
         let sum = |text: &String| text.lines().filter_map(value).sum::<f64>();

@@ -57,7 +57,7 @@ pub(crate) async fn restores(size: Size, report: &mut Report) {
         let (node, took) = servers.node(Some(directory.path())).await;
         assert_eq!(node.handle().reader().ads(), size.ads);
         assert_eq!(node.handle().state().counts.checkpoints_loaded, 1);
-        assert_eq!(node.handle().state().counts.restores, 0);
+        assert_eq!(node.handle().state().counts.restores.all(), 0);
         restarts.push(took);
         node.stop().await;
     }
