@@ -3,6 +3,7 @@
 //! have no line of their own, since there may be hundreds a second.
 
 use crate::core::Counts;
+use crate::restores::Cause;
 
 /// Says what has happened between two steps.
 pub(crate) fn report(before: &Counts, after: &Counts) {
@@ -81,21 +82,18 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
         tracing::warn!(counter, times, cure, "{cause}");
     }
     // A first start does this too.
-    let built = [
-        (
-            "placard_restores_total",
-            after.restores - before.restores,
-            "there was no state to answer from, or it was given up",
-            "it was built from the journal's ads",
-        ),
-        (
-            "placard_checkpoints_loaded_total",
-            after.checkpoints_loaded - before.checkpoints_loaded,
-            "there was no state to answer from yet",
-            "it was built from the checkpoint; what came since is read from the journal",
-        ),
-    ];
-    for (counter, times, cause, cure) in built.into_iter().filter(|(_, times, ..)| *times > 0) {
-        tracing::info!(counter, times, cure, "{cause}");
+    for why in Cause::ALL {
+        let times = after.restores.of(why) - before.restores.of(why);
+        if times > 0 {
+            let (counter, cure) = ("placard_restores_total", "it was built from the journal's ads");
+            let cause = why.code();
+            tracing::info!(counter, times, cause, cure, "there was no state that could be kept");
+        }
+    }
+    let times = after.checkpoints_loaded - before.checkpoints_loaded;
+    if times > 0 {
+        let counter = "placard_checkpoints_loaded_total";
+        let cure = "it was built from the checkpoint; what came since is read from the journal";
+        tracing::info!(counter, times, cure, "there was no state yet");
     }
 }

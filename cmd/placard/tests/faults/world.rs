@@ -244,7 +244,7 @@ impl World {
             );
             if !suite::UNSAID.contains(counter) {
                 until(&format!("a line that says cause and cure of {counter}"), async || {
-                    self.places.iter().any(|place| place.says(counter)).then_some(())
+                    self.places.iter().any(|place| place.says(suite::name(counter))).then_some(())
                 })
                 .await;
             }
