@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use placard_testkit::proxy::{Flow, Then, Way};
 use placard_testkit::wait::{PATIENCE, until};
+use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
 use crate::world::World;
 
 /// The statement that takes the lock for longer than itself. A commit in one or two round trips (ADR 2) locks the head
-/// only while the server runs it, which no client that is held can make longer.
+/// only while the server runs it, which no client that is held after it has sent it can make longer.
 const LOCK: &[u8] = b"SELECT FROM head FOR UPDATE";
 /// A session that has the lock and says nothing: healthy ones say something within some milliseconds.
 const SILENT: &str = "
-    SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid)
+    SELECT count(*) > 0 FROM pg_stat_activity JOIN pg_locks USING (pid)
      WHERE state = 'idle in transaction' AND relation = 'head'::regclass AND mode = 'RowShareLock'
        AND clock_timestamp() - state_change > interval '100 ms'";
 /// Longer than the lease, and than PostgreSQL lets a silent session keep the lock.
 const HELD: Duration = Duration::from_secs(3);
+
+async fn silent_with_the_lock(connection: &mut PgConnection) {
+    let mut look = async || sqlx::query_scalar::<_, bool>(SILENT).fetch_one(&mut *connection).await;
+    while !look().await.expect("PostgreSQL answers") {}
+}
 
 /// All writers but one ask the others; that one sees to it that the replica that is to be held takes the lock.
 #[tokio::test(flavor = "multi_thread")]
@@ -31,20 +37,22 @@ async fn the_others_write_on_while_one_is_held_with_the_head_locked() {
     }
     world.begin().await;
     (0..3).for_each(|nth| world.load.write_on(nth));
+    let mut looking = PgConnection::connect(&world.postgres.url()).await.expect("PostgreSQL is up");
     let mut longest = Duration::ZERO;
     for nth in [0, 1, 2, 0, 1, 2] {
         let others: Vec<_> = (0..3).filter(|other| *other != nth).collect();
         world.load.ask(&others);
         world.load.goes_on().await;
         let proxy = &proxies[nth];
-        proxy.trap(LOCK, Then::HoldAnswers);
-        timeout(PATIENCE, proxy.sprung()).await.expect("the lock is asked for");
-        world.process(nth).pause();
-        // The answer is in its socket when it goes on; until then it is as silent as a paused machine.
-        proxy.set(Way::Answers, Flow::Pass);
-        until("a silent session with the lock", async || {
-            let silent = world.postgres.sql(SILENT).expect("PostgreSQL answers");
-            (silent == "1").then_some(())
+        // Until it was caught in time: it may have waited for the lock for longer than it was looked for.
+        until("a replica to be caught with the lock", async || {
+            proxy.trap(LOCK, Then::HoldAnswers);
+            timeout(PATIENCE, proxy.sprung()).await.expect("the lock is asked for");
+            world.process(nth).pause();
+            // The answer is in its socket when it goes on; until then it is as silent as a paused machine.
+            proxy.set(Way::Answers, Flow::Pass);
+            let caught = timeout(Duration::from_secs(1), silent_with_the_lock(&mut looking)).await;
+            caught.inspect_err(|_| world.process(nth).resume()).ok()
         })
         .await;
         world.load.go_on_for(HELD).await;
