@@ -7,6 +7,7 @@ mod batch;
 mod body;
 mod cluster;
 mod cors;
+mod head;
 mod headers;
 mod health;
 mod linger;
