@@ -22,6 +22,7 @@ mod requests;
 mod serve;
 mod timed;
 mod write;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -45,10 +45,8 @@ async fn the_pages_need_nobody_else() {
     // What the page asks for when it is shown.
     assert!(scripts.contains("\"/openapi.json\""), "{scripts}");
     assert!(scripts.contains("\"validatorUrl\": \"none\""), "{scripts}");
-    assert!(!scripts.contains("//petstore"), "{scripts}");
-    for url in scripts.split('"').filter(|text| text.starts_with("http")) {
-        panic!("the page asks {url}: {scripts}");
-    }
+    let away = scripts.split('"').find(|text| text.starts_with("http"));
+    assert_eq!(away, None, "the page asks somebody else: {scripts}");
 }
 
 /// What stands behind each `mark`, up to its end.
