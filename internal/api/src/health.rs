@@ -54,10 +54,10 @@ fn readiness(app: &App, state: &replica::State) -> (bool, &'static str) {
     let freshness = app.replica.freshness();
     match state.phase {
         _ if app.is_draining() || state.draining => (false, "draining"),
-        _ if freshness.refuses() => (false, "stale"),
         Phase::Restoring => (false, "restoring"),
         Phase::Quarantined => (false, "quarantined"),
         Phase::CatchingUp => (false, "catching up"),
+        Phase::Ready if freshness.refuses() => (false, "stale"),
         // Every other replica is likely to be as stale: a balancer must not empty itself.
         Phase::Ready if freshness.stale().is_some() => (true, "stale"),
         Phase::Ready => (true, "ready"),

@@ -1,11 +1,13 @@
-//! What time it is for reads: this process's monotonic clock, anchored to the journal's, so that replicas
+//! What time it is for reads: this machine's uptime, anchored to the journal's, so that replicas
 //! agree and no reader sees time step back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use placard_model::Timestamp;
+
+use crate::Uptime;
 
 /// How long after it was decided an adjustment begins, so that no reader that still follows the old line can
 /// have read a later time than one that follows the new line.
@@ -18,7 +20,7 @@ const DRIFT: i64 = 5_000;
 /// A shared clock; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    origin: Instant,
+    origin: Uptime,
     course: Arc<ArcSwap<Course>>,
 }
 
@@ -85,7 +87,7 @@ impl Clock {
         // Whatever the journal says is better than this machine's own clock.
         let unsure = i64::MAX / 4;
         let course = Course { before: line, turn: 0, after: line, taken: 0, unsure };
-        Self { origin: Instant::now(), course: Arc::new(ArcSwap::from_pointee(course)) }
+        Self { origin: Uptime::now(), course: Arc::new(ArcSwap::from_pointee(course)) }
     }
 
     /// The time now.

@@ -2,189 +2,30 @@
 //! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
 //! same with faults. Of every kind of output that has a result, at most one is under way.
 
-use std::collections::VecDeque;
-use std::ops::Add;
+mod cluster;
+mod counts;
+mod io;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::{Engine, Reader, Refusal};
-use placard_model::command::Request;
-use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Undecodable, Version, limits};
+use placard_model::entry::{FORMAT_LEVEL_MIN, Position, Record};
+use placard_model::{Timestamp, Undecodable, Version, limits};
 
 use crate::committer::{Committer, Pending};
-use crate::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
+use crate::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use crate::lease::Lease;
-use crate::ports::{
-    Appended, Beat, CommitError, Head, Identity, Member, Standing, StreamStatus, Unavailable,
-};
+use crate::ports::{Beat, CommitError, Head, Identity, Standing, StreamStatus, Unavailable};
 use crate::relay::{Relay, Work};
-use crate::restores::{Cause, Restores};
+use crate::restores::Cause;
 use crate::waiting::Waiting;
-use crate::{Batch, Plan, Reply};
+use crate::{Plan, Reply};
 
-/// A moment of the replica's monotonic time, counted from its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub Duration);
-
-impl Add<Duration> for Moment {
-    type Output = Self;
-
-    fn add(self, pause: Duration) -> Self {
-        Self(self.0.saturating_add(pause))
-    }
-}
-
-const START: Moment = Moment(Duration::ZERO);
-
-/// When a step is taken.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// The replica's own time.
-    pub moment: Moment,
-    /// The time for readers.
-    pub time: Timestamp,
-    /// The pause until the next head poll, with its jitter.
-    pub poll_after: Duration,
-}
-
-/// Names a waiting client.
-pub type Ticket = u64;
-
-/// What happens to the replica.
-#[derive(Debug)]
-pub enum Input {
-    /// A client wants to write, and waits until the deadline.
-    Submit(Ticket, Arc<Request>, Moment),
-    /// [`Output::Commit`] has come back.
-    Committed(Result<Plan, CommitError>),
-    /// [`Output::Append`] has come back.
-    Appended(Result<Appended, Unavailable>),
-    /// [`Output::ReadStream`] has come back.
-    StreamRead(Result<Vec<Record>, Unavailable>),
-    /// [`Output::ReadLog`] has come back.
-    LogRead(Purpose, Result<Vec<Record>, Unavailable>),
-    /// [`Output::Poll`] has come back.
-    Polled(Result<Head, Unavailable>),
-    /// [`Output::InspectStream`] has come back.
-    StreamInspected(Result<StreamStatus, Unavailable>),
-    /// [`Output::ResetStream`] has come back.
-    StreamReset(Result<(), Unavailable>),
-    /// [`Output::TrimStream`] has come back: whether this replica or another was to see to it.
-    StreamTrimmed(Result<(), Unavailable>),
-    /// The clock was found to be ahead of the journal's by so many microseconds.
-    ClockCompared(i64),
-    /// [`Output::Restore`] has come back; `None` if it could not be done.
-    Restored(Option<Box<Engine>>),
-    /// [`Output::LoadCheckpoint`] has come back; `None` if there is none that can be used.
-    CheckpointLoaded(Option<Box<Engine>>),
-    /// [`Output::SaveCheckpoint`] has come back.
-    CheckpointSaved(Result<(), Unavailable>),
-    /// Time has passed.
-    Tick,
-    /// No further clients: finish what is queued.
-    Drain,
-}
-
-/// What the replica wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Run this batch's transaction.
-    Commit(Arc<Batch>),
-    /// Append these to the stream.
-    Append(Arc<[Record]>),
-    /// Read the stream after this version.
-    ReadStream(Version),
-    /// Read the log after this version, at most so many records.
-    ReadLog(Purpose, Version, usize),
-    /// Register, and read the journal's head and the log's chain at this version.
-    Poll(Beat, Version),
-    /// Ask the stream for its top.
-    InspectStream,
-    /// Have the stream forget everything, if its top is still this.
-    ResetStream(Version, Chain),
-    /// Have the stream forget what is before this version, or beyond so many, unless another replica is at it.
-    TrimStream(Version, usize),
-    /// Build an engine from the journal's ads.
-    Restore,
-    /// Build an engine from the checkpoint.
-    LoadCheckpoint,
-    /// Write these ads down, which are all at this position.
-    SaveCheckpoint(Position, Vec<EncodedAd>),
-    /// Answer a client.
-    Answer(Ticket, Reply),
-    /// This position is visible to readers now.
-    Published(Position),
-}
-
-/// What the log is read for; one read may be under way for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To apply what the stream did not bring.
-    Heal,
-    /// To bring the stream what it lacks.
-    Relay,
-}
-
-/// What a replica is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// It has no state yet, or one of another history.
-    Restoring,
-    /// Its state was found to be wrong. It restores.
-    Quarantined,
-    /// It has a state, and has not yet reached the head that it found when it started.
-    CatchingUp,
-    /// It answers.
-    Ready,
-}
-
-/// How often something happened, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Transactions that came back with a plan.
-    pub commits: u64,
-    /// Entries that they wrote.
-    pub entries: u64,
-    /// Entries of each transaction.
-    pub commit_entries: Histogram<{ COMMIT_ENTRIES_BOUNDS.len() }>,
-    /// How long each took from being handed out to its definite outcome, in microseconds.
-    pub commit_micros: Histogram<{ COMMIT_MICROS_BOUNDS.len() }>,
-    /// Transactions that certainly wrote nothing, and were tried again.
-    pub commits_failed: u64,
-    /// Transactions whose outcome was unknown, and that were repeated.
-    pub commits_unknown: u64,
-    /// Batches that the database refused, and that were halved.
-    pub commits_refused: u64,
-    /// Entries applied.
-    pub applied: u64,
-    /// Times that the log was read because the stream did not bring what it should.
-    pub heals: u64,
-    /// Times that the state was built from the journal's ads.
-    pub restores: Restores,
-    /// Times that this engine's digest was wrong.
-    pub diverged: u64,
-    /// Entries that could not be decoded.
-    pub poison: u64,
-    /// Times that the state was built from a checkpoint.
-    pub checkpoints_loaded: u64,
-    /// Times that the journal was found to tell another history.
-    pub forks: u64,
-    /// Times that the stream was found to hold another history, and was made to forget it.
-    pub stream_resets: u64,
-    /// Times that the stream had forgotten what comes next.
-    pub stream_gaps: u64,
-    /// Times that the stream brought what does not belong there: forged, corrupt, or of another history.
-    pub stream_rejects: u64,
-    /// Times that the stream was trimmed, by this replica or, at that moment, by another.
-    pub stream_trims: u64,
-    /// Times that it could not be.
-    pub stream_trims_failed: u64,
-    /// Records that were read from the journal to be brought to the stream, because nobody else had.
-    pub relayed: u64,
-    /// Times that the journal was not heard of for as long as the lease lasts.
-    pub lease_ends: u64,
-}
+pub use cluster::Cluster;
+pub use counts::Counts;
+use io::START;
+pub use io::{Input, Moment, Now, Output, Phase, Purpose, Ticket};
 
 /// What a replica is told when it starts.
 #[derive(Debug, Clone)]
@@ -197,31 +38,6 @@ pub struct Settings {
     pub stream_entries_max: usize,
     /// The pause between two checkpoints; `None` for a replica that keeps none.
     pub checkpoint_every: Option<Duration>,
-}
-
-/// What the replica knows of the others, as of its last poll.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cluster {
-    /// The head.
-    pub head: Position,
-    /// The journal's clock.
-    pub now: Timestamp,
-    /// The register.
-    pub members: Vec<Member>,
-    /// The stream.
-    pub stream: StreamStatus,
-    /// The heads that the last polls saw, and when by the journal's clock; oldest first.
-    heads: VecDeque<(Version, Timestamp)>,
-}
-
-/// Heads that are remembered, so that a replica's lag can be told in time: the last minute's.
-const HEADS: usize = 240;
-
-impl Cluster {
-    /// When a head beyond `version` was first seen; `None` if none was.
-    pub fn first_seen_after(&self, version: Version) -> Option<Timestamp> {
-        self.heads.iter().find(|(head, _)| *head > version).map(|(_, at)| *at)
-    }
 }
 
 /// The state machine.
@@ -653,19 +469,10 @@ impl Core {
             }
             return;
         };
-        let (stream, mut heads) = self
-            .cluster
-            .as_ref()
-            .map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
         self.lease.renew(self.poll.sent_at, now);
-        let Head { position, chain_at, now: time, members } = head;
-        self.trim_stream(now, time, &members, outputs);
-        if heads.len() == HEADS {
-            heads.pop_front();
-        }
-        heads.push_back((position.version, time));
-        self.cluster =
-            Some(Arc::new(Cluster { head: position, now: time, members, stream, heads }));
+        self.trim_stream(now, &head, outputs);
+        let (position, chain_at) = (head.position, head.chain_at);
+        self.cluster = Some(Arc::new(Cluster::polled(self.cluster.as_deref(), head)));
         // The head read after registering: a replica is ready when it is there.
         let target = *self.target.get_or_insert(position.version);
         let Some(sent) = sent else { return };
@@ -700,18 +507,12 @@ impl Core {
     /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
     /// bound whether needed or not: a replica that is stuck must not fill the broker, and heals from the
     /// journal.
-    fn trim_stream(
-        &mut self,
-        now: Moment,
-        time: Timestamp,
-        members: &[Member],
-        outputs: &mut Vec<Output>,
-    ) {
+    fn trim_stream(&mut self, now: Moment, head: &Head, outputs: &mut Vec<Output>) {
         if now < self.trim_due {
             return;
         }
         self.trim_due = now + limits::STREAM_TRIM;
-        let live = members.iter().filter(|member| member.lease_until > time);
+        let live = head.members.iter().filter(|member| member.lease_until > head.now);
         let needed = live.map(|member| member.standing.published.version).min();
         let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
         outputs.push(Output::TrimStream(keep, self.settings.stream_entries_max));
@@ -721,7 +522,7 @@ impl Core {
         self.inspecting = false;
         self.relay.inspected(status.as_ref());
         if let (Some(cluster), Some(stream)) = (&self.cluster, status) {
-            self.cluster = Some(Arc::new(Cluster { stream, ..Cluster::clone(cluster) }));
+            self.cluster = Some(Arc::new(cluster.inspected(stream)));
         }
     }
 
@@ -857,22 +658,5 @@ impl Core {
             }
         };
         outputs.push(output);
-    }
-}
-
-impl Phase {
-    /// Whether there is a state that reads may be answered from.
-    pub fn has_state(self) -> bool {
-        matches!(self, Self::CatchingUp | Self::Ready)
-    }
-
-    /// In one word, for the register and for people.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Restoring => "restoring",
-            Self::Quarantined => "quarantined",
-            Self::CatchingUp => "catching-up",
-            Self::Ready => "ready",
-        }
     }
 }

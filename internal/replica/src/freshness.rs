@@ -1,15 +1,24 @@
 //! How long a replica has not been heard of by the journal: what every read asks, at its own moment, because a
-//! replica that was paused must know it before its next head poll does.
+//! replica that was paused must know it before its next head poll does. And what it must have published before it
+//! answers again, since others have counted it meanwhile as one that answers nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use placard_model::Version;
+
+use crate::Uptime;
+
+/// Not renewed yet: a replica that has just been started may have the state of long ago.
+const NEVER: u64 = 0;
 
 /// When the lease was renewed last, for whoever asks.
 #[derive(Debug, Clone)]
 pub struct Freshness {
-    origin: Instant,
-    /// When the last head poll that succeeded was sent, in microseconds since `origin`.
+    origin: Uptime,
+    /// When the last head poll that succeeded was sent, in microseconds since `origin` and at least one; or
+    /// [`NEVER`].
     renewed: Arc<AtomicU64>,
     /// Whether this replica was counted as one that answers nobody, and has not published since what others have
     /// been told meanwhile.
@@ -19,43 +28,97 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    pub(crate) fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
-        let (renewed, behind) = (Arc::default(), Arc::default());
-        Self { origin: Instant::now(), renewed, behind, lease, refuses_after }
+    fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
+        let behind = Arc::new(AtomicBool::new(refuses_after.is_some()));
+        Self {
+            origin: Uptime::now(),
+            renewed: Arc::new(NEVER.into()),
+            behind,
+            lease,
+            refuses_after,
+        }
     }
 
-    /// A head poll that was sent then has succeeded: the lease in the register ends no earlier than its own
-    /// length after that. Returns whether this replica refuses until it [has caught up](Self::caught_up) with that
-    /// poll's head: if its lease was over for so long, others have counted it as one that has published all up to
-    /// there.
-    pub(crate) fn renew(&self, sent: Instant) -> bool {
-        let refuses = self.refuses();
-        // Before the lease is seen to last again: nobody finds neither.
-        self.behind.store(refuses, Ordering::SeqCst);
-        let since = sent.saturating_duration_since(self.origin).as_micros();
-        self.renewed.fetch_max(u64::try_from(since).unwrap_or(u64::MAX), Ordering::SeqCst);
-        refuses
-    }
-
-    /// What is published is what was asked for when the lease was renewed.
-    pub(crate) fn caught_up(&self) {
-        self.behind.store(false, Ordering::SeqCst);
-    }
-
-    /// For how long the journal has not been heard of, if that is longer than the lease: what is published may
-    /// be that old.
+    /// For how long the journal has not been heard of, if that is longer than the lease or if it never was since
+    /// the start: what is published may be that old, and older if it comes from a checkpoint.
     pub fn stale(&self) -> Option<Duration> {
-        let renewed = Duration::from_micros(self.renewed.load(Ordering::SeqCst));
-        let since = self.origin.elapsed().saturating_sub(renewed);
-        (since > self.lease).then_some(since)
+        let renewed = self.renewed.load(Ordering::SeqCst);
+        let since = self.origin.elapsed().saturating_sub(Duration::from_micros(renewed));
+        (renewed == NEVER || since > self.lease).then_some(since)
     }
 
-    /// Whether it is so old that this replica is not to answer from it. From then on it counts as one that has
-    /// published everything: nobody is shown what it has.
+    /// Whether what is published is not to be shown: it is so old that this replica counts as one that has
+    /// published everything, or it does not have yet what others were told while it counted so.
     pub fn refuses(&self) -> bool {
+        self.refuses_after.is_some() && (self.is_over() || self.behind.load(Ordering::SeqCst))
+    }
+
+    /// Whether the others count this replica as one that answers nobody, or may do so in a moment.
+    fn is_over(&self) -> bool {
         let Some(after) = self.refuses_after else { return false };
-        self.stale().is_some_and(|since| since > self.lease + after)
-            || self.behind.load(Ordering::SeqCst)
+        self.renewed.load(Ordering::SeqCst) == NEVER
+            || self.stale().is_some_and(|since| since > self.lease + after)
+    }
+}
+
+/// What is still to happen before a replica that has refused answers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// A poll that was sent after the one which has renewed the lease. Others may have read the register between
+    /// that one's view of the journal and its commit, and have counted this replica as silent up to a head that
+    /// is not in its answer.
+    NextPoll,
+    /// This version is published.
+    Published(Version),
+}
+
+/// The one who renews the lease.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    freshness: Freshness,
+    until: Option<Until>,
+}
+
+impl Renewal {
+    pub(crate) fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
+        Self { freshness: Freshness::new(lease, refuses_after), until: None }
+    }
+
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.freshness.clone()
+    }
+
+    /// Whether the next poll that succeeds will not be enough to answer again.
+    pub(crate) fn is_over(&self) -> bool {
+        self.freshness.is_over()
+    }
+
+    /// A head poll that was sent then has succeeded, and has seen that head: the lease in the register ends no
+    /// earlier than its own length after it was sent.
+    pub(crate) fn polled(&mut self, sent: Uptime, head: Version) {
+        let Freshness { origin, ref renewed, ref behind, .. } = self.freshness;
+        let was_over = self.freshness.is_over();
+        self.until = match self.until {
+            _ if was_over => Some(Until::NextPoll),
+            None => None,
+            Some(Until::NextPoll) => Some(Until::Published(head)),
+            // The lower of two: the journal may have been restored to an older state.
+            Some(Until::Published(version)) => Some(Until::Published(version.min(head))),
+        };
+        // Before the lease is seen to last again: nobody finds neither.
+        behind.fetch_or(was_over, Ordering::SeqCst);
+        let since = u64::try_from((sent - origin).as_micros()).unwrap_or(u64::MAX);
+        renewed.fetch_max(since.max(NEVER + 1), Ordering::SeqCst);
+    }
+
+    /// Readers see that version, or nothing.
+    pub(crate) fn published(&mut self, version: Option<Version>) {
+        if let (Some(Until::Published(until)), Some(version)) = (self.until, version)
+            && version >= until
+        {
+            self.until = None;
+            self.freshness.behind.store(false, Ordering::SeqCst);
+        }
     }
 }
 
@@ -63,30 +126,80 @@ impl Freshness {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A replica with a lease of 2 s that was started `age` ago.
+    fn started(age: Duration, refuses_after: Option<Duration>) -> Renewal {
+        let mut renewal = Renewal::new(2 * SECOND, refuses_after);
+        renewal.freshness.origin = Uptime::earlier(age);
+        renewal
+    }
+
     #[test]
     fn a_lease_ends_after_its_length_and_is_renewed_from_when_the_poll_was_sent() {
-        let old = |age: Duration, refuses_after| {
-            let mut freshness = Freshness::new(Duration::from_secs(2), refuses_after);
-            freshness.origin =
-                Instant::now().checked_sub(age).expect("the machine is up for longer");
-            freshness
-        };
-        let after = Some(Duration::from_secs(3));
-        assert!(old(Duration::from_secs(1), after).stale().is_none());
-        let ended = old(Duration::from_secs(4), after);
-        assert!(ended.stale().is_some_and(|since| since >= Duration::from_secs(4)));
-        assert!(!ended.refuses());
-        let long_ended = old(Duration::from_secs(6), after);
-        assert!(long_ended.refuses() && !old(Duration::from_secs(60), None).refuses());
-        assert!(long_ended.renew(long_ended.origin + Duration::from_secs(5)));
-        assert!(long_ended.stale().is_none() && long_ended.refuses());
-        // Another poll does not help; what it has to publish does.
-        assert!(long_ended.renew(long_ended.origin + Duration::from_secs(5)));
-        long_ended.caught_up();
-        assert!(!long_ended.refuses());
-        assert!(!long_ended.renew(long_ended.origin + Duration::from_secs(5)));
+        let mut renewal = started(10 * SECOND, None);
+        let (freshness, start) = (renewal.freshness(), renewal.freshness.origin);
+        assert!(freshness.stale().is_some_and(|since| since >= 10 * SECOND));
+        renewal.polled(start + 9 * SECOND, 7);
+        assert!(freshness.stale().is_none());
         // A poll that comes back late says nothing newer.
-        long_ended.renew(long_ended.origin + Duration::from_secs(1));
-        assert!(long_ended.stale().is_none());
+        renewal.polled(start + SECOND, 7);
+        assert!(freshness.stale().is_none());
+        let mut renewal = started(10 * SECOND, None);
+        renewal.polled(start + 5 * SECOND, 7);
+        assert!(renewal.freshness().stale().is_some_and(|since| since < 6 * SECOND));
+        assert!(!renewal.freshness().refuses());
+    }
+
+    #[test]
+    fn a_replica_that_starts_is_stale_and_refuses_until_it_has_what_others_were_told() {
+        let (mut serves, mut refuses) =
+            (started(SECOND, None), started(SECOND, Some(600 * SECOND)));
+        // From a checkpoint, and nobody has been heard of.
+        for renewal in [&mut serves, &mut refuses] {
+            renewal.published(Some(3));
+            assert!(renewal.freshness().stale().is_some());
+        }
+        assert!(!serves.freshness().refuses() && refuses.freshness().refuses());
+        let sent = Uptime::now();
+        refuses.polled(sent, 3);
+        refuses.published(Some(3));
+        assert!(refuses.freshness().stale().is_none() && refuses.freshness().refuses());
+        refuses.polled(sent, 4);
+        refuses.published(Some(3));
+        refuses.published(None);
+        assert!(refuses.freshness().refuses());
+        refuses.published(Some(4));
+        assert!(!refuses.freshness().refuses());
+        refuses.polled(sent, 9);
+        assert!(!refuses.freshness().refuses());
+    }
+
+    #[test]
+    fn a_replica_that_was_silent_for_long_answers_again_after_a_second_poll() {
+        let mut renewal = started(60 * SECOND, Some(3 * SECOND));
+        let (freshness, start) = (renewal.freshness(), renewal.freshness.origin);
+        let now = start + 60 * SECOND;
+        renewal.polled(now, 5);
+        renewal.polled(now, 5);
+        renewal.published(Some(5));
+        assert!(!freshness.refuses());
+        // Over again: silent since then.
+        freshness.renewed.store(1, Ordering::SeqCst);
+        assert!(freshness.refuses() && freshness.stale().is_some());
+        renewal.polled(now, 8);
+        renewal.published(Some(8));
+        assert!(freshness.refuses() && freshness.stale().is_none());
+        // And once more before it has caught up: what the next poll says does not count yet.
+        freshness.renewed.store(1, Ordering::SeqCst);
+        renewal.polled(now, 9);
+        renewal.published(Some(9));
+        assert!(freshness.refuses());
+        renewal.polled(now, 11);
+        renewal.polled(now, 10);
+        renewal.published(Some(9));
+        assert!(freshness.refuses());
+        renewal.published(Some(10));
+        assert!(!freshness.refuses());
     }
 }

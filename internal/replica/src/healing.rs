@@ -39,7 +39,8 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
         (
             after.poison - before.poison,
             "an entry cannot be decoded",
-            "this replica stays before it and goes on answering; upgrade it if the entry is a newer build's",
+            "the journal is read instead of the stream; if it is no better there, this replica stays before it and \
+             goes on answering: upgrade it if the entry is a newer build's, else see docs/OPERATIONS.md",
         ),
         (
             after.commits_unknown - before.commits_unknown,

@@ -18,6 +18,7 @@ pub mod restores;
 mod shell;
 pub mod spans;
 mod traced;
+mod uptime;
 mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
@@ -25,6 +26,7 @@ pub use clock::Clock;
 pub use expiry::Expiry;
 pub use freshness::Freshness;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
+pub use uptime::Uptime;
 
 /// What a client's write is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -140,7 +140,11 @@ impl Relay {
         self.under_way = None;
         self.state = match status.map(|status| status.top) {
             Some(Some((top, chain))) => State::Comparing(top, chain),
-            Some(None) => State::Open,
+            // It takes anything: also what is pending of a history that the journal has lost.
+            Some(None) => {
+                self.pending.clear();
+                State::Open
+            }
             None => State::Down,
         };
     }
@@ -339,6 +343,20 @@ mod tests {
         relay.reset(Some(()));
         relay.push([record(102)]);
         assert!(matches!(relay.next(moment(34), 90), Some(Work::Append(_))));
+    }
+
+    /// Whoever else has found the fork may have had the stream reset first.
+    #[test]
+    fn a_lost_history_is_not_appended_to_an_empty_stream() {
+        let mut relay = Relay::default();
+        relay.push([record(5)]);
+        relay.suspect();
+        assert_eq!(relay.next(moment(0), 6), Some(Work::Inspect));
+        relay.inspected(Some(&StreamStatus::default()));
+        assert_eq!(relay.next(moment(0), 6), None);
+        relay.push([record(4)]);
+        let Some(Work::Append(records)) = relay.next(moment(0), 4) else { panic!("no append") };
+        assert_eq!(records[0].version, 4);
     }
 
     /// Records of two histories, pending together, were appended, refused and reset for ever.

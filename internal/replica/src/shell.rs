@@ -20,10 +20,11 @@ use uuid::Uuid;
 use crate::core::{
     Cluster, Core, Counts, Input, Moment, Now, Output, Phase, Purpose, Settings, Ticket,
 };
+use crate::freshness::Renewal;
 use crate::ports::{Cause, Checkpoints, Identity, Journal, Member, Stream, Unavailable};
 use crate::spans::Sink;
 use crate::traced::{self, Applying};
-use crate::{Clock, Freshness, Reply, healing};
+use crate::{Clock, Freshness, Reply, Uptime, healing};
 
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
@@ -215,7 +216,8 @@ impl Handle {
     pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
-        // Only a register read at or after the version tells who must have it: whoever joins later starts there.
+        // Only a register read at or after the version tells who must have it: whoever joins later shows nothing
+        // older, unless it may show what is stale.
         let reached = cluster.wait_for(|cluster| {
             cluster.as_ref().is_some_and(|cluster| {
                 let confirms = |member: &Member| confirms(member, version, cluster.now);
@@ -263,7 +265,7 @@ impl Replica {
             checkpoint_every: config.checkpoint_every,
         });
         let clock = Clock::start();
-        let freshness = Freshness::new(config.lease, config.refuses_after);
+        let renewal = Renewal::new(config.lease, config.refuses_after);
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
         let (state, watched) = watch::channel(state_of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
@@ -274,7 +276,7 @@ impl Replica {
             reader: core.reader(),
             clock: clock.clone(),
             replica,
-            freshness: freshness.clone(),
+            freshness: renewal.freshness(),
             state: watched,
             cluster: cluster_watched,
             impatient: Arc::clone(&impatient),
@@ -292,8 +294,7 @@ impl Replica {
         let shell = Shell {
             core,
             clock,
-            freshness,
-            refused_until: None,
+            renewal,
             origin: Instant::now(),
             // Replicas that start together must not poll together.
             rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
@@ -370,9 +371,7 @@ fn confirms(member: &Member, version: Version, now: Timestamp) -> bool {
 struct Shell {
     core: Core,
     clock: Clock,
-    freshness: Freshness,
-    /// The version that is to be published before readers are answered again.
-    refused_until: Option<Version>,
+    renewal: Renewal,
     origin: Instant,
     rng: ChaCha8Rng,
     config: Config,
@@ -387,7 +386,7 @@ struct Shell {
 /// A result from a worker, as the core takes it, when its job was begun and how long it took.
 struct Returned {
     input: Input,
-    begun: Instant,
+    begun: Uptime,
     took: Duration,
 }
 
@@ -400,7 +399,7 @@ impl Shell {
     ) {
         let mut outputs = Vec::new();
         let mut drain = false;
-        let mut renewed = None;
+        let mut polled = None;
         self.step(Input::Tick, &mut outputs);
         while !self.core.is_drained() {
             let wake_at = self.core.wake_at();
@@ -414,7 +413,7 @@ impl Shell {
                 biased;
                 Some(result) = returned.recv() => {
                     self.anchor(&result, &mut outputs);
-                    renewed = match &result.input {
+                    polled = match &result.input {
                         Input::Polled(Ok(head)) => Some((result.begun, head.position.version)),
                         _ => None,
                     };
@@ -436,7 +435,7 @@ impl Shell {
             }
             let state = state_of(&self.core, drain);
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
-            self.answer_again(renewed.take(), state);
+            self.answer_again(polled.take(), state);
             let cluster = self.core.cluster();
             self.cluster.send_if_modified(|old| {
                 let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
@@ -463,26 +462,19 @@ impl Shell {
         }
     }
 
-    /// Renews the lease that readers ask about, after the state is known that the poll has led to. If they were
-    /// refused because it was over, they are until that poll's head is published.
-    fn answer_again(&mut self, renewed: Option<(Instant, Version)>, state: State) {
-        if let Some((sent, head)) = renewed
-            && self.freshness.renew(sent)
-        {
-            // The lower of two: the journal may have been restored to an older state.
-            self.refused_until = Some(self.refused_until.map_or(head, |until| until.min(head)));
+    /// Renews the lease that readers ask about, after the state is known that the poll has led to.
+    fn answer_again(&mut self, polled: Option<(Uptime, Version)>, state: State) {
+        if let Some((sent, head)) = polled {
+            self.renewal.polled(sent, head);
         }
-        let reached =
-            |version: &mut Version| state.phase.has_state() && state.published.version >= *version;
-        if self.refused_until.take_if(reached).is_some() {
-            self.freshness.caught_up();
-        }
+        self.renewal.published(state.phase.has_state().then_some(state.published.version));
     }
 
     /// The pause until the next head poll.
-    fn poll_after(&mut self) -> Duration {
+    fn poll_after(&mut self, input: &Input) -> Duration {
         let jitter = self.rng.random_range(0.8..1.2);
-        let waited_for = self.impatient.load(Ordering::Relaxed) > 0;
+        let resumes = matches!(input, Input::Polled(Ok(_))) && self.renewal.is_over();
+        let waited_for = resumes || self.impatient.load(Ordering::Relaxed) > 0;
         let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
         pause.mul_f64(jitter)
     }
@@ -490,7 +482,7 @@ impl Shell {
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
         let (before, counted) = (self.core.phase(), self.core.counts());
-        let poll_after = self.poll_after();
+        let poll_after = self.poll_after(&input);
         let (moment, time) = (Moment(self.origin.elapsed()), self.clock.now());
         let spans = self.config.spans.as_deref();
         let published = |core: &Core| core.reader().published().version;
@@ -623,7 +615,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     results: mpsc::Sender<Returned>,
 ) {
     while let Some(job) = jobs.recv().await {
-        let begun = Instant::now();
+        let begun = Uptime::now();
         let input = match job {
             Output::Commit(batch) => {
                 let result = journal.commit(Arc::clone(&batch)).await;

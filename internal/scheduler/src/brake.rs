@@ -1,9 +1,10 @@
 //! Whether the journal's clock can be believed. It decides what is deleted for good, so that a clock that was set
 //! wrong must not empty a journal. Pure: every time comes in with a look.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use placard_model::{Timestamp, limits};
+use placard_replica::Uptime;
 
 /// One look at the journal's clock.
 #[derive(Debug, Clone, Copy)]
@@ -11,8 +12,8 @@ pub(crate) struct Look {
     /// What it said.
     pub(crate) journal: Timestamp,
     /// When it was asked, and when it had answered.
-    pub(crate) asked: Instant,
-    pub(crate) answered: Instant,
+    pub(crate) asked: Uptime,
+    pub(crate) answered: Uptime,
     /// This machine's own clock when it had answered.
     pub(crate) own: Timestamp,
 }
@@ -39,7 +40,7 @@ impl Watch {
     pub(crate) fn judge(&mut self, look: Look) -> Verdict {
         let took = look.answered - look.asked;
         if let Some(last) = self.last.replace(look) {
-            let passed = micros(look.answered.saturating_duration_since(last.answered));
+            let passed = micros(look.answered - last.answered);
             let jump = look.journal.micros() - last.journal.micros() - passed;
             // Within each look the clock may have been read at any moment.
             let unsure = took + (last.answered - last.asked);
@@ -66,7 +67,7 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     /// A look that long after the first, at clocks that are that far ahead, answered after `took`.
-    fn look(start: Instant, after: i64, journal: i64, own: i64, took: u64) -> Look {
+    fn look(start: Uptime, after: i64, journal: i64, own: i64, took: u64) -> Look {
         let asked = start + Duration::from_micros(after as u64);
         let at = |ahead| Timestamp::EPOCH.saturating_add_micros(1_000 * SECOND + after + ahead);
         let answered = asked + Duration::from_micros(took);
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_runs_evenly_is_sound() {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+        let (mut watch, start) = (Watch::default(), Uptime::now());
         for nth in 0..100 {
             // Even one that drifts a little with every look.
             let drift = nth * 9_000;
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn a_jump_is_noticed_once_in_both_directions() {
         for jump in [3_600 * SECOND, -3_600 * SECOND, SECOND + 10, -SECOND - 10] {
-            let (mut watch, start) = (Watch::default(), Instant::now());
+            let (mut watch, start) = (Watch::default(), Uptime::now());
             assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
             assert_eq!(watch.judge(look(start, 5 * SECOND, jump, jump, 0)), Verdict::Jumped(jump));
             // From then on it is the clock that there is: whoever released the brake has seen it.
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_a_slow_answer_explains_is_no_jump() {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+        let (mut watch, start) = (Watch::default(), Uptime::now());
         assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
         // Asked at 5 s, answered at 8 s: the clock was read at the very beginning, or at the very end.
         let slow = 3 * SECOND as u64;
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_machine_with_another_time_is_off_from_its_first_look() {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+        let (mut watch, start) = (Watch::default(), Uptime::now());
         let hour = 3_600 * SECOND;
         assert_eq!(watch.judge(look(start, 0, 0, hour, 0)), Verdict::Off(hour));
         assert_eq!(watch.judge(look(start, SECOND, 0, -hour, 0)), Verdict::Off(-hour));

@@ -2,14 +2,14 @@
 //! time, until nothing is left. Whoever proposes it, and how often, each ad is deleted once: its version is the
 //! condition.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
 use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
 use placard_replica::ports::{Ended, Ends, Unavailable};
-use placard_replica::{Expiry, Handle, Reply};
+use placard_replica::{Expiry, Handle, Reply, Uptime};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -56,7 +56,7 @@ impl<J: Ends> Expirer<J> {
     async fn round(&self, watch: &mut Watch) -> Result<(), Failure> {
         let mut last = Vec::new();
         loop {
-            let asked = Instant::now();
+            let asked = Uptime::now();
             let ended = self.journal.ended(limits::EXPIRE_ADS_MAX).await?;
             self.expiry.note(|account| account.looks += 1);
             if !self.may_propose(watch, asked, &ended) || ended.ads.is_empty() {
@@ -73,8 +73,8 @@ impl<J: Ends> Expirer<J> {
     }
 
     /// Looks at the clocks, and at the replica: one that is not up to date, or about to go, leaves it to others.
-    fn may_propose(&self, watch: &mut Watch, asked: Instant, ended: &Ended) -> bool {
-        let (answered, own) = (Instant::now(), (self.own_clock)());
+    fn may_propose(&self, watch: &mut Watch, asked: Uptime, ended: &Ended) -> bool {
+        let (answered, own) = (Uptime::now(), (self.own_clock)());
         let verdict = watch.judge(Look { journal: ended.now, asked, answered, own });
         let state = self.replica.state();
         // The clock that readers go by does not matter here: it may be far ahead for hours after the journal's was

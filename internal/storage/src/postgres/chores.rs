@@ -9,11 +9,13 @@ use sqlx::{PgConnection, Row};
 use super::lane::{Failure, Held, Lane, Work, within};
 use super::rows::{self, column};
 
-/// How the server guards a chore; nobody waits for one.
+/// How the server guards a chore; nobody waits for one. A session that has a chore's lock and says nothing belongs
+/// to a replica that is held: it is ended, so that another one can take over.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "1s"),
     ("statement_timeout", "20s"),
+    ("idle_session_timeout", "10s"),
 ];
 
 /// How long one statement may take.
@@ -24,62 +26,70 @@ const BATCH: i64 = 5_000;
 /// replica that has just read its snapshot tails the log from there.
 const KEPT_MIN: Duration = Duration::from_secs(3600);
 
-/// The advisory lock of the one that does chores; the number is nobody else's, and means nothing.
-const LOCK: i64 = 0x504c_4143_4152_4401;
-
-/// Takes the lock, unless another replica has it. It is the session's: if its holder ends early the connection is
-/// closed, and the lock goes with it.
-async fn lock(lane: &Lane) -> Result<Option<Held<'_>>, Failure> {
-    let take = lane.repeatable(STATEMENT, |connection| {
-        Box::pin(async {
-            let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
-            Ok(lock.fetch_one(connection).await?)
-        })
-    });
-    let (taken, held): (bool, _) = take.await?;
-    if taken {
-        return Ok(Some(held));
-    }
-    held.keep();
-    Ok(None)
+/// The advisory lock of the one that does a chore; the numbers are nobody else's, and mean nothing.
+#[derive(Debug, Clone, Copy)]
+#[repr(i64)]
+enum Lock {
+    Stream = 0x504c_4143_4152_4401,
+    Log,
+    Answers,
+    Tasks,
 }
 
-async fn unlock(mut held: Held<'_>) -> Result<(), Failure> {
-    let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK);
+/// Takes a lock, unless another replica has it; whether it did. It is the session's: if its holder ends early the
+/// connection is closed, and the lock goes with it.
+async fn lock(lane: &Lane, lock: Lock) -> Result<(bool, Held<'_>), Failure> {
+    let take = lane.repeatable(STATEMENT, |connection| {
+        Box::pin(async move {
+            let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock as i64);
+            Ok(taken.fetch_one(connection).await?)
+        })
+    });
+    take.await
+}
+
+async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
+    let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock as i64);
     within(STATEMENT, unlock.execute(&mut held.connection)).await?;
-    held.keep();
     Ok(())
 }
 
-/// Has a chore done that is not the journal's, unless another replica is at one; whether it was done.
+/// Has the stream's trimming done, which is not the journal's, unless another replica is at it; whether it was done.
 pub(super) async fn elsewhere(
     lane: &Lane,
     work: impl Future<Output = ()> + Send,
 ) -> Result<bool, Failure> {
-    let Some(held) = lock(lane).await? else { return Ok(false) };
-    work.await;
-    unlock(held).await?;
-    Ok(true)
+    let (taken, mut held) = lock(lane, Lock::Stream).await?;
+    if taken {
+        work.await;
+        unlock(&mut held, Lock::Stream).await?;
+    }
+    // It is wanted again before the server finds it silent.
+    held.keep();
+    Ok(taken)
 }
 
 /// Does a chore unless another replica is at it, in which case there is nothing left to do.
 async fn alone(
     lane: &Lane,
+    chore: Lock,
     batch: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send + Sync,
 ) -> Result<u64, Failure> {
-    let Some(mut held) = lock(lane).await? else { return Ok(0) };
+    let (taken, mut held) = lock(lane, chore).await?;
     let mut all = 0;
-    while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
-        all += gone;
+    if taken {
+        while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
+            all += gone;
+        }
+        unlock(&mut held, chore).await?;
     }
-    unlock(held).await?;
     Ok(all)
 }
 
 /// Deletes log rows that are older than `keep`, but not less than an hour. Returns how many.
 pub(super) async fn trim_log(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
     let keep = keep.max(KEPT_MIN);
-    alone(lane, |connection| {
+    alone(lane, Lock::Log, |connection| {
         Box::pin(async move {
             let Some(base) = next_base(connection, keep).await? else { return Ok(None) };
             let gone = trim_behind(connection, base).await?;
@@ -132,7 +142,7 @@ async fn trim_behind(connection: &mut PgConnection, base: Position) -> Result<u6
 
 /// Deletes answers that are no longer given. Returns how many.
 pub(super) async fn forget_answers(lane: &Lane) -> Result<u64, Failure> {
-    alone(lane, |connection| Box::pin(forget_some(connection))).await
+    alone(lane, Lock::Answers, |connection| Box::pin(forget_some(connection))).await
 }
 
 async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failure> {
@@ -152,7 +162,7 @@ async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failu
 
 /// Deletes tasks that are over, if there is a queue of tasks at all. Returns how many.
 pub(super) async fn forget_tasks(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
-    alone(lane, |connection| Box::pin(forget_some_tasks(connection, keep))).await
+    alone(lane, Lock::Tasks, |connection| Box::pin(forget_some_tasks(connection, keep))).await
 }
 
 async fn forget_some_tasks(

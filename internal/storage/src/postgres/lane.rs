@@ -18,6 +18,8 @@ use super::check::{self, Unfit};
 
 /// How long a connection may take to come about, with everything that is asked on it at first.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long the others that use a lane may keep a newcomer waiting: longer than any one statement may take.
+const QUEUE: Duration = Duration::from_secs(30);
 
 /// Why a piece of work came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +98,10 @@ impl Lane {
     /// Waits for a connection to be free, and opens one if none is idle.
     pub(super) async fn hold(&self) -> Result<Held<'_>, Failure> {
         // The semaphore is never closed.
-        let permit =
-            self.free.acquire().await.map_err(|_| Failure::Malformed("a closed semaphore"))?;
+        let permit = async {
+            self.free.acquire().await.map_err(|_| Failure::Malformed("a closed semaphore"))
+        };
+        let permit = within(QUEUE, permit).await?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let reused = idle.is_some();
         let connection = match idle {

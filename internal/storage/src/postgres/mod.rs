@@ -1,5 +1,5 @@
-//! The journal of a cluster: PostgreSQL. A replica has at most ten connections to it: one for commits, one
-//! for the head poll, two for reading the log, two for snapshots (which end with them), one for what ends, one for
+//! The journal of a cluster: PostgreSQL. A replica has at most eleven connections to it: one for commits, one
+//! for the head poll, two for reading the log, two for snapshots (which end with them), one for what ends, two for
 //! chores, two for the tasks of expiry.
 
 mod check;
@@ -53,6 +53,13 @@ const MIGRATE: &[(&str, &str)] = &[
     ("statement_timeout", "0"),
     ("lock_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "60s"),
+];
+
+/// Nobody waits for a task's row.
+const TASKS: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "read committed"),
+    ("lock_timeout", "1s"),
+    ("statement_timeout", "20s"),
 ];
 
 /// How long the log may take to be read.
@@ -119,6 +126,8 @@ struct Lanes {
     log: Lane,
     snapshot: Lane,
     ends: Lane,
+    /// For the stream, whose bound must not wait for other chores.
+    trim: Lane,
     chores: Lane,
 }
 
@@ -167,7 +176,7 @@ async fn run_migrations(options: &PgConnectOptions, place: String) -> Result<(),
 pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
     /// How long a connection may be waited for.
     const ACQUIRE: Duration = Duration::from_secs(3);
-    let options = parse(url)?.options(chores::SETTINGS.iter().copied());
+    let options = parse(url)?.options(TASKS.iter().copied());
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE);
     Ok(pool.connect_lazy_with(options))
 }
@@ -219,10 +228,11 @@ impl PostgresJournal {
         let lanes = Lanes {
             place: place(&server),
             committer: Committer::new(&server, durable),
-            poll: lane(1, poll::SETTINGS),
+            poll: Lane::new(&server, 1, durable, poll::SETTINGS),
             log: lane(2, LOG_READ),
             snapshot: lane(2, snapshot::SETTINGS),
             ends: lane(1, LOG_READ),
+            trim: lane(1, chores::SETTINGS),
             chores: lane(1, chores::SETTINGS),
         };
         Ok(Self { lanes: Arc::new(lanes) })
@@ -300,7 +310,7 @@ impl Journal for PostgresJournal {
     }
 
     async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        let done = chores::elsewhere(&self.lanes.chores, work).await;
+        let done = chores::elsewhere(&self.lanes.trim, work).await;
         done.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
     }
 }

@@ -26,11 +26,14 @@ pub(super) const POLL: Duration = Duration::from_secs(2);
 /// How long after its lease a replica that is gone without a word stays on the register.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
-/// The rows of the register as they are after this poll, each with the head. A new row is as durable as a
-/// commit, since a takedown counts on it; its renewals, several a second, do not wait for the disk: what a
-/// crash loses of them is an older renewal of the same row.
+/// The rows of the register as they are after this poll, each with the head. The time is that of the statement's
+/// arrival, before its view of the tables is taken: who is seen to be silent for long is silent in that view.
+///
+/// A new row is as durable as a commit, since a takedown counts on it. Its renewals, several a second, do not wait
+/// for the disk: what a crash loses of them is an older renewal of the same row. Only for a replica that refuses
+/// reads they do, since by an older one it would count as silent while it answers.
 const STATEMENT: &str = "
-    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
+    WITH clock AS MATERIALIZED (SELECT statement_timestamp() AS now),
     forgotten AS (
         DELETE FROM replicas WHERE replica IN (
             SELECT replica FROM replicas, clock
@@ -54,7 +57,7 @@ const STATEMENT: &str = "
         RETURNING *, xmax = 0 AS is_new
     ),
     durability AS MATERIALIZED (
-        SELECT set_config('synchronous_commit', 'off', true) FROM own WHERE NOT is_new
+        SELECT set_config('synchronous_commit', 'off', true) FROM own WHERE NOT is_new AND refuses_after IS NULL
     )
     SELECT head.version, head.chain, head.digest, clock.now,
            CASE WHEN $12 > 0 THEN coalesce(

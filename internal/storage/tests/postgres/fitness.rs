@@ -1,6 +1,9 @@
 //! Which servers may hold a journal, and how its tables come to be.
 
+use placard_model::entry::Position;
+use placard_replica::ports::Journal;
 use placard_storage::postgres::{OpenError, Options, PostgresJournal, Unfit, migrate};
+use placard_testkit::contract;
 use placard_testkit::requests::{create, request};
 use placard_testkit::servers::postgres::PostgresServer;
 
@@ -62,6 +65,23 @@ async fn commits_wait_for_the_disk_where_the_server_would_not() {
     server.kill().await;
     server.restart().await.unwrap();
     assert_eq!(is_whole(&open(&server.url()).await).await.version, 20);
+}
+
+/// What a replica that refuses reads has said of itself is what the others must find after a crash: by an older row
+/// it would count as silent while it answers.
+#[tokio::test]
+async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
+    let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
+    let mut server = PostgresServer::start_with(&settings).await.unwrap();
+    let journal = open(&server.url()).await;
+    assert!(contract::beat(1, Position::START).identity.refuses_after.is_some());
+    for _ in 0..5 {
+        let seen = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+        server.kill().await;
+        server.restart().await.unwrap();
+        let found = open(&server.url()).await.poll(contract::beat(2, Position::START), 0).await;
+        assert_eq!(found.unwrap().members[0].lease_until, seen.members[0].lease_until);
+    }
 }
 
 #[tokio::test]

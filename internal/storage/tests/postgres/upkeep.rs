@@ -7,7 +7,7 @@ use placard_replica::ports::{Chores, Journal};
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{collect, commit, digest, follow, open, sendable, server};
 
@@ -184,4 +184,32 @@ async fn done_tasks_are_forgotten_after_a_while() {
         server.sql("SELECT string_agg(id, ', ' ORDER BY id) FROM apalis.workers").unwrap();
     assert!(workers.contains("holds a task, lives"), "{workers}");
     assert!(!workers.contains("long gone"), "{workers}");
+}
+
+#[tokio::test]
+async fn a_replica_that_is_held_loses_its_chore_to_another() {
+    let server = server().await;
+    let (held, other) = (open(&server.url()).await, open(&server.url()).await);
+    let (begun, begins) = oneshot::channel();
+    let (go_on, goes_on) = oneshot::channel::<()>();
+    let holding = tokio::spawn(async move {
+        let work = async {
+            begun.send(()).unwrap();
+            goes_on.await.unwrap();
+        };
+        held.alone(work).await
+    });
+    begins.await.unwrap();
+    assert!(!other.alone(async { unreachable!("the lock is taken") }).await.unwrap());
+    // Other chores do not wait for that one.
+    assert_eq!(other.forget_answers().await.unwrap(), 0);
+    let took_over = async {
+        while !other.alone(async {}).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), took_over).await.unwrap();
+    // It was alone no longer, and hears of it.
+    go_on.send(()).unwrap();
+    assert!(holding.await.unwrap().is_err());
 }

@@ -1,0 +1,146 @@
+//! What goes into the core and comes out of it.
+
+use std::ops::Add;
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_engine::Engine;
+use placard_model::command::Request;
+use placard_model::entry::{Chain, Position, Record};
+use placard_model::{EncodedAd, Timestamp, Version};
+
+use crate::ports::{Appended, Beat, CommitError, Head, StreamStatus, Unavailable};
+use crate::{Batch, Plan, Reply};
+
+/// A moment of the replica's monotonic time, counted from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Duration);
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, pause: Duration) -> Self {
+        Self(self.0.saturating_add(pause))
+    }
+}
+
+pub(super) const START: Moment = Moment(Duration::ZERO);
+
+/// When a step is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The replica's own time.
+    pub moment: Moment,
+    /// The time for readers.
+    pub time: Timestamp,
+    /// The pause until the next head poll, with its jitter.
+    pub poll_after: Duration,
+}
+
+/// Names a waiting client.
+pub type Ticket = u64;
+
+/// What happens to the replica.
+#[derive(Debug)]
+pub enum Input {
+    /// A client wants to write, and waits until the deadline.
+    Submit(Ticket, Arc<Request>, Moment),
+    /// [`Output::Commit`] has come back.
+    Committed(Result<Plan, CommitError>),
+    /// [`Output::Append`] has come back.
+    Appended(Result<Appended, Unavailable>),
+    /// [`Output::ReadStream`] has come back.
+    StreamRead(Result<Vec<Record>, Unavailable>),
+    /// [`Output::ReadLog`] has come back.
+    LogRead(Purpose, Result<Vec<Record>, Unavailable>),
+    /// [`Output::Poll`] has come back.
+    Polled(Result<Head, Unavailable>),
+    /// [`Output::InspectStream`] has come back.
+    StreamInspected(Result<StreamStatus, Unavailable>),
+    /// [`Output::ResetStream`] has come back.
+    StreamReset(Result<(), Unavailable>),
+    /// [`Output::TrimStream`] has come back: whether this replica or another was to see to it.
+    StreamTrimmed(Result<(), Unavailable>),
+    /// The clock was found to be ahead of the journal's by so many microseconds.
+    ClockCompared(i64),
+    /// [`Output::Restore`] has come back; `None` if it could not be done.
+    Restored(Option<Box<Engine>>),
+    /// [`Output::LoadCheckpoint`] has come back; `None` if there is none that can be used.
+    CheckpointLoaded(Option<Box<Engine>>),
+    /// [`Output::SaveCheckpoint`] has come back.
+    CheckpointSaved(Result<(), Unavailable>),
+    /// Time has passed.
+    Tick,
+    /// No further clients: finish what is queued.
+    Drain,
+}
+
+/// What the replica wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Run this batch's transaction.
+    Commit(Arc<Batch>),
+    /// Append these to the stream.
+    Append(Arc<[Record]>),
+    /// Read the stream after this version.
+    ReadStream(Version),
+    /// Read the log after this version, at most so many records.
+    ReadLog(Purpose, Version, usize),
+    /// Register, and read the journal's head and the log's chain at this version.
+    Poll(Beat, Version),
+    /// Ask the stream for its top.
+    InspectStream,
+    /// Have the stream forget everything, if its top is still this.
+    ResetStream(Version, Chain),
+    /// Have the stream forget what is before this version, or beyond so many, unless another replica is at it.
+    TrimStream(Version, usize),
+    /// Build an engine from the journal's ads.
+    Restore,
+    /// Build an engine from the checkpoint.
+    LoadCheckpoint,
+    /// Write these ads down, which are all at this position.
+    SaveCheckpoint(Position, Vec<EncodedAd>),
+    /// Answer a client.
+    Answer(Ticket, Reply),
+    /// This position is visible to readers now.
+    Published(Position),
+}
+
+/// What the log is read for; one read may be under way for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To apply what the stream did not bring.
+    Heal,
+    /// To bring the stream what it lacks.
+    Relay,
+}
+
+/// What a replica is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It has no state yet, or one of another history.
+    Restoring,
+    /// Its state was found to be wrong. It restores.
+    Quarantined,
+    /// It has a state, and has not yet reached the head that it found when it started.
+    CatchingUp,
+    /// It answers.
+    Ready,
+}
+
+impl Phase {
+    /// Whether there is a state that reads may be answered from.
+    pub fn has_state(self) -> bool {
+        matches!(self, Self::CatchingUp | Self::Ready)
+    }
+
+    /// In one word, for the register and for people.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Restoring => "restoring",
+            Self::Quarantined => "quarantined",
+            Self::CatchingUp => "catching-up",
+            Self::Ready => "ready",
+        }
+    }
+}
