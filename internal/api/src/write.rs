@@ -174,8 +174,8 @@ fn rendered(outcome: Outcome, decided_at: Version, visible: bool) -> Result<Resp
 }
 
 fn ad_response(status: StatusCode, version: Version, ad: &EncodedAd) -> Result<Response, Problem> {
-    let ad = ad.decode().map_err(|_| Problem::failed())?;
-    let mut response = render::json(status, fragment(&ad));
+    let ad = ad.view().map_err(|_| Problem::failed())?;
+    let mut response = render::json(status, fragment(ad));
     with_version(&mut response, version);
     with_etag(&mut response, version);
     Ok(response)
