@@ -1,0 +1,201 @@
+//! What the rest of the process reads and writes through, and what the replica says of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use placard_engine::Reader;
+use placard_model::command::Request;
+use placard_model::entry::Position;
+use placard_model::{Timestamp, Version};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::core::{Cluster, Core, Counts, Phase};
+use crate::ports::Member;
+use crate::{Clock, Freshness, Reply};
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Whether it is about to stop.
+    pub draining: bool,
+    /// What readers see.
+    pub published: Position,
+    /// The newest version known to be in the journal.
+    pub head: Version,
+    /// Requests that wait for a transaction.
+    pub queued: usize,
+    /// Bytes that they hold, about.
+    pub queued_bytes: usize,
+    /// Entries that are durable and that the stream is not known to have.
+    pub unappended: usize,
+    /// Requests that are durable and wait to be visible.
+    pub unpublished: usize,
+    /// By how many microseconds this replica's clock was ahead of the journal's.
+    pub clock_ahead: i64,
+    /// How often what happened.
+    pub counts: Counts,
+}
+
+impl State {
+    pub(super) fn of(core: &Core, draining: bool) -> Self {
+        Self {
+            phase: core.phase(),
+            draining,
+            published: core.reader().published(),
+            head: core.head(),
+            queued: core.queued(),
+            queued_bytes: core.queued_bytes(),
+            unappended: core.unappended(),
+            unpublished: core.unpublished(),
+            clock_ahead: core.clock_ahead(),
+            counts: core.counts(),
+        }
+    }
+}
+
+/// The queue is full; nothing was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the write queue is full")]
+pub struct Overloaded;
+
+/// What handlers hold: reads from memory, writes through the queue.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) submissions: mpsc::Sender<Submission>,
+    pub(super) reader: Reader,
+    pub(super) clock: Clock,
+    pub(super) replica: Uuid,
+    pub(super) freshness: Freshness,
+    pub(super) state: watch::Receiver<State>,
+    pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
+    /// How many wait for all replicas; while any does, the register is read more often.
+    pub(super) impatient: Arc<AtomicUsize>,
+}
+
+/// Which replicas have published a version, and which have not said so in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipts {
+    /// Those that have.
+    pub confirmed: Vec<Member>,
+    /// Those that have not.
+    pub unconfirmed: Vec<Member>,
+}
+
+/// One who waits for all replicas, counted until it has been answered or has gone.
+struct Impatient<'a>(&'a AtomicUsize);
+
+impl<'a> Impatient<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Impatient<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+impl Handle {
+    /// Reads from what is published.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What time it is for reads.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What the replica says of itself.
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// How long ago the journal was heard of.
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
+    /// Has a request decided. It goes on even if the returned future is dropped.
+    ///
+    /// # Errors
+    /// The queue is full.
+    pub async fn write(&self, request: Request) -> Result<Reply, Overloaded> {
+        let (reply, answered) = oneshot::channel();
+        self.submissions.try_send(Submission { request, reply }).map_err(|_| Overloaded)?;
+        // A core that is gone answers nobody, and cannot say whether it had committed.
+        Ok(answered.await.unwrap_or(Reply::Unknown))
+    }
+
+    /// Waits until readers see `version`, at most `wait`; whether they do.
+    pub async fn published(&self, version: Version, wait: Duration) -> bool {
+        if self.reader.published().version >= version {
+            return true;
+        }
+        let mut state = self.state.clone();
+        let reached = state.wait_for(|state| state.published.version >= version);
+        matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
+    }
+
+    /// This replica's name in the register.
+    pub fn replica(&self) -> Uuid {
+        self.replica
+    }
+
+    /// What is known of the cluster; `None` before the first head poll.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.borrow().clone()
+    }
+
+    /// Waits until every registered replica has published `version`, or answers nobody any more, at most `wait`.
+    pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
+        let _impatient = Impatient::new(&self.impatient);
+        let mut cluster = self.cluster.clone();
+        // Only a register read at or after the version tells who must have it: whoever joins later shows nothing
+        // older, unless it may show what is stale.
+        let reached = cluster.wait_for(|cluster| {
+            cluster.as_ref().is_some_and(|cluster| {
+                let confirms = |member: &Member| confirms(member, version, cluster.now);
+                cluster.head.version >= version && cluster.members.iter().all(confirms)
+            })
+        });
+        // In time or not, the receipts say how far everyone is.
+        let _ = tokio::time::timeout(wait, reached).await;
+        let cluster = self.cluster();
+        let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
+        let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
+        let now = cluster.as_ref().map_or(Timestamp::MIN, |cluster| cluster.now);
+        let (confirmed, unconfirmed) =
+            members.partition(|member| !late && confirms(member, version, now));
+        Receipts { confirmed, unconfirmed }
+    }
+
+    /// Waits until the replica is ready.
+    pub async fn ready(&self) {
+        let mut state = self.state.clone();
+        // An error means that the replica has stopped, and then nobody needs to be told that it is ready.
+        let _ = state.wait_for(|state| state.phase == Phase::Ready).await;
+    }
+}
+
+/// Whether nobody is shown anything older than `version` by this replica, at `now` by the journal's clock.
+fn confirms(member: &Member, version: Version, now: Timestamp) -> bool {
+    let published = member.standing.published.version >= version;
+    let refuses = member.identity.refuses_after.is_some_and(|after| {
+        let micros = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
+        now > member.lease_until.saturating_add_micros(micros)
+    });
+    published || refuses
+}

@@ -1,0 +1,211 @@
+//! One task for each kind of work that the core hands out: each takes a job to its port and brings the result back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use placard_engine::{Builder, Engine};
+use placard_model::entry::Position;
+use placard_model::{EncodedAd, Undecodable, limits};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::core::{Input, Output, Purpose};
+use crate::ports::{Cause, Checkpoints, Journal, Stream, Unavailable};
+use crate::spans::Sink;
+use crate::{Clock, Uptime, traced};
+
+/// Chunks of ads between the journal and the engine's builder.
+const SNAPSHOT_CHUNKS: usize = 4;
+
+/// A result from a worker, as the core takes it, when its job was begun and how long it took.
+pub(super) struct Returned {
+    pub(super) input: Input,
+    pub(super) begun: Uptime,
+    pub(super) took: Duration,
+}
+
+/// One task per kind of work; each takes one job at a time, and the core hands none out before the last one
+/// has come back.
+#[derive(Debug)]
+pub(super) struct Workers {
+    commit: mpsc::Sender<Output>,
+    append: mpsc::Sender<Output>,
+    stream: mpsc::Sender<Output>,
+    heal: mpsc::Sender<Output>,
+    relay: mpsc::Sender<Output>,
+    poll: mpsc::Sender<Output>,
+    inspect: mpsc::Sender<Output>,
+    reset: mpsc::Sender<Output>,
+    trim: mpsc::Sender<Output>,
+    restore: mpsc::Sender<Output>,
+    checkpoint: mpsc::Sender<Output>,
+}
+
+/// What the workers work on.
+#[derive(Debug, Clone)]
+pub(super) struct Ports<J, S, C> {
+    pub(super) journal: J,
+    pub(super) stream: S,
+    pub(super) checkpoints: C,
+    pub(super) clock: Clock,
+    pub(super) spans: Sink,
+}
+
+impl Workers {
+    pub(super) fn start<J: Journal, S: Stream, C: Checkpoints>(
+        tasks: &mut JoinSet<()>,
+        ports: &Ports<J, S, C>,
+        results: &mpsc::Sender<Returned>,
+    ) -> Self {
+        let mut worker = || {
+            let (jobs, work) = mpsc::channel(1);
+            tasks.spawn(run_worker(work, ports.clone(), results.clone()));
+            jobs
+        };
+        Self {
+            commit: worker(),
+            append: worker(),
+            stream: worker(),
+            heal: worker(),
+            relay: worker(),
+            poll: worker(),
+            inspect: worker(),
+            reset: worker(),
+            trim: worker(),
+            restore: worker(),
+            checkpoint: worker(),
+        }
+    }
+
+    pub(super) fn hand_out(&self, work: Output) {
+        let worker = match &work {
+            Output::Commit(_) => &self.commit,
+            Output::Append(_) => &self.append,
+            Output::ReadStream(_) => &self.stream,
+            Output::ReadLog(Purpose::Heal, ..) => &self.heal,
+            Output::ReadLog(Purpose::Relay, ..) => &self.relay,
+            Output::Poll(..) => &self.poll,
+            Output::InspectStream => &self.inspect,
+            Output::ResetStream(..) => &self.reset,
+            Output::TrimStream(..) => {
+                // One that is still being trimmed is trimmed again in a while.
+                let _ = self.trim.try_send(work);
+                return;
+            }
+            Output::Restore => &self.restore,
+            Output::LoadCheckpoint | Output::SaveCheckpoint(..) => &self.checkpoint,
+            Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {work:?}"),
+        };
+        let handed = worker.try_send(work);
+        assert!(handed.is_ok(), "a worker was handed a second job: {handed:?}");
+    }
+}
+
+async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
+    mut jobs: mpsc::Receiver<Output>,
+    Ports { journal, stream, checkpoints, clock, spans }: Ports<J, S, C>,
+    results: mpsc::Sender<Returned>,
+) {
+    while let Some(job) = jobs.recv().await {
+        let begun = Uptime::now();
+        let input = match job {
+            Output::Commit(batch) => {
+                let result = journal.commit(Arc::clone(&batch)).await;
+                if let Some(spans) = &spans {
+                    traced::committed(&**spans, &batch, begun.elapsed(), &result);
+                }
+                Input::Committed(result)
+            }
+            Output::Append(records) => {
+                let result = stream.append(Arc::clone(&records)).await;
+                if let Some(spans) = &spans {
+                    traced::appended(&**spans, &records, begun.elapsed(), &result);
+                }
+                Input::Appended(result)
+            }
+            Output::ReadStream(after) => {
+                // The core is gone once the results are closed, and then nobody waits for the stream.
+                tokio::select! {
+                    read = stream.read(after, limits::READ_ENTRIES_MAX) => Input::StreamRead(read),
+                    () = results.closed() => return,
+                }
+            }
+            Output::ReadLog(purpose, after, max) => {
+                Input::LogRead(purpose, journal.log(after, max).await)
+            }
+            Output::Poll(beat, at) => Input::Polled(journal.poll(beat, at).await),
+            Output::InspectStream => Input::StreamInspected(stream.status().await),
+            Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
+            Output::TrimStream(keep, max) => {
+                let mut trimmed = Ok(());
+                let alone = journal.alone(async { trimmed = stream.trim(keep, max).await }).await;
+                Input::StreamTrimmed(alone.and(trimmed))
+            }
+            Output::Restore => {
+                let position = async |chunks| journal.snapshot(chunks).await.map(Some);
+                Input::Restored(build("journal", &clock, position).await)
+            }
+            Output::LoadCheckpoint => {
+                let position = async |chunks| checkpoints.load(chunks).await;
+                Input::CheckpointLoaded(build("checkpoint", &clock, position).await)
+            }
+            Output::SaveCheckpoint(position, ads) => {
+                Input::CheckpointSaved(checkpoints.save(position, ads).await)
+            }
+            Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
+        };
+        if results.send(Returned { input, begun, took: begun.elapsed() }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
+async fn build<F>(
+    from: &'static str,
+    clock: &Clock,
+    send: impl FnOnce(Chunks) -> F,
+) -> Option<Box<Engine>>
+where
+    F: Future<Output = Result<Option<Position>, Unavailable>>,
+{
+    let started = Instant::now();
+    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(SNAPSHOT_CHUNKS);
+    let building = tokio::task::spawn_blocking(move || {
+        let mut builder = Builder::default();
+        while let Some(chunk) = arriving.blocking_recv() {
+            builder.extend(chunk)?;
+        }
+        Ok::<_, Undecodable>(builder)
+    });
+    let position = send(chunks).await;
+    let builder = match building.await.map_err(Cause::from).and_then(|built| Ok(built?)) {
+        Ok(builder) => builder,
+        Err(error) => {
+            tracing::error!(from, %error, "an ad cannot be decoded");
+            return None;
+        }
+    };
+    let position = match position {
+        Ok(position) => position?,
+        Err(error) => {
+            tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+            return None;
+        }
+    };
+    let now = clock.now();
+    let finished = tokio::task::spawn_blocking(move || builder.finish(position, now)).await;
+    match finished.map_err(Cause::from).and_then(|engine| Ok(engine?)) {
+        Ok(engine) => {
+            let (ads, version) = (engine.reader().ads(), engine.applied().version);
+            tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");
+            Some(Box::new(engine))
+        }
+        Err(error) => {
+            tracing::error!(from, %error, "the ads are not those of their position");
+            None
+        }
+    }
+}
+
+type Chunks = mpsc::Sender<Vec<EncodedAd>>;
