@@ -31,10 +31,10 @@ use super::write::{self, Basis, From};
 
 /// How the server guards the head's lock.
 ///
-/// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it, so that the
-/// others, with the queue behind the lock, are not held up for much more than half a second
-/// (with a batch of more than 1 MiB after two): between two statements, or in the middle of one, through
-/// `idle_in_transaction_session_timeout`. One that does not take a large answer loses it within about a
+/// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it (with a
+/// batch of more than 1 MiB after two): between two statements, or in the middle of one, through
+/// `idle_in_transaction_session_timeout`. With the queue behind the lock that holds the others up for about half
+/// a second. One that does not take a large answer loses it within about a
 /// second, through `tcp_user_timeout`, and one that dies in the queue leaves it through
 /// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
 /// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
