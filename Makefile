@@ -35,6 +35,7 @@ test: ## Run every test; installs PostgreSQL, Redis and HAProxy first, if they a
 	scripts/install-servers haproxy
 	cargo test --locked --workspace --quiet
 	PLACARD=target/debug/placard scripts/test-cluster
+	PLACARD=target/debug/placard scripts/test-backup
 	PLACARD=target/debug/placard scripts/test-api
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")

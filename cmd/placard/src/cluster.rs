@@ -111,10 +111,10 @@ fn reached_at(listen: SocketAddr) -> String {
     format!("{}:{}", system.nodename().to_string_lossy(), listen.port())
 }
 
-/// What a file holds, without the line end that editors leave.
+/// What a file holds, without what editors leave: a line end, and a byte order mark before it all.
 fn secret(file: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(file).with_context(|| unreadable(file))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
 pub(crate) fn unreadable(file: &Path) -> String {

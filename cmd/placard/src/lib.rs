@@ -4,6 +4,7 @@
 mod access;
 mod cluster;
 mod demo;
+mod environment;
 mod healthcheck;
 mod migrate;
 mod options;
@@ -16,8 +17,8 @@ mod verify;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
 use options::{Command, LogFormat, Options};
@@ -27,7 +28,9 @@ const USAGE: u8 = 2;
 
 /// Runs the program with the command line of this process.
 pub fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let mut command = environment::heed(Options::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let options = match matches.and_then(|matches| Options::from_arg_matches(&matches)) {
         Ok(options) => options,
         Err(error) => return usage(&error),
     };

@@ -1,10 +1,12 @@
-//! The command line. Every option can also be given in the environment.
+//! The command line. Every option can also be given in the environment; a flag there by a word for yes or no.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use placard_model::limits;
 use placard_node::Cors;
 use reqwest::Url;
 
@@ -112,7 +114,7 @@ pub(crate) struct AccessOptions {
     )]
     pub(crate) admin_token_file: Option<PathBuf>,
     /// Let anyone write who can reach the server.
-    #[arg(long, env = "PLACARD_INSECURE")]
+    #[arg(long, env = "PLACARD_INSECURE", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: bool,
     /// Origins whose pages may read from browsers, as https://example.org,... or * for all [default: none].
     #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
@@ -176,13 +178,13 @@ pub(crate) struct ClusterOptions {
     pub(crate) redis_ca_file: Option<PathBuf>,
     /// Where clients reach this replica, as host:port [default: the address it listens on; if that is
     /// any address, this machine's name and the port].
-    #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT")]
+    #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT", value_parser = advertised)]
     pub(crate) advertise: Option<String>,
     /// Leave the journal's tables as they are.
-    #[arg(long, env = "PLACARD_NO_MIGRATE")]
+    #[arg(long, env = "PLACARD_NO_MIGRATE", value_parser = BoolishValueParser::new())]
     pub(crate) no_migrate: bool,
     /// Accept a PostgreSQL that may lose or corrupt the journal when its machine crashes.
-    #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY")]
+    #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY", value_parser = BoolishValueParser::new())]
     pub(crate) accept_unsafe_durability: bool,
     /// What to do with reads when PostgreSQL was not heard of for longer than a lease of 2 s: serve them, saying how
     /// old they may be, or, after --stale-max, refuse them. Only with refuse can ack=all be sure of a replica that
@@ -256,7 +258,7 @@ pub(crate) struct DemoOptions {
     #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// Let anyone write who can reach the server; without it, it listens on this machine only.
-    #[arg(long, env = "PLACARD_INSECURE")]
+    #[arg(long, env = "PLACARD_INSECURE", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: bool,
 }
 
@@ -296,6 +298,29 @@ fn collector(text: &str) -> Result<Url, String> {
     text.parse().ok().filter(is_base).ok_or_else(|| form.to_owned())
 }
 
+/// A place that others can be sent to: an address, or a host's name (RFC 1123, with what containers' names have), and a
+/// port.
+fn advertised(text: &str) -> Result<String, String> {
+    let named = |(host, port): (&str, &str)| {
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        host.split('.').all(is_label)
+            && !port.starts_with('+')
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    let is_place = match text.parse::<SocketAddr>() {
+        Ok(address) => address.port() > 0 && !address.ip().is_unspecified(),
+        Err(_) => text.rsplit_once(':').is_some_and(named),
+    };
+    let fits = text.len() <= limits::ADDRESS_BYTES_MAX;
+    (fits && is_place).then(|| text.to_owned()).ok_or_else(|| {
+        let most = limits::ADDRESS_BYTES_MAX;
+        format!("must be like ads-1.example:8080 or [2001:db8::1]:8080, of up to {most} bytes")
+    })
+}
+
 fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
@@ -313,6 +338,45 @@ fn target(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_is_told_by_its_host_and_port() {
+        let label = "x".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", &label[..58]);
+        for place in [
+            "ads-1.example:8080",
+            "placard_1:1",
+            "localhost:65535",
+            "192.0.2.1:8080",
+            "[2001:db8::1]:8080",
+            &format!("{longest}:8080"),
+        ] {
+            assert_eq!(advertised(place).as_deref(), Ok(place));
+        }
+        for other in [
+            "",
+            "ads-1",
+            "ads-1:",
+            ":8080",
+            "ads-1:0",
+            "ads-1:+80",
+            "ads-1:65536",
+            "ads-1:http",
+            "ads 1:8080",
+            "ads-1..example:8080",
+            "http://ads-1:8080",
+            "ads-1:8080/",
+            "ann@ads-1:8080",
+            "2001:db8::1:8080",
+            "[2001:db8::1]",
+            "0.0.0.0:8080",
+            "192.0.2.1:0",
+            &format!("{longest}x:8080"),
+            &format!("{label}x:8080"),
+        ] {
+            assert!(advertised(other).is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn a_collector_is_told_by_its_base() {

@@ -186,6 +186,8 @@ pub fn first_token(text: &str) -> Result<String, TokensError> {
 
 fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
     let mut lines = Vec::new();
+    // What some editors put before a text to say that it is UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -274,6 +276,25 @@ mod tests {
         }
         assert!(!format!("{tokens:?}").contains(ONE));
         assert_eq!(first_token(&text).as_deref(), Ok(ONE));
+    }
+
+    #[test]
+    fn what_editors_add_to_a_file_is_no_token() {
+        for text in [
+            format!("\u{feff}ann:{ONE}\r\n\r\nbob:{OTHER}\r\n"),
+            format!("\u{feff}# writers\r\nann:{ONE}\r\nbob:{OTHER}"),
+        ] {
+            let tokens = tokens(&text);
+            assert_eq!(tokens.principal_of(ONE.as_bytes()).as_deref(), Some("ann"), "{text:?}");
+            assert_eq!(tokens.principal_of(OTHER.as_bytes()).as_deref(), Some("bob"), "{text:?}");
+            assert_eq!(first_token(&text).as_deref(), Ok(ONE), "{text:?}");
+        }
+        assert_eq!(
+            tokens(&format!("\u{feff}{ONE}\r\n")).principal_of(ONE.as_bytes()),
+            Some(fingerprint(&Sha256::digest(ONE).into()))
+        );
+        // It is one only at the beginning.
+        assert_eq!(error(&format!("{ONE}\n\u{feff}ann:{OTHER}")), TokensError::Name(2));
     }
 
     #[test]

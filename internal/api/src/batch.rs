@@ -3,19 +3,19 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::StatusCode;
 use placard_model::command::{Answer, Command, Outcome};
 use placard_model::{Fields, Version, Violation, limits};
 use problem_details::ProblemDetails;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::access::Principal;
 use crate::openapi::{answers, parameters, shapes};
 use crate::problem::{Extensions, Problem};
 use crate::render::{self, with_version};
-use crate::write::{Decided, accepted, decided, read_json, with_replayed};
-use crate::{App, BATCH_PATH, headers, params, receipts};
+use crate::write::{JSON, accepted, with_replayed};
+use crate::writing::{Decided, Writing};
+use crate::{App, BATCH_PATH, receipts};
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -50,16 +50,13 @@ impl Item {
 )]
 pub(crate) async fn create(
     State(app): State<App>,
-    principal: Principal,
-    uri: Uri,
-    headers: HeaderMap,
+    writing: Writing,
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
-    let raw = read_json(&app, &uri, &headers, body, &["application/json"], bytes_max).await?;
-    let ack = params::ack(uri.query()).map_err(Problem::invalid)?;
-    let key = headers::idempotency_key(&headers);
-    let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;
+    let raw = writing.read_json(&app, body, JSON, bytes_max).await?;
+    let ack = writing.ack()?;
+    let idempotency = writing.idempotency(&raw)?;
     let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
     let mut commands = Vec::with_capacity(items.len());
     let mut broken: Vec<Option<Vec<Violation>>> = Vec::with_capacity(items.len());
@@ -78,7 +75,7 @@ pub(crate) async fn create(
         let answer = Answer { version, outcomes: Vec::new(), replayed: false };
         Decided { answer, visible: true }
     } else {
-        decided(&app, &principal, &Method::POST, &uri, key, &raw, commands).await?
+        writing.decided(&app, idempotency, commands).await?
     };
     let Answer { version, outcomes, replayed } = answer;
     // The key belongs to the request: if it was used before, that is so for every item.

@@ -7,6 +7,7 @@ mod batch;
 mod body;
 mod cluster;
 mod cors;
+mod head;
 mod headers;
 mod health;
 mod linger;
@@ -21,6 +22,7 @@ mod requests;
 mod serve;
 mod timed;
 mod write;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -58,7 +58,7 @@ pub(crate) async fn by_id(
         return fresh(&app, Problem::ad_not_found().at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
-    let body = fragment_with_status(&ad.fragment, status);
+    let body = fragment_with_status(ad.fragment(), status);
     let mut response = render::json(StatusCode::OK, body);
     with_version(&mut response, version.max(ad.version));
     with_etag(&mut response, ad.version);

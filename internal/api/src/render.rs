@@ -69,7 +69,7 @@ pub(crate) fn page(reader: &Reader, query: &Query, now: Timestamp) -> Response {
         if !std::mem::take(&mut first) {
             body.put_u8(b',');
         }
-        body.put_slice(&ad.fragment);
+        body.put_slice(ad.fragment());
     });
     body.put_slice(b"],\"total\":");
     body.put_slice(total.to_string().as_bytes());

@@ -11,11 +11,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use placard_model::limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+
+use crate::head;
 
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -74,10 +75,8 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-type Connection = http1::Connection<
-    TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>,
-    TowerToHyperService<Router>,
->;
+type Connection =
+    http1::Connection<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, head::Bounded>;
 
 fn connection(stream: TcpStream, router: Router) -> Connection {
     // Answers are small and written whole; a socket that refuses the option works, only later.
@@ -88,6 +87,7 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_DEADLINE)
         .max_headers(limits::HEADERS_MAX)
+        // A head that fits fits the buffer too.
         .max_buf_size(limits::HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), head::Bounded::new(router))
 }

@@ -1,13 +1,14 @@
 //! An ad as the engine keeps it: what reads compare, and what answers are put together from. Title and
 //! content are kept only inside the two encodings, since nothing in the engine looks into them.
 
-use bytes::Bytes;
+use std::sync::OnceLock;
+
 use placard_model::entry::Digest;
-use placard_model::{Ad, EncodedAd, Status, Targeting, Timestamp, Undecodable, Version, fragment};
+use placard_model::{EncodedAd, Status, Targeting, Timestamp, Undecodable, Version, fragment};
 use uuid::Uuid;
 
 /// One ad in memory, never changed once it is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct StoredAd {
     /// Its identity.
     pub id: Uuid,
@@ -23,17 +24,16 @@ pub struct StoredAd {
     pub digest: Digest,
     /// Its stored form, as the log has it.
     pub encoded: EncodedAd,
-    /// Its JSON, serialised once.
-    pub fragment: Bytes,
+    fragment: OnceLock<Box<[u8]>>,
 }
 
 impl StoredAd {
-    /// Decodes an ad, and serialises it for its readers.
+    /// Reads an ad.
     ///
     /// # Errors
     /// The bytes are no ad.
     pub fn new(encoded: EncodedAd) -> Result<Self, Undecodable> {
-        let ad: Ad = encoded.decode()?;
+        let ad = encoded.view()?;
         Ok(Self {
             id: ad.id,
             version: ad.version,
@@ -41,9 +41,22 @@ impl StoredAd {
             end_at: ad.spec.end_at,
             targeting: ad.spec.targeting,
             digest: Digest::of(&encoded),
-            fragment: fragment(&ad).into(),
+            fragment: OnceLock::new(),
             encoded,
         })
+    }
+
+    /// Its JSON, serialised once, by whoever reads it first: most of a million ads that are restored are not
+    /// read soon, and to serialise them all would be a third of the restore.
+    pub fn fragment(&self) -> &[u8] {
+        if let Some(fragment) = self.fragment.get() {
+            return fragment;
+        }
+        let ad = self.encoded.view().expect("it was read when it was stored");
+        let made = fragment(ad).into_boxed_slice();
+        // Two who read it first at once both serialise it: neither waits while the other does.
+        let _ = self.fragment.set(made);
+        self.fragment.get().expect("one of them was kept")
     }
 
     /// Where `now` lies in its window.

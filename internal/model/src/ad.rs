@@ -32,6 +32,58 @@ pub struct Ad {
     pub spec: Spec,
 }
 
+/// A [`Spec`] whose texts lie elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpecView<'a> {
+    /// Its title.
+    pub title: &'a str,
+    /// Its content.
+    pub content: &'a str,
+    /// From when it is served (inclusive).
+    pub start_at: Timestamp,
+    /// Until when it is served (exclusive), after `start_at`.
+    pub end_at: Timestamp,
+    /// To whom.
+    pub targeting: Targeting,
+}
+
+/// An [`Ad`] whose texts lie elsewhere, as in its stored form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdView<'a> {
+    /// Its identity, for ever.
+    pub id: Uuid,
+    /// The entry that wrote it last.
+    pub version: Version,
+    /// When it was created, by the journal's clock.
+    pub created_at: Timestamp,
+    /// What its advertiser says of it.
+    pub spec: SpecView<'a>,
+}
+
+impl<'a> From<&'a Spec> for SpecView<'a> {
+    fn from(spec: &'a Spec) -> Self {
+        let Spec { title, content, start_at, end_at, targeting } = spec;
+        let (start_at, end_at, targeting) = (*start_at, *end_at, *targeting);
+        Self { title, content, start_at, end_at, targeting }
+    }
+}
+
+impl<'a> From<&'a Ad> for AdView<'a> {
+    fn from(ad: &'a Ad) -> Self {
+        let Ad { id, version, created_at, spec } = ad;
+        Self { id: *id, version: *version, created_at: *created_at, spec: spec.into() }
+    }
+}
+
+impl From<AdView<'_>> for Ad {
+    fn from(ad: AdView<'_>) -> Self {
+        let SpecView { title, content, start_at, end_at, targeting } = ad.spec;
+        let (title, content) = (title.to_owned(), content.to_owned());
+        let spec = Spec { title, content, start_at, end_at, targeting };
+        Self { id: ad.id, version: ad.version, created_at: ad.created_at, spec }
+    }
+}
+
 /// Where an instant lies in an ad's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -1,9 +1,9 @@
-//! JSON out: how an ad is shown to clients. The engine serialises each ad once, when it is applied, and
+//! JSON out: how an ad is shown to clients. The engine serialises each ad once, when it is first read, and
 //! answers are put together from these fragments.
 
 use serde::Serialize;
 
-use crate::{Ad, Spec, Status, Targeting, Version};
+use crate::{AdView, Spec, SpecView, Status, Targeting, Version};
 
 #[derive(Serialize)]
 struct AdBody<'a> {
@@ -34,11 +34,11 @@ struct SpecBody<'a> {
 }
 
 impl<'a> SpecBody<'a> {
-    fn of(spec: &'a Spec) -> Self {
+    fn of(spec: SpecView<'a>) -> Self {
         let Targeting { age, countries, genders, platforms } = spec.targeting;
         Self {
-            title: &spec.title,
-            content: &spec.content,
+            title: spec.title,
+            content: spec.content,
             start_at: spec.start_at.to_string(),
             end_at: spec.end_at.to_string(),
             age_start: age.map(|range| range.start),
@@ -51,12 +51,12 @@ impl<'a> SpecBody<'a> {
 }
 
 /// The ad as a JSON object.
-pub fn fragment(ad: &Ad) -> Vec<u8> {
+pub fn fragment(ad: AdView<'_>) -> Vec<u8> {
     let body = AdBody {
         id: ad.id.to_string(),
         version: ad.version,
         created_at: ad.created_at.to_string(),
-        spec: SpecBody::of(&ad.spec),
+        spec: SpecBody::of(ad.spec),
     };
     serde_json::to_vec(&body).expect("strings and numbers serialise")
 }
@@ -70,6 +70,6 @@ pub fn fragment_with_status(fragment: &[u8], status: Status) -> Vec<u8> {
 impl Spec {
     /// The JSON object that creates this ad.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(SpecBody::of(self)).expect("strings and numbers serialise")
+        serde_json::to_value(SpecBody::of(self.into())).expect("strings and numbers serialise")
     }
 }

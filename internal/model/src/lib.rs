@@ -5,6 +5,7 @@ mod ad;
 mod body;
 pub mod command;
 mod country;
+mod encoded;
 pub mod entry;
 mod form;
 pub mod generator;
@@ -17,16 +18,17 @@ mod trace;
 mod violation;
 mod wire;
 
-pub use ad::{Ad, Spec, Status};
+pub use ad::{Ad, AdView, Spec, SpecView, Status};
 pub use body::{fragment, fragment_with_status};
 pub use country::{Country, CountrySet};
+pub use encoded::EncodedAd;
 pub use form::{Creation, Fields};
 pub use query::Query;
 pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;
 pub use violation::{Place, Violation};
-pub use wire::{EncodedAd, Undecodable};
+pub use wire::Undecodable;
 
 /// The position of an entry in the log: gapless, from 1. 0 means "before the first entry".
 pub type Version = u64;

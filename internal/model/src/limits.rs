@@ -150,7 +150,9 @@ pub const UNWANTED_BODY_BYTES_MAX: usize = 16 << 20;
 pub const UNWANTED_BODY_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the peer may take none of an answer's bytes before the connection is dropped.
 pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
-/// Largest request head, in bytes.
+/// Longest address of a replica, its host and its port, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+/// Largest request head, in bytes: its first line and its fields, each as `name: value` with the line's end.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request.
 pub const HEADERS_MAX: usize = 64;

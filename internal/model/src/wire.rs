@@ -1,5 +1,5 @@
-//! How ads, entries and answers are written down: protobuf, behind a byte for the format's level where it
-//! travels alone. These shapes are apart from the domain's types so that either can change without the
+//! How entries and answers are written down: protobuf, behind a byte for the format's level. The ads in them are
+//! `encoded`'s. These shapes are apart from the domain's types so that either can change without the
 //! other; `tests/golden` holds them to the byte. Fields are only ever added.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -8,10 +8,7 @@ use uuid::Uuid;
 
 use crate::command::{Answer, Outcome};
 use crate::entry::{Change, Digest, Entry, Reason};
-use crate::{
-    Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Spec, Targeting, Timestamp,
-    TraceContext, Violation,
-};
+use crate::{EncodedAd, Timestamp, TraceContext, Violation};
 
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
 ///
@@ -31,141 +28,19 @@ pub enum Undecodable {
     /// The bytes are no protobuf message of the expected shape.
     #[error("not a protobuf message of the expected shape")]
     Malformed(#[from] prost::DecodeError),
+    /// The bytes are no ad's fields one after the other, each of its type.
+    #[error("not the fields of an ad")]
+    Torn,
     /// A field is missing or outside its domain.
     #[error("field {0} is missing or out of its domain")]
     Field(&'static str),
 }
 
-/// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest
-/// is taken over them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedAd(Bytes);
-
-impl EncodedAd {
-    /// Takes bytes that were stored before; [`EncodedAd::decode`] says whether they are an ad.
-    pub fn from_bytes(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    /// Writes an ad down.
-    pub fn encode(ad: &Ad) -> Self {
-        Self(AdMessage::from(ad).encode_to_vec().into())
-    }
-
-    /// Reads it back.
-    ///
-    /// # Errors
-    /// The bytes are no ad.
-    pub fn decode(&self) -> Result<Ad, Undecodable> {
-        AdMessage::decode(self.0.clone())?.try_into()
-    }
-
-    /// The stored form.
-    pub fn bytes(&self) -> &Bytes {
-        &self.0
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AdMessage {
-    #[prost(bytes = "bytes", tag = "1")]
-    id: Bytes,
-    #[prost(uint64, tag = "2")]
-    version: u64,
-    #[prost(sfixed64, tag = "3")]
-    created_at: i64,
-    #[prost(sfixed64, tag = "4")]
-    start_at: i64,
-    #[prost(sfixed64, tag = "5")]
-    end_at: i64,
-    #[prost(string, tag = "6")]
-    title: String,
-    #[prost(string, tag = "7")]
-    content: String,
-    /// 0: any age.
-    #[prost(uint32, tag = "8")]
-    age_start: u32,
-    #[prost(uint32, tag = "9")]
-    age_end: u32,
-    /// One bit each, M lowest; 0: any.
-    #[prost(uint32, tag = "10")]
-    genders: u32,
-    /// One bit each, android lowest, then ios, web; 0: any.
-    #[prost(uint32, tag = "11")]
-    platforms: u32,
-    /// Alpha-2 codes without separators, sorted; empty: any.
-    #[prost(string, tag = "12")]
-    countries: String,
-}
-
-impl From<&Ad> for AdMessage {
-    fn from(ad: &Ad) -> Self {
-        let Targeting { age, countries, genders, platforms } = ad.spec.targeting;
-        Self {
-            id: Bytes::copy_from_slice(ad.id.as_bytes()),
-            version: ad.version,
-            created_at: ad.created_at.micros(),
-            start_at: ad.spec.start_at.micros(),
-            end_at: ad.spec.end_at.micros(),
-            title: ad.spec.title.clone(),
-            content: ad.spec.content.clone(),
-            age_start: age.map_or(0, |range| range.start.into()),
-            age_end: age.map_or(0, |range| range.end.into()),
-            genders: genders.bits().into(),
-            platforms: platforms.bits().into(),
-            countries: countries.iter().map(Country::code).collect(),
-        }
-    }
-}
-
-impl TryFrom<AdMessage> for Ad {
-    type Error = Undecodable;
-
-    fn try_from(ad: AdMessage) -> Result<Self, Undecodable> {
-        let age = match (ad.age_start, ad.age_end) {
-            (0, 0) => None,
-            (start @ 1..=100, end @ 1..=100) if start <= end => {
-                Some(AgeRange { start: start as u8, end: end as u8 })
-            }
-            _ => return Err(Undecodable::Field("age")),
-        };
-        let bits = |bits| u8::try_from(bits).ok();
-        let targeting = Targeting {
-            age,
-            countries: countries(&ad.countries).ok_or(Undecodable::Field("countries"))?,
-            genders: bits(ad.genders)
-                .and_then(GenderSet::from_bits)
-                .ok_or(Undecodable::Field("genders"))?,
-            platforms: bits(ad.platforms)
-                .and_then(PlatformSet::from_bits)
-                .ok_or(Undecodable::Field("platforms"))?,
-        };
-        let (start_at, end_at) = (stamp(ad.start_at, "start_at")?, stamp(ad.end_at, "end_at")?);
-        if start_at >= end_at {
-            return Err(Undecodable::Field("end_at"));
-        }
-        Ok(Self {
-            id: uuid(&ad.id, "id")?,
-            version: ad.version,
-            created_at: stamp(ad.created_at, "created_at")?,
-            spec: Spec { title: ad.title, content: ad.content, start_at, end_at, targeting },
-        })
-    }
-}
-
-fn countries(codes: &str) -> Option<CountrySet> {
-    let mut set = CountrySet::default();
-    for code in codes.as_bytes().chunks(2) {
-        set.insert(Country::from_code(str::from_utf8(code).ok()?)?);
-    }
-    Some(set)
-}
-
-fn stamp(micros: i64, field: &'static str) -> Result<Timestamp, Undecodable> {
+pub(crate) fn stamp(micros: i64, field: &'static str) -> Result<Timestamp, Undecodable> {
     Timestamp::from_micros(micros).ok_or(Undecodable::Field(field))
 }
 
-fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Undecodable> {
+pub(crate) fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Undecodable> {
     Uuid::from_slice(bytes).map_err(|_| Undecodable::Field(field))
 }
 
@@ -248,7 +123,7 @@ impl Entry {
             digest: Digest(u128::from_be_bytes(digest)),
             trace: TraceContext::from_bytes(&message.trace),
             change: match message.change.ok_or(Undecodable::Field("change"))? {
-                ChangeMessage::Put(ad) => Change::Put(EncodedAd(ad)),
+                ChangeMessage::Put(ad) => Change::Put(EncodedAd::from_bytes(ad)),
                 ChangeMessage::Delete(id) => Change::Delete(uuid(&id, "delete")?),
             },
         })
@@ -359,7 +234,7 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
 fn outcome(message: OutcomeMessage) -> Result<Outcome, Undecodable> {
     let id = uuid(&message.id, "id")?;
     let version = message.version;
-    let ad = || message.ad.clone().map(EncodedAd).ok_or(Undecodable::Field("ad"));
+    let ad = || message.ad.clone().map(EncodedAd::from_bytes).ok_or(Undecodable::Field("ad"));
     Ok(match message.kind {
         1 => Outcome::Created { id, version, ad: ad()? },
         2 => Outcome::Updated { id, version, ad: ad()? },

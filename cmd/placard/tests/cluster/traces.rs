@@ -1,5 +1,8 @@
 //! A write's trace, from its request to where it is applied.
 
+use std::path::Path;
+
+use placard_testkit::authority::Authority;
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
 use reqwest::{Client, Method, Response};
@@ -134,6 +137,56 @@ async fn every_trace_of_a_batch_has_its_commit() {
     }
 }
 
+/// An embedded server that sends its spans there.
+async fn traced_to(
+    collector: &str,
+    directory: &Path,
+    variables: &[(&str, &str)],
+) -> (Process, String) {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", name(directory)];
+    let arguments = [&arguments[..], &["--otlp-endpoint", collector]].concat();
+    let mut process = Process::start(PLACARD, &arguments, variables);
+    let url = process.url().await;
+    (process, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_gets_the_headers_it_asks_for() {
+    let collector = Collector::start().await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    // As OpenTelemetry has it: a list, values percent-encoded.
+    let headers = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a-secret,x-tenant=ads")];
+    let (_process, url) = traced_to(&collector.url, directory.path(), &headers).await;
+    assert_eq!(ask(&url, Method::POST, 1, true).await.status(), 201);
+    collector.span("the request", |span| span.trace == trace(1)).await;
+    assert_eq!(collector.header("authorization").as_deref(), Some("Bearer a-secret"));
+    assert_eq!(collector.header("x-tenant").as_deref(), Some("ads"));
+}
+
+/// The system's authorities are those of its own file, or of the one that SSL_CERT_FILE names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_known_by_its_certificate() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("authority.pem");
+    std::fs::write(&file, authority.pem()).expect("the file can be written");
+    let known = [("SSL_CERT_FILE", name(&file))];
+
+    let collector = Collector::with_tls(&authority.sign("127.0.0.1")).await;
+    let (_process, url) = traced_to(&collector.url, &directory.path().join("known"), &known).await;
+    assert_eq!(ask(&url, Method::POST, 1, true).await.status(), 201);
+    collector.span("the request", |span| span.trace == trace(1)).await;
+
+    for (nth, shown) in [stranger.sign("127.0.0.1"), authority.sign("192.0.2.1")].iter().enumerate()
+    {
+        let collector = Collector::with_tls(shown).await;
+        let data = directory.path().join(nth.to_string());
+        let (process, url) = traced_to(&collector.url, &data, &known).await;
+        loses_spans_and_nothing_else(process, &url).await;
+        assert_eq!(collector.spans(), []);
+    }
+}
+
 async fn spans_counted(url: &str, outcome: &str) -> u64 {
     let client = Client::builder().no_proxy().build().expect("a client can be made");
     let answer = client.get(format!("{url}/metrics")).send().await.expect("the server answers");
@@ -150,23 +203,22 @@ async fn a_collector_that_fails_costs_spans_and_nothing_else() {
     let silent_url = format!("http://{}", silent.local_addr().expect("a listener has an address"));
     for collector in ["http://127.0.0.1:1", &silent_url] {
         let directory = tempfile::tempdir().expect("a directory can be made");
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", name(directory.path())];
-        let traced = ["--otlp-endpoint", collector];
-        let mut process = Process::start(PLACARD, &[&serve[..], &traced].concat(), &[]);
-        let url = process.url().await;
-        for number in 1..=3 {
-            assert_eq!(ask(&url, Method::POST, number, true).await.status(), 201);
-        }
-        until("spans that failed", async || {
-            (spans_counted(&url, "failed").await > 0).then_some(())
-        })
-        .await;
-        assert_eq!(spans_counted(&url, "sent").await, 0);
-        assert_eq!(ask(&url, Method::POST, 4, true).await.status(), 201);
-        process.terminate();
-        let ended = process.ended().await;
-        assert!(ended.status.success(), "{ended:?}");
-        let warned = ended.err.iter().filter(|line| line.contains("spans cannot be sent")).count();
-        assert_eq!(warned, 1, "{ended:?}");
+        let (process, url) = traced_to(collector, directory.path(), &[]).await;
+        loses_spans_and_nothing_else(process, &url).await;
     }
+}
+
+async fn loses_spans_and_nothing_else(process: Process, url: &str) {
+    for number in 1..=3 {
+        assert_eq!(ask(url, Method::POST, number, true).await.status(), 201);
+    }
+    until("spans that failed", async || (spans_counted(url, "failed").await > 0).then_some(()))
+        .await;
+    assert_eq!(spans_counted(url, "sent").await, 0);
+    assert_eq!(ask(url, Method::POST, 4, true).await.status(), 201);
+    process.terminate();
+    let ended = process.ended().await;
+    assert!(ended.status.success(), "{ended:?}");
+    let warned = ended.err.iter().filter(|line| line.contains("spans cannot be sent")).count();
+    assert_eq!(warned, 1, "{ended:?}");
 }

@@ -36,6 +36,9 @@ async fn bad_usage_is_one_line_and_code_2() {
         &["serve", "--drain-delay", "600001"],
         &["serve", "--log", "placard=[", "--listen", ANY_PORT],
         &["serve", "--log-format", "xml"],
+        &["serve", "--advertise", ""],
+        &["serve", "--advertise", "ads-1"],
+        &["serve", "--advertise", "http://ads-1:8080"],
         &["serve", "--otlp-endpoint", "127.0.0.1:4318"],
         &["serve", "--otlp-endpoint", "http://127.0.0.1:4318", "--otlp-sample", "1.1"],
         &["serve", "--otlp-endpoint", "http://127.0.0.1:4318", "--otlp-sample", "NaN"],
@@ -53,11 +56,73 @@ async fn bad_usage_is_one_line_and_code_2() {
     ] {
         failed(&run(arguments, &[]).await, 2, &format!("{arguments:?}"));
     }
-    for (name, value) in
-        [("PLACARD_LISTEN", "here"), ("PLACARD_DRAIN_DELAY", "x"), ("PLACARD_LOG_FORMAT", "xml")]
-    {
-        failed(&run(&["serve"], &[(name, value)]).await, 2, name);
+    for (name, value) in [
+        ("PLACARD_LISTEN", "here"),
+        ("PLACARD_DRAIN_DELAY", "x"),
+        ("PLACARD_LOG_FORMAT", "xml"),
+        ("PLACARD_ADVERTISE", "here"),
+        ("PLACARD_INSECURE", "perhaps"),
+        ("PLACARD_INSECURE", " "),
+        ("PLACARD_NO_MIGRATE", "2"),
+        ("PLACARD_ACCEPT_UNSAFE_DURABILITY", "ye"),
+    ] {
+        let ended = run(&["serve"], &[(name, value)]).await;
+        failed(&ended, 2, name);
+        let option = name.trim_start_matches("PLACARD_").to_lowercase().replace('_', "-");
+        assert!(ended.err[0].contains(&format!("--{option}")), "{ended:#?}");
     }
+}
+
+/// The options that the program takes from the environment, as its source has them.
+fn variables() -> Vec<String> {
+    let source = include_str!("../../src/options.rs");
+    let names = source.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let names: std::collections::BTreeSet<_> = names.map(str::to_owned).collect();
+    names.into_iter().collect()
+}
+
+/// Compose makes an empty variable of what is not set.
+#[tokio::test]
+async fn an_empty_variable_is_as_good_as_none() {
+    let names = variables();
+    assert!(names.len() > 30, "{names:?}");
+    let empty: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data];
+    let server = Server::of(Process::start(PLACARD, &arguments, &empty)).await;
+    let seed = ["seed", "--target", &server.url, "--ads", "3"];
+    assert_eq!(run(&seed, &empty).await.status.code(), Some(0));
+    assert_eq!(server.ads().await, 3);
+    server.stop().await;
+    // What has no default is missing, not empty.
+    for (arguments, says) in [(&["seed"][..], "--target"), (&["migrate"], "--postgres-url")] {
+        let ended = run(arguments, &empty).await;
+        assert!(matches!(ended.err.as_slice(), [line] if line.contains(says)), "{ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flag_in_the_environment_is_a_word_for_yes_or_no() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    let everywhere = ["serve", "--listen", "0.0.0.0:0", "--data-dir", data];
+    for yes in ["1", "true", "TRUE", "yes", "y", "on", "t"] {
+        let insecure = [("PLACARD_INSECURE", yes)];
+        Server::of(Process::start(PLACARD, &everywhere, &insecure)).await.stop().await;
+    }
+    let tokens = directory.path().join("tokens");
+    std::fs::write(&tokens, "\u{feff}ann:correct-horse-battery\r\n").unwrap();
+    let tokens = text(&tokens);
+    for no in ["0", "false", "False", "no", "n", "off", "f", ""] {
+        let insecure = ("PLACARD_INSECURE", no);
+        failed(&run(&everywhere, &[insecure]).await, 1, no);
+        // It does not exclude what the flag excludes.
+        let variables = [insecure, ("PLACARD_ADMIN_TOKEN_FILE", tokens)];
+        Server::of(Process::start(PLACARD, &everywhere, &variables)).await.stop().await;
+    }
+    let both = [("PLACARD_INSECURE", "yes"), ("PLACARD_ADMIN_TOKEN_FILE", tokens)];
+    failed(&run(&everywhere, &both).await, 2, "both");
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 //! of a derive take nothing but literals.
 
 use placard_model::limits::{
-    AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN,
-    IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
-    TOLD_BYTES_MAX, VIOLATIONS_MAX,
+    ADDRESS_BYTES_MAX, AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX,
+    CONTENT_CHARS_MIN, IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX,
+    TITLE_CHARS_MIN, TOLD_BYTES_MAX, VIOLATIONS_MAX,
 };
 use placard_model::{Country, Gender, Platform, Timestamp, Version};
 use serde_json::{Map, Value, json};
@@ -415,7 +415,7 @@ fn status() -> Value {
 }
 
 fn address() -> Value {
-    text(1, 255, "Where it listens.", "127.0.0.1:8081")
+    text(1, ADDRESS_BYTES_MAX, "Where clients reach it.", "127.0.0.1:8081")
 }
 
 fn receipts(description: &str) -> Value {

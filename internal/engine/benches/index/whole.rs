@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
-use placard_engine::{Builder, Engine, Reader, StoredAd};
+use placard_engine::{Builder, Engine, Reader};
 use placard_model::entry::Record;
 use placard_model::{Ad, EncodedAd, Query, Timestamp, fragment, limits};
 use placard_testkit::log::Log;
@@ -202,7 +201,7 @@ fn bodies(
     let joined = rate(budget.cell, |_| {
         let mut body = Vec::with_capacity(4_096);
         for ad in &page.ads {
-            body.extend_from_slice(&ad.fragment);
+            body.extend_from_slice(ad.fragment());
             body.push(b',');
         }
         black_box(body);
@@ -212,7 +211,7 @@ fn bodies(
         let mut body = Vec::with_capacity(4_096);
         for ad in &ads {
             // What the engine's fragments are made by: `serde_json::to_vec`.
-            body.extend_from_slice(&fragment(ad));
+            body.extend_from_slice(&fragment(ad.into()));
             body.push(b',');
         }
         black_box(body);
@@ -242,11 +241,7 @@ fn catch_up(engine: &mut Engine, log: &mut Log, n: usize, seed: u64, budget: Bud
 pub(crate) fn vast(n: usize, seed: u64, budget: Budget, report: &mut Report) {
     let mut put = |measure: &str, unit, value| report.put(n, ours::NAME, measure, unit, value);
     let mut drawn = ads(seed, Spread::All, CONTENT_SHORT).map(Arc::new);
-    // A stored ad has an encoding and a JSON of its own; the index looks into neither.
-    let slim = |ad: Arc<Ad>| {
-        let ad = StoredAd { fragment: Bytes::new(), ..StoredAd::clone(&Ours::prepare(&ad)) };
-        Arc::new(ad)
-    };
+    let slim = |ad: Arc<Ad>| Ours::prepare(&ad);
     progress("drawing");
     let mut asked = Vec::new();
     let mut items = Vec::with_capacity(n);

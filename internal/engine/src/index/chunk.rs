@@ -48,7 +48,7 @@ impl<S: Schema> Clone for Chunk<S> {
 
 impl<S: Schema> Chunk<S> {
     /// A chunk of these ads, at least one, at most [`CHUNK_ADS`], in result order.
-    pub(super) fn build(ads: &[(Arc<S::Ad>, Coordinates)]) -> Self {
+    pub(super) fn build(ads: Vec<(Arc<S::Ad>, Coordinates)>) -> Self {
         let mut combinations = vec![Row::EMPTY; S::COMBINATIONS];
         let mut steps = vec![Row::EMPTY; S::STEPS - 1];
         for (at, (_, coordinates)) in ads.iter().enumerate() {
@@ -61,15 +61,17 @@ impl<S: Schema> Chunk<S> {
         let listed = wide.enumerate().map(|(nth, dimension)| {
             WideRows::build(dimension.values, ads.iter().map(move |(_, found)| &found.listed[nth]))
         });
+        let listed = listed.collect();
+        let filled = ads.len() as u16;
         Self {
             ends: ads.iter().map(|(ad, _)| ad.key().0).collect(),
-            cells: (0..ads.len() as u16).collect(),
-            block: Arc::new(Block::new(ads.iter().map(|(ad, _)| Arc::clone(ad)), FREE_CELLS)),
-            filled: ads.len() as u16,
+            cells: (0..filled).collect(),
+            block: Arc::new(Block::new(ads.into_iter().map(|(ad, _)| ad), FREE_CELLS)),
+            filled,
             combinations,
             steps,
             leading,
-            listed: listed.collect(),
+            listed,
         }
     }
 

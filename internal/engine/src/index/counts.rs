@@ -48,6 +48,49 @@ impl<S, C> Clone for Counts<S, C> {
     }
 }
 
+/// A table in the making. Each ad is entered as the two ends of its steps, and they are summed up once at the
+/// end, which is many times quicker than [`Counts::add`] for each.
+pub(super) struct Tally<S, C> {
+    rows: Vec<Option<Box<[C]>>>,
+    schema: PhantomData<S>,
+}
+
+impl<S: Schema, C: Cell> Tally<S, C> {
+    pub(super) fn new() -> Self {
+        Self { rows: vec![None; S::LEADING + 2], schema: PhantomData }
+    }
+
+    pub(super) fn enter(&mut self, ad: &Coordinates) {
+        for row in Counts::<S, C>::rows(ad) {
+            let zeros = || vec![C::default(); S::CELLS].into();
+            let row = self.rows[row].get_or_insert_with(zeros);
+            for combination in ad.combinations() {
+                let cells = &mut row[combination * S::STEPS..][..S::STEPS];
+                for (first, past) in ad.steps.runs() {
+                    cells[first] = cells[first].plus(C::ONE);
+                    if past < S::STEPS {
+                        cells[past] = cells[past].minus(C::ONE);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn sum(mut self) -> Counts<S, C> {
+        for row in self.rows.iter_mut().flatten() {
+            for steps in row.chunks_mut(S::STEPS) {
+                let mut sum = C::default();
+                for cell in steps {
+                    sum = sum.plus(*cell);
+                    *cell = sum;
+                }
+            }
+        }
+        let rows = self.rows.into_iter().map(|row| row.map(Arc::from)).collect();
+        Counts { rows, schema: PhantomData }
+    }
+}
+
 impl<S: Schema, C: Cell> Counts<S, C> {
     /// The row of all ads, whatever they target in the leading dimension.
     const ALL: usize = S::LEADING;
@@ -58,35 +101,11 @@ impl<S: Schema, C: Cell> Counts<S, C> {
         Self { rows: vec![None; S::LEADING + 2], schema: PhantomData }
     }
 
-    /// The counts of these ads. Each is entered as the two ends of its steps, and summed up once at the end,
-    /// which is many times quicker than [`Counts::add`] for each.
+    /// The counts of these ads.
     pub(super) fn build<'a>(ads: impl Iterator<Item = &'a Coordinates>) -> Self {
-        let mut counts = Self::new();
-        for ad in ads {
-            for row in Self::rows(ad) {
-                let row = counts.row(row);
-                for combination in ad.combinations() {
-                    let cells = &mut row[combination * S::STEPS..][..S::STEPS];
-                    for (first, past) in ad.steps.runs() {
-                        cells[first] = cells[first].plus(C::ONE);
-                        if past < S::STEPS {
-                            cells[past] = cells[past].minus(C::ONE);
-                        }
-                    }
-                }
-            }
-        }
-        for row in counts.rows.iter_mut().flatten() {
-            let cells = Arc::get_mut(row).expect("nobody else has it yet");
-            for steps in cells.chunks_mut(S::STEPS) {
-                let mut sum = C::default();
-                for cell in steps {
-                    sum = sum.plus(*cell);
-                    *cell = sum;
-                }
-            }
-        }
-        counts
+        let mut tally = Tally::new();
+        ads.for_each(|ad| tally.enter(ad));
+        tally.sum()
     }
 
     /// One more ad.

@@ -7,7 +7,7 @@ use placard_model::Timestamp;
 
 use super::chunk::Chunk;
 use super::coordinates::{Coordinates, Place};
-use super::counts::Counts;
+use super::counts::{Counts, Tally};
 use super::dimension::{Item, Key, Schema};
 use super::row::CHUNK_ADS;
 
@@ -52,9 +52,16 @@ impl<S: Schema> Clone for Group<S> {
 
 impl<S: Schema> Group<S> {
     /// A group of these ads in result order, cut into chunks of `chunk` ads.
-    pub(super) fn build(ads: &[Located<S>], chunk: usize) -> Self {
-        let counts = Counts::build(ads.iter().map(|(_, coordinates)| coordinates));
-        Self::of(ads.chunks(chunk).map(|ads| Arc::new(Chunk::build(ads))).collect(), counts)
+    pub(super) fn build(ads: Vec<Arc<S::Ad>>, chunk: usize) -> Self {
+        let (mut chunks, mut tally) = (Vec::new(), Tally::new());
+        let mut ads = ads.into_iter();
+        while ads.len() > 0 {
+            // Each ad is fetched into the caches once, for all that is done with its chunk.
+            let ads = located::<S>(ads.by_ref().take(chunk));
+            ads.iter().for_each(|(_, coordinates)| tally.enter(coordinates));
+            chunks.push(Arc::new(Chunk::build(ads)));
+        }
+        Self::of(chunks, tally.sum())
     }
 
     fn of(chunks: Vec<Arc<Chunk<S>>>, counts: Counts<S, u16>) -> Self {
@@ -103,8 +110,8 @@ impl<S: Schema> Group<S> {
         if !chunk.is_full() {
             return None;
         }
-        let ads = with_coordinates::<S>(chunk.ads());
-        let (first, second) = ads.split_at(ads.len() / 2);
+        let mut first = located::<S>(chunk.ads().cloned());
+        let second = first.split_off(first.len() / 2);
         self.replace(at..at + 1, [Chunk::build(first), Chunk::build(second)]);
         (self.chunks.len() == GROUP_CHUNKS).then(|| self.split())
     }
@@ -124,12 +131,11 @@ impl<S: Schema> Group<S> {
         }
         // What the group's second halves have been split into, the first of them on top.
         let mut later = Vec::new();
-        for ad in new {
+        for (ad, coordinates) in new {
             if group.is_empty() {
-                group = Self::build(std::slice::from_ref(ad), CHUNK_ADS);
+                group = Self::build(vec![Arc::clone(ad)], CHUNK_ADS);
                 continue;
             }
-            let (ad, coordinates) = ad;
             while !later.is_empty() && group.last() < ad.key() {
                 let next = later.pop().expect("it is not empty");
                 changed.groups.push(Arc::new(std::mem::replace(&mut group, next)));
@@ -193,7 +199,7 @@ impl<S: Schema> Group<S> {
             return;
         }
         let both = self.chunks[first..first + 2].iter().flat_map(|chunk| chunk.ads());
-        let joined = Chunk::build(&with_coordinates::<S>(both));
+        let joined = Chunk::build(located::<S>(both.cloned()));
         self.replace(first..first + 2, [joined]);
     }
 
@@ -227,8 +233,8 @@ impl<S: Schema> Group<S> {
             self.replace(0..1, []);
             return true;
         }
-        let left = with_coordinates::<S>(chunk.ads().skip(ended));
-        self.replace(0..1, [Chunk::build(&left)]);
+        let left = located::<S>(chunk.ads().skip(ended).cloned());
+        self.replace(0..1, [Chunk::build(left)]);
         false
     }
 
@@ -248,6 +254,10 @@ impl<S: Schema> Group<S> {
 }
 
 /// Ads and where they lie.
-fn with_coordinates<'a, S: Schema>(ads: impl Iterator<Item = &'a Arc<S::Ad>>) -> Vec<Located<S>> {
-    ads.map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect()
+fn located<S: Schema>(ads: impl Iterator<Item = Arc<S::Ad>>) -> Vec<Located<S>> {
+    let located = |ad: Arc<S::Ad>| {
+        let coordinates = Coordinates::of::<S>(&ad);
+        (ad, coordinates)
+    };
+    ads.map(located).collect()
 }

@@ -80,12 +80,17 @@ impl<S: Schema> Tree<S> {
         }
         let sort = || begun.par_sort_unstable_by_key(|(key, _)| *key);
         ((), tree.future) = rayon::join(sort, || waiting.into_iter().collect());
-        let begun: Vec<_> = begun.into_iter().map(|(_, ad)| ad).collect();
         tree.begins = tree.first_start();
         tree.len = begun.len();
         let chunk = CHUNK_ADS * BUILT_FULL / 8;
-        let groups = begun.par_chunks(chunk * (GROUP_CHUNKS * BUILT_FULL / 8));
-        tree.groups = groups.map(|ads| Arc::new(Group::build(&located::<S>(ads), chunk))).collect();
+        let group = chunk * (GROUP_CHUNKS * BUILT_FULL / 8);
+        let mut begun = begun.into_iter().map(|(_, ad)| ad);
+        let mut groups = Vec::with_capacity(tree.len.div_ceil(group));
+        while begun.len() > 0 {
+            groups.push(begun.by_ref().take(group).collect::<Vec<_>>());
+        }
+        let groups = groups.into_par_iter().with_max_len(1);
+        tree.groups = groups.map(|ads| Arc::new(Group::build(ads, chunk))).collect();
         for group in &tree.groups {
             tree.totals.merge(group.counts());
         }
@@ -170,7 +175,7 @@ impl<S: Schema> Tree<S> {
         self.totals.add(&coordinates);
         self.len += 1;
         if self.groups.is_empty() {
-            let group = Group::build(&[(Arc::clone(ad), coordinates)], CHUNK_ADS);
+            let group = Group::build(vec![Arc::clone(ad)], CHUNK_ADS);
             self.groups.push(Arc::new(group));
             return;
         }

@@ -1,6 +1,7 @@
 //! What only a socket can show: bodies without end, heads without end, and peers that take their time. Each is
 //! refused or cut off, and afterwards the server still answers. Deadlines are waited for, not measured.
 
+use placard_model::limits;
 use placard_testkit::wait::until;
 
 use crate::server::{ADS, BATCH, Server, ad};
@@ -92,6 +93,42 @@ against_a_node! {
         let mut long = Wire::open(server.address()).await;
         long.send(format!("GET {ADS}?{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1 << 20))).await;
         refused(long).await;
+    }
+
+    /// In one piece and in many, since what is refused must not rest on what has arrived together.
+    async fn a_head_is_served_up_to_its_bound_and_not_beyond(server, wire) {
+        for piece in [limits::HEAD_BYTES_MAX * 2, 1_000] {
+            for (beyond, status) in [(0, 200), (1, 431), (35_000, 431)] {
+                let mut wire = Wire::open(server.address()).await;
+                let rest = format!("GET {ADS} HTTP/1.1\r\nhost: x\r\nx: \r\n\r\n").len();
+                let value = "x".repeat(limits::HEAD_BYTES_MAX - rest + beyond);
+                let head = format!("GET {ADS} HTTP/1.1\r\nhost: x\r\nx: {value}\r\n\r\n");
+                for piece in head.as_bytes().chunks(piece) {
+                    // The server may have refused it meanwhile.
+                    wire.send(piece).await;
+                }
+                let answer = wire.answer().await.map(|answer| answer.status);
+                // A server that closes while there is more to read takes its answer away.
+                let gone = status == 431 && answer.is_none();
+                let what = format!("{beyond} bytes beyond, sent by {piece}: {answer:?}");
+                assert!(gone || answer == Some(status), "{what}");
+                if status == 431 {
+                    wire.closed().await;
+                }
+            }
+        }
+        drop(wire);
+    }
+
+    async fn a_head_has_up_to_so_many_fields(server, wire) {
+        for (more, status) in [(0, 200), (1, 431)] {
+            let mut wire = Wire::open(server.address()).await;
+            let fields = limits::HEADERS_MAX - 1 + more;
+            let fields: String = (0..fields).map(|n| format!("x{n}: {n}\r\n")).collect();
+            wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n{fields}\r\n")).await;
+            assert_eq!(wire.answer().await.expect("an answer").status, status, "{more} more");
+        }
+        drop(wire);
     }
 
     async fn a_head_without_end_is_cut_off(server, wire) {

@@ -8,6 +8,7 @@ mod brake;
 mod by_id;
 mod changes;
 mod creation;
+mod docs;
 mod document;
 mod golden;
 mod hostile;

@@ -52,10 +52,14 @@ async fn ads(
     connection: &mut PgConnection,
     chunks: &mpsc::Sender<Vec<EncodedAd>>,
 ) -> Result<(), Failure> {
-    let mut pieces = within(PIECE, connection.copy_out_raw(COPY)).await?;
+    let pieces = within(PIECE, connection.copy_out_raw(COPY)).await?;
+    // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
+    let mut pieces = pieces.try_ready_chunks(CHUNK).map_err(|error| error.1);
     let (mut reader, mut chunk) = (copy::Reader::new(), Vec::with_capacity(CHUNK));
-    while let Some(piece) = within(PIECE, pieces.try_next()).await? {
-        reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
+    while let Some(some) = within(PIECE, pieces.try_next()).await? {
+        for piece in some {
+            reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
+        }
         if chunk.len() >= CHUNK {
             let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
             if chunks.send(full).await.is_err() {

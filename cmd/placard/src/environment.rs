@@ -1,0 +1,23 @@
+//! What the environment says of options: nothing, where a variable is empty, as Compose makes one of `${NAME:-}`.
+
+use std::ffi::OsStr;
+
+use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
+use clap::{Arg, ArgAction, Command};
+
+/// The command line without the variables that say nothing: those that are empty and, of a flag, those that say no,
+/// which clap would take for one that is given when it looks for options that exclude each other.
+pub(crate) fn heed(command: Command) -> Command {
+    let heeded = |arg: Arg| match arg.get_env().and_then(std::env::var_os) {
+        Some(value) if says_nothing(&arg, &value) => arg.env(Resettable::Reset),
+        _ => arg,
+    };
+    command.mut_args(heeded).mut_subcommands(heed)
+}
+
+fn says_nothing(arg: &Arg, value: &OsStr) -> bool {
+    let says_no = || {
+        BoolishValueParser::new().parse_ref(&Command::default(), None, value).is_ok_and(|yes| !yes)
+    };
+    value.is_empty() || (matches!(arg.get_action(), ArgAction::SetTrue) && says_no())
+}

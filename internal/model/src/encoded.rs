@@ -1,0 +1,349 @@
+//! How an ad is written down, and how it is read in place: a replica reads a million of them when it restores
+//! and keeps their bytes anyway, so that title and content need not be copied out of them. The shape is apart
+//! from the domain's types, as are those in `wire`; `tests/golden` holds it to the byte.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::ad::{AdView, SpecView};
+use crate::wire::{Undecodable, stamp, uuid};
+use crate::{Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Targeting, Version};
+
+/// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest
+/// is taken over them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedAd(Bytes);
+
+impl EncodedAd {
+    /// Takes bytes that were stored before; [`EncodedAd::view`] says whether they are an ad.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// Writes an ad down.
+    pub fn encode(ad: &Ad) -> Self {
+        Self(AdMessage::from(ad).encode_to_vec().into())
+    }
+
+    /// Reads it where it lies.
+    ///
+    /// # Errors
+    /// The bytes are no ad.
+    pub fn view(&self) -> Result<AdView<'_>, Undecodable> {
+        AdFields::read(&self.0)?.try_into()
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// The bytes are no ad.
+    pub fn decode(&self) -> Result<Ad, Undecodable> {
+        self.view().map(Ad::from)
+    }
+
+    /// The stored form.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// What is written.
+#[derive(Clone, PartialEq, Message)]
+struct AdMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    id: Bytes,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(sfixed64, tag = "3")]
+    created_at: i64,
+    #[prost(sfixed64, tag = "4")]
+    start_at: i64,
+    #[prost(sfixed64, tag = "5")]
+    end_at: i64,
+    #[prost(string, tag = "6")]
+    title: String,
+    #[prost(string, tag = "7")]
+    content: String,
+    /// 0: any age.
+    #[prost(uint32, tag = "8")]
+    age_start: u32,
+    #[prost(uint32, tag = "9")]
+    age_end: u32,
+    /// One bit each, M lowest; 0: any.
+    #[prost(uint32, tag = "10")]
+    genders: u32,
+    /// One bit each, android lowest, then ios, web; 0: any.
+    #[prost(uint32, tag = "11")]
+    platforms: u32,
+    /// Alpha-2 codes without separators, sorted; empty: any.
+    #[prost(string, tag = "12")]
+    countries: String,
+}
+
+impl From<&Ad> for AdMessage {
+    fn from(ad: &Ad) -> Self {
+        let Targeting { age, countries, genders, platforms } = ad.spec.targeting;
+        Self {
+            id: Bytes::copy_from_slice(ad.id.as_bytes()),
+            version: ad.version,
+            created_at: ad.created_at.micros(),
+            start_at: ad.spec.start_at.micros(),
+            end_at: ad.spec.end_at.micros(),
+            title: ad.spec.title.clone(),
+            content: ad.spec.content.clone(),
+            age_start: age.map_or(0, |range| range.start.into()),
+            age_end: age.map_or(0, |range| range.end.into()),
+            genders: genders.bits().into(),
+            platforms: platforms.bits().into(),
+            countries: countries.iter().map(Country::code).collect(),
+        }
+    }
+}
+
+/// An [`AdMessage`] as it is read: what is not there is as protobuf says, and fields that this build does not
+/// know are passed over.
+#[derive(Default)]
+struct AdFields<'a> {
+    id: &'a [u8],
+    version: Version,
+    created_at: i64,
+    start_at: i64,
+    end_at: i64,
+    title: &'a [u8],
+    content: &'a [u8],
+    age_start: u32,
+    age_end: u32,
+    genders: u32,
+    platforms: u32,
+    countries: &'a [u8],
+}
+
+impl<'a> AdFields<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Undecodable> {
+        let (mut ad, mut left) = (Self::default(), Input(bytes));
+        while !left.0.is_empty() {
+            let (tag, value) = left.field().ok_or(Undecodable::Torn)?;
+            match (tag, value) {
+                (1, Value::Bytes(bytes)) => ad.id = bytes,
+                (2, Value::Varint(number)) => ad.version = number,
+                (3, Value::Fixed(number)) => ad.created_at = number,
+                (4, Value::Fixed(number)) => ad.start_at = number,
+                (5, Value::Fixed(number)) => ad.end_at = number,
+                (6, Value::Bytes(bytes)) => ad.title = bytes,
+                (7, Value::Bytes(bytes)) => ad.content = bytes,
+                // As protobuf has it: a number of more bits is cut.
+                (8, Value::Varint(number)) => ad.age_start = number as u32,
+                (9, Value::Varint(number)) => ad.age_end = number as u32,
+                (10, Value::Varint(number)) => ad.genders = number as u32,
+                (11, Value::Varint(number)) => ad.platforms = number as u32,
+                (12, Value::Bytes(bytes)) => ad.countries = bytes,
+                (1..=12, _) => return Err(Undecodable::Torn),
+                _ => {}
+            }
+        }
+        Ok(ad)
+    }
+
+    fn targeting(&self) -> Result<Targeting, Undecodable> {
+        let age = match (self.age_start, self.age_end) {
+            (0, 0) => None,
+            (start @ 1..=100, end @ 1..=100) if start <= end => {
+                Some(AgeRange { start: start as u8, end: end as u8 })
+            }
+            _ => return Err(Undecodable::Field("age")),
+        };
+        let bits = |bits| u8::try_from(bits).ok();
+        Ok(Targeting {
+            age,
+            countries: countries(self.countries).ok_or(Undecodable::Field("countries"))?,
+            genders: bits(self.genders)
+                .and_then(GenderSet::from_bits)
+                .ok_or(Undecodable::Field("genders"))?,
+            platforms: bits(self.platforms)
+                .and_then(PlatformSet::from_bits)
+                .ok_or(Undecodable::Field("platforms"))?,
+        })
+    }
+}
+
+impl<'a> TryFrom<AdFields<'a>> for AdView<'a> {
+    type Error = Undecodable;
+
+    fn try_from(ad: AdFields<'a>) -> Result<Self, Undecodable> {
+        let (start_at, end_at) = (stamp(ad.start_at, "start_at")?, stamp(ad.end_at, "end_at")?);
+        if start_at >= end_at {
+            return Err(Undecodable::Field("end_at"));
+        }
+        let spec = SpecView {
+            title: text(ad.title, "title")?,
+            content: text(ad.content, "content")?,
+            start_at,
+            end_at,
+            targeting: ad.targeting()?,
+        };
+        let created_at = stamp(ad.created_at, "created_at")?;
+        Ok(Self { id: uuid(ad.id, "id")?, version: ad.version, created_at, spec })
+    }
+}
+
+fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Undecodable> {
+    str::from_utf8(bytes).map_err(|_| Undecodable::Field(field))
+}
+
+fn countries(codes: &[u8]) -> Option<CountrySet> {
+    let mut set = CountrySet::default();
+    for code in codes.chunks(2) {
+        set.insert(Country::from_code(str::from_utf8(code).ok()?)?);
+    }
+    Some(set)
+}
+
+/// A field's value.
+enum Value<'a> {
+    Varint(u64),
+    /// A number of 64 bits.
+    Fixed(i64),
+    Bytes(&'a [u8]),
+    /// A number of 32 bits, which no field of ours is.
+    Short,
+}
+
+/// What is left of a message. <https://protobuf.dev/programming-guides/encoding/>; groups, which no build has
+/// ever written, are refused.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    /// The next field's tag and value.
+    fn field(&mut self) -> Option<(u32, Value<'a>)> {
+        let key = u32::try_from(self.varint()?).ok()?;
+        let tag = key >> 3;
+        let value = match key & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed(i64::from_le_bytes(*self.array()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                let (bytes, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                Value::Bytes(bytes)
+            }
+            5 => {
+                self.array::<4>()?;
+                Value::Short
+            }
+            _ => return None,
+        };
+        (tag > 0).then_some((tag, value))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for nth in 0..10 {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            // The tenth byte has room for one bit.
+            if nth == 9 && *byte > 1 {
+                return None;
+            }
+            number |= u64::from(byte & 0x7f) << (7 * nth);
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::generator::Generator;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    /// What prost reads, which is the other reader of the same format.
+    fn by_prost(bytes: &[u8]) -> Option<Ad> {
+        let ad = AdMessage::decode(bytes).ok()?;
+        let fields = AdFields {
+            id: &ad.id,
+            version: ad.version,
+            created_at: ad.created_at,
+            start_at: ad.start_at,
+            end_at: ad.end_at,
+            title: ad.title.as_bytes(),
+            content: ad.content.as_bytes(),
+            age_start: ad.age_start,
+            age_end: ad.age_end,
+            genders: ad.genders,
+            platforms: ad.platforms,
+            countries: ad.countries.as_bytes(),
+        };
+        AdView::try_from(fields).ok().map(Ad::from)
+    }
+
+    fn ads(seed: u64) -> impl Iterator<Item = Ad> {
+        let specs = Generator::new(seed, Timestamp::EPOCH).enumerate();
+        specs.map(|(nth, spec)| Ad {
+            id: Uuid::from_u128(nth as u128),
+            version: 1 << (nth % 64),
+            created_at: Timestamp::EPOCH,
+            spec,
+        })
+    }
+
+    #[test]
+    fn an_ad_is_read_as_it_was_written() {
+        for ad in ads(1).take(1_000) {
+            let encoded = EncodedAd::encode(&ad);
+            assert_eq!(by_prost(encoded.bytes()).as_ref(), Some(&ad));
+            assert_eq!(encoded.decode(), Ok(ad));
+        }
+    }
+
+    /// Whether bytes have a field of wire type 3 or 4, which is the one thing that is judged in another way.
+    fn has_groups(bytes: &[u8]) -> bool {
+        let mut left = Input(bytes);
+        while !left.0.is_empty() {
+            let mut key = Input(left.0);
+            let group = key.varint().is_some_and(|key| matches!(key & 7, 3 | 4));
+            if group || left.field().is_none() {
+                return group;
+            }
+        }
+        false
+    }
+
+    proptest! {
+        /// Cut, overwritten or lengthened, with fields twice or unknown: what prost reads is read alike, and
+        /// what it refuses is refused.
+        #[test]
+        fn damaged_ads_are_judged_as_prost_judges_them(
+            seed in 0_u64..64,
+            cut in 0_usize..400,
+            more in prop::collection::vec(any::<u8>(), 0..12),
+            places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let ad = ads(seed).nth(1).expect("there is no end of ads");
+            let mut bytes = EncodedAd::encode(&ad).bytes().to_vec();
+            if cut < bytes.len() {
+                bytes.truncate(cut);
+            }
+            bytes.extend(more);
+            for (place, byte) in places {
+                if !bytes.is_empty() {
+                    let at = place.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            prop_assume!(!has_groups(&bytes));
+            let read = EncodedAd::from_bytes(bytes.clone().into()).decode().ok();
+            prop_assert_eq!(read, by_prost(&bytes));
+        }
+    }
+}
