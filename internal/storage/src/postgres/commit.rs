@@ -31,9 +31,10 @@ use super::write::{self, Basis, From};
 
 /// How the server guards the head's lock.
 ///
-/// A replica that stalls while it holds the lock loses it half a second after the server has last heard of it
-/// (with a batch of more than 1 MiB after two): between two statements, or in the middle of one, through
-/// `idle_in_transaction_session_timeout`. One that does not take a large answer loses it within about a
+/// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it (with a
+/// batch of more than 1 MiB after two): between two statements, or in the middle of one, through
+/// `idle_in_transaction_session_timeout`. With the queue behind the lock that holds the others up for about half
+/// a second. One that does not take a large answer loses it within about a
 /// second, through `tcp_user_timeout`, and one that dies in the queue leaves it through
 /// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
 /// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
@@ -42,7 +43,7 @@ use super::write::{self, Basis, From};
 /// statement's timer off by then.
 const SETTINGS: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
-    ("idle_in_transaction_session_timeout", "500ms"),
+    ("idle_in_transaction_session_timeout", "400ms"),
     ("tcp_user_timeout", "500ms"),
     ("client_connection_check_interval", "100ms"),
     ("lock_timeout", "3500ms"),
@@ -66,7 +67,7 @@ const CAUTIOUS: u32 = 32;
 const BEGIN_AND_LOCK: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT FROM head FOR UPDATE";
 /// A batch request beyond the committer's usual size may keep a slow machine busy between two statements for
-/// longer than half a second: it would lose the lock at every try.
+/// longer than that: it would lose the lock at every try.
 const BEGIN_AND_LOCK_LARGE: &str = "
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL idle_in_transaction_session_timeout = '2s'; SELECT FROM head FOR UPDATE";
