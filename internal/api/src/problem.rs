@@ -154,7 +154,7 @@ impl Problem {
 
     pub(crate) fn stale() -> Self {
         let detail =
-            "this replica has not heard of the journal for longer than it may answer without";
+            "what this replica has may be too old to be shown: it has to hear of the journal first";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stale", detail)
     }
 

@@ -22,6 +22,7 @@ use crate::restores::Cause;
 use crate::waiting::Waiting;
 use crate::{Plan, Reply};
 
+use cluster::Asked;
 pub use cluster::Cluster;
 pub use counts::Counts;
 use io::START;
@@ -99,6 +100,8 @@ struct Checkpoint {
 struct Poll {
     due: Moment,
     under_way: bool,
+    /// How many were sent.
+    number: u64,
     sent_at: Moment,
     /// `None` if the engine has been given up since.
     sent: Option<Position>,
@@ -139,6 +142,7 @@ impl Core {
             poll: Poll {
                 due: START,
                 under_way: false,
+                number: 0,
                 sent_at: START,
                 sent: None,
                 behind_at: None,
@@ -196,6 +200,11 @@ impl Core {
     /// What it knows of the others; `None` before the first poll.
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()
+    }
+
+    /// How many head polls it has sent.
+    pub fn polls(&self) -> u64 {
+        self.poll.number
     }
 
     /// By how many microseconds its clock was ahead of the journal's.
@@ -261,6 +270,8 @@ impl Core {
             }
             Input::CheckpointLoaded(engine) => {
                 self.checkpoint.under_way = false;
+                // To be compared with the journal.
+                self.poll.due = now;
                 self.checkpoint_loaded(engine, outputs);
             }
             Input::CheckpointSaved(result) => {
@@ -472,7 +483,8 @@ impl Core {
         self.lease.renew(self.poll.sent_at, now);
         self.trim_stream(now, &head, outputs);
         let (position, chain_at) = (head.position, head.chain_at);
-        self.cluster = Some(Arc::new(Cluster::polled(self.cluster.as_deref(), head)));
+        let asked = Asked { poll: self.poll.number, sent: self.poll.sent_at, returned: now };
+        self.cluster = Some(Arc::new(Cluster::polled(self.cluster.as_deref(), head, asked)));
         // The head read after registering: a replica is ready when it is there.
         let target = *self.target.get_or_insert(position.version);
         let Some(sent) = sent else { return };
@@ -535,9 +547,12 @@ impl Core {
     }
 
     fn beat(&self) -> Beat {
+        // What it had before it gave its state up confirms nothing.
+        let published =
+            if self.phase.has_state() { self.engine.applied() } else { Position::START };
         let standing = Standing {
             state: if self.draining { "draining" } else { self.phase.code() }.to_owned(),
-            published: self.engine.applied(),
+            published,
             clock_ahead: self.clock_ahead,
             tails_journal: self.relay.is_down() || self.stream_suspect,
         };
@@ -565,6 +580,11 @@ impl Core {
         self.phase = if cause == Cause::Digest { Phase::Quarantined } else { Phase::Restoring };
         self.restore_cause = cause;
         self.poll.sent = None;
+        self.poll.due = START;
+        if cause == Cause::Fork {
+            // What it holds is of the lost history.
+            self.checkpoint.version = 0;
+        }
     }
 
     fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
@@ -610,6 +630,7 @@ impl Core {
         if !self.poll.under_way && now >= self.poll.due {
             let applied = self.engine.applied();
             self.poll.under_way = true;
+            self.poll.number += 1;
             self.poll.sent_at = now;
             self.poll.sent = self.phase.has_state().then_some(applied);
             outputs.push(Output::Poll(self.beat(), applied.version));

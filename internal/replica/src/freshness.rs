@@ -20,8 +20,8 @@ pub struct Freshness {
     /// When the last head poll that succeeded was sent, in microseconds since `origin` and at least one; or
     /// [`NEVER`].
     renewed: Arc<AtomicU64>,
-    /// Whether this replica was counted as one that answers nobody, and has not published since what others have
-    /// been told meanwhile.
+    /// Whether this replica had no state, or was counted as one that answers nobody, and has not published since
+    /// what others have been told meanwhile.
     behind: Arc<AtomicBool>,
     lease: Duration,
     refuses_after: Option<Duration>,
@@ -29,14 +29,8 @@ pub struct Freshness {
 
 impl Freshness {
     fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
-        let behind = Arc::new(AtomicBool::new(refuses_after.is_some()));
-        Self {
-            origin: Uptime::now(),
-            renewed: Arc::new(NEVER.into()),
-            behind,
-            lease,
-            refuses_after,
-        }
+        let (renewed, behind) = (Arc::new(NEVER.into()), Arc::new(true.into()));
+        Self { origin: Uptime::now(), renewed, behind, lease, refuses_after }
     }
 
     /// For how long the journal has not been heard of, if that is longer than the lease or if it never was since
@@ -50,7 +44,7 @@ impl Freshness {
     /// Whether what is published is not to be shown: it is so old that this replica counts as one that has
     /// published everything, or it does not have yet what others were told while it counted so.
     pub fn refuses(&self) -> bool {
-        self.refuses_after.is_some() && (self.is_over() || self.behind.load(Ordering::SeqCst))
+        self.is_over() || self.behind.load(Ordering::SeqCst)
     }
 
     /// Whether the others count this replica as one that answers nobody, or may do so in a moment.
@@ -64,8 +58,11 @@ impl Freshness {
 /// What is still to happen before a replica that has refused answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
+    /// A poll that was sent since then, and what comes after that: it has told the journal what this replica has now,
+    /// and has compared it with the journal.
+    PollSince(Uptime),
     /// A poll that was sent after the one which has renewed the lease. Others may have read the register between
-    /// that one's view of the journal and its commit, and have counted this replica as silent up to a head that
+    /// that one's view of the journal and its commit, and have counted this replica by its old row up to a head that
     /// is not in its answer.
     NextPoll,
     /// This version is published.
@@ -81,7 +78,8 @@ pub(crate) struct Renewal {
 
 impl Renewal {
     pub(crate) fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
-        Self { freshness: Freshness::new(lease, refuses_after), until: None }
+        let until = Some(Until::PollSince(Uptime::now()));
+        Self { freshness: Freshness::new(lease, refuses_after), until }
     }
 
     pub(crate) fn freshness(&self) -> Freshness {
@@ -89,8 +87,13 @@ impl Renewal {
     }
 
     /// Whether the next poll that succeeds will not be enough to answer again.
-    pub(crate) fn is_over(&self) -> bool {
-        self.freshness.is_over()
+    pub(crate) fn wants_another(&self) -> bool {
+        self.freshness.is_over() || matches!(self.until, Some(Until::PollSince(_)))
+    }
+
+    /// Whether reads are refused until something else happens.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.freshness.behind.load(Ordering::SeqCst)
     }
 
     /// A head poll that was sent then has succeeded, and has seen that head: the lease in the register ends no
@@ -99,6 +102,8 @@ impl Renewal {
         let Freshness { origin, ref renewed, ref behind, .. } = self.freshness;
         let was_over = self.freshness.is_over();
         self.until = match self.until {
+            Some(Until::PollSince(since)) if sent < since => self.until,
+            Some(Until::PollSince(_)) => Some(Until::NextPoll),
             _ if was_over => Some(Until::NextPoll),
             None => None,
             Some(Until::NextPoll) => Some(Until::Published(head)),
@@ -111,14 +116,29 @@ impl Renewal {
         renewed.fetch_max(since.max(NEVER + 1), Ordering::SeqCst);
     }
 
-    /// Readers see that version, or nothing.
-    pub(crate) fn published(&mut self, version: Option<Version>) {
-        if let (Some(Until::Published(until)), Some(version)) = (self.until, version)
-            && version >= until
-        {
-            self.until = None;
-            self.freshness.behind.store(false, Ordering::SeqCst);
+    /// A head poll has failed: nobody tells how old the state is. Reads are better answered from it than not, unless
+    /// this replica is to refuse.
+    pub(crate) fn failed(&mut self) {
+        if self.freshness.refuses_after.is_none() {
+            self.answer();
         }
+    }
+
+    /// Readers see that version, or there is no state.
+    pub(crate) fn published(&mut self, version: Option<Version>) {
+        match (self.until, version) {
+            (_, None) => {
+                self.until = Some(Until::PollSince(Uptime::now()));
+                self.freshness.behind.store(true, Ordering::SeqCst);
+            }
+            (Some(Until::Published(until)), Some(version)) if version >= until => self.answer(),
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self) {
+        self.until = None;
+        self.freshness.behind.store(false, Ordering::SeqCst);
     }
 }
 
@@ -148,37 +168,56 @@ mod tests {
         let mut renewal = started(10 * SECOND, None);
         renewal.polled(start + 5 * SECOND, 7);
         assert!(renewal.freshness().stale().is_some_and(|since| since < 6 * SECOND));
-        assert!(!renewal.freshness().refuses());
     }
 
     #[test]
-    fn a_replica_that_starts_is_stale_and_refuses_until_it_has_what_others_were_told() {
-        let (mut serves, mut refuses) =
-            (started(SECOND, None), started(SECOND, Some(600 * SECOND)));
-        // From a checkpoint, and nobody has been heard of.
-        for renewal in [&mut serves, &mut refuses] {
+    fn a_replica_that_starts_refuses_until_it_has_what_others_were_told() {
+        for refuses_after in [None, Some(600 * SECOND)] {
+            let mut renewal = started(SECOND, refuses_after);
+            let freshness = renewal.freshness();
+            let refuses = |renewal: &mut Renewal, version| {
+                renewal.published(version);
+                assert_eq!(renewal.freshness().refuses(), freshness.refuses());
+                freshness.refuses()
+            };
+            assert!(refuses(&mut renewal, None) && freshness.stale().is_some());
+            // From a checkpoint; that poll was sent before it was there.
+            assert!(refuses(&mut renewal, Some(3)) && renewal.wants_another());
+            renewal.polled(Uptime::earlier(SECOND).max(renewal.freshness.origin), 3);
+            assert!(refuses(&mut renewal, Some(3)) && renewal.wants_another());
+            assert!(freshness.stale().is_none());
+            renewal.polled(Uptime::now(), 3);
+            assert!(refuses(&mut renewal, Some(3)) && !renewal.wants_another());
+            renewal.polled(Uptime::now(), 4);
+            assert!(refuses(&mut renewal, Some(3)));
+            assert!(!refuses(&mut renewal, Some(4)));
+            renewal.polled(Uptime::now(), 9);
+            assert!(!refuses(&mut renewal, Some(4)));
+            // Its state is given up: from the beginning.
+            assert!(refuses(&mut renewal, None) && refuses(&mut renewal, Some(9)));
+            renewal.polled(Uptime::now(), 9);
+            assert!(refuses(&mut renewal, Some(9)));
+            renewal.polled(Uptime::now(), 9);
+            assert!(!refuses(&mut renewal, Some(9)));
+        }
+    }
+
+    #[test]
+    fn without_a_journal_only_a_replica_that_serves_answers() {
+        for (refuses_after, answers) in [(None, true), (Some(600 * SECOND), false)] {
+            let mut renewal = started(SECOND, refuses_after);
             renewal.published(Some(3));
+            renewal.failed();
+            assert_eq!(renewal.freshness().refuses(), !answers);
             assert!(renewal.freshness().stale().is_some());
         }
-        assert!(!serves.freshness().refuses() && refuses.freshness().refuses());
-        let sent = Uptime::now();
-        refuses.polled(sent, 3);
-        refuses.published(Some(3));
-        assert!(refuses.freshness().stale().is_none() && refuses.freshness().refuses());
-        refuses.polled(sent, 4);
-        refuses.published(Some(3));
-        refuses.published(None);
-        assert!(refuses.freshness().refuses());
-        refuses.published(Some(4));
-        assert!(!refuses.freshness().refuses());
-        refuses.polled(sent, 9);
-        assert!(!refuses.freshness().refuses());
     }
 
     #[test]
     fn a_replica_that_was_silent_for_long_answers_again_after_a_second_poll() {
         let mut renewal = started(60 * SECOND, Some(3 * SECOND));
         let (freshness, start) = (renewal.freshness(), renewal.freshness.origin);
+        renewal.until = Some(Until::NextPoll);
         let now = start + 60 * SECOND;
         renewal.polled(now, 5);
         renewal.polled(now, 5);
@@ -186,7 +225,7 @@ mod tests {
         assert!(!freshness.refuses());
         // Over again: silent since then.
         freshness.renewed.store(1, Ordering::SeqCst);
-        assert!(freshness.refuses() && freshness.stale().is_some());
+        assert!(freshness.refuses() && freshness.stale().is_some() && renewal.wants_another());
         renewal.polled(now, 8);
         renewal.published(Some(8));
         assert!(freshness.refuses() && freshness.stale().is_none());

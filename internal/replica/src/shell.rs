@@ -110,7 +110,7 @@ impl Replica {
         let clock = Clock::start();
         let renewal = Renewal::new(config.lease, config.refuses_after);
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
-        let (state, watched) = watch::channel(State::of(&core, false));
+        let (state, watched) = watch::channel(State::of(&core, false, true));
         let (cluster, cluster_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
         let impatient = Arc::new(AtomicUsize::new(0));
@@ -225,7 +225,8 @@ impl Shell {
                 Some(result) = returned.recv() => {
                     self.anchor(&result, &mut outputs);
                     polled = match &result.input {
-                        Input::Polled(Ok(head)) => Some((result.begun, head.position.version)),
+                        Input::Polled(Ok(head)) => Some(Ok((result.begun, head.position.version))),
+                        Input::Polled(Err(_)) => Some(Err(())),
                         _ => None,
                     };
                     self.step(result.input, &mut outputs);
@@ -244,9 +245,9 @@ impl Shell {
                 }
                 () = wake => self.step(Input::Tick, &mut outputs),
             }
-            let state = State::of(&self.core, drain);
+            self.answer_again(polled.take());
+            let state = State::of(&self.core, drain, self.renewal.is_behind());
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
-            self.answer_again(polled.take(), state);
             let cluster = self.core.cluster();
             self.cluster.send_if_modified(|old| {
                 let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
@@ -273,18 +274,22 @@ impl Shell {
         }
     }
 
-    /// Renews the lease that readers ask about, after the state is known that the poll has led to.
-    fn answer_again(&mut self, polled: Option<(Uptime, Version)>, state: State) {
-        if let Some((sent, head)) = polled {
-            self.renewal.polled(sent, head);
+    /// Renews the lease that readers ask about, and lets them be answered once there is nothing that they may not see.
+    fn answer_again(&mut self, polled: Option<Result<(Uptime, Version), ()>>) {
+        let has_state = self.core.phase().has_state();
+        match polled {
+            Some(Ok((sent, head))) => self.renewal.polled(sent, head),
+            Some(Err(())) if has_state => self.renewal.failed(),
+            Some(Err(())) | None => {}
         }
-        self.renewal.published(state.phase.has_state().then_some(state.published.version));
+        let published = self.core.reader().published().version;
+        self.renewal.published(has_state.then_some(published));
     }
 
     /// The pause until the next head poll.
     fn poll_after(&mut self, input: &Input) -> Duration {
         let jitter = self.rng.random_range(0.8..1.2);
-        let resumes = matches!(input, Input::Polled(Ok(_))) && self.renewal.is_over();
+        let resumes = matches!(input, Input::Polled(Ok(_))) && self.renewal.wants_another();
         let waited_for = resumes || self.impatient.load(Ordering::Relaxed) > 0;
         let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
         pause.mul_f64(jitter)

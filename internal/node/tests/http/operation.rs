@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use placard_api::App;
 use placard_model::Timestamp;
+use placard_replica::core::Phase;
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Config, Replica};
 use placard_testkit::models::{ModelJournal, ModelStream};
@@ -130,10 +131,18 @@ async fn told(server: &Server) -> (u16, String, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metric_says_what_readyz_says() {
-    let start = async |config| {
+    let start = async |config: Config| {
+        let refuses_for_good = config.refuses_after.is_some();
         let journal = ModelJournal::new(Timestamp::EPOCH);
         let replica = Replica::start(journal, ModelStream::default(), NoCheckpoints, config);
-        replica.handle().ready().await;
+        // One that refuses for good never answers.
+        let handle = replica.handle().clone();
+        let reached = async || {
+            let state = handle.state();
+            let answers = refuses_for_good || !state.behind;
+            (state.phase == Phase::Ready && answers).then_some(())
+        };
+        until("the replica is ready", reached).await;
         let app = App::new(replica.handle().clone());
         (Server::of(&app, replica), app)
     };

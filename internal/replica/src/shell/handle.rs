@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use placard_engine::Reader;
+use placard_model::Version;
 use placard_model::command::Request;
 use placard_model::entry::Position;
-use placard_model::{Timestamp, Version};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether it is about to stop.
     pub draining: bool,
+    /// Whether reads are refused until it has published what others were told meanwhile.
+    pub behind: bool,
     /// What readers see.
     pub published: Position,
     /// The newest version known to be in the journal.
@@ -34,6 +36,8 @@ pub struct State {
     pub unappended: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
+    /// How many head polls it has sent.
+    pub polls: u64,
     /// By how many microseconds this replica's clock was ahead of the journal's.
     pub clock_ahead: i64,
     /// How often what happened.
@@ -41,16 +45,18 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn of(core: &Core, draining: bool) -> Self {
+    pub(super) fn of(core: &Core, draining: bool, behind: bool) -> Self {
         Self {
             phase: core.phase(),
             draining,
+            behind,
             published: core.reader().published(),
             head: core.head(),
             queued: core.queued(),
             queued_bytes: core.queued_bytes(),
             unappended: core.unappended(),
             unpublished: core.unpublished(),
+            polls: core.polls(),
             clock_ahead: core.clock_ahead(),
             counts: core.counts(),
         }
@@ -77,7 +83,7 @@ pub struct Handle {
 }
 
 /// Which replicas have published a version, and which have not said so in time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipts {
     /// Those that have.
     pub confirmed: Vec<Member>,
@@ -163,39 +169,31 @@ impl Handle {
     pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
-        // Only a register read at or after the version tells who must have it: whoever joins later shows nothing
-        // older, unless it may show what is stale.
+        // Only a poll that was sent after the commit tells who must have it: what was known before may be of another
+        // history, and whoever joins later shows nothing older.
+        let asked = self.state().polls;
+        let tells = |cluster: &Cluster| cluster.poll > asked && cluster.head.version >= version;
         let reached = cluster.wait_for(|cluster| {
             cluster.as_ref().is_some_and(|cluster| {
-                let confirms = |member: &Member| confirms(member, version, cluster.now);
-                cluster.head.version >= version && cluster.members.iter().all(confirms)
+                let mut members = cluster.members.iter();
+                tells(cluster) && members.all(|member| cluster.confirms(member, version))
             })
         });
         // In time or not, the receipts say how far everyone is.
         let _ = tokio::time::timeout(wait, reached).await;
-        let cluster = self.cluster();
-        let members = cluster.iter().flat_map(|cluster| cluster.members.iter().cloned());
-        let late = cluster.as_ref().is_none_or(|cluster| cluster.head.version < version);
-        let now = cluster.as_ref().map_or(Timestamp::MIN, |cluster| cluster.now);
-        let (confirmed, unconfirmed) =
-            members.partition(|member| !late && confirms(member, version, now));
+        let Some(cluster) = self.cluster() else { return Receipts::default() };
+        let (confirmed, unconfirmed) = cluster
+            .members
+            .iter()
+            .cloned()
+            .partition(|member| tells(&cluster) && cluster.confirms(member, version));
         Receipts { confirmed, unconfirmed }
     }
 
-    /// Waits until the replica is ready.
+    /// Waits until the replica is ready, and answers.
     pub async fn ready(&self) {
         let mut state = self.state.clone();
         // An error means that the replica has stopped, and then nobody needs to be told that it is ready.
-        let _ = state.wait_for(|state| state.phase == Phase::Ready).await;
+        let _ = state.wait_for(|state| state.phase == Phase::Ready && !state.behind).await;
     }
-}
-
-/// Whether nobody is shown anything older than `version` by this replica, at `now` by the journal's clock.
-fn confirms(member: &Member, version: Version, now: Timestamp) -> bool {
-    let published = member.standing.published.version >= version;
-    let refuses = member.identity.refuses_after.is_some_and(|after| {
-        let micros = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
-        now > member.lease_until.saturating_add_micros(micros)
-    });
-    published || refuses
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use placard_model::Version;
+use placard_model::entry::Position;
 use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
@@ -27,7 +28,8 @@ pub(super) const POLL: Duration = Duration::from_secs(2);
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// The rows of the register as they are after this poll, each with the head. The time is that of the statement's
-/// arrival, before its view of the tables is taken: who is seen to be silent for long is silent in that view.
+/// arrival, before its view of the tables is taken. What a replica has published counts only if this journal knows
+/// it: after a restore to an older state it may be of the lost history, and confirms nothing.
 ///
 /// A new row is as durable as a commit, since a takedown counts on it. Its renewals, several a second, do not wait
 /// for the disk: what a crash loses of them is an older renewal of the same row. Only for a replica that refuses
@@ -41,12 +43,18 @@ const STATEMENT: &str = "
                FOR UPDATE OF replicas SKIP LOCKED)
         RETURNING replica
     ),
+    standing AS (
+        SELECT $6::bigint AS version, $7::bytea AS chain, $8::bytea AS digest
+         WHERE EXISTS (SELECT FROM log WHERE version = $6 AND chain = $7)
+            OR EXISTS (SELECT FROM log_base WHERE version = $6 AND chain = $7)
+    ),
     own AS (
         INSERT INTO replicas (replica, address, build, format_level, state, published_version,
             published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until,
             refuses_after)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now, now + $11 * interval '1 microsecond', $14
-          FROM clock
+        SELECT $1, $2, $3, $4, $5, coalesce(version, 0), coalesce(chain, $15), coalesce(digest, $16), $9,
+               $10, now, now + $11 * interval '1 microsecond', $14
+          FROM clock LEFT JOIN standing ON true
         ON CONFLICT (replica) DO UPDATE
         SET address = excluded.address, build = excluded.build, format_level = excluded.format_level,
             state = excluded.state, published_version = excluded.published_version,
@@ -101,6 +109,8 @@ pub(super) async fn poll(
         .bind(column(at))
         .bind(FORGOTTEN.as_secs_f64())
         .bind(identity.refuses_after.map(|after| after.as_micros() as i64))
+        .bind(Position::START.chain.0.as_slice())
+        .bind(Position::START.digest.0.to_be_bytes().as_slice())
         .fetch_all(connection)
         .await?;
     // There is a row at least for the replica itself, unless the head is missing.

@@ -213,3 +213,24 @@ async fn a_replica_that_is_held_loses_its_chore_to_another() {
     go_on.send(()).unwrap();
     assert!(holding.await.unwrap().is_err());
 }
+
+/// What a replica has published of a history that was lost with the server must confirm nothing.
+#[tokio::test]
+async fn only_what_the_journal_knows_counts_as_published() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    commit(&journal, vec![request(1, vec![create(1, "first")])]).await;
+    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap().position;
+    let published = async |position| {
+        let polled = journal.poll(contract::beat(1, position), 0).await.unwrap();
+        polled.members[0].standing.published
+    };
+    assert_eq!(published(head).await, head);
+    let lost = Position { version: 9, ..head };
+    assert_eq!(published(lost).await, Position::START);
+    let other = Position { chain: Chain::GENESIS, ..head };
+    assert_eq!(published(other).await, Position::START);
+    server.sql("UPDATE log SET at = at - interval '2h'").unwrap();
+    assert_eq!(journal.trim_log(HOUR).await.unwrap(), 1);
+    assert_eq!(published(head).await, head);
+}
