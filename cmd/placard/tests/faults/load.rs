@@ -128,7 +128,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Load {
     pub(crate) fn new(urls: Vec<String>, name: &str) -> Self {
-        // Connections are kept, and shared by all. Writers, and then some, would use up this machine's ports otherwise.
+        // Connections are kept and shared: one for each request would use up this machine's ports.
         let client = Client::builder().no_proxy().timeout(REQUEST).build();
         Self {
             asked: Mutex::new((0..urls.len()).collect()),
