@@ -25,8 +25,8 @@ pub(crate) const WRITERS: u64 = 6;
 const ADS: usize = 12;
 /// Pause of a client after an answer that says nothing, and of a reader after each.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Then a client gives a replica up and asks another one; every other writer has more patience ([`ANSWER`]), and is told
-/// by a replica that cannot write.
+/// Then a writer gives a replica up and asks another one. Every other writer, and each that is bound to a replica, has
+/// more patience ([`ANSWER`]), and is told by a replica that cannot write; so do readers.
 const REQUEST: Duration = Duration::from_secs(1);
 /// Added to the numbers of writers that are bound to a replica.
 const BOUND: usize = 500;
@@ -64,6 +64,14 @@ struct Times {
     begun: BTreeMap<usize, Instant>,
 }
 
+/// Reads that must be answered, and were begun while PostgreSQL or Redis was away.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StrictReads {
+    pub(crate) made: u64,
+    pub(crate) failed: u64,
+    pub(crate) slowest: Duration,
+}
+
 /// A write, as it is sent until it has an answer.
 struct Request<'w> {
     method: Method,
@@ -84,14 +92,20 @@ pub(crate) struct Load {
     over: AtomicBool,
     /// Reads must be answered, by all replicas.
     strict: AtomicBool,
+    /// PostgreSQL or Redis is away.
+    away: AtomicBool,
     reads: AtomicU64,
+    /// Of the reads that must be answered, those that were begun while a server was away.
+    strict_reads: Mutex<StrictReads>,
     written: Mutex<BTreeMap<Version, Write>>,
     samples: Mutex<Vec<Sample>>,
     positions: Mutex<BTreeSet<Position>>,
     /// The replicas that writers ask.
     asked: Mutex<Vec<usize>>,
     times: Mutex<Times>,
-    /// Tries that failed for certain: 503.
+    /// Tries that were reported failed (503), of writes no try of which had an unknown outcome until then.
+    reported: AtomicU64,
+    /// The same, of writes that then had their answer without any try of unknown outcome: a commit would have shown.
     failed: AtomicU64,
     /// How often the load has begun: keys are not used twice.
     runs: AtomicU64,
@@ -114,7 +128,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Load {
     pub(crate) fn new(urls: Vec<String>, name: &str) -> Self {
-        // One connection a request, as from many clients; none waits for one that is gone.
+        // Connections are kept and shared: one for each request would use up this machine's ports.
         let client = Client::builder().no_proxy().timeout(REQUEST).build();
         Self {
             asked: Mutex::new((0..urls.len()).collect()),
@@ -123,11 +137,14 @@ impl Load {
             seed: seed("placard", name),
             over: AtomicBool::new(false),
             strict: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             reads: AtomicU64::new(0),
+            strict_reads: Mutex::default(),
             written: Mutex::default(),
             samples: Mutex::default(),
             positions: Mutex::default(),
             times: Mutex::default(),
+            reported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             runs: AtomicU64::new(0),
             pace: Mutex::default(),
@@ -197,6 +214,15 @@ impl Load {
         self.strict.store(strict, Ordering::SeqCst);
     }
 
+    /// From now on, or no more, PostgreSQL or Redis is away; reads that must be answered are counted meanwhile.
+    pub(crate) fn server_is_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn strict_reads(&self) -> StrictReads {
+        *lock(&self.strict_reads)
+    }
+
     /// Ends the load; every write that was begun has its answer.
     pub(crate) async fn end(&self) {
         self.over.store(true, Ordering::SeqCst);
@@ -241,7 +267,13 @@ impl Load {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Tries that failed for certain.
+    /// Tries that were reported failed, and may yet be judged.
+    pub(crate) fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// Tries that were reported failed, and have not been committed: another try of the same write, none of which had an
+    /// unknown outcome, has found that nobody knew its key.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -270,7 +302,7 @@ impl Load {
     async fn write(self: Arc<Self>, nth: usize, only: Option<usize>) {
         let (mut rng, mut ads) = (self.rng(nth), Vec::<Uuid>::new());
         let run = self.runs.load(Ordering::SeqCst);
-        let patience = if nth.is_multiple_of(2) { ANSWER } else { REQUEST };
+        let patience = if only.is_some() || nth.is_multiple_of(2) { ANSWER } else { REQUEST };
         for request in 0_u64.. {
             if self.over.load(Ordering::SeqCst) {
                 return;
@@ -343,11 +375,15 @@ impl Load {
                                 unknown || !replayed,
                                 "{method} {path} under {key} is committed, and was reported failed {failed} times"
                             );
+                            // Otherwise what is known of its key may come from the other tries.
+                            if !unknown {
+                                self.failed.fetch_add(failed, Ordering::Relaxed);
+                            }
                             return serde_json::from_str(&text).expect("a success is JSON");
                         }
                         (StatusCode::SERVICE_UNAVAILABLE, _) => {
                             failed += 1;
-                            self.failed.fetch_add(1, Ordering::Relaxed);
+                            self.reported.fetch_add(u64::from(!unknown), Ordering::Relaxed);
                         }
                         (StatusCode::GATEWAY_TIMEOUT, _) | (_, Err(_)) => unknown = true,
                         (_, text) => panic!("{method} {path} under {key}: {status} {text:?}"),
@@ -383,9 +419,13 @@ impl Load {
             let Query { offset, limit, .. } = query;
             let path = format!("{PATH}?offset={offset}&limit={limit}{age}");
             let strict = self.strict.load(Ordering::SeqCst);
+            let (away, began) = (self.away.load(Ordering::SeqCst), Instant::now());
             let page = self.page(nth, &path).await;
             // A fault that begins while the read is under way may break it.
             let strict = strict && self.strict.load(Ordering::SeqCst);
+            if strict && away {
+                self.count_strict(began.elapsed(), page.is_some());
+            }
             assert!(page.is_some() || !strict, "{path} was not answered by replica {nth}");
             if let Some((version, page)) = page {
                 let count = self.reads.fetch_add(1, Ordering::Relaxed);
@@ -401,8 +441,17 @@ impl Load {
         }
     }
 
+    /// A read that must be answered was begun while a server was away.
+    fn count_strict(&self, took: Duration, answered: bool) {
+        let mut reads = lock(&self.strict_reads);
+        reads.made += 1;
+        reads.failed += u64::from(!answered);
+        reads.slowest = reads.slowest.max(took);
+    }
+
     async fn page(&self, nth: usize, path: &str) -> Option<(Version, Value)> {
-        let answer = self.client.get(format!("{}{path}", self.urls[nth])).send().await.ok()?;
+        let asked = self.client.get(format!("{}{path}", self.urls[nth])).timeout(ANSWER);
+        let answer = asked.send().await.ok()?;
         let version = answer.headers().get("placard-version")?.to_str().ok()?.parse().ok()?;
         let answer = (answer.status() == StatusCode::OK).then_some(answer)?;
         Some((version, answer.json().await.ok()?))

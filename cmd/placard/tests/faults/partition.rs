@@ -30,18 +30,22 @@ async fn a_replica_is_cut_off_from_both_servers() {
     };
     for _ in 0..2 {
         let bite = world.unbitten(LEASE_ENDS).await;
+        world.load.server_is_away(true);
         set(Flow::Hold);
         world.load.go_on_for(HELD).await;
         world.bitten(&bite).await;
+        world.load.server_is_away(false);
         set(Flow::Pass);
         world.recovers("a replica cut off for 6 s").await;
         let bite = world.unbitten(LEASE_ENDS).await;
+        world.load.server_is_away(true);
         proxies.iter().for_each(|proxy| {
             proxy.refuse(true);
             proxy.cut();
         });
         world.load.go_on_for(REFUSED).await;
         world.bitten(&bite).await;
+        world.load.server_is_away(false);
         proxies.iter().for_each(|proxy| proxy.refuse(false));
         world.recovers("a replica refused for 3 s").await;
     }

@@ -140,17 +140,21 @@ async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
 async fn redis_stops_for_a_while_and_comes_back_empty() {
     let mut world = World::start("redis_stops_for_a_while_and_comes_back_empty").await;
     world.load.reads_must_succeed(true);
+    world.load.server_is_away(true);
     world.redis.kill().await;
     world.all_miss_redis().await;
     let p99 = world.delivery_p99().await;
     world.figures.took("Redis away for 10 s", "delivery_p99_ms", p99);
+    world.load.server_is_away(false);
     world.redis.restart().await.expect("Redis starts");
     world.recovers("Redis away for 10 s").await;
     world.redis.restart_empty().await.expect("Redis starts");
     world.recovers("Redis restarted empty").await;
+    world.load.server_is_away(true);
     world.redis.pause();
     world.load.go_on_for(Duration::from_secs(3)).await;
     world.all_miss_redis().await;
+    world.load.server_is_away(false);
     world.redis.resume();
     world.recovers("Redis held for 3 s").await;
     world.check().await;
@@ -188,16 +192,20 @@ async fn redis_is_rolled_back_to_an_older_state() {
         }
     };
     for _ in 0..2 {
+        world.load.server_is_away(true);
         world.redis.kill().await;
         world.all_miss_redis().await;
         copy(&kept, aside.path());
+        world.load.server_is_away(false);
         world.redis.restart().await.expect("Redis starts");
         world.recovers("Redis killed").await;
         world.load.go_on_for(Duration::from_millis(1_500)).await;
+        world.load.server_is_away(true);
         world.redis.kill().await;
         std::fs::remove_dir_all(&kept).expect("a directory can be removed");
         copy(aside.path(), &kept);
         world.all_miss_redis().await;
+        world.load.server_is_away(false);
         world.redis.restart().await.expect("Redis starts");
         world.recovers("Redis restarted from an older dump").await;
         world.load.go_on_for(Duration::from_secs(1)).await;

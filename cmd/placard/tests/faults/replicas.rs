@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use placard_model::entry::Entry;
 use placard_testkit::proxy::{Flow, Way};
 use placard_testkit::wait::until;
+use sqlx::{Connection, PgConnection};
 
+use crate::load::WRITERS;
+use crate::redis_faults::STREAM;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +61,67 @@ async fn a_replica_dies_between_the_commit_and_the_append() {
         world.launch(nth);
         world.recovers("a replica killed between commit and append").await;
     }
+    world.check().await;
+}
+
+/// As the chore does after `--log-keep-hours`: moves the log's base to its head, and deletes what is behind it. Here it is
+/// kept in a table of its own.
+async fn trim_log(connection: &mut PgConnection) {
+    let (version, chain, bytes): (i64, Vec<u8>, Vec<u8>) =
+        sqlx::query_as("SELECT version, chain, bytes FROM log ORDER BY version DESC LIMIT 1")
+            .fetch_one(&mut *connection)
+            .await
+            .expect("the log can be read");
+    let digest = Entry::decode(&bytes.into()).expect("an entry can be decoded").digest;
+    sqlx::query(
+        "WITH moved AS (UPDATE log_base SET version = $1, chain = $2, digest = $3),
+              gone AS (DELETE FROM log WHERE version <= $1 RETURNING *)
+         INSERT INTO trimmed SELECT * FROM gone",
+    )
+    .bind(version)
+    .bind(chain)
+    .bind(digest.0.to_be_bytes().as_slice())
+    .execute(connection)
+    .await
+    .expect("the log can be trimmed");
+}
+
+/// Neither the stream nor the log has what comes next for it, so it builds its state anew. In the end the log is made
+/// whole again, which the check reads from its first entry on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had() {
+    const TEST: &str = "a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had";
+    const GAPS: &[&str] = &[r#"placard_restores_total{cause="gap"}"#];
+    let mut world = World::start(TEST).await;
+    let mut connection = PgConnection::connect(&world.postgres.url()).await.expect("it is up");
+    world.postgres.sql("CREATE TABLE trimmed (LIKE log)").expect("a table can be made");
+    let genesis: (Vec<u8>, Vec<u8>) = sqlx::query_as("SELECT chain, digest FROM log_base")
+        .fetch_one(&mut connection)
+        .await
+        .expect("the log has a base");
+    for nth in [0, 1, 2] {
+        let bite = world.unbitten(GAPS).await;
+        world.process(nth).pause();
+        let others: Vec<_> = (0..3).filter(|other| *other != nth).collect();
+        world.load.ask(&others);
+        world.load.goes_on().await;
+        trim_log(&mut connection).await;
+        world.redis_runs(&["XTRIM", STREAM, "MAXLEN", "0"]).await;
+        world.load.goes_on().await;
+        world.process(nth).resume();
+        world.load.ask(&[0, 1, 2]);
+        world.recovers_once(bite, "a replica held while the log was trimmed").await;
+    }
+    world.load.end().await;
+    let restore = "INSERT INTO log SELECT * FROM trimmed";
+    world.postgres.sql(restore).expect("the log can be made whole");
+    sqlx::query("UPDATE log_base SET version = 0, chain = $1, digest = $2")
+        .bind(genesis.0)
+        .bind(genesis.1)
+        .execute(&mut connection)
+        .await
+        .expect("the log's base can be moved");
+    world.load.begin(WRITERS, None);
     world.check().await;
 }
 

@@ -51,6 +51,10 @@ const TESTS: &[(&str, &[&str])] = &[
         &[r#"placard_restores_total{cause="start"}"#],
     ),
     ("a_replica_dies_between_the_commit_and_the_append", &["placard_heals_total"]),
+    (
+        "a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had",
+        &[r#"placard_restores_total{cause="gap"}"#],
+    ),
     ("a_replica_joins_in_the_middle_of_writes", &[r#"placard_restores_total{cause="start"}"#]),
     (
         "a_replica_joins_in_the_middle_of_5000_writes_a_second",
@@ -98,9 +102,17 @@ const ORDINARY: &[&str] = &[
 /// what has one.
 pub(crate) const UNSAID: &[&str] = &["placard_heals_total"];
 
-/// The name of a counter that may have a label.
-pub(crate) fn name(counter: &str) -> &str {
-    counter.split_once('{').map_or(counter, |(name, _)| name)
+/// Ways that no test here takes, and why.
+const ELSEWHERE: &[&str] = &[
+    // The next entry would have to be a newer build's, and there is none: `placard_replica::restores` has a test.
+    r#"placard_restores_total{cause="format"}"#,
+];
+
+/// The name of a counter that may have labels, and each label with its value.
+pub(crate) fn split(counter: &str) -> (&str, Vec<(&str, &str)>) {
+    let Some((name, labels)) = counter.split_once('{') else { return (counter, Vec::new()) };
+    let labels = labels.trim_end_matches('}').split(',').filter_map(|label| label.split_once('='));
+    (name, labels.map(|(label, value)| (label, value.trim_matches('"'))).collect())
 }
 
 /// What a test must take.
@@ -130,7 +142,13 @@ async fn every_way_to_heal_is_taken_by_a_test() {
     let mut world = World::prepared("every_way_to_heal_is_taken_by_a_test", &[]).await;
     world.launch(0);
     let exported = world.counters_exported_by(0).await;
-    let taken = TESTS.iter().flat_map(|(_, ways)| *ways).map(|way| name(way));
-    let known: BTreeSet<_> = taken.chain(ORDINARY.iter().copied()).map(str::to_owned).collect();
+    // Of what is no fault, labels say nothing that a test would have to take.
+    let unlabelled = |counter: &String| {
+        let (name, _) = split(counter);
+        if ORDINARY.contains(&name) { name.to_owned() } else { counter.clone() }
+    };
+    let exported: BTreeSet<_> = exported.iter().map(unlabelled).collect();
+    let taken = TESTS.iter().flat_map(|(_, ways)| *ways).chain(ORDINARY).chain(ELSEWHERE);
+    let known: BTreeSet<_> = taken.map(|way| (*way).to_owned()).collect();
     assert_eq!(exported, known, "left: what a replica exports; right: what the tests know");
 }

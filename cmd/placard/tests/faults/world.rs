@@ -39,6 +39,8 @@ pub(crate) struct Place {
     before: String,
     /// What its earlier processes had logged.
     logged: Vec<String>,
+    /// How many lines it had logged when the load began.
+    logged_before: usize,
 }
 
 impl Place {
@@ -46,13 +48,17 @@ impl Place {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Whether it has logged what this counter counts: the cause, and the cure.
+    /// Whether it has logged, since the load began, what this counter counts: the cause, and the cure. Of a counter with
+    /// labels, the line has fields that say the same.
     fn says(&self, counter: &str) -> bool {
+        let (name, labels) = suite::split(counter);
         let now = self.process.iter().flat_map(Process::err);
-        let lines = now.chain(self.logged.iter().cloned());
+        let lines = self.logged.iter().cloned().chain(now).skip(self.logged_before);
         lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()).any(|line| {
             let said = |field: &str| line["fields"][field].as_str().unwrap_or_default();
-            said("counter") == counter && !said("message").is_empty() && !said("cure").is_empty()
+            let labelled = labels.iter().all(|(label, value)| said(label) == *value);
+            let told = !said("message").is_empty() && !said("cure").is_empty();
+            said("counter") == name && labelled && told
         })
     }
 }
@@ -95,7 +101,7 @@ impl World {
             tokio::join!(PostgresServer::start(), RedisServer::start_with(&settings));
         let postgres = postgres.expect("a private PostgreSQL starts");
         let redis = redis.expect("a private Redis starts");
-        // Held until the process that is to have the port is about to start.
+        // Held together, so that no two are the same; then somebody else could take one before its process starts.
         let held: Vec<_> = (0..REPLICAS)
             .map(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"))
             .collect();
@@ -109,6 +115,7 @@ impl World {
             counted: Vec::new(),
             before: String::new(),
             logged: Vec::new(),
+            logged_before: 0,
         };
         let places: Vec<_> = held.iter().map(place).collect();
         drop(held);
@@ -132,6 +139,7 @@ impl World {
         self.all_ready().await;
         for nth in 0..REPLICAS {
             self.places[nth].before = self.counters(nth).await.expect("the replica answers");
+            self.places[nth].logged_before = self.process(nth).err().len();
         }
         self.load.begin(writers, per_second);
         self.load.goes_on().await;
@@ -244,19 +252,27 @@ impl World {
             );
             if !suite::UNSAID.contains(counter) {
                 until(&format!("a line that says cause and cure of {counter}"), async || {
-                    self.places.iter().any(|place| place.says(suite::name(counter))).then_some(())
+                    self.places.iter().any(|place| place.says(counter)).then_some(())
                 })
                 .await;
             }
         }
     }
 
-    /// The names of all counters that a replica exports, as soon as it answers.
+    /// All counters that a replica exports, with their labels, and by their names those that have no value yet, as soon
+    /// as it answers.
     pub(crate) async fn counters_exported_by(&self, nth: usize) -> BTreeSet<String> {
         let text = until("the counters", async || self.counters(nth).await).await;
         let name =
-            |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
-        text.lines().filter_map(name).collect()
+            |line: &str| Some(line.strip_prefix("# TYPE ")?.strip_suffix(" counter")?.to_owned());
+        let names: BTreeSet<_> = text.lines().filter_map(name).collect();
+        let values = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
+        let mut counters: BTreeSet<_> =
+            values.filter(|counter| names.contains(suite::split(counter).0)).collect();
+        let valued: BTreeSet<_> =
+            counters.iter().map(|counter| suite::split(counter).0.to_owned()).collect();
+        counters.extend(names.difference(&valued).cloned());
+        counters
     }
 
     /// A client of a replica.
@@ -304,9 +320,10 @@ impl World {
         history.check(&self.load, replaced);
         self.took().await;
         let (written, failed) = (self.load.acknowledged(), self.load.failed());
+        let reads = self.load.strict_reads();
         eprintln!(
             "{}: {written} writes acknowledged, {} reads, of which {} checked; {failed} tries failed for certain, \
-             none of them committed; longest write {:?}",
+             none of them committed; longest write {:?}; while a server was away {reads:?}",
             self.name,
             self.load.read(),
             self.load.samples().len(),
@@ -314,6 +331,11 @@ impl World {
         );
         self.figures.add("-", "acknowledged", written as f64);
         self.figures.add("-", "failed_for_certain", failed as f64);
+        if reads.made > 0 {
+            self.figures.add("-", "reads_strict", reads.made as f64);
+            self.figures.add("-", "reads_failed", reads.failed as f64);
+            self.figures.took("-", "read_slowest_ms", reads.slowest);
+        }
         self.figures.publish(self.name);
         self.checked = true;
     }
