@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
 use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage, Traces};
 
 use crate::access;
@@ -18,14 +20,28 @@ const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
 pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
-    let ServeOptions { listen, data_dir, drain_delay, admin_listen, access, cluster, traces } =
-        options;
+    let ServeOptions {
+        listen,
+        data_dir,
+        drain_delay,
+        admin_listen,
+        access,
+        cluster,
+        of_clusters,
+        traces,
+    } = options;
     let api = access::config(listen, access)?;
     access::require_for_board(admin_listen, &api.access)?;
     let TraceOptions { otlp_endpoint, otlp_sample: sample } = traces;
     let traces = otlp_endpoint.map(|endpoint| Traces { endpoint: endpoint.into(), sample });
     let postgres = postgres_url(&cluster.postgres)?;
     match (postgres, redis(&cluster)?) {
+        // A cluster's replica whose URLs are missing or empty must not begin a journal that no other sees.
+        (None, None) if !of_clusters.is_empty() => bail!(
+            "{} is for a cluster's replicas: name PostgreSQL and Redis too, by --postgres-url and --redis-url, \
+             or leave it out",
+            of_clusters.join(", ")
+        ),
         (None, None) => Ok(Config {
             storage: Storage::Embedded(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))),
             drain_delay: drain_delay.unwrap_or_default(),
@@ -67,6 +83,31 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             bail!("a replica needs PostgreSQL beside Redis: name it by --postgres-url")
         }
     }
+}
+
+/// Says what was started: one that was meant as a replica, and has a journal to itself, is to be noticed.
+pub(crate) fn tell(storage: &Storage) {
+    match storage {
+        Storage::Embedded(directory) => {
+            let whole = std::path::absolute(directory);
+            let directory = whole.as_ref().unwrap_or(directory).display();
+            tracing::info!(%directory, "embedded: the journal is in a directory of its own");
+        }
+        Storage::Cluster(_) => {
+            tracing::info!("a replica of a cluster: the journal is in PostgreSQL");
+        }
+    }
+}
+
+/// The options of a cluster's replicas that are given, on the command line or in the environment.
+pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
+    let is_given = |id: &str| {
+        let source = matches.value_source(id);
+        source.is_some_and(|source| source != ValueSource::DefaultValue)
+    };
+    let options = ClusterOptions::augment_args(Command::new("cluster"));
+    let given = options.get_arguments().filter(|option| is_given(option.get_id().as_str()));
+    given.filter_map(|option| option.get_long()).map(|long| format!("--{long}")).collect()
 }
 
 /// The URL of PostgreSQL, if one is given.

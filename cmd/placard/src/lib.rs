@@ -17,7 +17,7 @@ mod verify;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
@@ -30,7 +30,16 @@ const USAGE: u8 = 2;
 pub fn main() -> ExitCode {
     let mut command = environment::heed(Options::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
-    let options = match matches.and_then(|matches| Options::from_arg_matches(&matches)) {
+    let options = matches.and_then(|matches| {
+        let mut options = Options::from_arg_matches(&matches)?;
+        if let (Command::Serve(serve), Some((_, given))) =
+            (&mut options.command, matches.subcommand())
+        {
+            serve.of_clusters = cluster::given(given);
+        }
+        Ok(options)
+    });
+    let options = match options {
         Ok(options) => options,
         Err(error) => return usage(&error),
     };
@@ -76,6 +85,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
+    let text = match error.get(ContextKind::InvalidValue) {
+        // What stands before an @ may be a password, whatever it was meant for.
+        Some(ContextValue::String(value)) if value.contains('@') => text.replace(value, "..."),
+        _ => text,
+    };
     let first = text.split("\n\n").next().unwrap_or_default();
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("{line}; try 'placard --help'");

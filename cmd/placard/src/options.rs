@@ -81,6 +81,9 @@ pub(crate) struct ServeOptions {
     pub(crate) access: AccessOptions,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+    /// Options that are given, and of a cluster's replicas only.
+    #[arg(skip)]
+    pub(crate) of_clusters: Vec<String>,
     #[command(flatten)]
     pub(crate) traces: TraceOptions,
 }
@@ -94,9 +97,9 @@ pub(crate) struct TraceOptions {
     #[arg(long, env = "PLACARD_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
     pub(crate) otlp_endpoint: Option<Url>,
     /// Which part of the writes is traced, 0 to 1. A request with a traceparent is traced if that says so, whatever
-    /// stands here, and a read only then.
+    /// stands here, and a read only then. Without a collector it means nothing.
     #[arg(long, env = "PLACARD_OTLP_SAMPLE", value_name = "RATIO", default_value = "1",
-        requires = "otlp_endpoint", value_parser = ratio)]
+        value_parser = ratio)]
     pub(crate) otlp_sample: f64,
 }
 
@@ -117,7 +120,7 @@ pub(crate) struct AccessOptions {
     #[arg(long, env = "PLACARD_INSECURE", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: bool,
     /// Origins whose pages may read from browsers, as https://example.org,... or * for all [default: none].
-    #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_delimiter = ',')]
+    #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_parser = origins)]
     pub(crate) cors_origin: Vec<Cors>,
 }
 
@@ -286,39 +289,57 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 }
 
 fn collector(text: &str) -> Result<Url, String> {
-    // The path below which spans are taken is added to it; after a query or twice it would lead nowhere.
-    let is_base = |url: &Url| {
-        matches!(url.scheme(), "http" | "https")
-            && (url.username(), url.password()) == ("", None)
-            && (url.query(), url.fragment()) == (None, None)
-            && !url.path().trim_end_matches('/').ends_with("/v1/traces")
-    };
+    // The path below which spans are taken is added to it; twice it would lead nowhere.
+    let is_base = |url: &Url| !url.path().trim_end_matches('/').ends_with("/v1/traces");
     let form =
         "must be like http://127.0.0.1:4318, without /v1/traces, a user, a query or a fragment";
-    text.parse().ok().filter(is_base).ok_or_else(|| form.to_owned())
+    server(text, &["http", "https"]).filter(is_base).ok_or_else(|| form.to_owned())
+}
+
+/// A server's URL of one of these schemes, without what is not sent to it, or would lead somewhere else.
+fn server(text: &str, schemes: &[&str]) -> Option<Url> {
+    let url: Url = text.parse().ok()?;
+    let is_plain = schemes.contains(&url.scheme())
+        && (url.username(), url.password()) == ("", None)
+        && (url.query(), url.fragment()) == (None, None);
+    is_plain.then_some(url)
 }
 
 /// A place that others can be sent to: an address, or a host's name (RFC 1123, with what containers' names have), and a
 /// port.
 fn advertised(text: &str) -> Result<String, String> {
-    let named = |(host, port): (&str, &str)| {
-        let is_label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    // A name whose last label is a number would be taken for an address (WHATWG URL, 3.5), and is none here.
+    let is_name = |host: &str| {
+        let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        host.split('.').all(is_label) && !host.rsplit('.').next().is_some_and(is_number)
+    };
+    let is_port = |port: &str| {
+        port.starts_with(|first| matches!(first, '1'..='9')) && port.parse::<u16>().is_ok()
+    };
+    let is_place = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = match text.parse::<SocketAddr>() {
+            Ok(address) => !address.ip().to_canonical().is_unspecified(),
+            Err(_) => is_name(host),
         };
-        host.split('.').all(is_label)
-            && !port.starts_with('+')
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
-    let is_place = match text.parse::<SocketAddr>() {
-        Ok(address) => address.port() > 0 && !address.ip().is_unspecified(),
-        Err(_) => text.rsplit_once(':').is_some_and(named),
-    };
+        is_host && is_port(port)
+    });
     let fits = text.len() <= limits::ADDRESS_BYTES_MAX;
     (fits && is_place).then(|| text.to_owned()).ok_or_else(|| {
         let most = limits::ADDRESS_BYTES_MAX;
         format!("must be like ads-1.example:8080 or [2001:db8::1]:8080, of up to {most} bytes")
     })
+}
+
+/// Origins between commas; what is empty between two, or behind the last, is none.
+fn origins(text: &str) -> Result<Cors, String> {
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    origins.map(str::parse::<Cors>).collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -329,10 +350,9 @@ fn ratio(text: &str) -> Result<f64, String> {
 }
 
 fn target(text: &str) -> Result<Url, String> {
-    match text.parse::<Url>() {
-        Ok(url) if url.scheme() == "http" => Ok(url),
-        _ => Err("must be like http://127.0.0.1:8080".to_owned()),
-    }
+    let form = "must be like http://127.0.0.1:8080, without a user, a path, a query or a fragment";
+    let is_root = |url: &Url| url.path() == "/";
+    server(text, &["http"]).filter(is_root).ok_or_else(|| form.to_owned())
 }
 
 #[cfg(test)]
@@ -348,6 +368,9 @@ mod tests {
             "placard_1:1",
             "localhost:65535",
             "192.0.2.1:8080",
+            "1.ads-1:8080",
+            "7a:8080",
+            "[::ffff:192.0.2.1]:8080",
             "[2001:db8::1]:8080",
             &format!("{longest}:8080"),
         ] {
@@ -371,6 +394,17 @@ mod tests {
             "[2001:db8::1]",
             "0.0.0.0:8080",
             "192.0.2.1:0",
+            "999.1.1.1:80",
+            "1.2.3.4.5:80",
+            "0:80",
+            "ads-1.7:80",
+            "-a-:80",
+            "ads-1.-example:80",
+            "ads-:80",
+            "a:00080",
+            "192.0.2.1:080",
+            "[::]:80",
+            "[::ffff:0.0.0.0]:80",
             &format!("{longest}x:8080"),
             &format!("{label}x:8080"),
         ] {
@@ -405,5 +439,38 @@ mod tests {
         ] {
             assert!(collector(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_target_is_a_server_and_nothing_else() {
+        for server in ["http://127.0.0.1:8080", "http://ads.example/", "http://[::1]:80"] {
+            assert!(target(server).is_ok(), "{server}");
+        }
+        for other in [
+            "",
+            "127.0.0.1:8080",
+            "https://ads.example",
+            "http://ann:secret@127.0.0.1:8080",
+            "http://ann@127.0.0.1:8080",
+            "http://:secret@127.0.0.1:8080",
+            "http://127.0.0.1:8080/api/v1/ad",
+            "http://127.0.0.1:8080/?x",
+            "http://127.0.0.1:8080/#x",
+        ] {
+            assert!(target(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn origins_may_end_in_a_comma() {
+        let both: Cors = ["https://a.org", "https://b.org"]
+            .map(|one| one.parse().unwrap())
+            .into_iter()
+            .collect();
+        for text in ["https://a.org,https://b.org", ",https://a.org,, https://b.org,"] {
+            assert_eq!(origins(text).as_ref(), Ok(&both), "{text}");
+        }
+        assert_eq!(origins(","), Ok(Cors::default()));
+        assert!(origins("https://a.org,b.org").is_err());
     }
 }

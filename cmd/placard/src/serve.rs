@@ -15,7 +15,10 @@ use crate::signals::Signals;
 pub(crate) async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let (listen, admin_listen) = (options.listen, options.admin_listen);
-    let node = start(listen, admin_listen, cluster::config(options)?).await?;
+    let config = cluster::config(options)?;
+    let storage = config.storage.clone();
+    let node = start(listen, admin_listen, config).await?;
+    cluster::tell(&storage);
     let (handle, address, admin) = (node.handle().clone(), node.address(), node.admin_address());
     let opening = async move {
         handle.ready().await;

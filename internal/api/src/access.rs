@@ -1,14 +1,16 @@
 //! Who may write. A handler that changes something takes a [`Principal`], which only this file makes, and makes
 //! only for those who may; so no such route can be added without asking.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Uri};
 use placard_model::{TraceContext, limits};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -119,6 +121,16 @@ impl Access {
         }
     }
 
+    /// Refuses what a browser sends for a page whose name leads to this machine, whoever gave it that name: such a page
+    /// is of no other origin. To be asked where the listener is for this machine only, and a name so nobody's word.
+    fn refuse_names(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+        let is_page = headers.contains_key(ORIGIN);
+        match self {
+            Self::Open if is_page && !is_by_address(headers, uri) => Err(Problem::misdirected()),
+            _ => Ok(()),
+        }
+    }
+
     /// Who sends these headers.
     fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let tokens = match self {
@@ -170,7 +182,11 @@ impl FromRequestParts<App> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let name = app.config.access.principal(&parts.headers)?;
+        let access = &app.config.access;
+        if app.on_loopback {
+            access.refuse_names(&parts.headers, &parts.uri)?;
+        }
+        let name = access.principal(&parts.headers)?;
         Ok(Self { name, trace: parts.extensions.get().copied() })
     }
 }
@@ -217,6 +233,17 @@ fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
         }
     }
     if lines.is_empty() { Err(TokensError::None) } else { Ok(lines) }
+}
+
+/// Whether this server was asked for by an address, or as `localhost`, rather than by a name that anybody may give it.
+pub(crate) fn is_by_address(headers: &HeaderMap, uri: &Uri) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    host.as_ref().or_else(|| uri.authority()).is_some_and(|authority| {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    })
 }
 
 /// Enough of a hash to tell tokens apart, and too little to find one by.

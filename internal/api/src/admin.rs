@@ -1,22 +1,17 @@
 //! The admin listener's routes: one page for operators, of which this crate knows nothing but who may see it and how
 //! long it may take.
 
-use std::net::IpAddr;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{
-    HOST, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
-use http::uri::Authority;
+use http::header::{REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::Body as HttpBody;
 use placard_model::limits;
 
-use crate::access::Access;
+use crate::access::{Access, is_by_address};
 use crate::problem::Problem;
 use crate::requests::Identify;
 
@@ -40,7 +35,9 @@ where
     let show = async move |request: Request| {
         let admitted = match access {
             // Without a token a page of any site could ask, once its name leads here.
-            Access::Open if !is_by_address(&request) => Err(Problem::misdirected()),
+            Access::Open if !is_by_address(request.headers(), request.uri()) => {
+                Err(Problem::misdirected())
+            }
             _ => access.admits(request.headers()),
         };
         let mut response = match admitted {
@@ -51,18 +48,6 @@ where
         response
     };
     Router::new().fallback(show).layer(Identify { spans: None })
-}
-
-/// Whether this server was asked for by an address, or as `localhost`, rather than by a name that anybody may give it.
-fn is_by_address(request: &Request) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.and_then(|host| host.parse::<Authority>().ok());
-    let authority = host.as_ref().or_else(|| request.uri().authority());
-    authority.is_some_and(|authority| {
-        let host = authority.host();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-    })
 }
 
 async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response

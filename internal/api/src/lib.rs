@@ -69,6 +69,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct App {
     config: Config,
+    on_loopback: bool,
     replica: Handle,
     expiry: Expiry,
     metrics: Arc<Metrics>,
@@ -82,6 +83,7 @@ impl App {
     pub fn new(replica: Handle) -> Self {
         Self {
             config: Config::default(),
+            on_loopback: false,
             replica,
             expiry: Expiry::default(),
             metrics: Arc::new(Metrics::new()),
@@ -101,6 +103,13 @@ impl App {
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
         Self { config, ..self }
+    }
+
+    /// The app behind a listener that only this machine reaches, if it is one. There, without tokens, pages under
+    /// names other than `localhost` change nothing: a name may lead here without anybody here having wanted it.
+    #[must_use]
+    pub fn with_loopback(self, on_loopback: bool) -> Self {
+        Self { on_loopback, ..self }
     }
 
     /// The app that tells this of the requests that are traced. Without it none is.

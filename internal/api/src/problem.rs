@@ -148,7 +148,7 @@ impl Problem {
 
     pub(crate) fn misdirected() -> Self {
         let detail =
-            "without a token the board is shown by an address or as localhost, not by another name";
+            "without a token this is for pages at an address or at localhost, not at another name";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 

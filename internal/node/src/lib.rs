@@ -110,6 +110,7 @@ impl Node {
         let access = config.api.access.clone();
         let app = App::new(replica.handle().clone());
         let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
+        let app = app.with_loopback(address.ip().to_canonical().is_loopback());
         let mut servers = vec![Server::start(api, app.router(), limits::CONNECTIONS_MAX)];
         let board = admin.is_some().then(|| Board::new(board));
         if let (Some(admin), Some(board)) = (admin, board.clone()) {

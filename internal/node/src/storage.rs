@@ -186,7 +186,7 @@ pub async fn migrate(postgres_url: &str) -> Result<(), StartError> {
     let pool = postgres::tasks_pool(postgres_url)?;
     // The sweep does without them, so that a server that lacks what they need is no reason to fail.
     if let Err(error) = placard_scheduler::migrate(&pool).await {
-        let cause = error.source().map(ToString::to_string);
+        let cause = placard_replica::reasons(&*error);
         tracing::warn!(%error, cause, "the tables of expiry's tasks are not up to date");
     }
     Ok(())

@@ -13,6 +13,7 @@ mod healing;
 pub mod histogram;
 mod lease;
 pub mod ports;
+mod reasons;
 mod relay;
 pub mod restores;
 mod shell;
@@ -25,6 +26,7 @@ pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
 pub use expiry::Expiry;
 pub use freshness::Freshness;
+pub use reasons::reasons;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 pub use uptime::Uptime;
 

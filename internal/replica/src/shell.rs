@@ -23,7 +23,7 @@ use crate::freshness::Renewal;
 use crate::ports::{Checkpoints, Identity, Journal, Stream};
 use crate::spans::Sink;
 use crate::traced::Applying;
-use crate::{Clock, Reply, Uptime, healing};
+use crate::{Clock, Reply, Uptime, healing, reasons};
 
 use handle::Submission;
 pub use handle::{Handle, Overloaded, Receipts, State};
@@ -331,7 +331,7 @@ impl Shell {
 /// Says in the log what went wrong, once, where it is first seen.
 fn report(input: &Input) {
     fn warn(what: &str, error: &dyn std::error::Error) {
-        let cause = error.source().map(ToString::to_string);
+        let cause = reasons(error);
         tracing::warn!(error = %error, cause, "{what}");
     }
     match input {

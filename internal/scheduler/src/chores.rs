@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use placard_model::limits;
-use placard_replica::Expiry;
 use placard_replica::expiry::Chore;
 use placard_replica::ports::Chores;
+use placard_replica::{Expiry, reasons};
 
 use crate::Source;
 use crate::queue::{Cause, Queue};
@@ -42,7 +42,7 @@ pub(crate) async fn run<J: Chores>(
             Ok(0) => {}
             Ok(rows) => tracing::info!(chore = chore.code(), rows, "what need not be kept is gone"),
             Err(error) => {
-                let cause = error.source().map(ToString::to_string);
+                let cause = reasons(&*error);
                 tracing::warn!(chore = chore.code(), %error, cause, "a chore was not done");
             }
         }

@@ -9,7 +9,7 @@ use placard_model::{Timestamp, limits};
 use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
 use placard_replica::ports::{Ended, Ends, Unavailable};
-use placard_replica::{Expiry, Handle, Reply, Uptime};
+use placard_replica::{Expiry, Handle, Reply, Uptime, reasons};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl<J: Ends> Expirer<J> {
         let mut watch = self.watch.lock().await;
         if let Err(failure) = self.round(&mut watch).await {
             self.expiry.note(|account| account.failures += 1);
-            let cause = std::error::Error::source(&failure).map(ToString::to_string);
+            let cause = reasons(&failure);
             tracing::warn!(error = %failure, cause, "ended ads are not deleted yet");
         }
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Chore;
 use placard_replica::ports::{Chores, Ends};
-use placard_replica::{Expiry, Handle};
+use placard_replica::{Expiry, Handle, reasons};
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -152,7 +152,7 @@ async fn work(
         };
         let worked: Result<(), Cause> = worked.await;
         if let (Err(error), true) = (&worked, healthy) {
-            let cause = error.source().map(ToString::to_string);
+            let cause = reasons(&**error);
             tracing::warn!(%error, cause, "the queue of expiry fails; the sweep goes on without it");
         }
         healthy = worked.is_ok();
@@ -170,7 +170,7 @@ async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
         let Some(queue) = queue.borrow().clone() else { continue };
         let planned = look_ahead(&journal, &queue, &mut agenda, &expiry).await;
         if let (Err(error), true) = (&planned, healthy) {
-            let cause = error.source().map(ToString::to_string);
+            let cause = reasons(&**error);
             tracing::warn!(%error, cause, "no tasks are planned; the sweep goes on without them");
         }
         healthy = planned.is_ok();

@@ -125,6 +125,78 @@ async fn a_flag_in_the_environment_is_a_word_for_yes_or_no() {
     failed(&run(&everywhere, &both).await, 2, "both");
 }
 
+/// Compose makes empty variables of URLs that were forgotten.
+#[tokio::test]
+async fn a_replica_without_its_cluster_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let urls = [("PLACARD_POSTGRES_URL", ""), ("PLACARD_REDIS_URL", "")];
+    let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", text(&data)];
+    for (name, value) in [
+        ("PLACARD_ADVERTISE", "ads-1:8080"),
+        ("PLACARD_ON_STALE", "refuse"),
+        ("PLACARD_NO_MIGRATE", "yes"),
+        ("PLACARD_REDIS_CA_FILE", "authority.pem"),
+        ("PLACARD_LOG_KEEP_HOURS", "168"),
+    ] {
+        let ended = run(&arguments, &[&urls[..], &[(name, value)]].concat()).await;
+        failed(&ended, 1, name);
+        let option = name.trim_start_matches("PLACARD_").to_lowercase().replace('_', "-");
+        let says = format!("--{option} is for a cluster's replicas: name PostgreSQL and Redis");
+        assert!(ended.err[0].contains(&says), "{ended:#?}");
+    }
+    assert!(!data.exists(), "a journal was begun");
+    // Without any it is embedded, and says so.
+    let ended = Server::of(Process::start(PLACARD, &arguments, &urls)).await.stop().await;
+    let says = |line: &String| line.contains("embedded: ") && line.contains(text(&data));
+    assert!(ended.err.iter().any(says), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn what_may_be_a_password_is_not_told() {
+    for arguments in [
+        &["seed", "--ads", "1", "--target", "http://ann:s3cret@127.0.0.1:1"][..],
+        &["status", "--target", "http://ann:s3cret@127.0.0.1:1"],
+        &["verify", "--target", "http://ann:s3cret@127.0.0.1:1"],
+        &["serve", "--otlp-endpoint", "http://ann:s3cret@127.0.0.1:4318"],
+        &["serve", "--advertise", "ann:s3cret@ads-1:8080"],
+    ] {
+        let ended = run(arguments, &[]).await;
+        failed(&ended, 2, &format!("{arguments:?}"));
+        assert!(!ended.err[0].contains("s3cret"), "{ended:#?}");
+    }
+}
+
+/// A proxy that is set for other things gets neither requests nor tokens.
+#[tokio::test]
+async fn clients_ask_the_server_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::on(directory.path()).await;
+    let gone = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
+    let proxy = [("http_proxy", &*format!("http://{gone}")), ("no_proxy", "")];
+    for arguments in [
+        &["seed", "--target", &server.url, "--ads", "3"][..],
+        &["status", "--once", "--target", &server.url],
+    ] {
+        let ended = run(arguments, &proxy).await;
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    }
+    assert_eq!(server.ads().await, 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn variables_for_what_is_not_there_mean_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [
+        ("PLACARD_OTLP_ENDPOINT", ""),
+        ("PLACARD_OTLP_SAMPLE", "0.5"),
+        ("PLACARD_CORS_ORIGIN", "https://a.org,"),
+    ];
+    let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", text(directory.path())];
+    Server::of(Process::start(PLACARD, &arguments, &variables)).await.stop().await;
+}
+
 #[tokio::test]
 async fn help_and_version_are_no_errors() {
     for arguments in

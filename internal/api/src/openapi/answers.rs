@@ -92,6 +92,7 @@ answers! {
         Answer::json(200, "Release", "The brake is off."),
         unauthorised(),
         Answer::problem(403, "Anyone may write, and a browser asks for a page of another origin."),
+        renamed(),
     ];
     /// To a question for life.
     Live = [Answer::json(200, "Live", "The process answers.")];
@@ -246,6 +247,7 @@ fn refused_write() -> Vec<Answer> {
     vec![
         invalid(),
         unauthorised(),
+        renamed(),
         Answer::problem(422, "The Idempotency-Key was used before, for another body.")
             .with(&[VERSION]),
         Answer::problem(
@@ -265,6 +267,13 @@ fn refused_write() -> Vec<Answer> {
 
 fn unauthorised() -> Answer {
     Answer::problem(401, "The server wants a bearer token that it knows.").with(&[AUTHENTICATE])
+}
+
+fn renamed() -> Answer {
+    Answer::problem(
+        421,
+        "Anyone on the server's machine may write, and a browser asks for a page at a name other than localhost.",
+    )
 }
 
 fn failed() -> Answer {

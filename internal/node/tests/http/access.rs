@@ -172,3 +172,45 @@ async fn a_foreign_page_releases_no_brake() {
     let call = server.call("POST", RELEASE).header("origin", "https://example.com");
     call.header("authorization", &format!("Bearer {ANN}")).send().await.is(200);
 }
+
+/// A page's own name may come to lead to this machine; to its browser the server is then of the page's origin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_under_another_name_changes_nothing() {
+    let server = with_cors(&[]).await;
+    let created = server.create(&ad()).await;
+    let path = created.location();
+    for host in ["evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example:80"] {
+        for call in writes(&server, &path) {
+            let call = call.header("host", host).header("origin", &format!("http://{host}"));
+            call.send().await.problem(421, "misdirected");
+        }
+    }
+    // Nothing was changed, nor was anything created.
+    assert_eq!(server.get(&path).await.is(200).json()["version"], created.json()["version"]);
+    assert_eq!(server.list("").await.1, 1);
+    for host in ["localhost:8080", "127.0.0.1", "[::1]:8080"] {
+        let page = format!("http://{host}");
+        let call = server.call("POST", ADS).json(&ad());
+        call.header("host", host).header("origin", &page).send().await.is(201);
+        let call = server.call("POST", RELEASE).header("host", host);
+        call.header("origin", &page).send().await.is(200);
+    }
+    // What is no browser may know the server by any name.
+    server.call("POST", ADS).json(&ad()).header("host", "ads.example").send().await.is(201);
+    // Nor has a page the token.
+    let server = guarded().await;
+    let call = server.call("POST", ADS).json(&ad()).header("host", "ads.example");
+    let call = call.header("origin", "http://ads.example");
+    call.header("authorization", &format!("Bearer {ANN}")).send().await.is(201);
+}
+
+/// Beyond this machine somebody has said that anyone may write, and the server has the name that it was given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_for_all_goes_by_any_name() {
+    let server = Server::everywhere().await;
+    for call in [server.call("POST", ADS).json(&ad()), server.call("POST", RELEASE)] {
+        let call = call.header("host", "ads.example").header("origin", "http://ads.example");
+        let status = call.send().await.status;
+        assert!((200..300).contains(&status), "{status}");
+    }
+}

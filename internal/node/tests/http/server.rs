@@ -92,6 +92,11 @@ impl Server {
         Self::node(Default::default(), Default::default()).await
     }
 
+    /// A node that other machines reach too.
+    pub(crate) async fn everywhere() -> Self {
+        Self::listening("0.0.0.0:0", Default::default(), Default::default()).await
+    }
+
     /// A node that gives a write up this soon.
     pub(crate) async fn with_write_deadline(write_deadline: Duration) -> Self {
         let replica = placard_replica::Config { write_deadline, ..Default::default() };
@@ -104,8 +109,12 @@ impl Server {
     }
 
     async fn node(replica: placard_replica::Config, api: ApiConfig) -> Self {
+        Self::listening("127.0.0.1:0", replica, api).await
+    }
+
+    async fn listening(at: &str, replica: placard_replica::Config, api: ApiConfig) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let listener = TcpListener::bind(at).await.expect("there is a free port");
         let config = Config {
             storage: Storage::Embedded(directory.path().to_owned()),
             drain_delay: Duration::ZERO,
@@ -115,7 +124,7 @@ impl Server {
         };
         let node = Node::start(config, listener).await.expect("the node starts");
         ready(node.handle()).await;
-        let address = node.address();
+        let address = SocketAddr::from(([127, 0, 0, 1], node.address().port()));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
         Self {
             client: Box::new(OverSocket { client, base: format!("http://{address}") }),

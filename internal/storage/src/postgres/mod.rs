@@ -72,6 +72,28 @@ const LOG_READ: &[(&str, &str)] = &[
     ("enable_seqscan", "off"),
 ];
 
+/// What a URL can say behind its `?`, as sqlx reads it; it passes over anything else with no more than a warning.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// How a journal is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -93,6 +115,13 @@ pub enum OpenError {
     /// The URL is none of PostgreSQL's. What is in it is not repeated: it may hold a password.
     #[error("not a PostgreSQL URL (postgres://user:password@host:port/database)")]
     Url,
+    /// The URL has a parameter that means nothing: a mistyped `sslmode` would leave the connection unchecked. Nor is the
+    /// parameter repeated, which may be a part of a password that was not escaped.
+    #[error(
+        "the PostgreSQL URL has an unknown parameter; known are {known}, and options[NAME]",
+        known = PARAMETERS.join(", ")
+    )]
+    Parameter,
     /// The server cannot be reached, or does not let us in.
     #[error("cannot connect to PostgreSQL at {0}")]
     Connect(String, #[source] Cause),
@@ -137,7 +166,27 @@ fn place(options: &PgConnectOptions) -> String {
     format!("{}:{}/{database}", options.get_host(), options.get_port())
 }
 
+/// The names of what a URL says behind its `?`, as they are written but for brackets, which may be escaped.
+fn parameters(url: &str) -> impl Iterator<Item = String> {
+    let before_fragment = url.split('#').next().unwrap_or_default();
+    let query = before_fragment.split_once('?').map_or("", |(_, query)| query);
+    let named = query.split('&').filter(|parameter| !parameter.is_empty());
+    named.map(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default().to_owned();
+        name.replace("%5B", "[").replace("%5b", "[").replace("%5D", "]").replace("%5d", "]")
+    })
+}
+
+fn is_known(parameter: &str) -> bool {
+    PARAMETERS.contains(&parameter)
+        || (parameter.starts_with("options[") && parameter.ends_with(']'))
+}
+
 fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // First, since sqlx would say the parameter and its value in the log.
+    if !parameters(url).all(|parameter| is_known(&parameter)) {
+        return Err(OpenError::Parameter);
+    }
     let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
     let options = options.options(SETTINGS.iter().copied()).disable_statement_logging();
     Ok(match options.get_application_name() {
@@ -344,5 +393,36 @@ impl Chores for PostgresJournal {
     async fn forget_tasks(&self, keep: Duration) -> Result<u64, Unavailable> {
         let forgotten = chores::forget_tasks(&self.lanes.chores, keep).await;
         forgotten.map_err(|failure| Unavailable("forget done tasks", failure.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_known_parameters_only() {
+        let with = |query: &str| parse(&format!("postgres://ann:s3cret@127.0.0.1:1/ads{query}"));
+        for known in [
+            "",
+            "?",
+            "?sslmode=verify-full&sslrootcert=/a.pem",
+            "?options[jit]=on&options%5Bjit%5D=on&user=bob",
+        ] {
+            assert!(with(known).is_ok(), "{known}");
+        }
+        for parameter in PARAMETERS {
+            let refused = with(&format!("?{parameter}=127"));
+            assert!(!matches!(refused, Err(OpenError::Parameter)), "{parameter}");
+        }
+        for mistyped in
+            ["?sslmod=verify-full", "?SSLMODE=require", "?options[jit=on", "?sslmode=disable&x"]
+        {
+            let refused = with(mistyped).expect_err(mistyped);
+            assert!(matches!(refused, OpenError::Parameter), "{mistyped}: {refused:?}");
+            let told = format!("{refused}");
+            assert!(!told.contains('\n') && !told.contains("s3cret"), "{told}");
+        }
+        assert!(matches!(with("?sslmode=very"), Err(OpenError::Url)));
     }
 }
