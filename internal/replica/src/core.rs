@@ -2,6 +2,7 @@
 //! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
 //! same with faults. Of every kind of output that has a result, at most one is under way.
 
+mod checkpoint;
 mod cluster;
 mod counts;
 mod io;
@@ -22,6 +23,7 @@ use crate::restores::Cause;
 use crate::waiting::Waiting;
 use crate::{Plan, Reply};
 
+use checkpoint::Checkpoint;
 use cluster::Asked;
 pub use cluster::Cluster;
 pub use counts::Counts;
@@ -82,19 +84,6 @@ pub struct Core {
     draining: bool,
 }
 
-/// The checkpoints: the first thing that is asked for, and then written down now and then.
-#[derive(Debug)]
-struct Checkpoint {
-    /// Not asked for yet.
-    unread: bool,
-    under_way: bool,
-    due: Moment,
-    /// What the newest one holds.
-    version: Version,
-    /// What the one under way will hold.
-    writing: Version,
-}
-
 /// The head poll: when the next is due, and where the engine stood when the one under way was sent.
 #[derive(Debug)]
 struct Poll {
@@ -107,19 +96,15 @@ struct Poll {
     sent: Option<Position>,
     /// The applied version at the last poll that found the head ahead.
     behind_at: Option<Version>,
+    /// Whether the last one that has come back was sent with the state that there is now, and fits it.
+    compared: bool,
 }
 
 impl Core {
     /// A replica that knows nothing yet; its first step asks for a restore.
     pub fn new(settings: Settings) -> Self {
         Self {
-            checkpoint: Checkpoint {
-                unread: settings.checkpoint_every.is_some(),
-                under_way: false,
-                due: START,
-                version: 0,
-                writing: 0,
-            },
+            checkpoint: Checkpoint::new(settings.checkpoint_every),
             lease: Lease::new(settings.lease),
             settings,
             engine: Engine::new(),
@@ -146,6 +131,7 @@ impl Core {
                 sent_at: START,
                 sent: None,
                 behind_at: None,
+                compared: false,
             },
             cluster: None,
             clock_ahead: 0,
@@ -202,6 +188,12 @@ impl Core {
         self.cluster.as_ref()
     }
 
+    /// Whether the last head poll that has come back has told the journal of the state that there is now, and has
+    /// found it to be of the journal's history.
+    pub fn is_compared(&self) -> bool {
+        self.poll.compared
+    }
+
     /// How many head polls it has sent.
     pub fn polls(&self) -> u64 {
         self.poll.number
@@ -223,7 +215,7 @@ impl Core {
     /// When it wants a [`Input::Tick`], if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
-        let restoring = self.restoring || self.checkpoint.under_way || self.target.is_none();
+        let restoring = self.restoring || self.checkpoint.is_under_way() || self.target.is_none();
         let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
         let advance = self.phase.has_state().then_some(self.advance_due);
@@ -269,17 +261,12 @@ impl Core {
                 self.restored(engine, outputs);
             }
             Input::CheckpointLoaded(engine) => {
-                self.checkpoint.under_way = false;
+                self.checkpoint.read();
                 // To be compared with the journal.
                 self.poll.due = now;
                 self.checkpoint_loaded(engine, outputs);
             }
-            Input::CheckpointSaved(result) => {
-                self.checkpoint.under_way = false;
-                if result.is_ok() {
-                    self.checkpoint.version = self.checkpoint.writing;
-                }
-            }
+            Input::CheckpointSaved(result) => self.checkpoint.written(result.is_ok()),
             Input::Tick => {}
             Input::Drain => self.draining = true,
         }
@@ -468,6 +455,7 @@ impl Core {
 
     fn polled(&mut self, now: Moment, head: Option<Head>, outputs: &mut Vec<Output>) {
         self.poll.under_way = false;
+        self.poll.compared = false;
         let sent = self.poll.sent.take();
         // Whatever failed is tried again, whether or not the journal answers.
         self.relay.retry();
@@ -501,6 +489,7 @@ impl Core {
             self.give_up(Cause::Fork);
             return;
         }
+        self.poll.compared = true;
         let applied = self.engine.applied().version;
         // What was known of a head may have been lost with a server that failed over.
         self.head = position.version.max(applied);
@@ -580,10 +569,10 @@ impl Core {
         self.phase = if cause == Cause::Digest { Phase::Quarantined } else { Phase::Restoring };
         self.restore_cause = cause;
         self.poll.sent = None;
+        self.poll.compared = false;
         self.poll.due = START;
         if cause == Cause::Fork {
-            // What it holds is of the lost history.
-            self.checkpoint.version = 0;
+            self.checkpoint.is_lost();
         }
     }
 
@@ -603,22 +592,16 @@ impl Core {
             return;
         }
         self.counts.checkpoints_loaded += 1;
-        self.checkpoint.version = engine.applied().version;
+        self.checkpoint.used(engine.applied().version);
         self.engine.replace_with(*engine);
         self.phase = Phase::CatchingUp;
         self.publish(outputs);
     }
 
     fn save_checkpoint(&mut self, now: Moment, outputs: &mut Vec<Output>) {
-        let Some(every) = self.settings.checkpoint_every else { return };
         let applied = self.engine.applied();
-        if self.checkpoint.under_way || now < self.checkpoint.due {
-            return;
-        }
-        self.checkpoint.due = now + every;
-        if self.phase == Phase::Ready && applied.version > self.checkpoint.version {
-            self.checkpoint.under_way = true;
-            self.checkpoint.writing = applied.version;
+        let fit = (self.phase == Phase::Ready).then_some(applied.version);
+        if self.checkpoint.writes(now, fit) {
             outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
         }
     }
@@ -643,11 +626,10 @@ impl Core {
             // Registered first: from then on the others wait for this replica before they call a write
             // confirmed by all.
             let registered = self.target.is_some();
-            if std::mem::take(&mut self.checkpoint.unread) {
-                self.checkpoint.under_way = true;
+            if self.checkpoint.reads() {
                 outputs.push(Output::LoadCheckpoint);
             }
-            let reading = self.checkpoint.under_way;
+            let reading = self.checkpoint.is_under_way();
             if registered && !reading && !self.restoring && now >= self.restore_due {
                 self.restoring = true;
                 outputs.push(Output::Restore);

@@ -58,9 +58,8 @@ impl Freshness {
 /// What is still to happen before a replica that has refused answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// A poll that was sent since then, and what comes after that: it has told the journal what this replica has now,
-    /// and has compared it with the journal.
-    PollSince(Uptime),
+    /// A poll that tells the journal what this replica has now, and compares it; and what comes after that.
+    Compared,
     /// A poll that was sent after the one which has renewed the lease. Others may have read the register between
     /// that one's view of the journal and its commit, and have counted this replica by its old row up to a head that
     /// is not in its answer.
@@ -78,8 +77,7 @@ pub(crate) struct Renewal {
 
 impl Renewal {
     pub(crate) fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
-        let until = Some(Until::PollSince(Uptime::now()));
-        Self { freshness: Freshness::new(lease, refuses_after), until }
+        Self { freshness: Freshness::new(lease, refuses_after), until: Some(Until::Compared) }
     }
 
     pub(crate) fn freshness(&self) -> Freshness {
@@ -88,7 +86,7 @@ impl Renewal {
 
     /// Whether the next poll that succeeds will not be enough to answer again.
     pub(crate) fn wants_another(&self) -> bool {
-        self.freshness.is_over() || matches!(self.until, Some(Until::PollSince(_)))
+        self.freshness.is_over() || self.until == Some(Until::Compared)
     }
 
     /// Whether reads are refused until something else happens.
@@ -97,13 +95,13 @@ impl Renewal {
     }
 
     /// A head poll that was sent then has succeeded, and has seen that head: the lease in the register ends no
-    /// earlier than its own length after it was sent.
-    pub(crate) fn polled(&mut self, sent: Uptime, head: Version) {
+    /// earlier than its own length after it was sent. Whether it was sent with what this replica has now.
+    pub(crate) fn polled(&mut self, sent: Uptime, head: Version, compared: bool) {
         let Freshness { origin, ref renewed, ref behind, .. } = self.freshness;
         let was_over = self.freshness.is_over();
         self.until = match self.until {
-            Some(Until::PollSince(since)) if sent < since => self.until,
-            Some(Until::PollSince(_)) => Some(Until::NextPoll),
+            Some(Until::Compared) if !compared => self.until,
+            Some(Until::Compared) => Some(Until::NextPoll),
             _ if was_over => Some(Until::NextPoll),
             None => None,
             Some(Until::NextPoll) => Some(Until::Published(head)),
@@ -128,7 +126,7 @@ impl Renewal {
     pub(crate) fn published(&mut self, version: Option<Version>) {
         match (self.until, version) {
             (_, None) => {
-                self.until = Some(Until::PollSince(Uptime::now()));
+                self.until = Some(Until::Compared);
                 self.freshness.behind.store(true, Ordering::SeqCst);
             }
             (Some(Until::Published(until)), Some(version)) if version >= until => self.answer(),
@@ -160,13 +158,13 @@ mod tests {
         let mut renewal = started(10 * SECOND, None);
         let (freshness, start) = (renewal.freshness(), renewal.freshness.origin);
         assert!(freshness.stale().is_some_and(|since| since >= 10 * SECOND));
-        renewal.polled(start + 9 * SECOND, 7);
+        renewal.polled(start + 9 * SECOND, 7, true);
         assert!(freshness.stale().is_none());
         // A poll that comes back late says nothing newer.
-        renewal.polled(start + SECOND, 7);
+        renewal.polled(start + SECOND, 7, true);
         assert!(freshness.stale().is_none());
         let mut renewal = started(10 * SECOND, None);
-        renewal.polled(start + 5 * SECOND, 7);
+        renewal.polled(start + 5 * SECOND, 7, true);
         assert!(renewal.freshness().stale().is_some_and(|since| since < 6 * SECOND));
     }
 
@@ -183,21 +181,21 @@ mod tests {
             assert!(refuses(&mut renewal, None) && freshness.stale().is_some());
             // From a checkpoint; that poll was sent before it was there.
             assert!(refuses(&mut renewal, Some(3)) && renewal.wants_another());
-            renewal.polled(Uptime::earlier(SECOND).max(renewal.freshness.origin), 3);
+            renewal.polled(Uptime::now(), 3, false);
             assert!(refuses(&mut renewal, Some(3)) && renewal.wants_another());
             assert!(freshness.stale().is_none());
-            renewal.polled(Uptime::now(), 3);
+            renewal.polled(Uptime::now(), 3, true);
             assert!(refuses(&mut renewal, Some(3)) && !renewal.wants_another());
-            renewal.polled(Uptime::now(), 4);
+            renewal.polled(Uptime::now(), 4, true);
             assert!(refuses(&mut renewal, Some(3)));
             assert!(!refuses(&mut renewal, Some(4)));
-            renewal.polled(Uptime::now(), 9);
+            renewal.polled(Uptime::now(), 9, true);
             assert!(!refuses(&mut renewal, Some(4)));
             // Its state is given up: from the beginning.
             assert!(refuses(&mut renewal, None) && refuses(&mut renewal, Some(9)));
-            renewal.polled(Uptime::now(), 9);
+            renewal.polled(Uptime::now(), 9, true);
             assert!(refuses(&mut renewal, Some(9)));
-            renewal.polled(Uptime::now(), 9);
+            renewal.polled(Uptime::now(), 9, true);
             assert!(!refuses(&mut renewal, Some(9)));
         }
     }
@@ -219,23 +217,23 @@ mod tests {
         let (freshness, start) = (renewal.freshness(), renewal.freshness.origin);
         renewal.until = Some(Until::NextPoll);
         let now = start + 60 * SECOND;
-        renewal.polled(now, 5);
-        renewal.polled(now, 5);
+        renewal.polled(now, 5, true);
+        renewal.polled(now, 5, true);
         renewal.published(Some(5));
         assert!(!freshness.refuses());
         // Over again: silent since then.
         freshness.renewed.store(1, Ordering::SeqCst);
         assert!(freshness.refuses() && freshness.stale().is_some() && renewal.wants_another());
-        renewal.polled(now, 8);
+        renewal.polled(now, 8, true);
         renewal.published(Some(8));
         assert!(freshness.refuses() && freshness.stale().is_none());
         // And once more before it has caught up: what the next poll says does not count yet.
         freshness.renewed.store(1, Ordering::SeqCst);
-        renewal.polled(now, 9);
+        renewal.polled(now, 9, true);
         renewal.published(Some(9));
         assert!(freshness.refuses());
-        renewal.polled(now, 11);
-        renewal.polled(now, 10);
+        renewal.polled(now, 11, true);
+        renewal.polled(now, 10, true);
         renewal.published(Some(9));
         assert!(freshness.refuses());
         renewal.published(Some(10));

@@ -278,7 +278,9 @@ impl Shell {
     fn answer_again(&mut self, polled: Option<Result<(Uptime, Version), ()>>) {
         let has_state = self.core.phase().has_state();
         match polled {
-            Some(Ok((sent, head))) => self.renewal.polled(sent, head),
+            Some(Ok((sent, head))) => {
+                self.renewal.polled(sent, head, self.core.is_compared());
+            }
             Some(Err(())) if has_state => self.renewal.failed(),
             Some(Err(())) | None => {}
         }

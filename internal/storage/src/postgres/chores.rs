@@ -9,14 +9,16 @@ use sqlx::{PgConnection, Row};
 use super::lane::{Failure, Held, Lane, Work, within};
 use super::rows::{self, column};
 
-/// How the server guards a chore; nobody waits for one. A session that has a chore's lock and says nothing belongs
-/// to a replica that is held: it is ended, so that another one can take over.
+/// How the server guards a chore; nobody waits for one.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "1s"),
     ("statement_timeout", "20s"),
-    ("idle_session_timeout", "10s"),
 ];
+
+/// A session that has a chore's lock and says nothing belongs to a replica that is held: it is ended, so that another
+/// one can take over.
+pub(super) const HELD: [(&str, &str); 1] = [("idle_session_timeout", "10s")];
 
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(25);

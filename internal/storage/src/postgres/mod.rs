@@ -55,13 +55,6 @@ const MIGRATE: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "60s"),
 ];
 
-/// Nobody waits for a task's row.
-const TASKS: &[(&str, &str)] = &[
-    ("default_transaction_isolation", "read committed"),
-    ("lock_timeout", "1s"),
-    ("statement_timeout", "20s"),
-];
-
 /// How long the log may take to be read.
 const LOG: Duration = Duration::from_secs(5);
 const LOG_READ: &[(&str, &str)] = &[
@@ -225,7 +218,7 @@ async fn run_migrations(options: &PgConnectOptions, place: String) -> Result<(),
 pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
     /// How long a connection may be waited for.
     const ACQUIRE: Duration = Duration::from_secs(3);
-    let options = parse(url)?.options(TASKS.iter().copied());
+    let options = parse(url)?.options(chores::SETTINGS.iter().copied());
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE);
     Ok(pool.connect_lazy_with(options))
 }
@@ -274,6 +267,8 @@ impl PostgresJournal {
         let durable = if accepted { Durability::Accepted } else { Durability::Checked };
         let lane =
             |connections, settings| Lane::new(&server, connections, Durability::Any, settings);
+        let alone = server.clone().options(chores::HELD);
+        let chore = || Lane::new(&alone, 1, Durability::Any, chores::SETTINGS);
         let lanes = Lanes {
             place: place(&server),
             committer: Committer::new(&server, durable),
@@ -281,8 +276,8 @@ impl PostgresJournal {
             log: lane(2, LOG_READ),
             snapshot: lane(2, snapshot::SETTINGS),
             ends: lane(1, LOG_READ),
-            trim: lane(1, chores::SETTINGS),
-            chores: lane(1, chores::SETTINGS),
+            trim: chore(),
+            chores: chore(),
         };
         Ok(Self { lanes: Arc::new(lanes) })
     }
