@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # The image of the one program: built where Rust is, run where nothing is but what the program needs.
 
-FROM rust:1.95.0-slim-bookworm AS rust
+FROM rust:1.95.0-bookworm AS rust
 WORKDIR /placard
 
 # The manifests, and a stub for each source that they expect. This does not change when code does, so that the

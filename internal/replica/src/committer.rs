@@ -17,8 +17,8 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Longest wait for those who are about to write again.
 const GATHER_MAX: Duration = Duration::from_millis(1);
-/// Batches that do not wait for anybody after one has waited in vain.
-const HASTY: u32 = 32;
+/// Most batches that do not wait for anybody after one has waited in vain.
+const HASTY_MAX: u32 = 32;
 
 /// A request and who waits for it.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ struct Gather {
     until: Option<Moment>,
     /// How many batches are still not to wait.
     hasty: u32,
+    /// How many there were after the last wait: one in vain doubles it, any other halves it.
+    penalty: u32,
 }
 
 /// A batch that comes from an earlier one.
@@ -145,9 +147,11 @@ impl Committer {
         if self.queue.len() < self.gather.expected && now < until {
             return true;
         }
-        if self.queue.len() < self.gather.hoped {
-            self.gather.hasty = HASTY;
-        }
+        // Anybody may come late once; who comes late again and again is not waited for.
+        let in_vain = self.queue.len() < self.gather.hoped;
+        let penalty = self.gather.penalty;
+        self.gather.penalty = if in_vain { (penalty * 2).clamp(1, HASTY_MAX) } else { penalty / 2 };
+        self.gather.hasty = if in_vain { self.gather.penalty } else { 0 };
         false
     }
 
@@ -344,14 +348,38 @@ mod tests {
         assert_eq!(next(&mut committer, 900), None);
         assert_eq!(committer.wake_at(), Some(at(1_560)));
         assert_eq!(next(&mut committer, 1_560), Some(3));
-        // Nobody does: then nobody is waited for, for a while.
+        // Nobody does.
         returned(&mut committer, 2_000, 3);
         assert_eq!((next(&mut committer, 2_000), committer.wake_at()), (None, None));
         submit(&mut committer, 8..9);
         assert_eq!(next(&mut committer, 9_000), Some(1));
-        submit(&mut committer, 9..10);
-        returned(&mut committer, 9_400, 1);
-        assert_eq!(next(&mut committer, 9_400), Some(1));
+    }
+
+    /// Has two clients write, of whom the one that was answered never comes back in time. Returns for how many of
+    /// so many batches it was waited.
+    fn waits_in_vain(batches: u64) -> usize {
+        let (mut committer, mut now, mut waits) = (Committer::default(), 0, 0);
+        submit(&mut committer, 0..1);
+        for ticket in 1..=batches {
+            if next(&mut committer, now).is_none() {
+                waits += 1;
+                let until = committer.wake_at().expect("it waits until then");
+                now = until.0.as_micros() as u64;
+                assert_eq!(next(&mut committer, now), Some(1));
+            }
+            submit(&mut committer, ticket..ticket + 1);
+            now += 400;
+            returned(&mut committer, now, 1);
+        }
+        waits
+    }
+
+    #[test]
+    fn who_comes_late_again_and_again_is_waited_for_ever_more_seldom() {
+        // The first batch has nobody to wait for; to wait in vain once changes nothing yet.
+        assert_eq!([1, 2, 3, 4, 5].map(waits_in_vain), [0, 1, 2, 2, 3]);
+        // At last one batch of 32 waits.
+        assert_eq!(waits_in_vain(1_320) - waits_in_vain(1_000), 10);
     }
 
     #[test]

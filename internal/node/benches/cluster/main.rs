@@ -17,6 +17,11 @@ use std::time::{Duration, Instant};
 use report::Report;
 use setup::Servers;
 
+/// The program's.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 struct Size {
