@@ -46,7 +46,7 @@ struct Size {
 const FULL: Size = Size {
     warm_up: Duration::from_millis(400),
     span: Duration::from_millis(1_000),
-    turns: 3,
+    turns: 7,
     writers: [1, 16, 256, 2_000],
     shared_writers: 256,
     deliveries: 1_000,
