@@ -1,7 +1,6 @@
 //! The program as it is shipped: with an allocator that copes with what a publication allocates and frees, some tens
 //! of kilobytes at each commit (`docs/adr/0007-jemalloc.md`).
 
-#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -17,7 +17,7 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Longest wait for those who are about to write again.
 const GATHER_MAX: Duration = Duration::from_millis(1);
-/// Most batches that do not wait for anybody after one has waited in vain.
+/// While waits are in vain, one batch of at most so many waits.
 const HASTY_MAX: u32 = 32;
 
 /// A request and who waits for it.
@@ -60,7 +60,7 @@ struct Gather {
     /// With fewer than so many the wait was in vain.
     hoped: usize,
     until: Option<Moment>,
-    /// How many batches are still not to wait.
+    /// How many batches are still not to wait, the one under way among them.
     hasty: u32,
     /// How many there were after the last wait: one in vain doubles it, any other halves it.
     penalty: u32,
@@ -147,11 +147,13 @@ impl Committer {
         if self.queue.len() < self.gather.expected && now < until {
             return true;
         }
-        // Anybody may come late once; who comes late again and again is not waited for.
+        // Anybody may come late once; who comes late again and again is seldom waited for.
         let in_vain = self.queue.len() < self.gather.hoped;
         let penalty = self.gather.penalty;
         self.gather.penalty = if in_vain { (penalty * 2).clamp(1, HASTY_MAX) } else { penalty / 2 };
-        self.gather.hasty = if in_vain { self.gather.penalty } else { 0 };
+        if in_vain {
+            self.gather.hasty = self.gather.penalty;
+        }
         false
     }
 
@@ -355,31 +357,59 @@ mod tests {
         assert_eq!(next(&mut committer, 9_000), Some(1));
     }
 
-    /// Has two clients write, of whom the one that was answered never comes back in time. Returns for how many of
-    /// so many batches it was waited.
-    fn waits_in_vain(batches: u64) -> usize {
-        let (mut committer, mut now, mut waits) = (Committer::default(), 0, 0);
-        submit(&mut committer, 0..1);
-        for ticket in 1..=batches {
-            if next(&mut committer, now).is_none() {
-                waits += 1;
-                let until = committer.wake_at().expect("it waits until then");
-                now = until.0.as_micros() as u64;
-                assert_eq!(next(&mut committer, now), Some(1));
-            }
-            submit(&mut committer, ticket..ticket + 1);
-            now += 400;
-            returned(&mut committer, now, 1);
+    /// Two clients: each batch has the one that came while the last was under way, and waits for the other.
+    #[derive(Default)]
+    struct Pair {
+        committer: Committer,
+        micros: u64,
+        tickets: u64,
+    }
+
+    impl Pair {
+        fn submit(&mut self) {
+            submit(&mut self.committer, self.tickets..self.tickets + 1);
+            self.tickets += 1;
         }
-        waits
+
+        /// Has one more batch committed, and returns whether it waited. If it does, the other comes in time or not.
+        fn waits(&mut self, in_time: bool) -> bool {
+            if self.committer.queued() == 0 {
+                self.submit();
+            }
+            let mut size = next(&mut self.committer, self.micros);
+            let waits = size.is_none();
+            if waits {
+                if in_time {
+                    self.submit();
+                } else {
+                    let until = self.committer.wake_at().expect("it waits until then");
+                    self.micros = until.0.as_micros() as u64;
+                }
+                size = next(&mut self.committer, self.micros);
+            }
+            let size = size.expect("it waits no longer");
+            if size == 1 {
+                self.submit();
+            }
+            self.micros += 400;
+            returned(&mut self.committer, self.micros, size);
+            waits
+        }
     }
 
     #[test]
     fn who_comes_late_again_and_again_is_waited_for_ever_more_seldom() {
+        let (mut pair, yes, no) = (Pair::default(), true, false);
         // The first batch has nobody to wait for; to wait in vain once changes nothing yet.
-        assert_eq!([1, 2, 3, 4, 5].map(waits_in_vain), [0, 1, 2, 2, 3]);
+        let late = [(); 8].map(|()| pair.waits(false));
+        assert_eq!(late, [no, yes, yes, no, yes, no, no, no]);
+        // In time: half of it is forgiven.
+        let after = [true, false, false, false, false].map(|in_time| pair.waits(in_time));
+        assert_eq!(after, [yes, yes, yes, no, yes]);
         // At last one batch of 32 waits.
-        assert_eq!(waits_in_vain(1_320) - waits_in_vain(1_000), 10);
+        let mut waits_of = |batches| (0..batches).filter(|_| pair.waits(false)).count();
+        waits_of(200);
+        assert_eq!(waits_of(320), 10);
     }
 
     #[test]

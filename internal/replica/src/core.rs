@@ -189,7 +189,7 @@ impl Core {
     }
 
     /// Whether the last head poll that has come back has told the journal of the state that there is now, and has
-    /// found it to be of the journal's history.
+    /// not found it to be of another history.
     pub fn is_compared(&self) -> bool {
         self.poll.compared
     }
@@ -215,7 +215,7 @@ impl Core {
     /// When it wants a [`Input::Tick`], if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
-        let restoring = self.restoring || self.checkpoint.is_under_way() || self.target.is_none();
+        let restoring = self.restoring || self.checkpoint.is_being_read() || self.target.is_none();
         let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
         let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
         let advance = self.phase.has_state().then_some(self.advance_due);
@@ -571,15 +571,13 @@ impl Core {
         self.poll.sent = None;
         self.poll.compared = false;
         self.poll.due = START;
-        if cause == Cause::Fork {
-            self.checkpoint.is_lost();
-        }
     }
 
     fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
         self.restoring = false;
         let Some(engine) = engine else { return };
         self.counts.restores.count(self.restore_cause);
+        self.checkpoint.forget();
         self.engine.replace_with(*engine);
         self.phase = Phase::CatchingUp;
         self.publish(outputs);
@@ -587,8 +585,8 @@ impl Core {
 
     fn checkpoint_loaded(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
         let Some(engine) = engine else { return };
-        // One that is as old as an empty log says nothing; a restore may have been quicker.
-        if self.phase.has_state() || self.restoring || engine.applied().version == 0 {
+        // One that is as old as an empty log says nothing.
+        if engine.applied().version == 0 {
             return;
         }
         self.counts.checkpoints_loaded += 1;
@@ -601,7 +599,7 @@ impl Core {
     fn save_checkpoint(&mut self, now: Moment, outputs: &mut Vec<Output>) {
         let applied = self.engine.applied();
         let fit = (self.phase == Phase::Ready).then_some(applied.version);
-        if self.checkpoint.writes(now, fit) {
+        if self.checkpoint.begin_writing(now, fit) {
             outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
         }
     }
@@ -626,10 +624,10 @@ impl Core {
             // Registered first: from then on the others wait for this replica before they call a write
             // confirmed by all.
             let registered = self.target.is_some();
-            if self.checkpoint.reads() {
+            if self.checkpoint.begin_reading() {
                 outputs.push(Output::LoadCheckpoint);
             }
-            let reading = self.checkpoint.is_under_way();
+            let reading = self.checkpoint.is_being_read();
             if registered && !reading && !self.restoring && now >= self.restore_due {
                 self.restoring = true;
                 outputs.push(Output::Restore);

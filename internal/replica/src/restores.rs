@@ -183,6 +183,28 @@ mod tests {
         Record { version, chain: Chain::GENESIS.next(version, &bytes), bytes }
     }
 
+    /// It was sent with a state that is gone, and says nothing of the one that has come since.
+    #[test]
+    fn a_poll_that_was_sent_before_a_restore_compares_nothing() {
+        let mut running = Running::new();
+        let polls = |running: &Running| {
+            running.outputs.iter().any(|output| matches!(output, Output::Poll(..)))
+        };
+        assert!(polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(running.core.is_compared());
+        running.step(Input::Tick);
+        assert!(polls(&running));
+        running.refuses(record(1, FORMAT_LEVEL, Digest(1)), Phase::Quarantined);
+        assert!(!running.core.is_compared() && !polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(!running.core.is_compared());
+        running.step(Input::Tick);
+        assert!(polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(running.core.is_compared());
+    }
+
     #[test]
     fn each_cause_is_counted_by_itself() {
         let mut running = Running::new();

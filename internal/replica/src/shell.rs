@@ -291,7 +291,9 @@ impl Shell {
     /// The pause until the next head poll.
     fn poll_after(&mut self, input: &Input) -> Duration {
         let jitter = self.rng.random_range(0.8..1.2);
-        let resumes = matches!(input, Input::Polled(Ok(_))) && self.renewal.wants_another();
+        let has_state = self.core.phase().has_state();
+        let resumes =
+            has_state && matches!(input, Input::Polled(Ok(_))) && self.renewal.wants_another();
         let waited_for = resumes || self.impatient.load(Ordering::Relaxed) > 0;
         let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
         pause.mul_f64(jitter)

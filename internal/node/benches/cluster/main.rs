@@ -18,7 +18,6 @@ use report::Report;
 use setup::Servers;
 
 /// The program's.
-#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -11,41 +11,35 @@ pub(super) struct Checkpoint {
     /// The pause between two; `None` if none is kept.
     every: Option<Duration>,
     unread: bool,
-    under_way: bool,
+    reading: bool,
+    /// What the one under way will hold.
+    writing: Option<Version>,
     due: Moment,
     /// What the newest one holds.
     version: Version,
-    /// What the one under way will hold.
-    writing: Version,
 }
 
 impl Checkpoint {
     pub(super) fn new(every: Option<Duration>) -> Self {
-        Self {
-            every,
-            unread: every.is_some(),
-            under_way: false,
-            due: START,
-            version: 0,
-            writing: 0,
-        }
+        let unread = every.is_some();
+        Self { every, unread, reading: false, writing: None, due: START, version: 0 }
     }
 
-    /// Whether it is being read or written.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way
+    /// Whether it is being read.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.reading
     }
 
-    /// Whether it is to be read now, which it is once.
-    pub(super) fn reads(&mut self) -> bool {
-        let reads = std::mem::take(&mut self.unread);
-        self.under_way |= reads;
-        reads
+    /// Begins to read it, which is done once; whether it does.
+    pub(super) fn begin_reading(&mut self) -> bool {
+        let begins = std::mem::take(&mut self.unread);
+        self.reading |= begins;
+        begins
     }
 
     /// It was read.
     pub(super) fn read(&mut self) {
-        self.under_way = false;
+        self.reading = false;
     }
 
     /// What was read has become the replica's state.
@@ -53,29 +47,29 @@ impl Checkpoint {
         self.version = version;
     }
 
-    /// Whether what is applied is to be written down now; `None` if it is not fit to be.
-    pub(super) fn writes(&mut self, now: Moment, applied: Option<Version>) -> bool {
-        let Some(every) = self.every.filter(|_| !self.under_way && now >= self.due) else {
-            return false;
-        };
-        self.due = now + every;
-        let Some(applied) = applied.filter(|applied| *applied > self.version) else { return false };
-        (self.under_way, self.writing) = (true, applied);
-        true
+    /// Begins to write down what is applied, if it is time to; whether it does. `None` is not fit to be written.
+    pub(super) fn begin_writing(&mut self, now: Moment, applied: Option<Version>) -> bool {
+        let (Some(every), Some(applied)) = (self.every, applied) else { return false };
+        let begins = self.writing.is_none() && now >= self.due && applied > self.version;
+        if begins {
+            (self.writing, self.due) = (Some(applied), now + every);
+        }
+        begins
     }
 
     /// It was written down, or was not.
     pub(super) fn written(&mut self, done: bool) {
-        self.under_way = false;
-        if done {
-            self.version = self.writing;
+        if let (Some(version), true) = (self.writing.take(), done) {
+            self.version = version;
         }
     }
 
-    /// What it holds, or will hold if it is being written, is of a history that the journal has lost: whatever comes
-    /// next is better.
-    pub(super) fn is_lost(&mut self) {
-        (self.version, self.writing) = (0, 0);
+    /// The state was restored, and may be of another history than what the checkpoint holds or will hold: whatever is
+    /// applied now is better, and is written down as soon as it is fit to be.
+    pub(super) fn forget(&mut self) {
+        self.version = 0;
+        self.writing = self.writing.map(|_| 0);
+        self.due = START;
     }
 }
 
@@ -92,35 +86,40 @@ mod tests {
     #[test]
     fn it_is_read_once_and_written_when_there_is_something_new() {
         let mut checkpoint = Checkpoint::new(Some(EVERY));
-        assert!(checkpoint.reads() && checkpoint.is_under_way() && !checkpoint.reads());
-        assert!(!checkpoint.writes(at(0), Some(7)));
+        assert!(checkpoint.begin_reading() && checkpoint.is_being_read());
+        assert!(!checkpoint.begin_reading());
         checkpoint.read();
+        assert!(!checkpoint.is_being_read());
         checkpoint.used(5);
-        assert!(!checkpoint.writes(at(0), Some(5)) && !checkpoint.writes(at(9), Some(7)));
-        assert!(!checkpoint.writes(at(10), None) && checkpoint.writes(at(20), Some(7)));
-        assert!(!checkpoint.writes(at(40), Some(8)));
+        assert!(!checkpoint.begin_writing(at(0), Some(5)));
+        assert!(!checkpoint.begin_writing(at(1), None));
+        assert!(checkpoint.begin_writing(at(2), Some(7)));
+        assert!(!checkpoint.begin_writing(at(40), Some(8)));
         checkpoint.written(false);
-        assert!(checkpoint.writes(at(40), Some(7)));
+        assert!(checkpoint.begin_writing(at(40), Some(7)));
         checkpoint.written(true);
-        assert!(!checkpoint.writes(at(60), Some(7)) && checkpoint.writes(at(80), Some(8)));
+        assert!(!checkpoint.begin_writing(at(49), Some(8)));
+        assert!(!checkpoint.begin_writing(at(60), Some(7)));
+        assert!(checkpoint.begin_writing(at(60), Some(8)));
         let mut none = Checkpoint::new(None);
-        assert!(!none.reads() && !none.writes(at(0), Some(1)));
+        assert!(!none.begin_reading() && !none.begin_writing(at(0), Some(1)));
     }
 
     /// Until the lost history's version was passed none was written, and each start began with that history.
     #[test]
-    fn one_of_a_lost_history_is_replaced_by_an_older_version() {
-        for lost_while_written in [false, true] {
+    fn one_of_a_lost_history_is_replaced_at_once_by_an_older_version() {
+        for restored_while_written in [false, true] {
             let mut checkpoint = Checkpoint::new(Some(EVERY));
-            assert!(checkpoint.writes(at(0), Some(1_000)));
-            if lost_while_written {
-                checkpoint.is_lost();
+            assert!(checkpoint.begin_writing(at(0), Some(1_000)));
+            if restored_while_written {
+                checkpoint.forget();
+                assert!(!checkpoint.begin_writing(at(1), Some(900)));
                 checkpoint.written(true);
             } else {
                 checkpoint.written(true);
-                checkpoint.is_lost();
+                checkpoint.forget();
             }
-            assert!(checkpoint.writes(at(10), Some(900)));
+            assert!(checkpoint.begin_writing(at(1), Some(900)));
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 
 /// A session that has a chore's lock and says nothing belongs to a replica that is held: it is ended, so that another
 /// one can take over.
-pub(super) const HELD: [(&str, &str); 1] = [("idle_session_timeout", "10s")];
+pub(super) const SILENCE: [(&str, &str); 1] = [("idle_session_timeout", "10s")];
 
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(25);

@@ -267,8 +267,8 @@ impl PostgresJournal {
         let durable = if accepted { Durability::Accepted } else { Durability::Checked };
         let lane =
             |connections, settings| Lane::new(&server, connections, Durability::Any, settings);
-        let alone = server.clone().options(chores::HELD);
-        let chore = || Lane::new(&alone, 1, Durability::Any, chores::SETTINGS);
+        let silent_briefly = server.clone().options(chores::SILENCE);
+        let chore = || Lane::new(&silent_briefly, 1, Durability::Any, chores::SETTINGS);
         let lanes = Lanes {
             place: place(&server),
             committer: Committer::new(&server, durable),
