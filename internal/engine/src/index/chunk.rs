@@ -50,12 +50,23 @@ impl<S: Schema> Chunk<S> {
     /// A chunk of these ads, at least one, at most [`CHUNK_ADS`], in result order.
     pub(super) fn build(ads: Vec<(Arc<S::Ad>, Coordinates)>) -> Self {
         let mut combinations = vec![Row::EMPTY; S::COMBINATIONS];
-        let mut steps = vec![Row::EMPTY; S::STEPS - 1];
+        // Where the steps of each ad begin and end, lest it be entered at each of them.
+        let mut edges = vec![Row::EMPTY; S::STEPS];
         for (at, (_, coordinates)) in ads.iter().enumerate() {
             coordinates.combinations().for_each(|combination| combinations[combination].set(at));
-            let values = coordinates.steps.iter().filter(|step| *step > 0);
-            values.for_each(|step| steps[step - 1].set(at));
+            for (first, past) in coordinates.steps.runs() {
+                edges[first].set(at);
+                if let Some(row) = edges.get_mut(past) {
+                    row.set(at);
+                }
+            }
         }
+        let mut row = edges[0];
+        let steps = edges[1..].iter().map(|edges| {
+            row.xor(edges);
+            row
+        });
+        let steps = steps.collect();
         let leading = WideRows::build(S::LEADING, ads.iter().map(|(_, found)| &found.leading));
         let wide = S::DIMENSIONS.iter().filter(|dimension| dimension.role == Role::Listed);
         let listed = wide.enumerate().map(|(nth, dimension)| {

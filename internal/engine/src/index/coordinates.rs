@@ -59,7 +59,7 @@ fn steps(targeted: &ValueSet, values: usize) -> ValueSet {
     if targeted.is_empty() {
         return ValueSet::from_range(0, values);
     }
-    std::iter::once(0).chain(targeted.iter().map(|value| value + 1)).collect()
+    targeted.behind_zero()
 }
 
 /// The values as bits behind the one for "absent".

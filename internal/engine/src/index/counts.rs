@@ -49,7 +49,8 @@ impl<S, C> Clone for Counts<S, C> {
 }
 
 /// A table in the making. Each ad is entered as the two ends of its steps, and they are summed up once at the
-/// end, which is many times quicker than [`Counts::add`] for each.
+/// end, which is many times quicker than [`Counts::add`] for each. Its rows are `[step][combination]`, so that all
+/// combinations of an ad are on one line of the cache.
 pub(super) struct Tally<S, C> {
     rows: Vec<Option<Box<[C]>>>,
     schema: PhantomData<S>,
@@ -64,29 +65,33 @@ impl<S: Schema, C: Cell> Tally<S, C> {
         for row in Counts::<S, C>::rows(ad) {
             let zeros = || vec![C::default(); S::CELLS].into();
             let row = self.rows[row].get_or_insert_with(zeros);
-            for combination in ad.combinations() {
-                let cells = &mut row[combination * S::STEPS..][..S::STEPS];
-                for (first, past) in ad.steps.runs() {
-                    cells[first] = cells[first].plus(C::ONE);
-                    if past < S::STEPS {
-                        cells[past] = cells[past].minus(C::ONE);
+            for (first, past) in ad.steps.runs() {
+                let mut each = |step: usize, change: fn(C, C) -> C| {
+                    let cells = &mut row[step * S::COMBINATIONS..][..S::COMBINATIONS];
+                    for combination in ad.combinations() {
+                        cells[combination] = change(cells[combination], C::ONE);
                     }
+                };
+                each(first, C::plus);
+                if past < S::STEPS {
+                    each(past, C::minus);
                 }
             }
         }
     }
 
-    pub(super) fn sum(mut self) -> Counts<S, C> {
-        for row in self.rows.iter_mut().flatten() {
-            for steps in row.chunks_mut(S::STEPS) {
-                let mut sum = C::default();
-                for cell in steps {
-                    sum = sum.plus(*cell);
-                    *cell = sum;
-                }
-            }
-        }
-        let rows = self.rows.into_iter().map(|row| row.map(Arc::from)).collect();
+    pub(super) fn sum(self) -> Counts<S, C> {
+        let sum = |row: Box<[C]>| {
+            let cells = (0..S::COMBINATIONS).flat_map(|combination| {
+                let steps = row[combination..].iter().step_by(S::COMBINATIONS);
+                steps.scan(C::default(), |sum, cell| {
+                    *sum = sum.plus(*cell);
+                    Some(*sum)
+                })
+            });
+            cells.collect()
+        };
+        let rows = self.rows.into_iter().map(|row| row.map(sum)).collect();
         Counts { rows, schema: PhantomData }
     }
 }

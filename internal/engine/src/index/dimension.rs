@@ -12,6 +12,7 @@
 //! with many values (say, 200 languages) is `Listed`. The bounds are checked when the crate is compiled.
 
 use std::fmt::Debug;
+use std::hint::black_box;
 
 use placard_model::{Country, Gender, Platform, Query, Timestamp, limits};
 use uuid::Uuid;
@@ -54,6 +55,8 @@ pub(crate) trait Item: Debug + Send + Sync + 'static {
     fn key(&self) -> Key;
     /// From when it is served.
     fn start_at(&self) -> Timestamp;
+    /// Has the processor fetch what is read of it soon.
+    fn fetch(&self) {}
 }
 
 /// A set of dimensions, with the ads and queries that they describe.
@@ -178,5 +181,9 @@ impl Item for StoredAd {
 
     fn start_at(&self) -> Timestamp {
         self.start_at
+    }
+
+    fn fetch(&self) {
+        black_box((self.end_at, self.targeting.age));
     }
 }

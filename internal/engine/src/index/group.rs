@@ -253,11 +253,14 @@ impl<S: Schema> Group<S> {
     }
 }
 
-/// Ads and where they lie.
+/// Ads and where they lie. Few of them are in a cache: all are asked for at once, rather than each waited for
+/// before the next.
 fn located<S: Schema>(ads: impl Iterator<Item = Arc<S::Ad>>) -> Vec<Located<S>> {
+    let ads: Vec<_> = ads.collect();
+    ads.iter().for_each(|ad| ad.fetch());
     let located = |ad: Arc<S::Ad>| {
         let coordinates = Coordinates::of::<S>(&ad);
         (ad, coordinates)
     };
-    ads.map(located).collect()
+    ads.into_iter().map(located).collect()
 }

@@ -46,6 +46,13 @@ impl Row {
         }
     }
 
+    /// Turns over the bits that are set in the other.
+    pub(super) fn xor(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word ^= more;
+        }
+    }
+
     pub(super) fn and(&mut self, other: &Self) {
         for (word, more) in self.0.iter_mut().zip(other.0) {
             *word &= more;

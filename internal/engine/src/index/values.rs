@@ -13,7 +13,25 @@ pub(crate) struct ValueSet([u64; WORDS]);
 impl ValueSet {
     /// The numbers from `start` to `end`, both included.
     pub(crate) fn from_range(start: usize, end: usize) -> Self {
-        (start..=end).collect()
+        let mut set = Self::default();
+        for (at, word) in set.0.iter_mut().enumerate() {
+            let below = |value: usize| match value.saturating_sub(at * 64) {
+                bits @ 0..64 => (1 << bits) - 1,
+                _ => u64::MAX,
+            };
+            *word = below(end + 1) & !below(start);
+        }
+        set
+    }
+
+    /// Each number one higher, and 0.
+    pub(crate) fn behind_zero(&self) -> Self {
+        let (mut set, mut carried) = (Self::default(), 1);
+        for (word, from) in set.0.iter_mut().zip(self.0) {
+            *word = from << 1 | carried;
+            carried = from >> 63;
+        }
+        set
     }
 
     /// Adds one.
@@ -82,6 +100,18 @@ impl FromIterator<usize> for ValueSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_made_of_its_numbers_and_moves_up_as_they_do() {
+        for start in 0..VALUES_MAX {
+            for end in start.saturating_sub(1)..VALUES_MAX - 1 {
+                let range = ValueSet::from_range(start, end);
+                assert!(range.iter().eq(start..=end), "{start}..={end}");
+                let moved = range.behind_zero();
+                assert!(moved.iter().eq(std::iter::once(0).chain(start + 1..=end + 1)));
+            }
+        }
+    }
 
     #[test]
     fn runs_cover_exactly_the_set() {

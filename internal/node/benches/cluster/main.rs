@@ -1,7 +1,8 @@
 //! The figures of a cluster on one machine, each beside what PostgreSQL, Redis or the engine itself takes for the
 //! same in the same run: `scripts/bench-cluster`. It writes `docs/performance/cluster.md` and `cluster.csv`; as a
 //! test it runs small and writes nothing. The load comes from this process too, so that it shares the cores.
-//! `PART=writes`, `two`, `delivery` or `restore` measures only that, and writes nothing.
+//! `PART=writes`, `two`, `delivery` or `restore` measures only that, and writes nothing; `TURNS` sets how often each
+//! is measured.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
@@ -70,6 +71,9 @@ fn main() {
     let mut size = if full { FULL } else { SMALL };
     if let (true, Ok(ads)) = (full, std::env::var("ADS")) {
         size.ads = ads.parse().expect("ADS is a number of ads");
+    }
+    if let (true, Ok(turns)) = (full, std::env::var("TURNS")) {
+        size.turns = turns.parse().expect("TURNS is a number of turns");
     }
     let started = Instant::now();
     // The load's own threads; each replica has threads of its own.
