@@ -82,7 +82,7 @@ impl Writing {
         commands: Vec<Command>,
     ) -> Result<Decided, Problem> {
         let request = Request {
-            id: Uuid::new_v4(),
+            id: Uuid::now_v7(),
             principal: self.principal.name().to_owned(),
             idempotency,
             trace: self.principal.trace(),

@@ -110,7 +110,7 @@ impl<J: Ends> Expirer<J> {
         let commands: Vec<_> =
             ended.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
         let request = Request {
-            id: Uuid::new_v4(),
+            id: Uuid::now_v7(),
             principal: String::new(),
             idempotency: None,
             trace: None,
