@@ -1,5 +1,6 @@
-//! The bound of a request's head. hyper's own is one of its buffer: it refuses what does not fit there, but what has
-//! already arrived is served, however much that is. Here what it has let through is measured.
+//! Heads of requests that hyper lets through and that are not to be served. Its own bound is one of its buffer: it
+//! refuses what does not fit there, but what has already arrived is served, however much that is. And it leaves it to
+//! others how often a request says whom it is for.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -7,24 +8,24 @@ use std::future::{Ready, ready};
 use axum::Router;
 use axum::body::Body;
 use futures_util::future::Either;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use placard_model::limits;
 
-/// A router behind the bound. What is beyond it is answered as hyper answers what does not fit its buffer.
+/// A router behind these checks. What does not pass them is answered as hyper answers what it refuses itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Bounded(TowerToHyperService<Router>);
+pub(crate) struct Checked(TowerToHyperService<Router>);
 
-impl Bounded {
+impl Checked {
     pub(crate) fn new(router: Router) -> Self {
         Self(TowerToHyperService::new(router))
     }
 }
 
-impl Service<Request<Incoming>> for Bounded {
+impl Service<Request<Incoming>> for Checked {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Either<
@@ -33,14 +34,25 @@ impl Service<Request<Incoming>> for Bounded {
     >;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if bytes(&request) <= limits::HEAD_BYTES_MAX {
+        let Some(status) = refused(&request) else {
             return Either::Left(self.0.call(request));
-        }
+        };
         let mut refusal = Response::new(Body::empty());
-        *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        *refusal.status_mut() = status;
         refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Either::Right(ready(Ok(refusal)))
     }
+}
+
+/// Why a request is not served, if it is not.
+fn refused<B>(request: &Request<B>) -> Option<StatusCode> {
+    if bytes(request) > limits::HEAD_BYTES_MAX {
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    // RFC 9112, section 3.2. Of two hosts, a balancer may go by one and this server by the other.
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let fits = hosts == 1 || hosts == 0 && request.version() < Version::HTTP_11;
+    (!fits).then_some(StatusCode::BAD_REQUEST)
 }
 
 /// The size of a head that is written without needless space.

@@ -57,7 +57,7 @@ fn readiness(app: &App, state: &replica::State) -> (bool, &'static str) {
         Phase::Restoring => (false, "restoring"),
         Phase::Quarantined => (false, "quarantined"),
         Phase::CatchingUp => (false, "catching up"),
-        Phase::Ready if freshness.refuses() => (false, "stale"),
+        Phase::Ready if freshness.leave().is_none() => (false, "stale"),
         // Every other replica is likely to be as stale: a balancer must not empty itself.
         Phase::Ready if freshness.stale().is_some() => (true, "stale"),
         Phase::Ready => (true, "ready"),

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::{Version, fragment_with_status, limits};
+use placard_replica::Leave;
 
 use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
@@ -30,9 +31,9 @@ pub(crate) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
-    wait_for(&app, min_version, &headers).await?;
+    let leave = wait_for(&app, min_version, &headers).await?;
     let page = render::page(app.replica.reader(), &query, app.replica.clock().now());
-    fresh(&app, page)
+    fresh(&app, leave, page)
 }
 
 /// Shows an ad.
@@ -51,25 +52,25 @@ pub(crate) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let min_version = params::min_version(uri.query()).map_err(Problem::invalid)?;
-    wait_for(&app, min_version, &headers).await?;
+    let leave = wait_for(&app, min_version, &headers).await?;
     // The version is read first: the ad may then be newer than the answer says, but never older.
     let version = app.replica.reader().published().version;
     let Some(ad) = app.replica.reader().ad(id) else {
-        return fresh(&app, Problem::ad_not_found().at(version).into_response());
+        return fresh(&app, leave, Problem::ad_not_found().at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
     let body = fragment_with_status(ad.fragment(), status);
     let mut response = render::json(StatusCode::OK, body);
     with_version(&mut response, version.max(ad.version));
     with_etag(&mut response, ad.version);
-    fresh(&app, response)
+    fresh(&app, leave, response)
 }
 
 /// Says how old an answer may be if the journal was not heard of for long, or takes it back. Asked last: the
 /// process may have been paused while the answer was made.
-fn fresh(app: &App, mut answer: Response) -> Result<Response, Problem> {
+fn fresh(app: &App, leave: Leave, mut answer: Response) -> Result<Response, Problem> {
     let freshness = app.replica.freshness();
-    if freshness.refuses() {
+    if !freshness.holds(leave) {
         return Err(Problem::stale());
     }
     if let Some(since) = freshness.stale() {
@@ -79,12 +80,13 @@ fn fresh(app: &App, mut answer: Response) -> Result<Response, Problem> {
 }
 
 /// Makes sure that there is a state to read, and that it is as new as the client asks. Also that it is not one
-/// which nobody is to be shown: asked before it is read, since the replica may catch up between that and the answer.
+/// which nobody is to be shown: leave is asked for before it is read, since the replica may catch up between that and
+/// the answer.
 async fn wait_for(
     app: &App,
     parameter: Option<Version>,
     headers: &HeaderMap,
-) -> Result<(), Problem> {
+) -> Result<Leave, Problem> {
     let header = headers::min_version(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     if let Some(version) = parameter.max(header)
         && !app.replica.published(version, limits::MIN_VERSION_WAIT).await
@@ -95,8 +97,5 @@ async fn wait_for(
     if !app.replica.state().phase.has_state() {
         return Err(Problem::not_ready());
     }
-    if app.replica.freshness().refuses() {
-        return Err(Problem::stale());
-    }
-    Ok(())
+    app.replica.freshness().leave().ok_or_else(Problem::stale)
 }

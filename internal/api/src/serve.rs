@@ -76,7 +76,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 type Connection =
-    http1::Connection<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, head::Bounded>;
+    http1::Connection<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, head::Checked>;
 
 fn connection(stream: TcpStream, router: Router) -> Connection {
     // Answers are small and written whole; a socket that refuses the option works, only later.
@@ -89,5 +89,5 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
         .max_headers(limits::HEADERS_MAX)
         // A head that fits fits the buffer too.
         .max_buf_size(limits::HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), head::Bounded::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), head::Checked::new(router))
 }

@@ -3,7 +3,7 @@
 //! answers again, since others have counted it meanwhile as one that answers nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use placard_model::Version;
@@ -20,17 +20,17 @@ pub struct Freshness {
     /// When the last head poll that succeeded was sent, in microseconds since `origin` and at least one; or
     /// [`NEVER`].
     renewed: Arc<AtomicU64>,
-    /// Whether this replica had no state, or was counted as one that answers nobody, and has not published since
-    /// what others have been told meanwhile.
-    behind: Arc<AtomicBool>,
+    /// Odd while this replica is behind: it had no state, or was counted as one that answers nobody, and has not
+    /// published since what others have been told meanwhile. One more whenever that begins or ends.
+    turns: Arc<AtomicU64>,
     lease: Duration,
     refuses_after: Option<Duration>,
 }
 
 impl Freshness {
     fn new(lease: Duration, refuses_after: Option<Duration>) -> Self {
-        let (renewed, behind) = (Arc::new(NEVER.into()), Arc::new(true.into()));
-        Self { origin: Uptime::now(), renewed, behind, lease, refuses_after }
+        let (renewed, turns) = (Arc::new(NEVER.into()), Arc::new(AtomicU64::new(1)));
+        Self { origin: Uptime::now(), renewed, turns, lease, refuses_after }
     }
 
     /// For how long the journal has not been heard of, if that is longer than the lease or if it never was since
@@ -41,10 +41,30 @@ impl Freshness {
         (renewed == NEVER || since > self.lease).then_some(since)
     }
 
-    /// Whether what is published is not to be shown: it is so old that this replica counts as one that has
-    /// published everything, or it does not have yet what others were told while it counted so.
-    pub fn refuses(&self) -> bool {
-        self.is_over() || self.behind.load(Ordering::SeqCst)
+    /// Leave to show what is published from now on. There is none while it is so old that this replica counts as
+    /// one that has published everything, or while it does not have yet what others were told while it counted so.
+    pub fn leave(&self) -> Option<Leave> {
+        // The lease first: it is renewed after the turn that says it had ended.
+        let over = self.is_over();
+        let turn = self.turns.load(Ordering::SeqCst);
+        (!over && turn.is_multiple_of(2)).then_some(Leave(turn))
+    }
+
+    /// Whether what was read since a leave was given may still be shown. It may not if the leave has ended
+    /// meanwhile, even if there is another one by now: who was held up for so long has read what is older.
+    pub fn holds(&self, leave: Leave) -> bool {
+        self.leave() == Some(leave)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.turns.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    /// Begins or ends being behind; only one thread does.
+    fn set_behind(&self, behind: bool) {
+        if behind != self.is_behind() {
+            self.turns.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Whether the others count this replica as one that answers nobody, or may do so in a moment.
@@ -54,6 +74,10 @@ impl Freshness {
             || self.stale().is_some_and(|since| since > self.lease + after)
     }
 }
+
+/// Leave to show what is published, until the replica falls behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave(u64);
 
 /// What is still to happen before a replica that has refused answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +115,13 @@ impl Renewal {
 
     /// Whether reads are refused until something else happens.
     pub(crate) fn is_behind(&self) -> bool {
-        self.freshness.behind.load(Ordering::SeqCst)
+        self.freshness.is_behind()
     }
 
     /// A head poll that was sent then has succeeded, and has seen that head: the lease in the register ends no
     /// earlier than its own length after it was sent. Whether it was sent with what this replica has now.
     pub(crate) fn polled(&mut self, sent: Uptime, head: Version, compared: bool) {
-        let Freshness { origin, ref renewed, ref behind, .. } = self.freshness;
+        let Freshness { origin, ref renewed, .. } = self.freshness;
         let was_over = self.freshness.is_over();
         self.until = match self.until {
             Some(Until::Compared) if !compared => self.until,
@@ -109,7 +133,9 @@ impl Renewal {
             Some(Until::Published(version)) => Some(Until::Published(version.min(head))),
         };
         // Before the lease is seen to last again: nobody finds neither.
-        behind.fetch_or(was_over, Ordering::SeqCst);
+        if was_over {
+            self.freshness.set_behind(true);
+        }
         let since = u64::try_from((sent - origin).as_micros()).unwrap_or(u64::MAX);
         renewed.fetch_max(since.max(NEVER + 1), Ordering::SeqCst);
     }
@@ -127,7 +153,7 @@ impl Renewal {
         match (self.until, version) {
             (_, None) => {
                 self.until = Some(Until::Compared);
-                self.freshness.behind.store(true, Ordering::SeqCst);
+                self.freshness.set_behind(true);
             }
             (Some(Until::Published(until)), Some(version)) if version >= until => self.answer(),
             _ => {}
@@ -136,7 +162,7 @@ impl Renewal {
 
     fn answer(&mut self) {
         self.until = None;
-        self.freshness.behind.store(false, Ordering::SeqCst);
+        self.freshness.set_behind(false);
     }
 }
 
@@ -175,8 +201,8 @@ mod tests {
             let freshness = renewal.freshness();
             let refuses = |renewal: &mut Renewal, version| {
                 renewal.published(version);
-                assert_eq!(renewal.freshness().refuses(), freshness.refuses());
-                freshness.refuses()
+                assert_eq!(renewal.freshness().leave().is_none(), freshness.leave().is_none());
+                freshness.leave().is_none()
             };
             assert!(refuses(&mut renewal, None) && freshness.stale().is_some());
             // From a checkpoint; that poll was sent before it was there.
@@ -206,7 +232,7 @@ mod tests {
             let mut renewal = started(SECOND, refuses_after);
             renewal.published(Some(3));
             renewal.failed();
-            assert_eq!(renewal.freshness().refuses(), !answers);
+            assert_eq!(renewal.freshness().leave().is_none(), !answers);
             assert!(renewal.freshness().stale().is_some());
         }
     }
@@ -220,23 +246,28 @@ mod tests {
         renewal.polled(now, 5, true);
         renewal.polled(now, 5, true);
         renewal.published(Some(5));
-        assert!(!freshness.refuses());
+        let leave = freshness.leave().expect("it has caught up");
+        assert!(freshness.holds(leave));
         // Over again: silent since then.
         freshness.renewed.store(1, Ordering::SeqCst);
-        assert!(freshness.refuses() && freshness.stale().is_some() && renewal.wants_another());
+        assert!(
+            freshness.leave().is_none() && freshness.stale().is_some() && renewal.wants_another()
+        );
         renewal.polled(now, 8, true);
         renewal.published(Some(8));
-        assert!(freshness.refuses() && freshness.stale().is_none());
+        assert!(freshness.leave().is_none() && freshness.stale().is_none());
         // And once more before it has caught up: what the next poll says does not count yet.
         freshness.renewed.store(1, Ordering::SeqCst);
         renewal.polled(now, 9, true);
         renewal.published(Some(9));
-        assert!(freshness.refuses());
+        assert!(freshness.leave().is_none());
         renewal.polled(now, 11, true);
         renewal.polled(now, 10, true);
         renewal.published(Some(9));
-        assert!(freshness.refuses());
+        assert!(freshness.leave().is_none());
         renewal.published(Some(10));
-        assert!(!freshness.refuses());
+        assert!(freshness.leave().is_some());
+        // Who has read before all that, and was held up until now, has not read what others were told.
+        assert!(!freshness.holds(leave));
     }
 }

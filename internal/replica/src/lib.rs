@@ -25,7 +25,7 @@ mod waiting;
 pub use batch::{Batch, Current, LogRow, Plan};
 pub use clock::Clock;
 pub use expiry::Expiry;
-pub use freshness::Freshness;
+pub use freshness::{Freshness, Leave};
 pub use reasons::reasons;
 pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
 pub use uptime::Uptime;

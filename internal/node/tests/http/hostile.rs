@@ -131,6 +131,26 @@ against_a_node! {
         drop(wire);
     }
 
+    async fn a_request_says_once_whom_it_is_for(server, wire) {
+        for (version, hosts, status) in [
+            ("1.1", "host: x\r\n", 200),
+            ("1.0", "", 200),
+            ("1.1", "", 400),
+            ("1.1", "host: x\r\nhost: y\r\n", 400),
+            ("1.1", "host: x\r\nHost: x\r\n", 400),
+            ("1.0", "host: x\r\nhost: x\r\n", 400),
+        ] {
+            let mut wire = Wire::open(server.address()).await;
+            wire.send(format!("GET {ADS} HTTP/{version}\r\n{hosts}\r\n")).await;
+            let answer = wire.answer().await.expect("an answer").status;
+            assert_eq!(answer, status, "HTTP/{version} {hosts:?}");
+            if status == 400 {
+                wire.closed().await;
+            }
+        }
+        drop(wire);
+    }
+
     async fn a_head_without_end_is_cut_off(server, wire) {
         wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\nx: ")).await;
         assert!(wire.flood(&[b'x'; 1 << 16], GIB).await < GIB, "all of it was taken");
