@@ -1,0 +1,164 @@
+//! How entries get into the engine, wherever they come from, and are published.
+
+use placard_engine::Refusal;
+use placard_model::entry::Record;
+use placard_model::{Timestamp, Undecodable, limits};
+
+use super::{Core, Moment, Output, Phase, Purpose};
+use crate::Plan;
+use crate::ports::Unavailable;
+
+impl Core {
+    /// What this replica has just committed it need not wait for the stream to bring, if it has everything before.
+    pub(super) fn apply_own(&mut self, plan: &Plan, outputs: &mut Vec<Output>) {
+        let first = plan.log.first().map(|row| row.record.version);
+        if first != Some(self.engine.applied().version + 1) {
+            return;
+        }
+        let records: Vec<_> = plan.log.iter().map(|row| row.record.clone()).collect();
+        // A refusal for any other reason is looked into when the stream or a poll brings the same.
+        if let Err(refusal @ Refusal::Diverged(_)) = self.apply(&records, outputs) {
+            self.discard(&refusal);
+        }
+    }
+
+    pub(super) fn stream_read(
+        &mut self,
+        result: Result<Vec<Record>, Unavailable>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.reading_stream = false;
+        match result {
+            Err(_) => self.stream_suspect = true,
+            Ok(records) => {
+                match self.apply(&records, outputs) {
+                    Ok(()) => {}
+                    Err(refusal @ Refusal::Diverged(_)) => self.discard(&refusal),
+                    // What was forgotten is not wrong; the journal has it.
+                    Err(Refusal::Gap { .. }) => {
+                        self.stream_gap = true;
+                        self.counts.stream_gaps += 1;
+                        self.heal(outputs);
+                    }
+                    Err(refusal) => {
+                        self.stream_suspect = true;
+                        self.counts.stream_rejects += 1;
+                        // A poison entry is the journal's own; anything else is not.
+                        if !matches!(refusal, Refusal::Poison(..)) {
+                            self.relay.suspect();
+                        }
+                        self.heal(outputs);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn log_read(
+        &mut self,
+        result: Result<Vec<Record>, Unavailable>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.healing = false;
+        let gap = std::mem::take(&mut self.stream_gap);
+        let Ok(records) = result else {
+            self.log_suspect = true;
+            return;
+        };
+        let (applied, whole_page) =
+            (self.engine.applied().version, records.len() >= limits::READ_ENTRIES_MAX);
+        let result = self.apply(&records, outputs);
+        // What the stream did not bring here it does not bring to others: whoever notices relays it.
+        let upto = self.engine.applied().version;
+        // A stream that is ahead of the journal is not read again at once, and neither is a journal that has
+        // nothing more.
+        self.stream_suspect |= gap && upto == applied;
+        self.log_suspect |= upto == applied;
+        self.relay.push(records.into_iter().filter(|record| record.version <= upto));
+        match result {
+            Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
+            Ok(()) => {}
+            // Written before this replica was on the register. A snapshot is behind it, and from now on nothing
+            // is written that this replica cannot read.
+            Err(refusal @ Refusal::Poison(_, Undecodable::TooNew(_))) => self.discard(&refusal),
+            // Whatever is wrong is wrong in every copy: stay before it, keep serving, ask again at the next poll.
+            Err(Refusal::Poison(..)) => self.log_suspect = true,
+            Err(refusal) => self.discard(&refusal),
+        }
+    }
+
+    /// Applies what follows, skips what is old, and publishes, whether or not all could be applied.
+    fn apply(&mut self, records: &[Record], outputs: &mut Vec<Output>) -> Result<(), Refusal> {
+        if !self.phase.has_state() {
+            return Ok(());
+        }
+        // Readers see entries soon while a few come at a time; a catch-up publishes as seldom as it is read.
+        let catching_up = records.len() >= limits::READ_ENTRIES_MAX;
+        let most = if catching_up { records.len() } else { limits::PUBLISH_ENTRIES_MAX };
+        let refused = records.chunks(most.max(1)).find_map(|some| {
+            let before = self.engine.applied().version;
+            let refused = self.engine.apply_all(some).err();
+            let applied = self.engine.applied().version - before;
+            self.counts.applied += applied;
+            if applied > 0 {
+                self.publish(outputs);
+            }
+            refused
+        });
+        match refused {
+            None => Ok(()),
+            Some(refusal) => {
+                self.counts.diverged += u64::from(matches!(refusal, Refusal::Diverged(_)));
+                self.counts.poison += u64::from(matches!(refusal, Refusal::Poison(..)));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Now and then, lets ads begin and end in the index.
+    pub(super) fn advance(&mut self, now: Moment, time: Timestamp) {
+        if !self.phase.has_state() || now < self.advance_due {
+            return;
+        }
+        self.advance_due = now + limits::INDEX_ADVANCE;
+        if self.engine.advance(time) {
+            self.engine.publish();
+        }
+    }
+
+    pub(super) fn publish(&mut self, outputs: &mut Vec<Output>) {
+        let position = self.engine.publish();
+        self.head = self.head.max(position.version);
+        outputs.push(Output::Published(position));
+        self.waiting.published(position.version, |ticket, reply| {
+            outputs.push(Output::Answer(ticket, reply));
+        });
+        if self.phase == Phase::CatchingUp
+            && self.target.is_some_and(|target| position.version >= target)
+        {
+            self.phase = Phase::Ready;
+        }
+    }
+
+    /// Reads what comes next: from the stream, or from the journal while the stream does not bring it.
+    pub(super) fn follow(&mut self, outputs: &mut Vec<Output>) {
+        if !self.reading_stream && !self.stream_suspect && !self.healing {
+            self.reading_stream = true;
+            outputs.push(Output::ReadStream(self.engine.applied().version));
+        }
+        let stream_fails = self.relay.is_down() || self.stream_suspect;
+        if stream_fails && !self.log_suspect && self.head > self.engine.applied().version {
+            self.heal(outputs);
+        }
+    }
+
+    /// Reads from the journal what the stream did not bring.
+    pub(super) fn heal(&mut self, outputs: &mut Vec<Output>) {
+        if !self.healing && self.phase.has_state() {
+            self.healing = true;
+            self.counts.heals += 1;
+            let applied = self.engine.applied().version;
+            outputs.push(Output::ReadLog(Purpose::Heal, applied, limits::READ_ENTRIES_MAX));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The head poll: what this replica says of itself in it, and what its answer leads to.
+
+use std::sync::Arc;
+
+use placard_model::entry::{FORMAT_LEVEL_MIN, Position};
+use placard_model::{Version, limits};
+
+use super::cluster::Asked;
+use super::io::START;
+use super::{Cluster, Core, Moment, Output, Phase};
+use crate::ports::{Beat, Head, Standing, StreamStatus};
+use crate::restores::Cause;
+
+/// The head poll: when the next is due, and where the engine stood when the one under way was sent.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub(super) due: Moment,
+    pub(super) under_way: bool,
+    /// How many were sent.
+    pub(super) number: u64,
+    pub(super) sent_at: Moment,
+    /// `None` if the engine has been given up since.
+    pub(super) sent: Option<Position>,
+    /// The applied version at the last poll that found the head ahead.
+    pub(super) behind_at: Option<Version>,
+    /// Whether the last one that has come back was sent with the state that there is now, and fits it.
+    pub(super) compared: bool,
+}
+
+impl Poll {
+    pub(super) fn new() -> Self {
+        Self {
+            due: START,
+            under_way: false,
+            number: 0,
+            sent_at: START,
+            sent: None,
+            behind_at: None,
+            compared: false,
+        }
+    }
+}
+
+impl Core {
+    /// Sends one if it is due, and asks the stream how it stands.
+    pub(super) fn poll_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        if self.poll.under_way || now < self.poll.due {
+            return;
+        }
+        let applied = self.engine.applied();
+        self.poll.under_way = true;
+        self.poll.number += 1;
+        self.poll.sent_at = now;
+        self.poll.sent = self.phase.has_state().then_some(applied);
+        outputs.push(Output::Poll(self.beat(), applied.version));
+        if !self.inspecting {
+            self.inspecting = true;
+            outputs.push(Output::InspectStream);
+        }
+    }
+
+    pub(super) fn polled(&mut self, now: Moment, head: Option<Head>, outputs: &mut Vec<Output>) {
+        self.poll.under_way = false;
+        self.poll.compared = false;
+        let sent = self.poll.sent.take();
+        // Whatever failed is tried again, whether or not the journal answers.
+        self.relay.retry();
+        self.log_suspect = false;
+        let suspect = std::mem::take(&mut self.stream_suspect);
+        let Some(head) = head else {
+            // A checkpoint, and no journal to tell how old it is: reads are better answered from it than not.
+            if self.phase == Phase::CatchingUp && self.target.is_none() {
+                self.phase = Phase::Ready;
+            }
+            return;
+        };
+        self.lease.renew(self.poll.sent_at, now);
+        self.trim_stream(now, &head, outputs);
+        let (position, chain_at) = (head.position, head.chain_at);
+        let asked = Asked { poll: self.poll.number, sent: self.poll.sent_at, returned: now };
+        self.cluster = Some(Arc::new(Cluster::polled(self.cluster.as_deref(), head, asked)));
+        // The head read after registering: a replica is ready when it is there.
+        let target = *self.target.get_or_insert(position.version);
+        let Some(sent) = sent else { return };
+        // A head below what was applied when the poll was sent, or another chain at that version: the journal
+        // tells another history than the one this state comes from, and the journal is the truth.
+        let forked = position.version < sent.version
+            || chain_at.is_some_and(|chain| chain != sent.chain)
+            || (position.version == sent.version && position != sent);
+        if forked {
+            self.counts.forks += 1;
+            self.head = position.version;
+            self.target = Some(position.version);
+            self.relay.suspect();
+            self.give_up(Cause::Fork);
+            return;
+        }
+        self.poll.compared = true;
+        let applied = self.engine.applied().version;
+        // What was known of a head may have been lost with a server that failed over.
+        self.head = position.version.max(applied);
+        if self.phase == Phase::CatchingUp && applied >= target {
+            self.phase = Phase::Ready;
+        }
+        let lags = position.version > applied;
+        let stuck =
+            suspect || self.poll.behind_at == Some(applied) || self.phase == Phase::CatchingUp;
+        self.poll.behind_at = lags.then_some(applied);
+        if lags && stuck {
+            self.heal(outputs);
+        }
+    }
+
+    /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
+    /// bound whether needed or not: a replica that is stuck must not fill the broker, and heals from the
+    /// journal.
+    fn trim_stream(&mut self, now: Moment, head: &Head, outputs: &mut Vec<Output>) {
+        if now < self.trim_due {
+            return;
+        }
+        self.trim_due = now + limits::STREAM_TRIM;
+        let live = head.members.iter().filter(|member| member.lease_until > head.now);
+        let needed = live.map(|member| member.standing.published.version).min();
+        let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
+        outputs.push(Output::TrimStream(keep, self.settings.stream_entries_max));
+    }
+
+    pub(super) fn inspected(&mut self, status: Option<StreamStatus>) {
+        self.inspecting = false;
+        self.relay.inspected(status.as_ref());
+        if let (Some(cluster), Some(stream)) = (&self.cluster, status) {
+            self.cluster = Some(Arc::new(cluster.inspected(stream)));
+        }
+    }
+
+    /// The newest format that all registered replicas read; until the register is known, the oldest.
+    pub(super) fn format_level(&self) -> u8 {
+        let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
+        let oldest = members.map(|member| member.identity.format_level).min();
+        let own = self.settings.identity.format_level;
+        oldest.unwrap_or(FORMAT_LEVEL_MIN).clamp(FORMAT_LEVEL_MIN, own)
+    }
+
+    fn beat(&self) -> Beat {
+        // What it had before it gave its state up confirms nothing.
+        let published =
+            if self.phase.has_state() { self.engine.applied() } else { Position::START };
+        let standing = Standing {
+            state: if self.draining { "draining" } else { self.phase.code() }.to_owned(),
+            published,
+            clock_ahead: self.clock_ahead,
+            tails_journal: self.relay.is_down() || self.stream_suspect,
+        };
+        let (identity, lease) = (self.settings.identity.clone(), self.settings.lease);
+        Beat { identity, standing, lease }
+    }
+}
