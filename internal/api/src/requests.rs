@@ -159,7 +159,7 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     (fits && id.as_bytes().iter().all(u8::is_ascii_graphic)).then(|| id.clone())
 }
 
-/// A UUID of this process's random half and a number: random ones would cost each read a system call.
+/// A UUID of this process's random half and a number, which costs a read less than a random one.
 fn generated() -> HeaderValue {
     static PROCESS: LazyLock<u128> = LazyLock::new(|| Uuid::new_v4().as_u128() << 64);
     static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -217,8 +217,10 @@ mod tests {
             assert!(!refuses(&mut renewal, Some(4)));
             renewal.polled(Uptime::now(), 9, true);
             assert!(!refuses(&mut renewal, Some(4)));
+            let leave = freshness.leave().expect("it has caught up");
             // Its state is given up: from the beginning.
             assert!(refuses(&mut renewal, None) && refuses(&mut renewal, Some(9)));
+            assert!(!freshness.holds(leave));
             renewal.polled(Uptime::now(), 9, true);
             assert!(refuses(&mut renewal, Some(9)));
             renewal.polled(Uptime::now(), 9, true);

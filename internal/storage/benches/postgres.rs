@@ -45,7 +45,7 @@ async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u12
     for round in 1..=rounds {
         let since = Instant::now();
         sqlx::query("INSERT INTO one_row VALUES ($1, $2)")
-            .bind(Uuid::new_v4())
+            .bind(Uuid::now_v7())
             .bind(&bytes)
             .execute(&mut connection)
             .await
@@ -54,7 +54,7 @@ async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u12
         for (batch, samples) in [(1, &mut one), (512, &mut many)] {
             let requests = (0..batch).map(|nth| {
                 let id = (round << 32) + (batch << 16) + nth;
-                Arc::new(request(Uuid::new_v4().as_u128(), vec![create(id, "a title")]))
+                Arc::new(request(Uuid::now_v7().as_u128(), vec![create(id, "a title")]))
             });
             let batch = Arc::new(Batch {
                 requests: requests.collect(),
@@ -86,7 +86,7 @@ async fn committers(server: &PostgresServer, batches: u128) {
                 let journal = PostgresJournal::connect(&url, Options::default()).await.unwrap();
                 let mut longest = Duration::ZERO;
                 for _ in 0..batches / count {
-                    let ids = std::iter::repeat_with(|| Uuid::new_v4().as_u128()).take(256);
+                    let ids = std::iter::repeat_with(|| Uuid::now_v7().as_u128()).take(256);
                     let requests =
                         ids.map(|id| Arc::new(request(id, vec![create(id, "a title")]))).collect();
                     let since = Instant::now();

@@ -49,8 +49,8 @@ impl<S, C> Clone for Counts<S, C> {
 }
 
 /// A table in the making. Each ad is entered as the two ends of its steps, and they are summed up once at the
-/// end, which is many times quicker than [`Counts::add`] for each. Its rows are `[step][combination]`, so that all
-/// combinations of an ad are on one line of the cache.
+/// end, which is many times quicker than [`Counts::add`] for each. Its rows are `[step][combination]`, so that
+/// the combinations of an ad lie together.
 pub(super) struct Tally<S, C> {
     rows: Vec<Option<Box<[C]>>>,
     schema: PhantomData<S>,

@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | `Leading` | up to 254 | one per value that many ads of the chunk target, lists for the others | one table row per value, plus ALL and ANY |
 //! | `Crossed` | product of (values + 1) over all of them up to 64 | one per combination, "absent" included | multiplies every table row by (values + 1) |
-//! | `Ranged` | up to 255 | one per value | multiplies every table row by (values + 1) |
+//! | `Ranged` | up to 254 | one per value | multiplies every table row by (values + 1) |
 //! | `Listed` | up to 256 | as `Leading` | none: a query that names it has its total counted by walking |
 //!
 //! So a small dimension (say, 4 connection types) is `Crossed` and makes the counts 5 times as large; one

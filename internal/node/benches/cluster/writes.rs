@@ -38,7 +38,7 @@ impl Write for Transactions {
         let _permit = self.free.acquire().await.unwrap();
         let mut connection = self.connections.lock().await.pop().unwrap();
         sqlx::query(self.sql)
-            .bind(Uuid::new_v4())
+            .bind(Uuid::now_v7())
             .bind(&[7_u8; 200][..])
             .execute(&mut connection)
             .await

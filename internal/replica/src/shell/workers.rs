@@ -117,9 +117,10 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 Input::Committed(result)
             }
             Output::Append(records) => {
-                // After the clients that its commit has answered: a thread goes on with what it has woken last, and
-                // would make them wait for the stream.
+                // After the clients that its commit has answered, and whoever else is to run: a thread goes on with
+                // what it has woken last, and would make them wait for the stream.
                 tokio::task::yield_now().await;
+                let begun = Uptime::now();
                 let result = stream.append(Arc::clone(&records)).await;
                 if let Some(spans) = &spans {
                     traced::appended(&**spans, &records, begun.elapsed(), &result);

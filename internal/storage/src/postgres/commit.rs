@@ -139,7 +139,10 @@ impl Committer {
             kept: HashMap::new(),
             written: HashMap::new(),
         });
-        if plan.log.is_empty() {
+        // Who is refused may have been told something else before, or be refused for another reason: it is not
+        // among the ads and keys that the statement looks for.
+        let mut outcomes = plan.answers.iter().flat_map(|answer| &answer.outcomes);
+        if plan.log.is_empty() || outcomes.any(|outcome| outcome.entry().is_none()) {
             return Ok(None);
         }
         let mut held = self.lane.hold().await.map_err(before)?;

@@ -1,7 +1,12 @@
 //! Batches that only create ads, which are written without anything being read first.
 
-use placard_model::command::{Outcome, Request};
-use placard_testkit::requests::{create, keyed, request};
+use std::time::{Duration, SystemTime};
+
+use placard_model::command::{Command, Outcome, Request};
+use placard_model::{Spec, Timestamp};
+use placard_testkit::requests::{create, keyed, request, spec};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use crate::{commit, open, server};
 
@@ -25,15 +30,72 @@ async fn a_batch_that_knows_too_little_reads_after_all() {
         let version = commit(&other, vec![first.clone()]).await.head.version;
         let again = request(next(), vec![create(id, "again")]);
         let plan = commit(&other, vec![again]).await;
-        let exists = Outcome::Exists { id: uuid::Uuid::from_u128(id), version };
+        let exists = Outcome::Exists { id: Uuid::from_u128(id), version };
         assert_eq!((plan.log.len(), &plan.answers[0].outcomes[0]), (0, &exists));
         let fresh = request(next(), vec![create(next(), "in between")]);
         commit(&other, vec![fresh]).await;
-        let repeated = Request { id: uuid::Uuid::from_u128(next()), ..first };
+        let repeated = Request { id: Uuid::from_u128(next()), ..first };
         let plan = commit(&other, vec![repeated]).await;
         assert_eq!((plan.log.len(), plan.answers[0].version), (0, version));
         assert!(plan.answers[0].replayed);
     }
     let log = placard_replica::ports::Journal::log(&one, 0, 1_000).await.unwrap();
     assert!(log.iter().map(|record| record.version).eq(1..=200));
+}
+
+/// The creation of an ad that has ended by now would be refused, if it were not known that it was answered.
+#[tokio::test]
+async fn a_repeated_creation_whose_ad_has_ended_is_answered_as_before() {
+    const LASTS: Duration = Duration::from_millis(500);
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + LASTS;
+    let end_at = Timestamp::from_micros(i64::try_from(end.as_micros()).unwrap()).unwrap();
+    let spec = Spec { end_at, ..spec("short") };
+    let short = Command::Create { id: Uuid::from_u128(1), spec };
+    let first = keyed(request(1, vec![short.clone()]), 1, 1);
+    assert_eq!(commit(&journal, vec![first.clone()]).await.log.len(), 1);
+    tokio::time::sleep(LASTS + Duration::from_millis(50)).await;
+    // So that the next one is written blindly.
+    commit(&journal, vec![request(2, vec![create(2, "fresh")])]).await;
+    let repeated = Request { id: Uuid::from_u128(3), ..first };
+    let without_key = request(4, vec![short]);
+    let fresh = request(5, vec![create(5, "fresh")]);
+    let plan = commit(&journal, vec![repeated, without_key, fresh]).await;
+    assert!(plan.answers[0].replayed && plan.answers[0].version == 1, "{:?}", plan.answers[0]);
+    let exists = Outcome::Exists { id: Uuid::from_u128(1), version: 1 };
+    assert_eq!((&plan.answers[1].outcomes[0], plan.log.len()), (&exists, 1));
+}
+
+/// Its statement has looked for the ad before another transaction brings it, and waits for that one.
+#[tokio::test]
+async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    let mut other = PgConnection::connect(&server.url()).await.unwrap();
+    let mut watching = PgConnection::connect(&server.url()).await.unwrap();
+    for round in 0..10 {
+        let (old, new) = (Uuid::from_u128(round * 2 + 1), Uuid::from_u128(round * 2 + 2));
+        commit(&journal, vec![request(old.as_u128(), vec![create(old.as_u128(), "old")])]).await;
+        let begin = format!(
+            "BEGIN; UPDATE head SET writes = writes + 1;
+             INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
+             SELECT '{new}', version, created_at, start_at, end_at, title, encoded
+               FROM ads WHERE id = '{old}'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut other).await.unwrap();
+        let creating = {
+            let journal = journal.clone();
+            let requests = vec![request(new.as_u128(), vec![create(new.as_u128(), "new")])];
+            tokio::spawn(async move { commit(&journal, requests).await })
+        };
+        while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watching).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        let plan = creating.await.unwrap();
+        assert!(matches!(plan.answers[0].outcomes[0], Outcome::Exists { id, .. } if id == new));
+        assert_eq!(plan.log.len(), 0);
+    }
 }
