@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use placard_model::Timestamp;
 use placard_model::entry::Position;
-use uuid::Uuid;
 
+use crate::by_id::{self, ById};
 use crate::index::Index;
 use crate::{Reader, StoredAd};
 
@@ -16,13 +15,13 @@ use crate::{Reader, StoredAd};
 pub struct Alone {
     index: Index,
     reader: Reader,
-    ads: Arc<DashMap<Uuid, Arc<StoredAd>>>,
+    ads: Arc<ById>,
 }
 
 impl Alone {
     /// An index of all these ads, in whatever order, at a time.
     pub fn build(ads: Vec<Arc<StoredAd>>, now: Timestamp) -> Self {
-        let (mut index, ads) = (Index::build(ads, now), Arc::default());
+        let (mut index, ads) = (Index::build(ads, now), Arc::new(by_id::empty()));
         let reader = Reader::new(index.root(Position::START, &ads));
         Self { index, reader, ads }
     }

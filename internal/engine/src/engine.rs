@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use placard_model::entry::{Change, Digest, Entry, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Undecodable, Version};
 use rayon::prelude::*;
 use uuid::Uuid;
 
+use crate::by_id::{self, ById};
 use crate::index::Index;
 use crate::{Reader, StoredAd};
 
@@ -17,7 +17,7 @@ use crate::{Reader, StoredAd};
 #[derive(Debug)]
 pub struct Engine {
     applied: Position,
-    ads: Arc<DashMap<Uuid, Arc<StoredAd>>>,
+    ads: Arc<ById>,
     /// Deleted, but not yet taken out of `ads`: whoever reads by id must not miss an ad that the published
     /// version still has.
     deleted: HashSet<Uuid>,
@@ -98,10 +98,10 @@ fn prepare(record: &Record) -> Result<Prepared, Refusal> {
 impl Engine {
     /// An engine before the first entry.
     pub fn new() -> Self {
-        Self::over(Position::START, Arc::default(), Index::default())
+        Self::over(Position::START, Arc::new(by_id::empty()), Index::default())
     }
 
-    fn over(applied: Position, ads: Arc<DashMap<Uuid, Arc<StoredAd>>>, mut index: Index) -> Self {
+    fn over(applied: Position, ads: Arc<ById>, mut index: Index) -> Self {
         let reader = Reader::new(index.root(applied, &ads));
         Self { applied, ads, deleted: HashSet::new(), index, reader }
     }
@@ -263,10 +263,7 @@ impl Builder {
         if self.digest != position.digest {
             return Err(Refusal::Diverged(position.version));
         }
-        let ads = DashMap::with_capacity(self.ads.len());
-        self.ads.par_iter().with_min_len(PARALLEL_MIN).for_each(|ad| {
-            ads.insert(ad.id, Arc::clone(ad));
-        });
-        Ok(Engine::over(position, Arc::new(ads), Index::build(self.ads, now)))
+        let ads = Arc::new(by_id::of(&self.ads));
+        Ok(Engine::over(position, ads, Index::build(self.ads, now)))
     }
 }

@@ -3,6 +3,7 @@
 //! same state, and "now" is an argument of every read.
 
 mod alone;
+mod by_id;
 mod engine;
 mod index;
 mod reader;

@@ -8,7 +8,7 @@
 //! Numbers are big-endian; the checksum is over all before it. The ads' digest is checked by who loads them.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,15 +18,16 @@ use placard_model::entry::{Chain, Digest, Position};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::mpsc;
 
+use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
 const MAGIC: &[u8; 8] = b"PLACARD1";
-/// Ads in one chunk of a load.
-const CHUNK: usize = 1_024;
 /// No encoded ad is larger; a greater length in a file is damage, and must not be allocated.
 const AD_BYTES_MAX: u32 = 1 << 20;
+/// What is behind the ads.
+const SUM_BYTES: u64 = size_of::<u32>() as u64;
 /// Bytes read and written at once.
 const BUFFER: usize = 1 << 20;
 
@@ -55,20 +56,21 @@ impl CheckpointFile {
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {
         let next = self.directory.join(NEXT);
-        let mut file = Summed::new(BufWriter::with_capacity(BUFFER, File::create(&next)?));
-        file.write(MAGIC)?;
-        file.write(&position.version.to_be_bytes())?;
-        file.write(&position.chain.0)?;
-        file.write(&position.digest.0.to_be_bytes())?;
-        file.write(&(ads.len() as u64).to_be_bytes())?;
+        let summed = Summed::new(File::create(&next)?);
+        let mut file = BufWriter::with_capacity(BUFFER, summed);
+        file.write_all(MAGIC)?;
+        file.write_all(&position.version.to_be_bytes())?;
+        file.write_all(&position.chain.0)?;
+        file.write_all(&position.digest.0.to_be_bytes())?;
+        file.write_all(&(ads.len() as u64).to_be_bytes())?;
         for ad in ads {
             let length = u32::try_from(ad.bytes().len()).map_err(io::Error::other)?;
-            file.write(&length.to_be_bytes())?;
-            file.write(ad.bytes())?;
+            file.write_all(&length.to_be_bytes())?;
+            file.write_all(ad.bytes())?;
         }
-        let sum = file.sum.clone().finalize();
-        file.write(&sum.to_be_bytes())?;
-        let file = file.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Summed { inner: mut file, sum } =
+            file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.write_all(&sum.finalize().to_be_bytes())?;
         file.sync_all()?;
         std::fs::rename(&next, self.directory.join(FILE))?;
         // The rename is in the directory, and lasts when the directory does.
@@ -82,26 +84,31 @@ impl CheckpointFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut file = Summed::new(BufReader::with_capacity(BUFFER, file));
-        if file.array()? != *MAGIC {
+        let length = file.metadata()?.len();
+        let summed = Summed::new(file.take(length.saturating_sub(SUM_BYTES)));
+        let mut file = BufReader::with_capacity(BUFFER, summed);
+        if array(&mut file)? != *MAGIC {
             return Err(damaged("it does not begin as a checkpoint does"));
         }
         let position = Position {
-            version: u64::from_be_bytes(file.array()?),
-            chain: Chain(file.array()?),
-            digest: Digest(u128::from_be_bytes(file.array()?)),
+            version: u64::from_be_bytes(array(&mut file)?),
+            chain: Chain(array(&mut file)?),
+            digest: Digest(u128::from_be_bytes(array(&mut file)?)),
         };
-        let mut left = u64::from_be_bytes(file.array()?);
-        while left > 0 {
-            let chunk: Vec<_> =
-                (0..left.min(CHUNK as u64)).map(|_| file.ad()).collect::<io::Result<_>>()?;
-            left -= chunk.len() as u64;
-            if chunks.blocking_send(chunk).is_err() {
+        let count = u64::from_be_bytes(array(&mut file)?);
+        let mut chunk = Chunk::default();
+        for left in (0..count).rev() {
+            chunk.push(ad(&mut file)?);
+            let send = left == 0 || chunk.is_full();
+            if send && chunks.blocking_send(chunk.take()).is_err() {
                 return Err(damaged("an ad in it cannot be decoded"));
             }
         }
-        let sum = file.sum.clone().finalize();
-        if u32::from_be_bytes(file.array()?) != sum {
+        if !file.fill_buf()?.is_empty() {
+            return Err(damaged("there is more in it than its ads"));
+        }
+        let Summed { inner: rest, sum } = file.into_inner();
+        if u32::from_be_bytes(array(&mut rest.into_inner())?) != sum.finalize() {
             return Err(damaged("its checksum is another"));
         }
         Ok(Some(position))
@@ -124,31 +131,40 @@ impl<F> Summed<F> {
     }
 }
 
-impl<F: Write> Summed<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
-        self.inner.write_all(bytes)
+impl<F: Write> Write for Summed<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.sum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
-impl<F: Read> Summed<F> {
-    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.inner.read_exact(&mut bytes)?;
-        self.sum.update(&bytes);
-        Ok(bytes)
+impl<F: Read> Read for Summed<F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        self.sum.update(&bytes[..read]);
+        Ok(read)
     }
+}
 
-    fn ad(&mut self) -> io::Result<EncodedAd> {
-        let length = u32::from_be_bytes(self.array()?);
-        if length > AD_BYTES_MAX {
-            return Err(damaged("an ad in it is too long"));
-        }
-        let mut bytes = vec![0; length as usize];
-        self.inner.read_exact(&mut bytes)?;
-        self.sum.update(&bytes);
-        Ok(EncodedAd::from_bytes(bytes.into()))
+fn array<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn ad(file: &mut impl Read) -> io::Result<EncodedAd> {
+    let length = u32::from_be_bytes(array(file)?);
+    if length > AD_BYTES_MAX {
+        return Err(damaged("an ad in it is too long"));
     }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes)?;
+    Ok(EncodedAd::from_bytes(bytes.into()))
 }
 
 impl Checkpoints for CheckpointFile {

@@ -2,6 +2,7 @@
 //! process, the checkpoint in a file. No other crate knows a database or a broker.
 
 pub mod checkpoint;
+mod chunk;
 pub mod directory;
 pub mod in_process;
 pub mod postgres;

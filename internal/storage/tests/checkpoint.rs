@@ -44,7 +44,7 @@ async fn what_is_saved_is_loaded_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     assert_eq!(load(&file).await, Ok(None));
-    for count in [3_000, 0, 1] {
+    for count in [20_000, 0, 1] {
         let ads = ads(count);
         file.save(position(&ads), ads.clone()).await.unwrap();
         assert_eq!(load(&file).await, Ok(Some((position(&ads), ads))));
@@ -52,7 +52,7 @@ async fn what_is_saved_is_loaded_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_cut_or_changed_anywhere_is_refused() {
+async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let ads = ads(2);
@@ -63,6 +63,8 @@ async fn a_file_that_was_cut_or_changed_anywhere_is_refused() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         assert!(load(&file).await.is_err(), "cut at {cut}");
     }
+    std::fs::write(&path, [whole.as_slice(), &[0]].concat()).unwrap();
+    assert!(load(&file).await.is_err(), "lengthened");
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);

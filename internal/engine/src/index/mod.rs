@@ -28,12 +28,12 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use placard_model::entry::Position;
 use placard_model::{Query, Timestamp};
 use uuid::Uuid;
 
 use crate::StoredAd;
+use crate::by_id::ById;
 use dimension::Ads;
 use tree::Tree;
 
@@ -64,7 +64,7 @@ struct Changed {
 pub(crate) struct Root {
     position: Position,
     tree: Tree<Ads>,
-    ads: Arc<DashMap<Uuid, Arc<StoredAd>>>,
+    ads: Arc<ById>,
 }
 
 impl Index {
@@ -108,11 +108,7 @@ impl Index {
     }
 
     /// What readers shall see from now on.
-    pub(crate) fn root(
-        &mut self,
-        position: Position,
-        ads: &Arc<DashMap<Uuid, Arc<StoredAd>>>,
-    ) -> Arc<Root> {
+    pub(crate) fn root(&mut self, position: Position, ads: &Arc<ById>) -> Arc<Root> {
         self.settle();
         Arc::new(Root { position, tree: self.tree.clone(), ads: Arc::clone(ads) })
     }
@@ -129,7 +125,7 @@ impl Root {
         self.position
     }
 
-    pub(crate) fn ads(&self) -> &DashMap<Uuid, Arc<StoredAd>> {
+    pub(crate) fn ads(&self) -> &ById {
         &self.ads
     }
 

@@ -145,7 +145,7 @@ async fn lags(commits: &[Commit], seen: &mut mpsc::Receiver<Publication>) -> Vec
 /// Both.
 pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Report) {
     let mut writer = servers.timed().await;
-    let (other, _) = servers.node(None).await;
+    let other = servers.node().await;
     let mut bare = Bare::start(servers).await;
     let (seen, mut publications) = mpsc::channel(PUBLICATIONS);
     let watching = other.spawn(watch(other.handle().clone(), seen));

@@ -1,11 +1,13 @@
 //! The figures of a cluster on one machine, each beside what PostgreSQL, Redis or the engine itself takes for the
 //! same in the same run: `scripts/bench-cluster`. It writes `docs/performance/cluster.md` and `cluster.csv`; as a
-//! test it runs small and writes nothing. The load comes from this process too, so that it shares the cores.
+//! test it runs small and writes nothing. The load comes from this process too, so that it shares the cores; what is
+//! restored is so in processes of their own.
 //! `PART=writes`, `two`, `delivery` or `restore` measures only that, and writes nothing; `TURNS` sets how often each
 //! is measured.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
+mod child;
 mod client;
 mod delivery;
 mod report;
@@ -67,6 +69,9 @@ const SMALL: Size = Size {
 };
 
 fn main() {
+    if child::is_child() {
+        return;
+    }
     let full = std::env::args().any(|argument| argument == "--bench");
     let mut size = if full { FULL } else { SMALL };
     if let (true, Ok(ads)) = (full, std::env::var("ADS")) {

@@ -1,69 +1,38 @@
 //! How long a replica takes to come back: from the journal, beside a plain COPY of the same ads; from its
 //! checkpoint, beside building an engine of the same ads.
 
+use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use placard_engine::Builder;
 use placard_model::command::{Command, Request};
 use placard_model::entry::FORMAT_LEVEL;
 use placard_model::generator::Generator;
-use placard_model::{EncodedAd, Timestamp};
 use placard_replica::Batch;
 use placard_replica::ports::Journal;
 use placard_storage::postgres::{Options, PostgresJournal};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::child::{self, Ready, now};
 use crate::report::{Reach, Report, Row};
 use crate::setup::{Servers, log};
 use crate::{Size, quantile};
 
 /// Ads of one transaction.
 const BATCH: usize = 512;
-/// Chunks of ads that are read ahead.
-const CHUNKS: usize = 4;
-/// How often a file is looked for.
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// What time it is.
-fn now() -> Timestamp {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap()).unwrap()
-}
 
 /// Both, on servers of their own, whose journal holds these ads and nothing else.
 pub(crate) async fn restores(size: Size, report: &mut Report) {
     let servers = Servers::start().await;
     fill(&servers, size.ads).await;
-    let (mut copies, mut restores) = (Vec::new(), Vec::new());
-    for _ in 0..size.turns {
-        copies.push(copy(&servers).await);
-        let (node, took) = servers.node(None).await;
-        assert_eq!(node.handle().reader().ads(), size.ads);
-        restores.push(took);
-        node.stop().await;
-    }
     let directory = tempfile::tempdir().unwrap();
-    let (node, _) = servers.node(Some(directory.path())).await;
-    while !directory.path().join("checkpoint").exists() {
-        tokio::time::sleep(PAUSE).await;
-    }
-    node.stop().await;
-    let (mut builds, mut restarts) = (Vec::new(), Vec::new());
-    for _ in 0..size.turns {
-        builds.push(build(&servers).await);
-        let (node, took) = servers.node(Some(directory.path())).await;
-        assert_eq!(node.handle().reader().ads(), size.ads);
-        assert_eq!(node.handle().state().counts.checkpoints_loaded, 1);
-        assert_eq!(node.handle().state().counts.restores.all(), 0);
-        restarts.push(took);
-        node.stop().await;
-    }
+    let checkpoint = directory.path().to_owned();
+    // The rest waits for processes.
+    let measured = tokio::task::spawn_blocking(move || measure(&servers, size, &checkpoint));
+    let medians = measured.await.unwrap().map(|mut samples| quantile(&mut samples, 0.5));
+    let [copy, restore, build, restart] = medians;
     let ads = size.ads;
-    let [copy, restore, build, restart] =
-        [copies, restores, builds, restarts].map(|mut samples| quantile(&mut samples, 0.5));
     log(&format!(
         "restore {restore:.1?}, COPY {copy:.1?}; restart {restart:.1?}, build {build:.1?}"
     ));
@@ -82,7 +51,8 @@ pub(crate) async fn restores(size: Size, report: &mut Report) {
         reach: Some(Reach::AtMost(1.5)),
     });
     report.note(format!(
-        "Restores and restarts are the medians of {}, from before the node is started until it is ready.",
+        "Restores, restarts and what they are compared with are the medians of {}, each in a process of its own; \
+         restores and restarts from before the process is started until the replica is ready.",
         size.turns
     ));
 }
@@ -114,45 +84,37 @@ async fn fill(servers: &Servers, ads: usize) {
     log(&format!("{ads} ads committed in {:.1?}", since.elapsed()));
 }
 
-/// A COPY that nobody reads.
-async fn copy(servers: &Servers) -> Duration {
-    let url = servers.postgres.url();
-    let copying = move || {
-        let since = Instant::now();
-        let copied = Process::new("psql")
-            .args(["-Xq", "-c", "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)"])
-            .arg(url)
-            .stdout(Stdio::null())
-            .status();
-        assert!(copied.unwrap().success());
-        since.elapsed()
-    };
-    tokio::task::spawn_blocking(copying).await.unwrap()
-}
-
-/// An engine of the journal's ads, which are in memory before it begins.
-async fn build(servers: &Servers) -> Duration {
-    let url = servers.postgres.url();
-    let journal = PostgresJournal::connect(&url, Options::default()).await.unwrap();
-    let (sender, mut chunks) = mpsc::channel::<Vec<EncodedAd>>(CHUNKS);
-    let received = async {
-        let mut all = Vec::new();
-        while let Some(chunk) = chunks.recv().await {
-            all.extend(chunk);
-        }
-        all
-    };
-    let (position, ads) = tokio::join!(journal.snapshot(sender), received);
-    let position = position.unwrap();
-    let building = move || {
-        let now = now();
-        let since = Instant::now();
-        let mut builder = Builder::default();
-        builder.extend(ads).unwrap();
-        let engine = builder.finish(position, now).unwrap();
-        let took = since.elapsed();
-        drop(engine);
+/// Copies, restores, builds and restarts, in turns.
+fn measure(servers: &Servers, size: Size, checkpoint: &Path) -> [Vec<Duration>; 4] {
+    let restored = Ready { ads: size.ads, restores: 1, checkpoints_loaded: 0 };
+    let restarted = Ready { ads: size.ads, restores: 0, checkpoints_loaded: 1 };
+    let replica = |checkpoint, expected: &Ready| {
+        let (ready, took) = child::replica(servers, checkpoint);
+        assert_eq!(ready, *expected);
         took
     };
-    tokio::task::spawn_blocking(building).await.unwrap()
+    // It leaves the checkpoint.
+    replica(Some(checkpoint), &restored);
+    let mut samples = <[Vec<Duration>; 4]>::default();
+    for _ in 0..size.turns {
+        samples[0].push(copy(servers));
+        samples[1].push(replica(None, &restored));
+    }
+    for _ in 0..size.turns {
+        samples[2].push(child::build(servers));
+        samples[3].push(replica(Some(checkpoint), &restarted));
+    }
+    samples
+}
+
+/// A COPY that nobody reads.
+fn copy(servers: &Servers) -> Duration {
+    let since = Instant::now();
+    let copied = Process::new("psql")
+        .args(["-Xq", "-c", "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)"])
+        .arg(servers.postgres.url())
+        .stdout(Stdio::null())
+        .status();
+    assert!(copied.unwrap().success());
+    since.elapsed()
 }

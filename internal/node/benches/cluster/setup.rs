@@ -1,7 +1,7 @@
 //! The servers, and replicas on them, each with threads of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,37 +51,13 @@ impl Servers {
         Self { postgres: postgres.unwrap(), redis: redis.unwrap() }
     }
 
-    /// A replica as `placard serve` runs it, ready, and how long it took to be.
-    pub(crate) async fn node(&self, checkpoint: Option<&Path>) -> (Running<Node>, Duration) {
-        let storage = Storage::Cluster(Box::new(ClusterStorage {
-            postgres_url: self.postgres.url(),
-            redis: Redis::Url(self.redis.url()),
-            redis_authorities_pem: None,
-            log_kept: Duration::from_secs(7 * 24 * 3_600),
-            checkpoint_dir: checkpoint.map(Path::to_owned),
-            run_migrations: true,
-            accept_unsafe_durability: false,
-        }));
-        let checkpoint_every = checkpoint.map(|_| Duration::from_secs(1));
-        let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
-        let config = Config {
-            storage,
-            drain_delay: Duration::ZERO,
-            api: Default::default(),
-            replica,
-            traces: None,
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    /// A replica, ready.
+    pub(crate) async fn node(&self) -> Running<Node> {
         let runtime = runtime();
-        let since = Instant::now();
-        let starting = runtime.spawn(async {
-            let node = Node::start(config, TcpListener::from_std(listener).unwrap()).await.unwrap();
-            node.handle().ready().await;
-            node
-        });
+        let (postgres, redis) = (self.postgres.url(), self.redis.url());
+        let starting = runtime.spawn(async move { node(postgres, redis, None).await });
         let inner = starting.await.unwrap();
-        let took = since.elapsed();
-        (Running { runtime: Some(runtime), inner: Some(inner) }, took)
+        Running { runtime: Some(runtime), inner: Some(inner) }
     }
 
     /// A replica whose commits are told, wired as a node is.
@@ -111,6 +87,32 @@ impl Servers {
         let inner = starting.await.unwrap();
         Timed { running: Running { runtime: Some(runtime), inner: Some(inner) }, address, commits }
     }
+}
+
+/// A replica as `placard serve` runs it, ready.
+pub(crate) async fn node(postgres: String, redis: String, checkpoint: Option<PathBuf>) -> Node {
+    let checkpoint_every = checkpoint.as_ref().map(|_| Duration::from_secs(1));
+    let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
+    let storage = Storage::Cluster(Box::new(ClusterStorage {
+        postgres_url: postgres,
+        redis: Redis::Url(redis),
+        redis_authorities_pem: None,
+        log_kept: Duration::from_secs(7 * 24 * 3_600),
+        checkpoint_dir: checkpoint,
+        run_migrations: true,
+        accept_unsafe_durability: false,
+    }));
+    let config = Config {
+        storage,
+        drain_delay: Duration::ZERO,
+        api: Default::default(),
+        replica,
+        traces: None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = Node::start(config, listener).await.unwrap();
+    node.handle().ready().await;
+    node
 }
 
 /// A replica and its threads.

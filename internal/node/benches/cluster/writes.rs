@@ -152,8 +152,8 @@ fn times(
 /// Two replicas against one, in turns.
 pub(crate) async fn two_replicas(servers: &Servers, size: Size, report: &mut Report) {
     let writers = size.shared_writers;
-    let (first, _) = servers.node(None).await;
-    let (second, _) = servers.node(None).await;
+    let first = servers.node().await;
+    let second = servers.node().await;
     let mut of_first = clients(first.address(), writers).await;
     let mut of_second = clients(second.address(), writers).await;
     let (mut one, mut two) = (Load::default(), Load::default());

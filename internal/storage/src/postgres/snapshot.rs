@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::copy;
 use super::lane::{Failure, Held, Lane, PositionRow, position, within};
 use super::rows;
+use crate::chunk::Chunk;
 
 /// Nothing here holds a lock that anybody waits for; the reader's pace is its own.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
@@ -23,8 +24,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 
 /// How long the next piece may take to arrive.
 const PIECE: Duration = Duration::from_secs(10);
-/// Ads in one chunk.
-const CHUNK: usize = 1_024;
+/// Pieces of a copy that are read before the clock is asked again.
+const PIECES: usize = 1_024;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const HEAD: &str = "SELECT version, chain, digest FROM head";
@@ -54,23 +55,18 @@ async fn ads(
 ) -> Result<(), Failure> {
     let pieces = within(PIECE, connection.copy_out_raw(COPY)).await?;
     // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
-    let mut pieces = pieces.try_ready_chunks(CHUNK).map_err(|error| error.1);
-    let (mut reader, mut chunk) = (copy::Reader::new(), Vec::with_capacity(CHUNK));
+    let mut pieces = pieces.try_ready_chunks(PIECES).map_err(|error| error.1);
+    let (mut reader, mut chunk) = (copy::Reader::new(), Chunk::default());
     while let Some(some) = within(PIECE, pieces.try_next()).await? {
         for piece in some {
             reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
         }
-        if chunk.len() >= CHUNK {
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
-            if chunks.send(full).await.is_err() {
-                return Ok(());
-            }
+        if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
+            return Ok(());
         }
     }
     reader.finish()?;
-    if !chunk.is_empty() {
-        let _ = chunks.send(chunk).await;
-    }
+    let _ = chunks.send(chunk.take()).await;
     Ok(())
 }
 
@@ -120,7 +116,7 @@ impl<'j> Audit<'j> {
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
-    /// Sends all ads, in chunks of about 1,024.
+    /// Sends all ads, in chunks.
     ///
     /// # Errors
     /// The server falls silent for 10 s, or answers with an error. The audit is over.

@@ -19,12 +19,11 @@ use rusqlite_migration::{M, Migrations};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held};
 use lane::Lane;
 
 const FILE: &str = "journal.sqlite";
-/// Ads in one chunk of a snapshot.
-const SNAPSHOT_CHUNK: usize = 1_024;
 
 /// WAL with a sync at every commit: with `NORMAL`, a power cut may lose what was acknowledged. The two
 /// `fullfsync` lines matter on macOS, where a plain sync stops at the drive's cache.
@@ -135,18 +134,17 @@ fn snapshot(
     let transaction = connection.transaction()?;
     let position = rows::head(&transaction)?;
     let mut statement = transaction.prepare_cached("SELECT encoded FROM ads")?;
-    let mut ads = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
-    loop {
-        let chunk: Vec<_> = ads
-            .by_ref()
-            .take(SNAPSHOT_CHUNK)
-            .map(|ad| ad.map(|bytes| EncodedAd::from_bytes(bytes.into())))
-            .collect::<Result<_, _>>()?;
+    let mut ads = statement.query([])?;
+    let mut chunk = Chunk::default();
+    while let Some(row) = ads.next()? {
+        chunk.push(EncodedAd::from_bytes(row.get::<_, Vec<u8>>(0)?.into()));
         // A closed channel means that the builder has given up, and says why itself.
-        if chunk.is_empty() || chunks.blocking_send(chunk).is_err() {
+        if chunk.is_full() && chunks.blocking_send(chunk.take()).is_err() {
             return Ok(position);
         }
     }
+    let _ = chunks.blocking_send(chunk.take());
+    Ok(position)
 }
 
 /// Shortest time for which log rows are kept: a repeated batch asks the log what it has written.

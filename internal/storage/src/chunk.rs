@@ -1,0 +1,55 @@
+//! Ads on their way to whoever builds a state of them: so many at once that to hand them over costs little
+//! beside to read them, and not so many that those on the way take much memory, however large each is.
+
+use placard_model::EncodedAd;
+
+/// Ads in one chunk, at the most.
+const ADS_MAX: usize = 8_192;
+/// A chunk is full when its ads have so many bytes.
+const BYTES_FULL: usize = 4 << 20;
+
+/// Some of the ads.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    ads: Vec<EncodedAd>,
+    bytes: usize,
+}
+
+impl Chunk {
+    pub(crate) fn push(&mut self, ad: EncodedAd) {
+        self.bytes += ad.bytes().len();
+        self.ads.push(ad);
+    }
+
+    /// Whether it is time to send it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ads.len() >= ADS_MAX || self.bytes >= BYTES_FULL
+    }
+
+    /// What is sent; the next chunk is empty.
+    pub(crate) fn take(&mut self) -> Vec<EncodedAd> {
+        let room = self.ads.len();
+        self.bytes = 0;
+        std::mem::replace(&mut self.ads, Vec::with_capacity(room))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(chunk: &mut Chunk, length: usize) -> usize {
+        while !chunk.is_full() {
+            chunk.push(EncodedAd::from_bytes(vec![0; length].into()));
+        }
+        chunk.take().len()
+    }
+
+    #[test]
+    fn a_chunk_is_bounded_in_ads_and_in_bytes() {
+        let mut chunk = Chunk::default();
+        assert_eq!(fill(&mut chunk, 200), ADS_MAX);
+        assert_eq!(fill(&mut chunk, 40_000), BYTES_FULL.div_ceil(40_000));
+        assert_eq!(fill(&mut chunk, 200), ADS_MAX);
+    }
+}
