@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use crate::StoredAd;
 
-/// Every ad that the published version has, and at times one that it has not any more.
+/// Every ad as it was applied last, and those that were deleted since the last publication.
 pub(crate) type ById = DashMap<Uuid, Arc<StoredAd>>;
 
-/// Parts with a lock of their own: so many that two cores seldom meet in one, and that one of a million ads
-/// (about 0.2 MB) fits into a core's cache.
+/// Parts with a lock of their own: so many that a reader and the writer seldom meet in one, and that one of a
+/// million ads (about 0.2 MB) fits into a core's cache.
 const SHARDS: usize = 256;
 /// Fewer ads than these are handed to one core.
 const PART_MIN: usize = 1_024;
@@ -22,8 +22,8 @@ pub(crate) fn empty() -> ById {
     DashMap::with_shard_amount(SHARDS)
 }
 
-/// All of these. They are sorted out by shard and then entered shard by shard, on all cores: entered in another
-/// order, nearly each of a million would be waited for, since the whole map is larger than any cache.
+/// All of these. They are sorted out by shard, and then one core fills a shard at a time: entered in another order,
+/// nearly each of a million would be waited for, since the whole map is larger than any cache.
 pub(crate) fn of(ads: &[Arc<StoredAd>]) -> ById {
     let map = DashMap::with_capacity_and_shard_amount(ads.len(), SHARDS);
     let part = ads.len().div_ceil(rayon::current_num_threads()).max(PART_MIN);

@@ -63,8 +63,11 @@ async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
         std::fs::write(&path, &whole[..cut]).unwrap();
         assert!(load(&file).await.is_err(), "cut at {cut}");
     }
-    std::fs::write(&path, [whole.as_slice(), &[0]].concat()).unwrap();
-    assert!(load(&file).await.is_err(), "lengthened");
+    let sum = &whole[whole.len() - 4..];
+    for more in [&[0], sum] {
+        std::fs::write(&path, [whole.as_slice(), more].concat()).unwrap();
+        assert!(load(&file).await.is_err(), "lengthened by {more:?}");
+    }
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);

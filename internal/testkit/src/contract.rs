@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{EncodedAd, Spec, Timestamp, Version};
 use placard_replica::ports::{
     Appended, Beat, Ends, Head, Identity, Journal, Standing, Stream, StreamStatus,
 };
@@ -42,17 +42,22 @@ async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
     journal.poll(beat, at).await.expect("a healthy journal is polled")
 }
 
-async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<EncodedAd>) {
+async fn chunks<J: Journal>(journal: &J) -> (Position, Vec<Vec<EncodedAd>>) {
     let (chunks, mut arriving) = mpsc::channel(4);
     let collect = async {
-        let mut ads = Vec::new();
+        let mut all = Vec::new();
         while let Some(chunk) = arriving.recv().await {
-            ads.extend(chunk);
+            all.push(chunk);
         }
-        ads
+        all
     };
-    let (position, ads) = tokio::join!(journal.snapshot(chunks), collect);
-    (position.expect("a healthy journal has a snapshot"), ads)
+    let (position, all) = tokio::join!(journal.snapshot(chunks), collect);
+    (position.expect("a healthy journal has a snapshot"), all)
+}
+
+async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<EncodedAd>) {
+    let (position, chunks) = chunks(journal).await;
+    (position, chunks.concat())
 }
 
 fn versions(records: &[Record]) -> Vec<Version> {
@@ -71,6 +76,7 @@ pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     kept_answers_are_given_again(&journal).await;
     a_repeated_batch_is_written_once(&journal).await;
     a_replica_registers_and_leaves(&journal).await;
+    large_ads_come_in_chunks(&journal).await;
     let (head, ads) = snapshot(&journal).await;
     let log = journal.log(0, 10_000).await.expect("a healthy journal is read");
     let journal = reopen(journal).await;
@@ -110,6 +116,24 @@ async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
     }
     let beyond = poll(journal, 99).await;
     assert_eq!(beyond.chain_at, None);
+    sums_agree(journal).await;
+}
+
+/// A snapshot of any size takes only so much memory on its way.
+async fn large_ads_come_in_chunks<J: Journal>(journal: &J) {
+    const CHUNK_BYTES_MAX: usize = 5 << 20;
+    let (_, before) = snapshot(journal).await;
+    let large = Spec { content: "\u{1f600}".repeat(10_000), ..spec("a large ad") };
+    for part in 0..8 {
+        let ids = (1_000 + 20 * part)..(1_020 + 20 * part);
+        let create = |id| Command::Create { id: Uuid::from_u128(id), spec: large.clone() };
+        commit(journal, vec![request(1_000 + part, ids.map(create).collect())]).await;
+    }
+    let (_, chunks) = chunks(journal).await;
+    let bytes = |chunk: &Vec<EncodedAd>| chunk.iter().map(|ad| ad.bytes().len()).sum::<usize>();
+    assert!(chunks.iter().map(bytes).all(|bytes| bytes < CHUNK_BYTES_MAX));
+    let ads: usize = chunks.iter().map(Vec::len).sum();
+    assert_eq!(ads, before.len() + 160);
     sums_agree(journal).await;
 }
 

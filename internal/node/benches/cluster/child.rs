@@ -19,9 +19,11 @@ const CHUNKS: usize = 4;
 /// How often a file is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The first argument of such a process.
-const REPLICA: &str = "replica";
-const BUILD: &str = "build";
+/// The first argument of such a process; nobody filters tests by one.
+const REPLICA: &str = "child:replica";
+const BUILD: &str = "child:build";
+/// How long a checkpoint may take to be written.
+const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// What time it is.
 pub(crate) fn now() -> Timestamp {
@@ -70,8 +72,8 @@ pub(crate) fn build(servers: &Servers) -> Duration {
     Duration::from_nanos(u64::from_le_bytes(output.stdout.as_slice().try_into().unwrap()))
 }
 
-/// Whether this is such a process; then it has done what it is for.
-pub(crate) fn is_child() -> bool {
+/// Does what such a process is for, if this is one.
+pub(crate) fn run() -> bool {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some(REPLICA) => {
@@ -96,16 +98,23 @@ fn say(numbers: &[u64]) {
 }
 
 async fn be_replica(postgres: String, redis: String, checkpoint: Option<PathBuf>) {
-    let starting = setup::node(postgres, redis, checkpoint.clone());
-    let node = tokio::spawn(starting).await.unwrap();
+    // The input ends when this replica shall stop, or when who has started it is gone.
+    let mut ended = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new()));
+    let starting = tokio::spawn(setup::node(postgres, redis, checkpoint.clone()));
+    let node = tokio::select! {
+        node = starting => node.unwrap(),
+        _ = &mut ended => std::process::exit(1),
+    };
     let counts = node.handle().state().counts;
     let ads = node.handle().reader().ads() as u64;
     say(&[ads, counts.restores.all(), counts.checkpoints_loaded]);
-    let ended = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new()));
     ended.await.unwrap().unwrap();
-    while checkpoint.as_deref().is_some_and(|directory| !directory.join("checkpoint").exists()) {
-        tokio::time::sleep(PAUSE).await;
-    }
+    let written = async {
+        while checkpoint.as_deref().is_some_and(|path| !path.join("checkpoint").exists()) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(CHECKPOINT, written).await.expect("a checkpoint is written");
     node.stop().await.unwrap();
 }
 

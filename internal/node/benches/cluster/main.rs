@@ -65,11 +65,11 @@ const SMALL: Size = Size {
     shared_writers: 8,
     deliveries: 20,
     rate: 200.0,
-    ads: 2_000,
+    ads: 10_000,
 };
 
 fn main() {
-    if child::is_child() {
+    if child::run() {
         return;
     }
     let full = std::env::args().any(|argument| argument == "--bench");

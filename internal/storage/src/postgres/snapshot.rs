@@ -60,9 +60,9 @@ async fn ads(
     while let Some(some) = within(PIECE, pieces.try_next()).await? {
         for piece in some {
             reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
-        }
-        if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
-            return Ok(());
+            if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
+                return Ok(());
+            }
         }
     }
     reader.finish()?;
