@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use placard_model::command::{Command, Outcome, Request};
 use placard_model::{Spec, Timestamp};
 use placard_testkit::requests::{create, keyed, request, spec};
+use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -90,9 +91,11 @@ async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
             let requests = vec![request(new.as_u128(), vec![create(new.as_u128(), "new")])];
             tokio::spawn(async move { commit(&journal, requests).await })
         };
-        while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watching).await.unwrap() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("a commit that waits for the head's lock", async || {
+            let waiting = sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watching);
+            (waiting.await.unwrap() > 0).then_some(())
+        })
+        .await;
         sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
         let plan = creating.await.unwrap();
         assert!(matches!(plan.answers[0].outcomes[0], Outcome::Exists { id, .. } if id == new));
