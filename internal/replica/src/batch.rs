@@ -23,7 +23,8 @@ pub struct Batch {
     pub format_level: u8,
 }
 
-/// What a batch's transaction has read, under the head's lock.
+/// What a batch rests on: read from the journal, and still so when the plan is written. The adapter sees to that, with the
+/// head's lock or with a statement that writes nothing if the head has moved.
 #[derive(Debug, Clone)]
 pub struct Current {
     /// The head.

@@ -1,6 +1,6 @@
 //! The replica as a state machine: inputs in, outputs out. It knows no task, socket, clock or random number;
 //! the shell carries its outputs out and brings their results back as inputs, and a simulation can do the
-//! same with faults. Of every kind of output that has a result, at most one is under way.
+//! same with faults. At most one output of each kind is under way, except `TrimStream`, whose result nothing waits for.
 //!
 //! Here is what it knows, and the step: `following` is how entries get in, `polling` what it hears of the journal and of
 //! the others, `restoring` how it has a state at all.

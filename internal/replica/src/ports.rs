@@ -1,5 +1,5 @@
 //! What the core needs from the outside, as traits: a journal, a stream, and a place for checkpoints. Adapters
-//! are in the storage crate; every adapter of a port passes the same contract suite.
+//! are in the storage crate. Every journal and every stream passes the contract suite of its port, in the testkit.
 
 use std::error::Error;
 use std::future::Future;
@@ -102,8 +102,8 @@ pub struct Head {
 
 /// The durable log and the current ads, in one transactional database.
 pub trait Journal: Clone + Send + Sync + 'static {
-    /// Runs one transaction: takes the head's lock, reads what the batch touches, has it decided by
-    /// [`Batch::plan`], writes the plan down, and commits. Is not called again before it has returned.
+    /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down, all as one
+    /// transaction would that holds the head's lock. The caller waits for the result before it commits the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`.

@@ -237,7 +237,8 @@ impl Shell {
                 }
                 Some(submission) = submitted.recv() => {
                     self.submit(submission, &mut outputs);
-                    // What came together is committed together: take all in before the next step is waited for.
+                    // The first goes into a batch of its own if none is under way. The others are taken in before the next
+                    // wait, so that they go into one batch behind it.
                     for _ in 0..limits::SUBMISSIONS_MAX {
                         let Ok(submission) = submitted.try_recv() else { break };
                         self.submit(submission, &mut outputs);
