@@ -213,6 +213,15 @@ impl Engine {
         self.index.advance(now)
     }
 
+    /// Goes back to `now`, if ads were let begin and end beyond it: what has ended since is found again, and what has
+    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad. Whether there is
+    /// something to publish.
+    pub fn rewind(&mut self, now: Timestamp) -> bool {
+        let Self { index, ads, deleted, .. } = self;
+        let all = ads.iter().filter(|ad| !deleted.contains(&ad.id));
+        index.rewind(now, all.map(|ad| Arc::clone(&ad)))
+    }
+
     /// All ads as of the applied position, in no order.
     pub fn snapshot(&self) -> Vec<EncodedAd> {
         let there = self.ads.iter().filter(|ad| !self.deleted.contains(&ad.id));

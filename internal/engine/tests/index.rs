@@ -303,6 +303,31 @@ fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
     });
 }
 
+/// Readers' clock is the journal's, which somebody may set back: what had ended is there again, what had begun is not.
+#[test]
+fn an_index_agrees_with_the_scan_after_its_clock_is_set_back() {
+    with_seeds("an_index_agrees_with_the_scan_after_its_clock_is_set_back", |seed| {
+        for (spread, size, steps) in [(60, 40, 3_000), (4_000, 400, 2_000), (40_000, 9_000, 60)] {
+            let mut world = World::new(seed, spread, size < 1_000);
+            let mut back = 0;
+            for _ in 0..steps {
+                let changes = if size < 1_000 { 4 } else { size / 8 };
+                for _ in 0..world.draw.rng.random_range(1..changes) {
+                    world.change(size);
+                }
+                world.tick();
+                world.ask();
+                if world.draw.chance(20) {
+                    world.now -= world.draw.rng.random_range(0..=spread);
+                    back += u64::from(world.engine.rewind(stamp(world.now)));
+                    (0..3).for_each(|_| world.ask());
+                }
+            }
+            assert!(back > 0, "the clock was never set back beyond what the index had done");
+        }
+    });
+}
+
 /// No timer runs here at all: the engine is told the time once, at the start, or never.
 #[test]
 fn an_ad_is_served_from_its_start_to_its_end_to_the_microsecond() {

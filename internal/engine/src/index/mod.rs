@@ -107,6 +107,21 @@ impl Index {
         self.tree.advance(now, ADVANCE_ADS)
     }
 
+    /// Moves the index back, if it is beyond a time; whether there is something to publish. `all` are the ads that
+    /// there are.
+    pub(crate) fn rewind(
+        &mut self,
+        now: Timestamp,
+        all: impl Iterator<Item = Arc<StoredAd>>,
+    ) -> bool {
+        if self.tree.time() <= now {
+            return false;
+        }
+        self.settle();
+        self.tree.rewind(now, all);
+        true
+    }
+
     /// What readers shall see from now on.
     pub(crate) fn root(&mut self, position: Position, ads: &Arc<ById>) -> Arc<Root> {
         self.settle();
