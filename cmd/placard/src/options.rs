@@ -32,7 +32,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What a replica does that PostgreSQL has not heard of.
+/// How a replica answers reads when what it has may be old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnStale {
     /// Go on answering reads.
@@ -189,13 +189,12 @@ pub(crate) struct ClusterOptions {
     /// Accept a PostgreSQL that may lose or corrupt the journal when its machine crashes.
     #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY", value_parser = BoolishValueParser::new())]
     pub(crate) accept_unsafe_durability: bool,
-    /// What to do with reads when PostgreSQL was not heard of for longer than a lease of 2 s: serve them, saying how
-    /// old they may be, or, after --stale-max, refuse them. Only with refuse can ack=all be sure of a replica that
+    /// What to do with reads when what this replica has may be older than a lease of 2 s: serve them, saying how old
+    /// they may be, or, after --stale-max, refuse them. Only with refuse can ack=all be sure of a replica that
     /// has fallen silent.
     #[arg(long, env = "PLACARD_ON_STALE", value_name = "WHAT", default_value = "serve")]
     pub(crate) on_stale: OnStale,
-    /// How long after the end of its lease a replica still answers reads under --on-stale refuse, in milliseconds,
-    /// up to 10 minutes.
+    /// How much older than a lease answers may be under --on-stale refuse, in milliseconds, up to 10 minutes.
     #[arg(long, env = "PLACARD_STALE_MAX", value_name = "MS", default_value = "3000",
         value_parser = milliseconds)]
     pub(crate) stale_max: Duration,

@@ -6,12 +6,12 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use placard_model::Version;
 use placard_replica as replica;
-use placard_replica::core::Phase;
+use placard_replica::core::{Phase, Verdict, Why};
 use serde::Serialize;
 
 use crate::App;
 use crate::openapi::answers;
-use crate::render::{self, with_version};
+use crate::render::{self, with_own_clock, with_stale, with_version};
 
 #[derive(Serialize)]
 struct Health {
@@ -41,27 +41,44 @@ pub(crate) async fn livez() -> Response {
 )]
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
     let state = app.replica.state();
-    let (is_ready, status) = readiness(&app, &state);
+    let Readiness { is_ready, status, verdict } = readiness(&app, &state);
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = state.published.version;
     let mut response = render::serialised(code, &Health { status, version });
     with_version(&mut response, version);
+    // For a balancer that can choose: a replica that says neither is better.
+    if let Some(lag) = verdict.lag() {
+        with_stale(&mut response, lag.age);
+    }
+    if !app.replica.clock().is_anchored() {
+        with_own_clock(&mut response);
+    }
     response
 }
 
-/// Whether a replica in this state may be sent clients, and what it is doing.
-fn readiness(app: &App, state: &replica::State) -> (bool, &'static str) {
-    let freshness = app.replica.freshness();
-    match state.phase {
+/// Whether a replica may be sent clients, what it is doing, and what its reads are answered.
+struct Readiness {
+    is_ready: bool,
+    status: &'static str,
+    verdict: Verdict,
+}
+
+/// Of a replica in this state.
+fn readiness(app: &App, state: &replica::State) -> Readiness {
+    let verdict = app.replica.freshness().verdict();
+    let (is_ready, status) = match state.phase {
         _ if app.is_draining() || state.draining => (false, "draining"),
         Phase::Restoring => (false, "restoring"),
         Phase::Quarantined => (false, "quarantined"),
         Phase::CatchingUp => (false, "catching up"),
-        Phase::Ready if freshness.leave().is_none() => (false, "stale"),
-        // Every other replica is likely to be as stale: a balancer must not empty itself.
-        Phase::Ready if freshness.stale().is_some() => (true, "stale"),
-        Phase::Ready => (true, "ready"),
-    }
+        // Every other replica is likely to be as old: a balancer must not empty itself.
+        Phase::Ready => match verdict.lag().map(|lag| lag.why) {
+            None => (verdict.answers(), "ready"),
+            Some(Why::Unheard) => (verdict.answers(), "stale"),
+            Some(Why::Behind) => (verdict.answers(), "behind"),
+        },
+    };
+    Readiness { is_ready, status, verdict }
 }
 
 /// Shows what is counted, for Prometheus.
@@ -74,7 +91,8 @@ fn readiness(app: &App, state: &replica::State) -> (bool, &'static str) {
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let state = app.replica.state();
-    let (is_ready, _) = readiness(&app, &state);
-    let text = app.metrics.render(&app.replica, (&state, is_ready), &app.expiry, &app.spans);
+    let Readiness { is_ready, verdict, .. } = readiness(&app, &state);
+    let replica = (&app.replica, &state);
+    let text = app.metrics.render(replica, (is_ready, verdict), &app.expiry, &app.spans);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, Sh
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use placard_engine::Reader;
 use placard_model::entry::FORMAT_LEVEL;
-use placard_replica::core::Counts;
+use placard_replica::core::{Counts, Verdict, Why};
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
 use placard_replica::ports::Member;
@@ -94,11 +94,12 @@ impl Metrics {
         RouteMetrics::new(methods.iter().map(method).collect())
     }
 
-    /// The registry as Prometheus text, with this state of the replica, and whether it may be sent clients.
+    /// The registry as Prometheus text, with this state of the replica, whether it may be sent clients, and how old
+    /// what it answers may be.
     pub(crate) fn render(
         &self,
-        replica: &Handle,
-        (state, is_ready): (&replica::State, bool),
+        (replica, state): (&Handle, &replica::State),
+        (is_ready, verdict): (bool, Verdict),
         expiry: &Expiry,
         spans: &Sink,
     ) -> String {
@@ -230,8 +231,20 @@ impl Metrics {
             ),
             (
                 "placard_stale_seconds",
-                "For how long the journal was not heard of, if longer than the lease",
-                replica.freshness().stale().map_or(0.0, |since| since.as_secs_f64()),
+                "How old answers may be, if older than the lease; infinite if that is not known",
+                verdict
+                    .lag()
+                    .map_or(0.0, |lag| lag.age.map_or(f64::INFINITY, |age| age.as_secs_f64())),
+            ),
+            (
+                "placard_behind",
+                "1 if the journal is heard of, and what it has is not published",
+                f64::from(verdict.lag().is_some_and(|lag| lag.why == Why::Behind)),
+            ),
+            (
+                "placard_clock_anchored",
+                "1 if readers' clock is the journal's, 0 if it is still this machine's",
+                f64::from(replica.clock().is_anchored()),
             ),
             (
                 "placard_clock_ahead_seconds",

@@ -154,7 +154,7 @@ impl Problem {
 
     pub(crate) fn stale() -> Self {
         let detail =
-            "what this replica has may be too old to be shown: it has to hear of the journal first";
+            "what this replica has may be too old to be shown: it has to catch up with the journal";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stale", detail)
     }
 

@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::{Version, fragment_with_status, limits};
 use placard_replica::Leave;
+use placard_replica::core::Verdict;
 
 use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
 use crate::problem::Problem;
-use crate::render::{self, with_etag, with_stale, with_version};
+use crate::render::{self, with_etag, with_own_clock, with_stale, with_version};
 use crate::{AD_PATH, ADS_PATH, App, headers};
 
 /// Lists the ads that fit.
@@ -31,9 +32,9 @@ pub(crate) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
-    let leave = wait_for(&app, min_version, &headers).await?;
+    let asked = wait_for(&app, min_version, &headers).await?;
     let page = render::page(app.replica.reader(), &query, app.replica.clock().now());
-    fresh(&app, leave, page)
+    fresh(&app, asked, page)
 }
 
 /// Shows an ad.
@@ -52,29 +53,37 @@ pub(crate) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let min_version = params::min_version(uri.query()).map_err(Problem::invalid)?;
-    let leave = wait_for(&app, min_version, &headers).await?;
+    let asked = wait_for(&app, min_version, &headers).await?;
     // The version is read first: the ad may then be newer than the answer says, but never older.
     let version = app.replica.reader().published().version;
     let Some(ad) = app.replica.reader().ad(id) else {
-        return fresh(&app, leave, Problem::ad_not_found().at(version).into_response());
+        return fresh(&app, asked, Problem::ad_not_found().at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
     let body = fragment_with_status(ad.fragment(), status);
     let mut response = render::json(StatusCode::OK, body);
     with_version(&mut response, version.max(ad.version));
     with_etag(&mut response, ad.version);
-    fresh(&app, leave, response)
+    fresh(&app, asked, response)
 }
 
-/// Says how old an answer may be if the journal was not heard of for long, or takes it back. Asked last: the
-/// process may have been paused while the answer was made.
-fn fresh(app: &App, leave: Leave, mut answer: Response) -> Result<Response, Problem> {
-    let freshness = app.replica.freshness();
-    if !freshness.holds(leave) {
-        return Err(Problem::stale());
+/// What is known of an answer before it is made.
+struct Asked {
+    leave: Leave,
+    /// Whether the time that it will be judged at is the journal's.
+    is_anchored: bool,
+}
+
+/// Says how old an answer may be, and whose clock it was judged by if not the journal's; or takes it back. Asked last:
+/// the process may have been paused while the answer was made.
+fn fresh(app: &App, asked: Asked, mut answer: Response) -> Result<Response, Problem> {
+    match app.replica.freshness().verdict_since(asked.leave) {
+        Verdict::Current => {}
+        Verdict::Old(lag) => with_stale(&mut answer, lag.age),
+        Verdict::Refused(_) | Verdict::NoState => return Err(Problem::stale()),
     }
-    if let Some(since) = freshness.stale() {
-        with_stale(&mut answer, since);
+    if !asked.is_anchored {
+        with_own_clock(&mut answer);
     }
     Ok(answer)
 }
@@ -86,7 +95,7 @@ async fn wait_for(
     app: &App,
     parameter: Option<Version>,
     headers: &HeaderMap,
-) -> Result<Leave, Problem> {
+) -> Result<Asked, Problem> {
     let header = headers::min_version(headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     if let Some(version) = parameter.max(header)
         && !app.replica.published(version, limits::MIN_VERSION_WAIT).await
@@ -94,8 +103,9 @@ async fn wait_for(
         let published = app.replica.reader().published().version;
         return Err(Problem::version_not_reached().at(published));
     }
-    if !app.replica.state().phase.has_state() {
-        return Err(Problem::not_ready());
-    }
-    app.replica.freshness().leave().ok_or_else(Problem::stale)
+    let leave = app.replica.freshness().leave().map_err(|verdict| match verdict {
+        Verdict::NoState => Problem::not_ready(),
+        _ => Problem::stale(),
+    })?;
+    Ok(Asked { leave, is_anchored: app.replica.clock().is_anchored() })
 }

@@ -17,9 +17,10 @@ use crate::ADS_PATH;
 
 /// On every answer that depends on state: the version that answered.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("placard-version");
-/// On an answer that may be old, because the journal was not heard of for longer than a lease: for how many
-/// milliseconds.
+/// On an answer that may be older than a lease: how old at most, in milliseconds.
 pub(crate) const STALE_HEADER: HeaderName = HeaderName::from_static("placard-stale");
+/// On an answer that was judged by this machine's clock, because the journal has not told its time since the start.
+pub(crate) const CLOCK_HEADER: HeaderName = HeaderName::from_static("placard-clock");
 /// On an answer that was given before, to the same idempotency key.
 pub(crate) const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -29,9 +30,18 @@ pub(crate) fn with_version(response: &mut Response, version: Version) {
     response.headers_mut().insert(VERSION_HEADER, HeaderValue::from(version));
 }
 
-pub(crate) fn with_stale(response: &mut Response, since: Duration) {
-    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+/// The age of an answer that nobody knows, and the most that is said of any: what a client compares it with is less.
+pub(crate) const STALE_MAX_MS: u64 = 999_999_999_999_999;
+
+pub(crate) fn with_stale(response: &mut Response, age: Option<Duration>) {
+    let ms = age.map_or(STALE_MAX_MS, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    // A started millisecond counts: the answer is never older than it says.
+    let ms = ms.saturating_add(1).min(STALE_MAX_MS);
     response.headers_mut().insert(STALE_HEADER, HeaderValue::from(ms));
+}
+
+pub(crate) fn with_own_clock(response: &mut Response) {
+    response.headers_mut().insert(CLOCK_HEADER, HeaderValue::from_static("machine"));
 }
 
 pub(crate) fn with_etag(response: &mut Response, version: Version) {

@@ -11,6 +11,7 @@ mod counts;
 mod following;
 mod io;
 mod polling;
+mod read_gate;
 mod restoring;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub use counts::Counts;
 use io::START;
 pub use io::{Input, Moment, Now, Output, Phase, Purpose, Ticket};
 use polling::Poll;
+use read_gate::ReadGate;
+pub use read_gate::{Facts, Lag, Terms, Verdict, Why};
 
 /// What a replica is told when it starts.
 #[derive(Debug, Clone)]
@@ -79,6 +82,7 @@ pub struct Core {
     restore_pause: Duration,
     poll: Poll,
     lease: Lease,
+    gate: ReadGate,
     /// The last poll's, for whoever asks; `None` before the first.
     cluster: Option<Arc<Cluster>>,
     clock_ahead: i64,
@@ -95,6 +99,10 @@ impl Core {
         Self {
             checkpoint: Checkpoint::new(settings.checkpoint_every),
             lease: Lease::new(settings.lease),
+            gate: ReadGate::new(Terms {
+                lease: settings.lease,
+                refuses_after: settings.identity.refuses_after,
+            }),
             settings,
             engine: Engine::new(),
             phase: Phase::Restoring,
@@ -169,9 +177,30 @@ impl Core {
         self.cluster.as_ref()
     }
 
+    /// What it knows of the age of what it has published.
+    pub fn read_facts(&self) -> Facts {
+        self.gate.facts()
+    }
+
+    /// What its readers are promised.
+    pub fn read_terms(&self) -> Terms {
+        self.gate.terms()
+    }
+
+    /// Whether reads are refused until something else happens, rather than because time passes.
+    pub fn is_shut(&self) -> bool {
+        self.gate.is_shut()
+    }
+
+    /// Whether the next head poll that succeeds will not be enough to answer reads again.
+    pub fn wants_another_poll(&self, now: Moment) -> bool {
+        self.gate.wants_another(now)
+    }
+
     /// Whether the last head poll that has come back has told the journal of the state that there is now, and has
     /// not found it to be of another history.
-    pub fn is_compared(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_compared(&self) -> bool {
         self.poll.compared
     }
 
@@ -222,7 +251,14 @@ impl Core {
             Input::LogRead(Purpose::Heal, result) => self.log_read(result, outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
+                let head = result.as_ref().ok().map(|head| head.position.version);
                 self.polled(now, result.ok(), outputs);
+                match head {
+                    Some(head) => {
+                        self.gate.polled(self.poll.sent_at, now, head, self.poll.compared);
+                    }
+                    None => self.gate.failed(),
+                }
             }
             Input::StreamInspected(result) => self.inspected(result.ok()),
             Input::StreamReset(result) => {
@@ -255,6 +291,8 @@ impl Core {
         self.committer.expire(now, &mut answer);
         self.waiting.expire(now, &mut answer);
         self.advance(now, time);
+        let version = self.engine.reader().published().version;
+        self.gate.published(self.phase.has_state().then_some(version));
         self.proceed(now, outputs);
     }
 

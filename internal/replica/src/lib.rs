@@ -23,7 +23,7 @@ mod uptime;
 mod waiting;
 
 pub use batch::{Batch, Current, LogRow, Plan};
-pub use clock::Clock;
+pub use clock::{Clock, Reading};
 pub use expiry::Expiry;
 pub use freshness::{Freshness, Leave};
 pub use reasons::reasons;

@@ -11,7 +11,7 @@ use placard_model::{EncodedAd, Timestamp, Version};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{Batch, Plan};
+use crate::{Batch, Plan, Uptime};
 
 /// The reason behind a failure of an adapter.
 pub type Cause = Box<dyn Error + Send + Sync>;
@@ -96,6 +96,11 @@ pub struct Head {
     pub chain_at: Option<Chain>,
     /// The journal's clock.
     pub now: Timestamp,
+    /// When the journal was asked what its clock says, and when it had answered. What came before, such as a connection
+    /// that had to be made, does not count.
+    pub asked: Uptime,
+    /// See `asked`.
+    pub answered: Uptime,
     /// The register, by replica.
     pub members: Vec<Member>,
 }

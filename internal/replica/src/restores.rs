@@ -89,6 +89,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::Uptime;
     use crate::core::{Core, Input, Moment, Now, Output, Phase, Purpose, Settings};
     use crate::ports::{Head, Identity};
 
@@ -141,6 +142,8 @@ mod tests {
                 position,
                 chain_at: Some(chain),
                 now: Timestamp::EPOCH,
+                asked: Uptime::now(),
+                answered: Uptime::now(),
                 members: Vec::new(),
             };
             self.step(Input::Polled(Ok(head)));

@@ -8,10 +8,10 @@ mod workers;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use placard_model::entry::FORMAT_LEVEL;
-use placard_model::{Version, limits};
+use placard_model::{Timestamp, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,11 +19,10 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::core::{Cluster, Core, Input, Moment, Now, Output, Settings, Ticket};
-use crate::freshness::Renewal;
 use crate::ports::{Checkpoints, Identity, Journal, Stream};
 use crate::spans::Sink;
 use crate::traced::Applying;
-use crate::{Clock, Reply, Uptime, healing, reasons};
+use crate::{Clock, Freshness, Reading, Reply, Uptime, healing, reasons};
 
 use handle::Submission;
 pub use handle::{Handle, Overloaded, Receipts, State};
@@ -108,9 +107,10 @@ impl Replica {
             checkpoint_every: config.checkpoint_every,
         });
         let clock = Clock::start();
-        let renewal = Renewal::new(config.lease, config.refuses_after);
+        let origin = Uptime::now();
+        let freshness = Freshness::new(origin, &core);
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
-        let (state, watched) = watch::channel(State::of(&core, false, true));
+        let (state, watched) = watch::channel(State::of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
         let impatient = Arc::new(AtomicUsize::new(0));
@@ -119,7 +119,7 @@ impl Replica {
             reader: core.reader(),
             clock: clock.clone(),
             replica,
-            freshness: renewal.freshness(),
+            freshness: freshness.clone(),
             state: watched,
             cluster: cluster_watched,
             impatient: Arc::clone(&impatient),
@@ -137,8 +137,8 @@ impl Replica {
         let shell = Shell {
             core,
             clock,
-            renewal,
-            origin: Instant::now(),
+            freshness,
+            origin,
             // Replicas that start together must not poll together.
             rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
             config,
@@ -189,8 +189,8 @@ impl Replica {
 struct Shell {
     core: Core,
     clock: Clock,
-    renewal: Renewal,
-    origin: Instant,
+    freshness: Freshness,
+    origin: Uptime,
     rng: ChaCha8Rng,
     config: Config,
     workers: Workers,
@@ -210,13 +210,12 @@ impl Shell {
     ) {
         let mut outputs = Vec::new();
         let mut drain = false;
-        let mut polled = None;
         self.step(Input::Tick, &mut outputs);
         while !self.core.is_drained() {
-            let wake_at = self.core.wake_at();
+            let pause = self.core.wake_at().map(|moment| moment - self.now());
             let wake = async {
-                match wake_at {
-                    Some(moment) => tokio::time::sleep_until((self.origin + moment.0).into()).await,
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
                     None => std::future::pending().await,
                 }
             };
@@ -224,11 +223,6 @@ impl Shell {
                 biased;
                 Some(result) = returned.recv() => {
                     self.anchor(&result, &mut outputs);
-                    polled = match &result.input {
-                        Input::Polled(Ok(head)) => Some(Ok((result.begun, head.position.version))),
-                        Input::Polled(Err(_)) => Some(Err(())),
-                        _ => None,
-                    };
                     self.step(result.input, &mut outputs);
                 }
                 Ok(()) = draining.changed(), if !drain => {
@@ -246,8 +240,7 @@ impl Shell {
                 }
                 () = wake => self.step(Input::Tick, &mut outputs),
             }
-            self.answer_again(polled.take());
-            let state = State::of(&self.core, drain, self.renewal.is_behind());
+            let state = State::of(&self.core, drain);
             self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
             let cluster = self.core.cluster();
             self.cluster.send_if_modified(|old| {
@@ -263,48 +256,54 @@ impl Shell {
     fn submit(&mut self, submission: Submission, outputs: &mut Vec<Output>) {
         self.tickets += 1;
         self.replies.insert(self.tickets, submission.reply);
-        let deadline = Moment(self.origin.elapsed()) + self.config.write_deadline;
+        let deadline = self.now() + self.config.write_deadline;
         let input = Input::Submit(self.tickets, Arc::new(submission.request), deadline);
         self.step(input, outputs);
     }
 
+    /// Sets the readers' clock by the one that a head poll has brought.
     fn anchor(&mut self, result: &Returned, outputs: &mut Vec<Output>) {
-        if let Input::Polled(Ok(head)) = &result.input {
-            let ahead = self.clock.anchor(head.now, result.took);
-            self.step(Input::ClockCompared(ahead), outputs);
+        let Input::Polled(Ok(head)) = &result.input else { return };
+        let reading = Reading::of(head);
+        let correction = self.clock.compared(&reading);
+        let (compared, by_ms) = (Input::ClockCompared(correction.ahead), correction.ahead / 1_000);
+        if correction.step.is_some() && self.clock.is_anchored() {
+            tracing::warn!(by_ms, "the journal's clock has moved: readers' clock is set by it");
         }
+        match correction.steps_back() {
+            // The index goes back first: an ad that readers are to find again must be there by then.
+            Some(time) => self.step_at(time, compared, outputs),
+            None => self.step(compared, outputs),
+        }
+        self.clock.take(&correction, reading);
     }
 
-    /// Renews the lease that readers ask about, and lets them be answered once there is nothing that they may not see.
-    fn answer_again(&mut self, polled: Option<Result<(Uptime, Version), ()>>) {
-        let has_state = self.core.phase().has_state();
-        match polled {
-            Some(Ok((sent, head))) => {
-                self.renewal.polled(sent, head, self.core.is_compared());
-            }
-            Some(Err(())) if has_state => self.renewal.failed(),
-            Some(Err(())) | None => {}
-        }
-        let published = self.core.reader().published().version;
-        self.renewal.published(has_state.then_some(published));
+    fn now(&self) -> Moment {
+        Moment(self.origin.elapsed())
     }
 
     /// The pause until the next head poll.
     fn poll_after(&mut self, input: &Input) -> Duration {
         let jitter = self.rng.random_range(0.8..1.2);
         let has_state = self.core.phase().has_state();
-        let resumes =
-            has_state && matches!(input, Input::Polled(Ok(_))) && self.renewal.wants_another();
+        let resumes = has_state
+            && matches!(input, Input::Polled(Ok(_)))
+            && self.core.wants_another_poll(self.now());
         let waited_for = resumes || self.impatient.load(Ordering::Relaxed) > 0;
         let pause = if waited_for { IMPATIENT_POLL } else { self.config.head_poll };
         pause.mul_f64(jitter)
     }
 
     fn step(&mut self, input: Input, outputs: &mut Vec<Output>) {
+        self.step_at(self.clock.now(), input, outputs);
+    }
+
+    /// A step at a time for readers.
+    fn step_at(&mut self, time: Timestamp, input: Input, outputs: &mut Vec<Output>) {
         report(&input);
         let (before, counted) = (self.core.phase(), self.core.counts());
         let poll_after = self.poll_after(&input);
-        let (moment, time) = (Moment(self.origin.elapsed()), self.clock.now());
+        let moment = self.now();
         let spans = self.config.spans.as_deref();
         let published = |core: &Core| core.reader().published().version;
         let applying = spans.and_then(|_| Applying::of(&input, published(&self.core)));
@@ -312,6 +311,7 @@ impl Shell {
         if let (Some(applying), Some(spans)) = (applying, spans) {
             applying.done(spans, published(&self.core));
         }
+        self.freshness.publish(self.core.read_facts());
         healing::report(&counted, &self.core.counts());
         let after = self.core.phase();
         if before != after {

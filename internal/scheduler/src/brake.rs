@@ -4,17 +4,14 @@
 use std::time::Duration;
 
 use placard_model::{Timestamp, limits};
-use placard_replica::Uptime;
+use placard_replica::Reading;
 
-/// One look at the journal's clock.
+/// One look at the clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
-    /// What it said.
-    pub(crate) journal: Timestamp,
-    /// When it was asked, and when it had answered.
-    pub(crate) asked: Uptime,
-    pub(crate) answered: Uptime,
-    /// This machine's own clock when it had answered.
+    /// The journal's.
+    pub(crate) reading: Reading,
+    /// This machine's own, when the journal had answered.
     pub(crate) own: Timestamp,
 }
 
@@ -29,26 +26,32 @@ pub(crate) enum Verdict {
     Off(i64),
 }
 
-/// The last look.
+/// The last look at the journal's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    last: Option<Look>,
+    last: Option<Reading>,
 }
 
 impl Watch {
+    /// What the journal's clock said when the replica started: a jump between that and the first look is one too.
+    pub(crate) fn start(&mut self, first: Reading) {
+        self.last.get_or_insert(first);
+    }
+
     /// Compares a look with the last one, which it replaces: a slow drift does not add up.
     pub(crate) fn judge(&mut self, look: Look) -> Verdict {
-        let took = look.answered - look.asked;
-        if let Some(last) = self.last.replace(look) {
-            let passed = micros(look.answered - last.answered);
-            let jump = look.journal.micros() - last.journal.micros() - passed;
+        let Look { reading, own } = look;
+        let took = reading.answered - reading.asked;
+        if let Some(last) = self.last.replace(reading) {
+            let passed = micros(reading.answered - last.answered);
+            let jump = reading.journal.micros() - last.journal.micros() - passed;
             // Within each look the clock may have been read at any moment.
             let unsure = took + (last.answered - last.asked);
             if jump.abs() > micros(limits::CLOCK_OFF_MAX + unsure) {
                 return Verdict::Jumped(jump);
             }
         }
-        let off = look.own.micros() - look.journal.micros();
+        let off = own.micros() - reading.journal.micros();
         if off.abs() > micros(limits::CLOCK_OFF_MAX + took) {
             return Verdict::Off(off);
         }
@@ -62,6 +65,8 @@ fn micros(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use placard_replica::Uptime;
+
     use super::*;
 
     const SECOND: i64 = 1_000_000;
@@ -71,7 +76,7 @@ mod tests {
         let asked = start + Duration::from_micros(after as u64);
         let at = |ahead| Timestamp::EPOCH.saturating_add_micros(1_000 * SECOND + after + ahead);
         let answered = asked + Duration::from_micros(took);
-        Look { journal: at(journal), asked, answered, own: at(own) }
+        Look { reading: Reading { journal: at(journal), asked, answered }, own: at(own) }
     }
 
     #[test]
@@ -94,6 +99,20 @@ mod tests {
             assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
             assert_eq!(watch.judge(look(start, 5 * SECOND, jump, jump, 0)), Verdict::Jumped(jump));
             // From then on it is the clock that there is: whoever released the brake has seen it.
+            assert_eq!(watch.judge(look(start, 10 * SECOND, jump, jump, 0)), Verdict::Sound);
+        }
+    }
+
+    /// It was believed, and what had half an hour left was deleted.
+    #[test]
+    fn jump_between_the_start_and_the_first_look_is_noticed() {
+        for jump in [3_600 * SECOND, -3_600 * SECOND] {
+            let (mut watch, start) = (Watch::default(), Uptime::now());
+            watch.start(look(start, 0, 0, 0, 900).reading);
+            let first = look(start, 5 * SECOND, jump, jump, 0);
+            assert_eq!(watch.judge(first), Verdict::Jumped(jump + 900));
+            // It is the first look's turn only once.
+            watch.start(look(start, 0, 0, 0, 0).reading);
             assert_eq!(watch.judge(look(start, 10 * SECOND, jump, jump, 0)), Verdict::Sound);
         }
     }

@@ -9,7 +9,7 @@ use placard_model::{Timestamp, limits};
 use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
 use placard_replica::ports::{Ended, Ends, Unavailable};
-use placard_replica::{Expiry, Handle, Reply, Uptime, reasons};
+use placard_replica::{Expiry, Handle, Reading, Reply, Uptime, reasons};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -75,10 +75,13 @@ impl<J: Ends> Expirer<J> {
     /// Looks at the clocks, and at the replica: one that is not up to date, or about to go, leaves it to others.
     fn may_propose(&self, watch: &mut Watch, asked: Uptime, ended: &Ended) -> bool {
         let (answered, own) = (Uptime::now(), (self.own_clock)());
-        let verdict = watch.judge(Look { journal: ended.now, asked, answered, own });
+        if let Some(first) = self.replica.clock().first_reading() {
+            watch.start(first);
+        }
+        let reading = Reading { journal: ended.now, asked, answered };
+        let verdict = watch.judge(Look { reading, own });
         let state = self.replica.state();
-        // The clock that readers go by does not matter here: it may be far ahead for hours after the journal's was
-        // set back, and ends are judged by the journal's.
+        // The clock that readers go by does not matter here: ends are judged by the journal's.
         let off = matches!(verdict, Verdict::Off(_));
         let before = self.expiry.account();
         if let Verdict::Jumped(jump) = verdict {

@@ -13,7 +13,7 @@ use placard_replica::ports::{
     Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
     Unavailable,
 };
-use placard_replica::{Batch, Current, LogRow, Plan};
+use placard_replica::{Batch, Current, LogRow, Plan, Uptime};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -77,7 +77,9 @@ impl JournalState {
         let member = Member { identity, standing, seen_at: self.now, lease_until };
         self.members.insert(member.identity.replica, member);
         let members = self.members.values().cloned().collect();
-        Head { position: self.head, chain_at: self.chain_at(at), now: self.now, members }
+        let (position, chain_at, now) = (self.head, self.chain_at(at), self.now);
+        let moment = Uptime::now();
+        Head { position, chain_at, now, asked: moment, answered: moment, members }
     }
 
     /// The ads, decoded.

@@ -30,6 +30,9 @@ pub enum Flow {
     Hold,
     /// Each piece so much later.
     Delay(Duration),
+    /// Not from the first piece on that is larger than so many bytes, on the connection that has it: such packets do
+    /// not fit through the path, and nobody says so. They do, with what has come since, once the flow is another.
+    Swallow(usize),
 }
 
 /// What happens to a connection whose client sends a trap's bytes.
@@ -189,14 +192,19 @@ async fn pass(
 }
 
 impl Connection {
-    /// Waits until bytes may go on.
-    async fn flows(&self, way: Way) {
+    /// Waits until so many bytes may go on.
+    async fn flows(&self, way: Way, bytes: usize) {
         let mut state = self.state.subscribe();
         let of = |state: &State| match way {
             Way::Requests => state.requests,
             Way::Answers => state.answers,
         };
-        let passing = state.wait_for(|state| of(state) != Flow::Hold).await;
+        let passes = |flow: Flow| match flow {
+            Flow::Hold => false,
+            Flow::Swallow(larger) => bytes <= larger,
+            Flow::Pass | Flow::Delay(_) => true,
+        };
+        let passing = state.wait_for(|state| passes(of(state))).await;
         let flow = passing.map_or(Flow::Pass, |state| of(&state));
         if let Flow::Delay(pause) = flow {
             tokio::time::sleep(pause).await;
@@ -259,7 +267,7 @@ async fn requests(
             }
         }
         tail.drain(..tail.len().saturating_sub(TAIL));
-        connection.flows(Way::Requests).await;
+        connection.flows(Way::Requests, read).await;
         to.write_all(piece).await?;
     }
 }
@@ -280,7 +288,7 @@ async fn answers(
         if read == 0 || *connection.caught.borrow() == Some(Then::LoseAnswer) {
             return Ok(());
         }
-        connection.flows(Way::Answers).await;
+        connection.flows(Way::Answers, read).await;
         to.write_all(&buffer[..read]).await?;
     }
 }

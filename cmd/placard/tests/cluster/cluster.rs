@@ -1,5 +1,6 @@
 //! The servers, and replicas on them.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use placard_testkit::process::{Ended, Process};
@@ -34,15 +35,7 @@ impl Servers {
 
     /// As [`Servers::replica`], of another build.
     pub(crate) async fn replica_of(&self, program: &str, arguments: &[&str]) -> Replica {
-        let (postgres, redis) = (self.postgres.url(), self.redis.url());
-        let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
-        let all = [&own[..], arguments].concat();
-        let variables =
-            [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", redis.as_str())];
-        let mut process = Process::start(program, &all, &variables);
-        let url = process.url().await;
-        let client = Client::builder().no_proxy().build().expect("a client can be made");
-        Replica { process, url, client }
+        Replica::start(program, (&self.postgres.url(), &self.redis.url()), arguments).await
     }
 
     /// So many replicas, started together.
@@ -77,6 +70,39 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
+    /// One that finds the servers at these URLs.
+    pub(crate) async fn start(
+        program: &str,
+        (postgres, redis): (&str, &str),
+        arguments: &[&str],
+    ) -> Self {
+        let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
+        let all = [&own[..], arguments].concat();
+        let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
+        let mut process = Process::start(program, &all, &variables);
+        let url = process.url().await;
+        let client = Client::builder().no_proxy().build().expect("a client can be made");
+        Self { process, url, client }
+    }
+
+    /// As [`Replica::start`], of one that may refuse everything for now, and then does not say where it listens.
+    pub(crate) async fn launch(
+        program: &str,
+        (postgres, redis): (&str, &str),
+        arguments: &[&str],
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+        let listen = listener.local_addr().expect("it is bound").to_string();
+        drop(listener);
+        let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
+        let all = [&own[..], arguments].concat();
+        let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
+        let process = Process::start(program, &all, &variables);
+        until("the replica to listen", async || TcpStream::connect(&listen).ok()).await;
+        let client = Client::builder().no_proxy().build().expect("a client can be made");
+        Self { process, url: format!("http://{listen}"), client }
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,

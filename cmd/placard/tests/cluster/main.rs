@@ -2,9 +2,11 @@
 
 mod board;
 mod builds;
+mod clock;
 mod cluster;
 mod collector;
 mod expiry;
+mod freshness;
 mod held;
 mod joining;
 mod serving;

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
-use super::shapes::{reference, version, whole};
+use super::shapes::{code, reference, version, whole};
+use crate::render::STALE_MAX_MS;
 
 /// Names what a route answers.
 macro_rules! answers {
@@ -32,15 +33,15 @@ macro_rules! answers {
 answers! {
     /// To a listing.
     Listed = [
-        Answer::json(200, "Page", "The ads that fit.").with(&[VERSION, STALE]),
+        Answer::json(200, "Page", "The ads that fit.").with(&[VERSION, STALE, CLOCK]),
         invalid(),
         not_to_be_read(),
     ];
     /// To a read by id.
     Shown = [
-        Answer::json(200, "AdAndStatus", "The ad.").with(&[VERSION, STALE, ETAG]),
+        Answer::json(200, "AdAndStatus", "The ad.").with(&[VERSION, STALE, CLOCK, ETAG]),
         invalid(),
-        Answer::problem(404, "There is no ad with this id.").with(&[VERSION, STALE]),
+        Answer::problem(404, "There is no ad with this id.").with(&[VERSION, STALE, CLOCK]),
         not_to_be_read(),
     ];
     /// To a creation.
@@ -98,8 +99,8 @@ answers! {
     Live = [Answer::json(200, "Live", "The process answers.")];
     /// To a question for readiness.
     Readiness = [
-        Answer::json(200, "Readiness", "It may be sent clients.").with(&[VERSION]),
-        Answer::json(503, "Readiness", "It must not be sent clients.").with(&[VERSION]),
+        Answer::json(200, "Readiness", "It may be sent clients.").with(&[VERSION, STALE, CLOCK]),
+        Answer::json(503, "Readiness", "It must not be sent clients.").with(&[VERSION, STALE, CLOCK]),
     ];
     /// To Prometheus.
     Metrics = [Answer {
@@ -128,8 +129,17 @@ const VERSION: Header = ("Placard-Version", || {
     version(0, "The version that the answer depends on: it holds all that is in it.", 42)
 });
 const STALE: Header = ("Placard-Stale", || {
-    let text = "Only if the answer may be old, because the journal was not heard of: for how long, in milliseconds.";
-    whole(0, u64::MAX, text, 2_500)
+    let text = "Only if the answer may be older than the replica's lease: how old at most, in milliseconds. The largest \
+                value if that is not known, because the replica has not had the journal's newest version since its start.";
+    whole(0, STALE_MAX_MS, text, 2_500)
+});
+const CLOCK: Header = ("Placard-Clock", || {
+    code(
+        &["machine"],
+        "Only if windows were judged by the replica's own clock, because the journal has not told its time since the \
+         replica was started.",
+        "machine",
+    )
 });
 const ETAG: Header = ("ETag", || {
     let text = "The ad's version in quotes, for If-Match.";

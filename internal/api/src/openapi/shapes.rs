@@ -220,8 +220,9 @@ shapes! {
     /// Whether the replica may be sent clients.
     Readiness = object(&[], vec![
         ("status", code(
-            &["ready", "stale", "draining", "restoring", "quarantined", "catching up"],
-            "What it is doing; a stale one is ready until its answers are too old to be given.",
+            &["ready", "stale", "behind", "draining", "restoring", "quarantined", "catching up"],
+            "What it is doing. A stale one does not hear of the journal, one that is behind does not have yet what it was \
+             told; both are ready until their answers are too old to be given.",
             "ready",
         )),
         ("version", version(0, "The version that it has published.", 42)),

@@ -139,7 +139,7 @@ async fn the_metric_says_what_readyz_says() {
         let handle = replica.handle().clone();
         let reached = async || {
             let state = handle.state();
-            let answers = refuses_for_good || !state.behind;
+            let answers = refuses_for_good || !state.shut;
             (state.phase == Phase::Ready && answers).then_some(())
         };
         until("the replica is ready", reached).await;

@@ -39,7 +39,8 @@ pub(super) struct Asked {
     pub(super) returned: Moment,
 }
 
-/// Heads that are remembered, so that a replica's lag can be told in time: the last minute's.
+/// Heads that are remembered, so that a replica's lag can be told in time: those of a minute at the usual pause between
+/// two polls, or of 6 s while somebody waits for all replicas.
 const HEADS: usize = 240;
 
 impl Cluster {
@@ -94,6 +95,7 @@ impl Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Uptime;
     use crate::ports::{Identity, Standing};
 
     fn at(ms: u64) -> Moment {
@@ -124,6 +126,8 @@ mod tests {
             position: Position::START,
             chain_at: None,
             now: at_second(now),
+            asked: Uptime::now(),
+            answered: Uptime::now(),
             members: vec![member],
         };
         Cluster::polled(known, head, Asked { poll: 1, sent: at(sent), returned: at(sent + 10) })

@@ -115,13 +115,17 @@ impl Core {
         }
     }
 
-    /// Now and then, lets ads begin and end in the index.
+    /// Now and then, lets ads begin and end in the index; or takes that back, if the clock was set back.
     pub(super) fn advance(&mut self, now: Moment, time: Timestamp) {
-        if !self.phase.has_state() || now < self.advance_due {
+        if !self.phase.has_state() {
             return;
         }
-        self.advance_due = now + limits::INDEX_ADVANCE;
-        if self.engine.advance(time) {
+        let mut changed = self.engine.rewind(time);
+        if now >= self.advance_due {
+            self.advance_due = now + limits::INDEX_ADVANCE;
+            changed |= self.engine.advance(time);
+        }
+        if changed {
             self.engine.publish();
         }
     }

@@ -1,6 +1,6 @@
 //! What goes into the core and comes out of it.
 
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,15 @@ impl Add<Duration> for Moment {
 
     fn add(self, pause: Duration) -> Self {
         Self(self.0.saturating_add(pause))
+    }
+}
+
+/// How much later the first is; nothing if it is earlier.
+impl Sub for Moment {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -61,7 +70,8 @@ pub enum Input {
     StreamReset(Result<(), Unavailable>),
     /// [`Output::TrimStream`] has come back: whether this replica or another was to see to it.
     StreamTrimmed(Result<(), Unavailable>),
-    /// The clock was found to be ahead of the journal's by so many microseconds.
+    /// The clock was found to be ahead of the journal's by so many microseconds. If it is to be set back for that, the
+    /// step's time is the one that it goes on from.
     ClockCompared(i64),
     /// [`Output::Restore`] has come back; `None` if it could not be done.
     Restored(Option<Box<Engine>>),

@@ -23,7 +23,7 @@ pub struct State {
     /// Whether it is about to stop.
     pub draining: bool,
     /// Whether reads are refused until it has published what others were told meanwhile.
-    pub behind: bool,
+    pub shut: bool,
     /// What readers see.
     pub published: Position,
     /// The newest version known to be in the journal.
@@ -45,11 +45,11 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn of(core: &Core, draining: bool, behind: bool) -> Self {
+    pub(super) fn of(core: &Core, draining: bool) -> Self {
         Self {
             phase: core.phase(),
             draining,
-            behind,
+            shut: core.is_shut(),
             published: core.reader().published(),
             head: core.head(),
             queued: core.queued(),
@@ -129,7 +129,7 @@ impl Handle {
         *self.state.borrow()
     }
 
-    /// How long ago the journal was heard of.
+    /// Whether reads are answered, and how old what they are answered from may be.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
     }
@@ -194,6 +194,6 @@ impl Handle {
     pub async fn ready(&self) {
         let mut state = self.state.clone();
         // An error means that the replica has stopped, and then nobody needs to be told that it is ready.
-        let _ = state.wait_for(|state| state.phase == Phase::Ready && !state.behind).await;
+        let _ = state.wait_for(|state| state.phase == Phase::Ready && !state.shut).await;
     }
 }

@@ -1,7 +1,7 @@
 //! One task for each kind of work that the core hands out: each takes a job to its port and brings the result back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use placard_engine::{Builder, Engine};
 use placard_model::entry::Position;
@@ -17,11 +17,9 @@ use crate::{Clock, Uptime, traced};
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;
 
-/// A result from a worker, as the core takes it, when its job was begun and how long it took.
+/// A result from a worker, as the core takes it.
 pub(super) struct Returned {
     pub(super) input: Input,
-    pub(super) begun: Uptime,
-    pub(super) took: Duration,
 }
 
 /// One task per kind of work; each takes one job at a time, and the core hands none out before the last one
@@ -158,7 +156,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
         };
-        if results.send(Returned { input, begun, took: begun.elapsed() }).await.is_err() {
+        if results.send(Returned { input }).await.is_err() {
             return;
         }
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use placard_engine::Builder;
 use placard_model::entry::{Entry, Position, Record};
-use placard_model::{EncodedAd, Query, Timestamp};
-use placard_replica::core::{Core, Counts, Input, Moment, Now, Output, Phase, Settings, Ticket};
-use placard_replica::ports::{Appended, CommitError, Unavailable};
+use placard_model::{EncodedAd, Query, Timestamp, Version};
+use placard_replica::core::{
+    Core, Counts, Input, Moment, Now, Output, Phase, Settings, Ticket, Verdict,
+};
+use placard_replica::ports::{Appended, CommitError, Identity, Unavailable};
 use placard_replica::{Batch, Reply};
 use placard_testkit::contract::beat;
 use placard_testkit::models::{JournalState, StreamState};
@@ -31,6 +33,10 @@ const HEALED: Duration = Duration::from_secs(4);
 const DEADLINE: Duration = Duration::from_millis(400);
 const CHECKPOINT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(250);
+/// Of each replica, so short that answers are often older under faults.
+const LEASE: Duration = Duration::from_millis(600);
+const REFUSES_AFTER: Duration = Duration::from_millis(400);
+const HOUR: i64 = 3_600_000_000;
 
 /// What happens at a moment.
 enum Event {
@@ -50,21 +56,33 @@ enum Event {
     Forge,
     /// The stream is restored to an older state, its top included.
     RollBackStream,
+    /// The journal's clock is set ahead of the world's, or back: by so many microseconds.
+    SetClock(i64),
 }
 
 struct Replica {
     core: Core,
     started: Duration,
     wake_at: Option<Duration>,
+    /// The journal's head when it sent its last poll.
+    known: Version,
 }
 
 pub(crate) struct World {
     rng: ChaCha8Rng,
     now: Duration,
     faults: bool,
+    /// Whether replicas refuse reads that are too old.
+    refuse: bool,
     events: BTreeMap<Reverse<(Duration, u64)>, Event>,
     scheduled: u64,
     journal: JournalState,
+    /// Where the journal's clock has begun, and how far it was set ahead since.
+    clock: (Timestamp, i64),
+    /// When the journal's head became which version, oldest first.
+    heads: Vec<(Duration, Version)>,
+    /// The newest version of which a client could have been told that all replicas show it.
+    confirmed: Version,
     stream: StreamState,
     replicas: Vec<Option<Replica>>,
     /// What each replica has on its disk.
@@ -78,6 +96,8 @@ pub(crate) struct World {
     /// Requests that were said not to have been written.
     unwritten: BTreeSet<Uuid>,
     answered: u64,
+    /// How often reads were looked at, by what they were to do.
+    verdicts: [u64; 4],
     counts: Counts,
 }
 
@@ -92,9 +112,13 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Duration::ZERO,
             faults: true,
+            refuse: seed.is_multiple_of(2),
             events: BTreeMap::new(),
             scheduled: 0,
             journal: JournalState::new(now),
+            clock: (now, 0),
+            heads: Vec::new(),
+            confirmed: 0,
             stream: StreamState::default(),
             replicas: (0..REPLICAS).map(|_| None).collect(),
             checkpoints: vec![None; REPLICAS],
@@ -104,6 +128,7 @@ impl World {
             next_ticket: 0,
             unwritten: BTreeSet::new(),
             answered: 0,
+            verdicts: [0; 4],
             counts: Counts::default(),
         };
         for replica in 0..REPLICAS {
@@ -112,6 +137,11 @@ impl World {
         for client in 0..world.clients.len() {
             world.clients[client].begin(&mut world.rng);
             world.after(Duration::from_millis(10), Event::Ask(client));
+        }
+        for _ in 0..2 {
+            let at = world.rng.random_range(Duration::ZERO..FAULTY);
+            let ahead = world.rng.random_range(-HOUR..HOUR);
+            world.after(at, Event::SetClock(ahead));
         }
         for _ in 0..8 {
             let at = world.rng.random_range(Duration::ZERO..FAULTY);
@@ -134,7 +164,7 @@ impl World {
     }
 
     /// Checks what must be true once all faults are over, and returns how often what happened.
-    pub(crate) fn heal_and_check(mut self) -> Counts {
+    pub(crate) fn heal_and_check(mut self) -> (Counts, [u64; 4]) {
         self.faults = false;
         for replica in 0..REPLICAS {
             if self.replicas[replica].is_none() {
@@ -146,6 +176,7 @@ impl World {
         let scan = self.scan();
         for replica in self.replicas.iter().flatten() {
             assert_eq!(replica.core.phase(), Phase::Ready);
+            assert_eq!(self.verdict(replica), Verdict::Current);
             let reader = replica.core.reader();
             assert_eq!(reader.published(), self.journal.head);
             let query = Query { limit: 100, ..Query::default() };
@@ -156,7 +187,7 @@ impl World {
         for replica in 0..REPLICAS {
             self.count(replica);
         }
-        self.counts
+        (self.counts, self.verdicts)
     }
 
     /// Adds up what a replica has counted in this run of it.
@@ -234,6 +265,8 @@ impl World {
                 break;
             };
             self.now = self.now.max(next);
+            let (start, ahead) = self.clock;
+            self.journal.now = start.saturating_add_micros(self.now.as_micros() as i64 + ahead);
             if event == Some(next) {
                 let (_, event) = self.events.pop_last().expect("it was just seen");
                 self.happen(event);
@@ -244,16 +277,72 @@ impl World {
                 let replica = self.replicas.iter().position(due).expect("it was just seen");
                 self.step(replica, Input::Tick);
             }
+            self.check_reads();
         }
         self.now = end;
     }
 
+    /// What reads of a replica are to do now.
+    fn verdict(&self, replica: &Replica) -> Verdict {
+        let now = Moment(self.now - replica.started);
+        replica.core.read_facts().verdict(replica.core.read_terms(), now)
+    }
+
+    /// The journal's head as it was then.
+    fn head_at(&self, moment: Duration) -> Version {
+        let later = self.heads.partition_point(|(at, _)| *at <= moment);
+        later.checked_sub(1).map_or(0, |last| self.heads[last].1)
+    }
+
+    /// Nobody is shown what is older than it is said to be, nor what everybody was told is gone.
+    fn check_reads(&mut self) {
+        for nth in 0..REPLICAS {
+            let Some(replica) = &self.replicas[nth] else { continue };
+            let verdict = self.verdict(replica);
+            let published = replica.core.reader().published().version;
+            let (kind, age) = match verdict {
+                Verdict::Current => (0, Some(LEASE)),
+                Verdict::Old(lag) => (1, lag.age),
+                Verdict::Refused(_) => (2, None),
+                Verdict::NoState => (3, None),
+            };
+            if let Some(age) = age {
+                let head = self.head_at(self.now.saturating_sub(age));
+                assert!(published >= head, "{published} is older than {age:?}, when it was {head}");
+            }
+            if verdict.answers() {
+                assert!(
+                    published >= self.confirmed,
+                    "{published}, and all show {}",
+                    self.confirmed
+                );
+            }
+            self.verdicts[kind] += 1;
+        }
+    }
+
+    /// What a replica could tell clients of whose write it knew before its last poll was sent.
+    fn confirm(&mut self, replica: usize, known: Version) {
+        let Some(running) = &self.replicas[replica] else { return };
+        let Some(cluster) = running.core.cluster() else { return };
+        let all = |version| cluster.members.iter().all(|member| cluster.confirms(member, version));
+        let published = cluster.members.iter().map(|member| member.standing.published.version);
+        let told = published.chain([known]).filter(|version| *version <= known && all(*version));
+        self.confirmed = self.confirmed.max(told.max().unwrap_or(0));
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
+            Event::SetClock(ahead) => self.clock.1 = ahead,
             Event::Act(replica, run, output) => self.act(replica, run, output),
             Event::Deliver(replica, run, input) => {
                 if self.runs[replica] == run {
+                    let polled = matches!(input, Input::Polled(Ok(_)));
+                    let known = self.replicas[replica].as_ref().map_or(0, |one| one.known);
                     self.step(replica, input);
+                    if polled {
+                        self.confirm(replica, known);
+                    }
                 }
             }
             Event::Ask(client) => self.ask(client),
@@ -273,15 +362,16 @@ impl World {
                 if self.replicas[replica].is_none() {
                     let replica_id = (replica as u128) << 64 | u128::from(self.runs[replica]);
                     let identity = beat(replica_id, Position::START).identity;
-                    let lease = Duration::from_secs(2);
+                    let refuses_after = self.refuse.then_some(REFUSES_AFTER);
                     let settings = Settings {
-                        identity,
-                        lease,
+                        identity: Identity { refuses_after, ..identity },
+                        lease: LEASE,
                         stream_entries_max: 40,
                         checkpoint_every: Some(CHECKPOINT),
                     };
                     let (core, started) = (Core::new(settings), self.now);
-                    self.replicas[replica] = Some(Replica { core, started, wake_at: None });
+                    self.replicas[replica] =
+                        Some(Replica { core, started, wake_at: None, known: 0 });
                     self.step(replica, Input::Tick);
                 }
             }
@@ -403,9 +493,8 @@ impl World {
         if self.chance(4.0) {
             return Err(CommitError::Unknown("simulated, before".into()));
         }
-        let elapsed = Duration::from_micros(1).as_micros() as i64;
-        self.journal.now = self.journal.now.saturating_add_micros(elapsed);
         let plan = self.journal.commit(batch);
+        self.heads.push((self.now, plan.head.version));
         if self.chance(6.0) {
             return Err(CommitError::Unknown("simulated, after".into()));
         }
@@ -428,6 +517,10 @@ impl World {
                 Output::Answer(ticket, reply) => self.reply(replica, ticket, &reply),
                 Output::Published(position) => self.check_published(replica, position),
                 work => {
+                    if let (Output::Poll(..), Some(running)) = (&work, &mut self.replicas[replica])
+                    {
+                        running.known = self.journal.head.version;
+                    }
                     let (run, latency) = (self.runs[replica], self.latency());
                     self.after(latency, Event::Act(replica, run, work));
                 }

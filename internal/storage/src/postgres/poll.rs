@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use placard_model::Version;
 use placard_model::entry::Position;
+use placard_replica::Uptime;
 use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::{PgRow, PgTypeInfo};
+use sqlx::{Executor, PgConnection, Postgres, Row, SqlSafeStr, Type};
 use uuid::Uuid;
 
 use super::lane::Failure;
@@ -86,6 +87,30 @@ const STATEMENT: &str = "
                     published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after)
      ORDER BY members.replica";
 
+/// What [`STATEMENT`]'s parameters are.
+const TYPES: [fn() -> PgTypeInfo; 16] = [
+    type_of::<Uuid>,
+    type_of::<String>,
+    type_of::<String>,
+    type_of::<i16>,
+    type_of::<String>,
+    type_of::<i64>,
+    type_of::<Vec<u8>>,
+    type_of::<Vec<u8>>,
+    type_of::<i64>,
+    type_of::<bool>,
+    type_of::<f64>,
+    type_of::<i64>,
+    type_of::<f64>,
+    type_of::<i64>,
+    type_of::<Vec<u8>>,
+    type_of::<Vec<u8>>,
+];
+
+fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
+    T::type_info()
+}
+
 /// Registers or renews, forgets who is long gone, and reads the head, the register and the chain at `at`.
 pub(super) async fn poll(
     connection: &mut PgConnection,
@@ -94,7 +119,9 @@ pub(super) async fn poll(
 ) -> Result<Head, Failure> {
     let Beat { identity, standing, lease } = beat;
     let published = standing.published;
-    let rows = sqlx::query(STATEMENT)
+    // On a new connection this is a round trip or two, which are no part of the answer's age.
+    connection.prepare_with(STATEMENT.into_sql_str(), &TYPES.map(|of| of())).await?;
+    let statement = sqlx::query(STATEMENT)
         .bind(identity.replica)
         .bind(&identity.address)
         .bind(&identity.build)
@@ -110,9 +137,10 @@ pub(super) async fn poll(
         .bind(FORGOTTEN.as_secs_f64())
         .bind(identity.refuses_after.map(|after| after.as_micros() as i64))
         .bind(Position::START.chain.0.as_slice())
-        .bind(Position::START.digest.0.to_be_bytes().as_slice())
-        .fetch_all(connection)
-        .await?;
+        .bind(Position::START.digest.0.to_be_bytes().as_slice());
+    let asked = Uptime::now();
+    let rows = statement.fetch_all(connection).await?;
+    let answered = Uptime::now();
     // There is a row at least for the replica itself, unless the head is missing.
     let first = rows.first().ok_or(Failure::Malformed("no head"))?;
     let Stamp(now) = first.try_get("now")?;
@@ -125,6 +153,8 @@ pub(super) async fn poll(
         )?,
         chain_at: chain_at.map(rows::chain).transpose()?,
         now,
+        asked,
+        answered,
         members: rows.iter().map(member).collect::<Result<_, _>>()?,
     })
 }

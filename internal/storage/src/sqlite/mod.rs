@@ -13,7 +13,7 @@ use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
     Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
 };
-use placard_replica::{Batch, Plan};
+use placard_replica::{Batch, Plan, Uptime};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::mpsc;
@@ -234,11 +234,13 @@ impl Journal for SqliteJournal {
             let transaction = connection.transaction()?;
             let position = rows::head(&transaction)?;
             let chain_at = rows::chain_at(&transaction, at)?;
+            let asked = Uptime::now();
             let now = now();
+            let answered = Uptime::now();
             let Beat { identity, standing, lease } = beat;
             let lease_until = now.saturating_add_micros(lease.as_micros() as i64);
             let members = vec![Member { identity, standing, seen_at: now, lease_until }];
-            Ok::<_, rusqlite::Error>(Head { position, chain_at, now, members })
+            Ok::<_, rusqlite::Error>(Head { position, chain_at, now, asked, answered, members })
         };
         let head =
             self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;

@@ -143,6 +143,33 @@ impl PostgresServer {
         Ok(run(&mut command)?.trim_end().to_owned())
     }
 
+    /// Sets its clock ahead of this machine's by so many seconds, or behind if they are negative, as far as statements ask
+    /// for it by `clock_timestamp()` and `statement_timestamp()`. The first call is for sessions that begin later; others
+    /// take effect at once.
+    ///
+    /// # Errors
+    /// As for [`PostgresServer::sql`].
+    pub fn set_clock(&self, seconds: i64) -> io::Result<()> {
+        let shifted = |function: &str, volatility: &str| {
+            format!(
+                "CREATE OR REPLACE FUNCTION public.{function}() RETURNS timestamptz LANGUAGE sql {volatility}
+                     AS 'SELECT pg_catalog.{function}() + ahead FROM public.clock';"
+            )
+        };
+        // What is in `public` is found before what PostgreSQL has.
+        self.sql(&format!(
+            "SET client_min_messages = warning;
+             CREATE TABLE IF NOT EXISTS public.clock (ahead interval NOT NULL);
+             DELETE FROM public.clock;
+             INSERT INTO public.clock VALUES (make_interval(secs => {seconds}));
+             {} {}
+             ALTER DATABASE postgres SET search_path = public, pg_catalog",
+            shifted("clock_timestamp", "VOLATILE"),
+            shifted("statement_timestamp", "STABLE"),
+        ))
+        .map(drop)
+    }
+
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
