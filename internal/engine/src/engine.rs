@@ -214,12 +214,14 @@ impl Engine {
     }
 
     /// Goes back to `now`, if ads were let begin and end beyond it: what has ended since is found again, and what has
-    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad. Whether there is
+    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad, on all cores. Whether there is
     /// something to publish.
     pub fn rewind(&mut self, now: Timestamp) -> bool {
         let Self { index, ads, deleted, .. } = self;
-        let all = ads.iter().filter(|ad| !deleted.contains(&ad.id));
-        index.rewind(now, all.map(|ad| Arc::clone(&ad)))
+        index.rewind(now, |moved| {
+            let all = ads.par_iter().filter(|ad| !deleted.contains(&ad.id));
+            all.filter(|ad| moved(ad)).map(|ad| Arc::clone(&ad)).collect()
+        })
     }
 
     /// All ads as of the applied position, in no order.

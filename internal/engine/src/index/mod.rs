@@ -67,6 +67,9 @@ pub(crate) struct Root {
     ads: Arc<ById>,
 }
 
+/// Whether an ad has another place once the clock was set back.
+pub(crate) type Moved<'a> = dyn Fn(&StoredAd) -> bool + Sync + 'a;
+
 impl Index {
     /// An index of all these ads, in whatever order, at a time.
     pub(crate) fn build(ads: Vec<Arc<StoredAd>>, time: Timestamp) -> Self {
@@ -107,18 +110,18 @@ impl Index {
         self.tree.advance(now, ADVANCE_ADS)
     }
 
-    /// Moves the index back, if it is beyond a time; whether there is something to publish. `all` are the ads that
-    /// there are.
+    /// Moves the index back, if it is beyond a time; whether there is something to publish. `find` looks for those that
+    /// move among all ads that there are.
     pub(crate) fn rewind(
         &mut self,
         now: Timestamp,
-        all: impl Iterator<Item = Arc<StoredAd>>,
+        find: impl FnOnce(&Moved<'_>) -> Vec<Arc<StoredAd>>,
     ) -> bool {
         if self.tree.time() <= now {
             return false;
         }
         self.settle();
-        self.tree.rewind(now, all);
+        self.tree.rewind(now, find);
         true
     }
 

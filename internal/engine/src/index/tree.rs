@@ -255,16 +255,18 @@ impl<S: Schema> Tree<S> {
         self.time
     }
 
-    /// Moves the tree back to an earlier time, which only a clock that was set back asks for: `all` are the ads that
-    /// there are, of which those are looked for that begin or end in between. A scan, since nothing else would ever
-    /// need an order of the ads that have begun by their beginnings.
-    pub(super) fn rewind(&mut self, now: Timestamp, all: impl Iterator<Item = Arc<S::Ad>>) {
+    /// Moves the tree back to an earlier time, which only a clock that was set back asks for. `find` looks among all ads
+    /// for those that begin or end in between: a scan, since nothing else would ever need an order of the ads that have
+    /// begun by their beginnings.
+    pub(super) fn rewind(
+        &mut self,
+        now: Timestamp,
+        find: impl FnOnce(&(dyn Fn(&S::Ad) -> bool + Sync)) -> Vec<Arc<S::Ad>>,
+    ) {
         let time = std::mem::replace(&mut self.time, now);
         let between = |moment: Timestamp| now < moment && moment <= time;
-        let moved = |ad: &Arc<S::Ad>| {
-            ad.start_at() <= time && (between(ad.start_at()) || between(ad.key().0))
-        };
-        let mut moved: Vec<_> = all.filter(moved).collect();
+        let mut moved =
+            find(&|ad| ad.start_at() <= time && (between(ad.start_at()) || between(ad.key().0)));
         moved.sort_unstable_by_key(|ad| ad.key());
         // Some are in the groups, and some of those that have ended are not any more: each is put where it belongs now.
         self.change(&moved, &moved);
