@@ -226,12 +226,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether the same key must get the same answer: it is so unless the request was malformed, which costs
-    /// nothing to find again and changes once the client mends it, or the journal refused a part of it.
+    /// Whether the same key must get the same answer. It must as soon as anything was written, whatever became of
+    /// the other commands: deciding them again would write the first ones twice. If nothing was written it must
+    /// unless the request was malformed, which costs nothing to find again and changes once the client mends it, or
+    /// the journal refused a part of it.
     pub fn is_final(&self) -> bool {
+        let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
         let unfit = |outcome: &Outcome| matches!(outcome, Outcome::KeyReused | Outcome::Failed);
         let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
-        !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)
+        wrote || !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)
     }
 }
 

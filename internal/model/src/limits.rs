@@ -67,6 +67,9 @@ pub const STREAM_TRIM: Duration = Duration::from_secs(5);
 pub const STREAM_SPARE: u64 = 1_024;
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
+/// How long after its lease a replica that is gone without a word still counts as one, by the clock of the one that
+/// counts.
+pub const MEMBER_KEPT: Duration = Duration::from_secs(3600);
 
 /// Most ads whose deletion is proposed in one request, because they have ended.
 pub const EXPIRE_ADS_MAX: usize = COMMIT_ENTRIES_MAX;

@@ -195,6 +195,7 @@ impl Answer {
 }
 
 fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
+    let nil = Uuid::nil();
     let (kind, id, version) = match outcome {
         Outcome::Created { id, version, .. } => (1, id, version),
         Outcome::Updated { id, version, .. } => (2, id, version),
@@ -203,7 +204,9 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         Outcome::Exists { id, version } => (5, id, version),
         Outcome::VersionMismatch { id, version } => (6, id, version),
         Outcome::Invalid { id, .. } => (7, id, &0),
-        Outcome::KeyReused | Outcome::Failed => unreachable!("{outcome:?} is never stored"),
+        // A build that does not know this kind answers that all has failed, and does nothing again.
+        Outcome::Failed => (8, &nil, &0),
+        Outcome::KeyReused => unreachable!("it concerns the whole request, and is never stored"),
     };
     let ad = match outcome {
         Outcome::Created { ad, .. } | Outcome::Updated { ad, .. } => Some(ad.bytes().clone()),
@@ -250,6 +253,7 @@ fn outcome(message: OutcomeMessage) -> Result<Outcome, Undecodable> {
                 .map(|violation| Violation::pointer(violation.pointer, violation.detail))
                 .collect(),
         },
+        8 => Outcome::Failed,
         _ => return Err(Undecodable::Field("kind")),
     })
 }
