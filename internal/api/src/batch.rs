@@ -70,14 +70,14 @@ pub(crate) async fn create(
             Err(violations) => broken.push(Some(violations)),
         }
     }
-    let Decided { answer, visible } = if commands.is_empty() {
+    let decided = if commands.is_empty() {
         let version = app.replica.reader().published().version;
         let answer = Answer { version, outcomes: Vec::new(), replayed: false };
-        Decided { answer, visible: true }
+        Decided { answer, visible: true, history: app.replica.state().history }
     } else {
         writing.decided(&app, idempotency, commands).await?
     };
-    let Answer { version, outcomes, replayed } = answer;
+    let Answer { version, outcomes, replayed } = decided.answer.clone();
     // The key belongs to the request: if it was used before, that is so for every item.
     if outcomes.first() == Some(&Outcome::KeyReused) {
         return Err(Problem::key_reused().at(version));
@@ -92,7 +92,7 @@ pub(crate) async fn create(
         .collect();
     let created = items.iter().filter(|item| matches!(item, Item::Created { .. })).count();
     let body = BatchBody { created, failed: items.len() - created, items };
-    let status = if visible { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if decided.visible { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = render::serialised(status, &body);
     with_version(&mut response, version);
     if replayed {
@@ -101,7 +101,7 @@ pub(crate) async fn create(
     if created == 0 {
         return Ok(response);
     }
-    Ok(receipts::answer(&app, ack, version, response).await)
+    receipts::answer(&app, ack, &decided, response).await
 }
 
 fn item(outcome: Outcome, decided_at: Version) -> Item {

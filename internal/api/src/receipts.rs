@@ -1,9 +1,12 @@
 //! `ack=all`: a write is answered when every registered replica has published it, with a receipt for each.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http_body_util::BodyExt;
+use placard_model::command::Answer;
 use placard_model::{Version, limits};
 use placard_replica::Receipts;
 use placard_replica::ports::Member;
@@ -12,6 +15,8 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::params::Ack;
+use crate::problem::Problem;
+use crate::writing::Decided;
 
 #[derive(Serialize)]
 struct ReceiptsBody {
@@ -37,25 +42,49 @@ impl From<Member> for Receipt {
     }
 }
 
-/// Waits for whom the client wants to wait for, adds the receipts to the answer's JSON object, and makes the
-/// answer a 202 if some are missing.
-pub(crate) async fn answer(app: &App, ack: Ack, version: Version, response: Response) -> Response {
+/// Waits for whom the client wants to wait for, adds the receipts to the answer's JSON object, and makes the answer a 202
+/// if some are missing. A write that this replica itself could not show in time has waited long enough, and who else
+/// shows it cannot be told: all are missing.
+///
+/// # Errors
+/// The write may be lost: the journal tells another history since.
+pub(crate) async fn answer(
+    app: &App,
+    ack: Ack,
+    decided: &Decided,
+    response: Response,
+) -> Result<Response, Problem> {
     if ack == Ack::Applied {
-        return response;
+        return Ok(response);
     }
-    let Receipts { confirmed, unconfirmed } =
-        app.replica.confirmed(version, limits::ACK_ALL_WAIT).await;
+    let Decided { answer: Answer { version, .. }, visible, history } = decided;
+    let wait = if *visible { limits::ACK_ALL_WAIT } else { Duration::ZERO };
+    let receipts = app.replica.confirmed(*version, *history, wait).await;
+    let Receipts { mut confirmed, mut unconfirmed } =
+        receipts.map_err(|_| Problem::outcome_unknown())?;
+    if !visible {
+        unconfirmed.append(&mut confirmed);
+    }
     let shown = |members: Vec<Member>| {
-        members.into_iter().take(limits::MEMBERS_SHOWN_MAX).map(Receipt::from).collect()
+        members.into_iter().take(limits::MEMBERS_SHOWN_MAX).map(Receipt::from).collect::<Vec<_>>()
     };
-    let receipts = ReceiptsBody { confirmed: shown(confirmed), unconfirmed: shown(unconfirmed) };
+    let (confirmed, mut unconfirmed) = (shown(confirmed), shown(unconfirmed));
+    // Before the first head poll there is nobody on the register; this replica is missing on it, if nobody else is.
+    if confirmed.is_empty() && unconfirmed.is_empty() {
+        unconfirmed.push(Receipt {
+            replica: app.replica.replica(),
+            address: app.replica.address().to_owned(),
+            version: app.replica.reader().published().version,
+        });
+    }
     let (mut head, body) = response.into_parts();
-    if !receipts.unconfirmed.is_empty() || receipts.confirmed.is_empty() {
+    if !unconfirmed.is_empty() {
         head.status = StatusCode::ACCEPTED;
     }
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let open = body.strip_suffix(b"}").expect("a write is answered with a JSON object");
-    let receipts = serde_json::to_vec(&receipts).expect("bodies of ours serialise");
+    let receipts = serde_json::to_vec(&ReceiptsBody { confirmed, unconfirmed });
+    let receipts = receipts.expect("bodies of ours serialise");
     let body = [open, b",\"receipts\":", receipts.as_slice(), b"}"].concat();
-    Response::from_parts(head, Body::from(body))
+    Ok(Response::from_parts(head, Body::from(body)))
 }

@@ -13,7 +13,7 @@ use crate::openapi::{answers, parameters, shapes};
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
-use crate::writing::{Decided, Writing};
+use crate::writing::Writing;
 use crate::{AD_PATH, ADS_PATH, App, receipts};
 
 pub(crate) const JSON: &[&str] = &["application/json"];
@@ -120,14 +120,15 @@ async fn one(
 ) -> Result<Response, Problem> {
     let idempotency = writing.idempotency(raw)?;
     let ack = writing.ack()?;
-    let Decided { answer, visible } = writing.decided(app, idempotency, vec![command]).await?;
-    let Answer { version, replayed, outcomes } = answer;
-    let outcome = outcomes.into_iter().next().ok_or_else(Problem::failed)?;
-    let mut response = rendered(outcome, version, visible)?;
+    let decided = writing.decided(app, idempotency, vec![command]).await?;
+    let Answer { version, replayed, outcomes } = &decided.answer;
+    let (version, replayed) = (*version, *replayed);
+    let outcome = outcomes.first().cloned().ok_or_else(Problem::failed)?;
+    let mut response = rendered(outcome, version, decided.visible)?;
     if replayed {
         with_replayed(&mut response);
     }
-    Ok(receipts::answer(app, ack, version, response).await)
+    receipts::answer(app, ack, &decided, response).await
 }
 
 #[derive(Serialize)]

@@ -40,6 +40,8 @@ impl FromRequestParts<App> for Writing {
 pub(crate) struct Decided {
     pub(crate) answer: Answer,
     pub(crate) visible: bool,
+    /// The replica's history from before it was asked.
+    pub(crate) history: u64,
 }
 
 impl Writing {
@@ -90,9 +92,10 @@ impl Writing {
         };
         // The entry names this id; it stands beside the one that the client knows.
         tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
+        let history = app.replica.state().history;
         match app.replica.write(request).await.map_err(|_| Problem::overloaded())? {
-            Reply::Applied(answer) => Ok(Decided { answer, visible: true }),
-            Reply::Committed(answer) => Ok(Decided { answer, visible: false }),
+            Reply::Applied(answer) => Ok(Decided { answer, visible: true, history }),
+            Reply::Committed(answer) => Ok(Decided { answer, visible: false, history }),
             Reply::Unavailable => Err(Problem::unavailable()),
             Reply::Overloaded => Err(Problem::overloaded()),
             Reply::Unknown => Err(Problem::outcome_unknown()),

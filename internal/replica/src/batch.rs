@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use placard_engine::dry_run;
 use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
-use placard_model::entry::{Change, Digest, Entry, Position, Record};
+use placard_model::entry::{Chain, Change, Digest, Entry, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use uuid::Uuid;
 
@@ -67,6 +67,18 @@ pub struct Plan {
     pub now: Timestamp,
     /// The answer to each request, in order.
     pub answers: Vec<Answer>,
+}
+
+impl Plan {
+    /// What is to be published for a version to be visible, and the chain there: its own if the plan has written it, and
+    /// if it is older that of the head that the plan was made on.
+    pub(crate) fn awaited(&self, version: Version) -> (Version, Chain) {
+        let first = self.log.first().map(|row| row.record.version);
+        let nth = first.and_then(|first| usize::try_from(version.checked_sub(first)?).ok());
+        let written = nth.and_then(|nth| self.log.get(nth)).map(|row| &row.record);
+        written
+            .map_or((self.head.version, self.head.chain), |record| (record.version, record.chain))
+    }
 }
 
 impl Batch {
@@ -288,5 +300,73 @@ fn outcome_of(command: &Command, record: &Record) -> Outcome {
         (Change::Put(ad), Command::Create { .. }) => Outcome::Created { id, version, ad },
         (Change::Put(ad), _) => Outcome::Updated { id, version, ad },
         (Change::Delete(_), _) => Outcome::Deleted { id, version },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use placard_model::entry::FORMAT_LEVEL;
+    use placard_model::{Spec, Targeting};
+
+    use super::*;
+
+    const BROKEN: Uuid = Uuid::from_u128(9);
+
+    /// The request to create an ad, and another under an id whose ad cannot be read; each time it is sent the first
+    /// ad has an id of its own, as ids that a server makes.
+    fn request(id: u128) -> Arc<Request> {
+        let at = |second: i64| Timestamp::EPOCH.saturating_add_micros(second * 1_000_000);
+        let spec = Spec {
+            title: "Created once".to_owned(),
+            content: "content".to_owned(),
+            start_at: at(0),
+            end_at: at(100),
+            targeting: Targeting::default(),
+        };
+        let create = |id| Command::Create { id, spec: spec.clone() };
+        Arc::new(Request {
+            id: Uuid::from_u128(id),
+            principal: String::new(),
+            idempotency: Some(Idempotency { scope: [1; 32], body: [2; 32] }),
+            trace: None,
+            commands: vec![create(Uuid::from_u128(id)), create(BROKEN)],
+        })
+    }
+
+    fn plan(request: Arc<Request>, kept: Vec<KeptAnswer>) -> Plan {
+        let batch = Batch { requests: vec![request], repeated: false, format_level: FORMAT_LEVEL };
+        batch.plan(Current {
+            head: Position::START,
+            now: Timestamp::EPOCH,
+            ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
+            kept: kept.into_iter().map(|kept| (kept.key.scope, kept)).collect(),
+            written: HashMap::new(),
+        })
+    }
+
+    #[test]
+    fn a_partly_failed_batch_is_kept_under_its_key() {
+        let first = plan(request(1), Vec::new());
+        let [Outcome::Created { .. }, Outcome::Failed] = first.answers[0].outcomes[..] else {
+            panic!("one is created, one fails: {:?}", first.answers)
+        };
+        let again = plan(request(2), first.kept);
+        assert_eq!(again.log, [], "it was done twice under one key");
+        assert_eq!(again.answers, [Answer { replayed: true, ..first.answers[0].clone() }]);
+    }
+
+    #[test]
+    fn a_batch_that_failed_wholly_is_tried_again() {
+        let only = |id| {
+            let mut request = Arc::unwrap_or_clone(request(id));
+            request.commands.remove(0);
+            Arc::new(request)
+        };
+        let first = plan(only(1), Vec::new());
+        assert_eq!(
+            (&first.answers[0].outcomes[..], &first.kept[..]),
+            (&[Outcome::Failed][..], &[][..])
+        );
     }
 }

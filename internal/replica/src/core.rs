@@ -60,6 +60,12 @@ pub struct Core {
     committer: Committer,
     relay: Relay,
     waiting: Waiting,
+    /// Whether what somebody waits for is being looked up in the log, or was in vain until the next head poll.
+    looking_up: bool,
+    lookup_suspect: bool,
+    /// How often a state was given up: what has been published before and what has been published since may be of two
+    /// histories.
+    history: u64,
     counts: Counts,
     /// The newest version known to be in the journal.
     head: Version,
@@ -109,6 +115,9 @@ impl Core {
             committer: Committer::default(),
             relay: Relay::default(),
             waiting: Waiting::default(),
+            looking_up: false,
+            lookup_suspect: false,
+            history: 0,
             counts: Counts::default(),
             head: 0,
             target: None,
@@ -165,6 +174,11 @@ impl Core {
     /// Requests that are durable and wait to be visible.
     pub fn unpublished(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How often it has given up a state: what was published before that may be of a history that is lost.
+    pub fn history(&self) -> u64 {
+        self.history
     }
 
     /// The newest version that it knows the journal to have.
@@ -249,6 +263,7 @@ impl Core {
                 self.counts.relayed += self.relay.read(result.ok()) as u64;
             }
             Input::LogRead(Purpose::Heal, result) => self.log_read(result, outputs),
+            Input::LogRead(Purpose::LookUp, result) => self.looked_up(result.ok(), outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
                 let head = result.as_ref().ok().map(|head| head.position.version);
@@ -338,8 +353,12 @@ impl Core {
                 continue;
             };
             let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
-            if wrote && answer.version > self.engine.applied().version {
-                self.waiting.insert(pending.ticket, answer, pending.deadline);
+            if let Ok(plan) = &result
+                && wrote
+                && answer.version > self.engine.applied().version
+            {
+                let awaited = plan.awaited(answer.version);
+                self.waiting.insert(pending.ticket, answer, awaited, pending.deadline);
             } else {
                 outputs.push(Output::Answer(pending.ticket, Reply::Applied(answer)));
             }
@@ -357,6 +376,7 @@ impl Core {
         if self.phase.has_state() {
             self.save_checkpoint(now, outputs);
             self.follow(outputs);
+            self.look_up(outputs);
         } else {
             self.restore(now, outputs);
         }

@@ -27,7 +27,7 @@ pub use clock::{Clock, Reading};
 pub use expiry::Expiry;
 pub use freshness::{Freshness, Leave};
 pub use reasons::reasons;
-pub use shell::{Config, Handle, Overloaded, Receipts, Replica, State, Stopped};
+pub use shell::{Config, Handle, Lost, Overloaded, Receipts, Replica, State, Stopped};
 pub use uptime::Uptime;
 
 /// What a client's write is answered.

@@ -48,6 +48,9 @@ pub struct Identity {
     pub format_level: u8,
     /// How long after the end of its lease it answers no reads any more; `None` if it goes on.
     pub refuses_after: Option<Duration>,
+    /// Whether its build leaves a mark when it takes its row off the register ([`Journal::leave`]). Of one that does, a
+    /// row that is gone without a mark was lost, and says nothing of the replica.
+    pub marks_leaving: bool,
 }
 
 /// What a replica says of itself at a moment.
@@ -72,6 +75,11 @@ pub struct Beat {
     pub standing: Standing,
     /// For how long the row counts as that of a live replica.
     pub lease: Duration,
+    /// Those whom the replica knows, to be told which of them have left.
+    pub known: Vec<Uuid>,
+    /// Rows that have stood still for so long, since this moment of the journal's clock, that they are deleted if they
+    /// still do.
+    pub forgotten: Vec<(Uuid, Timestamp)>,
 }
 
 /// A row of the register.
@@ -103,6 +111,8 @@ pub struct Head {
     pub answered: Uptime,
     /// The register, by replica.
     pub members: Vec<Member>,
+    /// Those of [`Beat::known`] that have taken themselves off it.
+    pub left: Vec<Uuid>,
 }
 
 /// The durable log and the current ads, in one transactional database.
@@ -118,7 +128,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
         at: Version,
     ) -> impl Future<Output = Result<Head, Unavailable>> + Send;
 
-    /// Takes a replica off the register.
+    /// Takes a replica off the register, for good: no poll brings it back, however late it arrives. It leaves a mark for
+    /// a day, so that the others know.
     fn leave(&self, replica: Uuid) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// Reads at most `max` records after version `after`, in order and without holes. The first may be later

@@ -109,6 +109,7 @@ mod tests {
                 build: "test".to_owned(),
                 format_level: FORMAT_LEVEL,
                 refuses_after: None,
+                marks_leaving: true,
             };
             let core = Core::new(Settings {
                 identity,
@@ -145,6 +146,7 @@ mod tests {
                 asked: Uptime::now(),
                 answered: Uptime::now(),
                 members: Vec::new(),
+                left: Vec::new(),
             };
             self.step(Input::Polled(Ok(head)));
         }

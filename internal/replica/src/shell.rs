@@ -25,7 +25,7 @@ use crate::traced::Applying;
 use crate::{Clock, Freshness, Reading, Reply, Uptime, healing, reasons};
 
 use handle::Submission;
-pub use handle::{Handle, Overloaded, Receipts, State};
+pub use handle::{Handle, Lost, Overloaded, Receipts, State};
 use workers::{Ports, Returned, Workers};
 
 /// Results between the workers and the core: at most one of each kind is under way.
@@ -101,6 +101,7 @@ impl Replica {
                 build: config.build.clone(),
                 format_level: FORMAT_LEVEL,
                 refuses_after: config.refuses_after,
+                marks_leaving: true,
             },
             lease: config.lease,
             stream_entries_max: config.stream_entries_max,
@@ -119,6 +120,7 @@ impl Replica {
             reader: core.reader(),
             clock: clock.clone(),
             replica,
+            address: config.address.as_str().into(),
             freshness: freshness.clone(),
             state: watched,
             cluster: cluster_watched,
@@ -133,7 +135,8 @@ impl Replica {
             clock: clock.clone(),
             spans: config.spans.clone(),
         };
-        let workers = Workers::start(&mut tasks, &ports, &results);
+        let (polling, polled) = oneshot::channel();
+        let workers = Workers::start(&mut tasks, &ports, &results, polling);
         let shell = Shell {
             core,
             clock,
@@ -152,6 +155,8 @@ impl Replica {
         let run = shell.run(submitted, returned, draining);
         tasks.spawn(async move {
             run.await;
+            // A poll that is under way would register it again. If its worker has failed there is none.
+            let _ = polled.await;
             if let Err(error) = journal.leave(replica).await {
                 tracing::warn!(%error, "cannot leave the register; the lease will end");
             }

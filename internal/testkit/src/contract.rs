@@ -7,7 +7,7 @@ use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
 use placard_model::{EncodedAd, Spec, Timestamp, Version};
 use placard_replica::ports::{
-    Appended, Beat, Ends, Head, Identity, Journal, Standing, Stream, StreamStatus,
+    Appended, Beat, Ends, Head, Identity, Journal, Member, Standing, Stream, StreamStatus,
 };
 use placard_replica::{Batch, Plan};
 use tokio::sync::mpsc;
@@ -31,10 +31,12 @@ pub fn beat(replica: u128, published: Position) -> Beat {
         build: "1.2.3".to_owned(),
         format_level: 1,
         refuses_after: Some(Duration::from_secs(3)),
+        marks_leaving: true,
     };
     let standing =
         Standing { state: "ready".to_owned(), published, clock_ahead: -7, tails_journal: true };
-    Beat { identity, standing, lease: Duration::from_secs(60) }
+    let (known, forgotten) = Default::default();
+    Beat { identity, standing, lease: Duration::from_secs(60), known, forgotten }
 }
 
 async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
@@ -237,8 +239,33 @@ pub async fn shared_journal<J: Journal>(journal: J) {
     let replicas: Vec<_> =
         head.members.iter().map(|member| member.identity.replica.as_u128()).collect();
     assert_eq!(replicas, [1, 2, 3]);
+    let members = async |journal: &J, beat| {
+        let head = journal.poll(beat, 0).await.expect("a healthy journal is polled");
+        let name = |member: &Member| member.identity.replica.as_u128();
+        (head.members.iter().map(name).collect::<Vec<_>>(), head.left)
+    };
+    let asking = |replica| {
+        let known = [1, 2, 3, 4].map(Uuid::from_u128).to_vec();
+        Beat { known, ..beat(replica, Position::START) }
+    };
     journal.leave(Uuid::from_u128(2)).await.expect("a healthy journal is written");
-    assert_eq!(poll(&journal, 0).await.members.len(), 2);
+    let second = Uuid::from_u128(2);
+    assert_eq!(members(&journal, asking(1)).await, (vec![1, 3], vec![second]));
+    // A poll of its own that arrives late does not bring it back, and to leave twice is nothing.
+    journal.poll(beat(2, Position::START), 0).await.expect("a healthy journal is polled");
+    journal.leave(second).await.expect("a healthy journal is written");
+    assert_eq!(members(&journal, asking(3)).await, (vec![1, 3], vec![second]));
+    // A row that has stood still since then is deleted, one that was seen since is not, and neither has left.
+    let third = poll(&journal, 0).await.members.remove(1);
+    let forgets = |seen_at| {
+        let forgotten = vec![(third.identity.replica, seen_at)];
+        Beat { forgotten, ..asking(1) }
+    };
+    let before = forgets(third.seen_at.saturating_add_micros(-1));
+    assert_eq!(members(&journal, before).await.0, [1, 3]);
+    let forgets = forgets(third.seen_at);
+    assert_eq!(members(&journal, forgets).await, (vec![1], vec![second]));
+    assert_eq!(members(&journal, asking(3)).await, (vec![1, 3], vec![second]));
 }
 
 /// All that a stream promises. `stream` is empty.

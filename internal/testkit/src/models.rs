@@ -30,6 +30,8 @@ pub struct JournalState {
     pub kept: HashMap<[u8; 32], KeptAnswer>,
     /// The register.
     pub members: BTreeMap<Uuid, Member>,
+    /// Those that have taken themselves off it.
+    pub left: BTreeSet<Uuid>,
     /// The journal's clock.
     pub now: Timestamp,
 }
@@ -37,8 +39,8 @@ pub struct JournalState {
 impl JournalState {
     /// An empty journal at a time.
     pub fn new(now: Timestamp) -> Self {
-        let (log, ads, kept, members) = Default::default();
-        Self { head: Position::START, log, ads, kept, members, now }
+        let (log, ads, kept, members, left) = Default::default();
+        Self { head: Position::START, log, ads, kept, members, left, now }
     }
 
     /// One transaction.
@@ -72,14 +74,19 @@ impl JournalState {
 
     /// Registers a replica; the head, the register, and the chain at a version.
     pub fn poll(&mut self, beat: Beat, at: Version) -> Head {
-        let Beat { identity, standing, lease } = beat;
+        let Beat { identity, standing, lease, known, forgotten } = beat;
+        let still = |member: &Member| (member.identity.replica, member.seen_at);
+        self.members.retain(|_, member| !forgotten.contains(&still(member)));
         let lease_until = self.now.saturating_add_micros(lease.as_micros() as i64);
-        let member = Member { identity, standing, seen_at: self.now, lease_until };
-        self.members.insert(member.identity.replica, member);
+        if !self.left.contains(&identity.replica) {
+            let member = Member { identity, standing, seen_at: self.now, lease_until };
+            self.members.insert(member.identity.replica, member);
+        }
         let members = self.members.values().cloned().collect();
         let (position, chain_at, now) = (self.head, self.chain_at(at), self.now);
+        let left = known.into_iter().filter(|replica| self.left.contains(replica)).collect();
         let moment = Uptime::now();
-        Head { position, chain_at, now, asked: moment, answered: moment, members }
+        Head { position, chain_at, now, asked: moment, answered: moment, members, left }
     }
 
     /// The ads, decoded.
@@ -161,7 +168,9 @@ impl Journal for ModelJournal {
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
-        self.state().members.remove(&replica);
+        let mut state = self.state();
+        state.members.remove(&replica);
+        state.left.insert(replica);
         Ok(())
     }
 

@@ -69,6 +69,12 @@ impl Asked {
         (id, at)
     }
 
+    /// Asks for an ad to be taken down from all; what it is told, and nothing of it goes into the ledger.
+    pub(crate) async fn asks_for_takedown(&self, id: Uuid) -> StatusCode {
+        let ad = format!("{}{PATH}/{id}?ack=all", self.url);
+        self.client.delete(ad).send().await.expect("the replica answers").status()
+    }
+
     /// Deletes an ad, and waits until no replica serves it any more, or cannot be asked.
     pub(crate) async fn take_down(&self, id: Uuid) -> Receipts {
         let ad = format!("{}{PATH}/{id}?ack=all", self.url);

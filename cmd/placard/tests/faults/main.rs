@@ -14,6 +14,7 @@ mod partition;
 mod postgres;
 mod recovery;
 mod redis_faults;
+mod register;
 mod relays;
 mod replicas;
 mod restored;

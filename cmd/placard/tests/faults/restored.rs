@@ -1,19 +1,13 @@
 //! An operator restores PostgreSQL to an older state.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use placard_testkit::wait::until;
 
 use crate::history::History;
 use crate::load::WRITERS;
+use crate::register::copy;
 use crate::world::World;
-
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.expect("cp can be started").success());
-}
 
 /// What was acknowledged since the backup is gone with it, and nothing else is. Two replicas are held until a third,
 /// which comes up on the restored journal, has written it past its old head: what they find is no head below theirs,

@@ -73,6 +73,9 @@ const TESTS: &[(&str, &[&str])] = &[
         "under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down",
         &["placard_checkpoints_loaded_total"],
     ),
+    ("a_replica_whose_row_is_deleted_is_unconfirmed", &["placard_lease_ends_total"]),
+    ("a_replica_on_the_lost_side_of_a_failover_is_unconfirmed", &["placard_forks_total"]),
+    ("a_takedown_that_is_lost_is_not_confirmed", &["placard_forks_total"]),
     (
         "the_others_write_on_while_one_is_held_with_the_head_locked",
         &["placard_commits_failed_total", "placard_lease_ends_total"],

@@ -201,6 +201,16 @@ impl World {
         self.kill_held(nth).await;
     }
 
+    /// Ends a replica (SIGTERM), which leaves the register.
+    pub(crate) async fn end(&mut self, nth: usize) {
+        self.remember(nth).await;
+        let process = self.places[nth].process.take().expect("the replica runs");
+        process.terminate();
+        let ended = process.ended().await;
+        assert!(ended.status.success(), "ended with {}: {:#?}", ended.status, ended.err);
+        self.places[nth].logged.extend(ended.err);
+    }
+
     /// What a replica has counted until now counts, also after its end.
     pub(crate) async fn remember(&mut self, nth: usize) {
         let counters = self.counters(nth).await;

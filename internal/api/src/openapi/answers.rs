@@ -268,7 +268,8 @@ fn refused_write() -> Vec<Answer> {
         Answer::problem(
             504,
             format!(
-                "The write may or may not have happened; repeat it with the same Idempotency-Key. Given after {waits} s; \
+                "The write may or may not have happened; repeat it with the same Idempotency-Key. Given after {waits} s, \
+             or as soon as the journal is found to have lost a part of its history; \
              with ack=all the answer to a write that has happened may take {all} s more.",
             ),
         ),

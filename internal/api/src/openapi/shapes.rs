@@ -119,7 +119,10 @@ shapes! {
     /// With ack=all: which replicas have published the write.
     Receipts = object(&[], vec![
         ("confirmed", receipts("Replicas that serve it.")),
-        ("unconfirmed", receipts("Replicas that did not say so in time; if there are any, the status is 202.")),
+        ("unconfirmed", receipts(
+            "Replicas that did not say so in time; if there are any, and only then, the status is 202. All, if the one \
+             that answers did not serve the write in time.",
+        )),
     ]);
     /// How far one replica is.
     Receipt = object(&[], vec![
@@ -186,7 +189,7 @@ shapes! {
         ("state", text(1, 64, "What it is doing.", "ready")),
         ("published", reference("Position")),
         ("lag_entries", whole(0, i64::MAX as u64, "Entries that the head is ahead of it.", 0)),
-        ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds.", 0)),
+        ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds; at least a minute is told.", 0)),
         ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
         ("clock_ahead_ms", json!({
             "type": "number", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,

@@ -13,6 +13,7 @@ mod document;
 mod golden;
 mod hostile;
 mod idempotency;
+mod late;
 mod listing;
 mod operation;
 mod outage;

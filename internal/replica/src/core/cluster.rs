@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use placard_model::entry::Position;
-use placard_model::{Timestamp, Version};
+use placard_model::{Timestamp, Version, limits};
 use uuid::Uuid;
 
 use super::io::Moment;
@@ -17,17 +17,22 @@ pub struct Cluster {
     pub head: Position,
     /// The journal's clock.
     pub now: Timestamp,
-    /// The register.
+    /// The register, and those whose row was there and is gone, though they have not left.
     pub members: Vec<Member>,
     /// The stream.
     pub stream: StreamStatus,
     /// Which of this replica's polls it was, counted from one.
     pub poll: u64,
+    /// Which of this replica's states it has found to be of the journal's history ([`Core::history`]); `None` if it
+    /// has found none to be.
+    ///
+    /// [`Core::history`]: super::Core::history
+    pub history: Option<u64>,
     /// When that poll was sent.
     sent: Moment,
     /// When each member was last seen by the journal's clock, and since when that is known here.
     seen: BTreeMap<Uuid, (Timestamp, Moment)>,
-    /// The heads that the last polls saw, and when by the journal's clock; oldest first.
+    /// Heads that were seen, and when first by the journal's clock; oldest first.
     heads: VecDeque<(Version, Timestamp)>,
 }
 
@@ -39,21 +44,19 @@ pub(super) struct Asked {
     pub(super) returned: Moment,
 }
 
-/// Heads that are remembered, so that a replica's lag can be told in time: those of a minute at the usual pause between
-/// two polls, or of 6 s while somebody waits for all replicas.
-const HEADS: usize = 240;
+/// Heads that are remembered, so that a replica's lag can be told in time, and how far apart, in microseconds: two of
+/// three are never nearer. However often the journal is polled, that is the last minute's at least; a lag of more may be
+/// told as a minute.
+const HEADS: usize = 480;
+const HEADS_APART: i64 = 250_000;
 
 impl Cluster {
     /// As a head poll finds it; what is known of the stream stays.
     pub(super) fn polled(known: Option<&Self>, head: Head, asked: Asked) -> Self {
         let Asked { poll, sent, returned } = asked;
-        let Head { position: head, now, members, .. } = head;
-        let (stream, mut heads) =
+        let Head { position: head, now, members, left, .. } = head;
+        let (stream, heads) =
             known.map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
-        if heads.len() == HEADS {
-            heads.pop_front();
-        }
-        heads.push_back((head.version, now));
         let seen = members.iter().map(|member| {
             let replica = member.identity.replica;
             let before = known.and_then(|known| known.seen.get(&replica));
@@ -61,7 +64,73 @@ impl Cluster {
             (replica, same.copied().unwrap_or((member.seen_at, returned)))
         });
         let seen = seen.collect();
-        Self { head, now, members, stream, poll, sent, seen, heads }
+        let mut cluster =
+            Self { head, now, members, stream, poll, history: None, sent, seen, heads };
+        cluster.remember_head();
+        if let Some(known) = known {
+            cluster.keep_missing(known, &left);
+        }
+        cluster
+    }
+
+    /// Between two heads that are remembered only the newest is, so that a lag is told too short by a moment at most.
+    fn remember_head(&mut self) {
+        let (version, now) = (self.head.version, self.now);
+        // What was above it is lost.
+        self.heads.retain(|(head, _)| *head <= version);
+        if self.heads.back().is_some_and(|(newest, _)| *newest == version) {
+            return;
+        }
+        let before = self.heads.len().checked_sub(2).and_then(|nth| self.heads.get(nth));
+        let apart = before.map(|(_, at)| now.micros() - at.micros());
+        if apart.is_some_and(|apart| (0..HEADS_APART).contains(&apart)) {
+            self.heads.pop_back();
+        } else if self.heads.len() == HEADS {
+            self.heads.pop_front();
+        }
+        self.heads.push_back((version, now));
+    }
+
+    /// A member whose row is gone counts as before: a jump of the journal's clock, a failover or a restore may have lost
+    /// the row, while the replica answers. It ends when the row is back, when the replica has left, or when it was not
+    /// heard of for so long, by the clock here, that it answers nobody or is forgotten. Builds that leave no mark are
+    /// taken to have left.
+    fn keep_missing(&mut self, known: &Self, left: &[Uuid]) {
+        for member in &known.members {
+            let replica = member.identity.replica;
+            let is_missing = !self.seen.contains_key(&replica) && !left.contains(&replica);
+            let Some(seen) = known.seen.get(&replica) else { continue };
+            if is_missing && member.identity.marks_leaving {
+                self.seen.insert(replica, *seen);
+                if self.is_silent(member) || self.is_forgotten(member, self.sent) {
+                    self.seen.remove(&replica);
+                } else {
+                    // What it had published may be of a history that went with the row.
+                    let mut member = member.clone();
+                    member.standing.published = Position::START;
+                    self.members.push(member);
+                }
+            }
+        }
+        self.members.sort_by_key(|member| member.identity.replica);
+    }
+
+    /// Everybody but this one.
+    pub(super) fn others(&self, own: Uuid) -> Vec<Uuid> {
+        let names = self.members.iter().map(|member| member.identity.replica);
+        names.filter(|replica| *replica != own).collect()
+    }
+
+    /// Those whose rows have stood still until now for so long that nobody counts on them any more, and the moment at
+    /// which they were seen last, by the journal's clock.
+    pub(super) fn gone_by(&self, now: Moment) -> Vec<(Uuid, Timestamp)> {
+        let gone = self.members.iter().filter(|member| self.is_forgotten(member, now));
+        gone.map(|member| (member.identity.replica, member.seen_at)).collect()
+    }
+
+    fn is_forgotten(&self, member: &Member, now: Moment) -> bool {
+        let seen = self.seen.get(&member.identity.replica);
+        seen.is_some_and(|(_, since)| now > *since + lease(member) + limits::MEMBER_KEPT)
     }
 
     /// Whether nobody is shown anything older than `version` by a member: it has published it, or refuses.
@@ -76,8 +145,7 @@ impl Cluster {
     fn is_silent(&self, member: &Member) -> bool {
         let Some(after) = member.identity.refuses_after else { return false };
         let Some((_, since)) = self.seen.get(&member.identity.replica) else { return false };
-        let lease = member.lease_until.micros().saturating_sub(member.seen_at.micros());
-        let answers = after + Duration::from_micros(u64::try_from(lease).unwrap_or(0));
+        let answers = after + lease(member);
         self.sent > *since + answers + answers / 100
     }
 
@@ -92,6 +160,12 @@ impl Cluster {
     }
 }
 
+/// How long a member's lease lasts from when it was seen.
+fn lease(member: &Member) -> Duration {
+    let lease = member.lease_until.micros().saturating_sub(member.seen_at.micros());
+    Duration::from_micros(u64::try_from(lease).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,16 +176,22 @@ mod tests {
         Moment(Duration::from_millis(ms))
     }
 
-    /// What a poll that was sent then finds 10 ms later: one other replica, seen when the journal's clock said so.
-    fn poll(known: Option<&Cluster>, sent: u64, seen_at: i64, now: i64) -> Cluster {
-        let at_second = |second| Timestamp::EPOCH.saturating_add_micros(second * 1_000_000);
-        let member = Member {
+    const SECOND: i64 = 1_000_000;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::EPOCH.saturating_add_micros(second * SECOND)
+    }
+
+    /// Another replica, which was seen then and has published nothing.
+    fn member(seen_at: i64, refuses_after: Option<Duration>) -> Member {
+        Member {
             identity: Identity {
                 replica: Uuid::from_u128(2),
                 address: "localhost:2".to_owned(),
                 build: "test".to_owned(),
                 format_level: 1,
-                refuses_after: Some(Duration::from_secs(3)),
+                refuses_after,
+                marks_leaving: true,
             },
             standing: Standing {
                 state: "ready".to_owned(),
@@ -119,18 +199,103 @@ mod tests {
                 clock_ahead: 0,
                 tails_journal: false,
             },
-            seen_at: at_second(seen_at),
-            lease_until: at_second(seen_at + 2),
-        };
+            seen_at: second(seen_at),
+            lease_until: second(seen_at + 2),
+        }
+    }
+
+    /// What a poll that was sent then finds 10 ms later.
+    fn found(known: Option<&Cluster>, sent: u64, members: Vec<Member>, left: &[u128]) -> Cluster {
+        found_at(known, sent, (Position::START, second(0)), members, left)
+    }
+
+    /// The same, with the head, and the journal's clock.
+    fn found_at(
+        known: Option<&Cluster>,
+        sent: u64,
+        (position, now): (Position, Timestamp),
+        members: Vec<Member>,
+        left: &[u128],
+    ) -> Cluster {
         let head = Head {
-            position: Position::START,
+            position,
             chain_at: None,
-            now: at_second(now),
+            now,
             asked: Uptime::now(),
             answered: Uptime::now(),
-            members: vec![member],
+            members,
+            left: left.iter().copied().map(Uuid::from_u128).collect(),
         };
         Cluster::polled(known, head, Asked { poll: 1, sent: at(sent), returned: at(sent + 10) })
+    }
+
+    /// The same, if it finds one other replica, seen when the journal's clock said so.
+    fn poll(known: Option<&Cluster>, sent: u64, seen_at: i64, now: i64) -> Cluster {
+        let member = member(seen_at, Some(Duration::from_secs(3)));
+        Cluster { now: second(now), ..found(known, sent, vec![member], &[]) }
+    }
+
+    #[test]
+    fn a_member_whose_row_is_gone_counts_until_it_must_be_silent() {
+        let confirms =
+            |cluster: &Cluster| cluster.members.iter().all(|member| cluster.confirms(member, 1));
+        let mut first = poll(None, 0, 100, 100);
+        first.members[0].standing.published.version = 7;
+        assert!(confirms(&first));
+        let gone = found(Some(&first), 250, Vec::new(), &[]);
+        assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
+        let gone = found(Some(&gone), 5_059, Vec::new(), &[]);
+        assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
+        // As long as that of a row that stands still.
+        assert!(confirms(&found(Some(&gone), 5_061, Vec::new(), &[])));
+        // It is back, and has said something: from the beginning.
+        let back = poll(Some(&gone), 5_061, 105, 105);
+        let gone = found(Some(&back), 10_000, Vec::new(), &[]);
+        assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
+        // It has left, or may have without a word.
+        assert_eq!(found(Some(&gone), 10_001, Vec::new(), &[2]).members, []);
+        let mut older = back;
+        older.members[0].identity.marks_leaving = false;
+        assert_eq!(found(Some(&older), 10_000, Vec::new(), &[]).members, []);
+    }
+
+    #[test]
+    fn a_member_that_serves_is_unconfirmed_for_an_hour_of_ones_own() {
+        const HOUR: u64 = 3_602_010;
+        let member = || vec![member(100, None)];
+        for row_is_gone in [false, true] {
+            let rows = || if row_is_gone { Vec::new() } else { member() };
+            let first = found(None, 0, member(), &[]);
+            let later = found(Some(&first), HOUR, rows(), &[]);
+            assert_eq!(later.members, member());
+            assert!(!later.confirms(&later.members[0], 1));
+            assert_eq!(later.gone_by(at(HOUR)), []);
+            assert_eq!(later.gone_by(at(HOUR + 1)), [(Uuid::from_u128(2), second(100))]);
+            assert_eq!(found(Some(&later), HOUR + 1, rows(), &[]).members, rows());
+        }
+    }
+
+    #[test]
+    fn a_lag_is_told_in_time_however_often_the_journal_is_polled() {
+        let mut known: Option<Cluster> = None;
+        // For two minutes there is a new version every 25 ms, and a poll that sees it.
+        for version in 1..=4_800 {
+            let position = Position { version, ..Position::START };
+            let now = Timestamp::EPOCH.saturating_add_micros(version as i64 * SECOND / 40);
+            known = Some(found_at(known.as_ref(), version * 25, (position, now), Vec::new(), &[]));
+        }
+        let known = known.expect("it has polled");
+        let lag = |published| {
+            known.first_seen_after(published).map(|at| known.now.micros() - at.micros())
+        };
+        assert_eq!(lag(4_800), None);
+        // Who has what was new at first, and a second, half a minute and almost a minute ago.
+        assert!(lag(1).is_some_and(|lag| lag >= 60 * SECOND));
+        for (published, expected) in [(4_760, 1), (3_600, 30), (2_440, 59)] {
+            let lag = lag(published).expect("it is behind");
+            let off = (lag - expected * SECOND).abs();
+            assert!(off <= 2 * HEADS_APART, "{lag} µs behind instead of {expected} s");
+        }
     }
 
     #[test]

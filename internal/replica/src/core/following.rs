@@ -102,6 +102,11 @@ impl Core {
             self.counts.applied += applied;
             if applied > 0 {
                 self.publish(outputs);
+                let new = before + 1..=before + applied;
+                let new = some.iter().filter(|record| new.contains(&record.version));
+                self.waiting.published(new, |ticket, reply| {
+                    outputs.push(Output::Answer(ticket, reply));
+                });
             }
             refused
         });
@@ -134,9 +139,6 @@ impl Core {
         let position = self.engine.publish();
         self.head = self.head.max(position.version);
         outputs.push(Output::Published(position));
-        self.waiting.published(position.version, |ticket, reply| {
-            outputs.push(Output::Answer(ticket, reply));
-        });
         if self.phase == Phase::CatchingUp
             && self.target.is_some_and(|target| position.version >= target)
         {
@@ -154,6 +156,38 @@ impl Core {
         if stream_fails && !self.log_suspect && self.head > self.engine.applied().version {
             self.heal(outputs);
         }
+    }
+
+    /// A restore does not tell the chain at the versions before its own: whether what somebody waits for is among them is
+    /// read in the log.
+    pub(super) fn look_up(&mut self, outputs: &mut Vec<Output>) {
+        let passed = self.waiting.first().filter(|first| *first <= self.engine.applied().version);
+        if let Some(version) = passed
+            && !self.looking_up
+            && !self.lookup_suspect
+        {
+            self.looking_up = true;
+            let max = limits::READ_ENTRIES_MAX;
+            outputs.push(Output::ReadLog(Purpose::LookUp, version - 1, max));
+        }
+    }
+
+    pub(super) fn looked_up(&mut self, records: Option<Vec<Record>>, outputs: &mut Vec<Output>) {
+        self.looking_up = false;
+        let applied = self.engine.applied().version;
+        let passed = self.waiting.first().filter(|first| *first <= applied);
+        // Its state may have been given up meanwhile.
+        let (true, Some(version)) = (self.phase.has_state(), passed) else { return };
+        let Some(records) = records else {
+            self.lookup_suspect = true;
+            return;
+        };
+        let mut answer = |ticket, reply| outputs.push(Output::Answer(ticket, reply));
+        if records.first().is_none_or(|first| first.version > version) {
+            self.waiting.missing(version, &mut answer);
+        }
+        let visible = records.iter().filter(|record| record.version <= applied);
+        self.waiting.published(visible, &mut answer);
     }
 
     /// Reads from the journal what the stream did not bring.

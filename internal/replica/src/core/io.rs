@@ -123,6 +123,8 @@ pub enum Purpose {
     Heal,
     /// To bring the stream what it lacks.
     Relay,
+    /// To tell somebody who waits for a version that a restore has passed over whether it is theirs.
+    LookUp,
 }
 
 /// What a replica is doing.

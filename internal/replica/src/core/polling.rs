@@ -66,6 +66,7 @@ impl Core {
         // Whatever failed is tried again, whether or not the journal answers.
         self.relay.retry();
         self.log_suspect = false;
+        self.lookup_suspect = false;
         let suspect = std::mem::take(&mut self.stream_suspect);
         let Some(head) = head else {
             // A checkpoint, and no journal to tell how old it is: reads are better answered from it than not.
@@ -96,6 +97,12 @@ impl Core {
             return;
         }
         self.poll.compared = true;
+        // Where the log has been trimmed beyond what was sent, nothing is proved.
+        if (chain_at == Some(sent.chain) || position == sent)
+            && let Some(cluster) = self.cluster.as_mut().and_then(Arc::get_mut)
+        {
+            cluster.history = Some(self.history);
+        }
         let applied = self.engine.applied().version;
         // What was known of a head may have been lost with a server that failed over.
         self.head = position.version.max(applied);
@@ -152,6 +159,9 @@ impl Core {
             tails_journal: self.relay.is_down() || self.stream_suspect,
         };
         let (identity, lease) = (self.settings.identity.clone(), self.settings.lease);
-        Beat { identity, standing, lease }
+        let cluster = self.cluster.as_deref();
+        let known = cluster.map_or_else(Vec::new, |cluster| cluster.others(identity.replica));
+        let forgotten = cluster.map_or_else(Vec::new, |cluster| cluster.gone_by(self.poll.sent_at));
+        Beat { identity, standing, lease, known, forgotten }
     }
 }

@@ -16,6 +16,10 @@ impl Core {
     pub(super) fn give_up(&mut self, cause: Cause) {
         self.phase = if cause == Cause::Digest { Phase::Quarantined } else { Phase::Restoring };
         self.restore_cause = cause;
+        self.history += 1;
+        if cause == Cause::Fork {
+            self.waiting.lose();
+        }
         self.poll.sent = None;
         self.poll.compared = false;
         self.poll.due = START;

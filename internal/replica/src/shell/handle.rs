@@ -38,6 +38,8 @@ pub struct State {
     pub unpublished: usize,
     /// How many head polls it has sent.
     pub polls: u64,
+    /// How often it has given up a state.
+    pub history: u64,
     /// By how many microseconds this replica's clock was ahead of the journal's.
     pub clock_ahead: i64,
     /// How often what happened.
@@ -57,6 +59,7 @@ impl State {
             unappended: core.unappended(),
             unpublished: core.unpublished(),
             polls: core.polls(),
+            history: core.history(),
             clock_ahead: core.clock_ahead(),
             counts: core.counts(),
         }
@@ -75,6 +78,7 @@ pub struct Handle {
     pub(super) reader: Reader,
     pub(super) clock: Clock,
     pub(super) replica: Uuid,
+    pub(super) address: Arc<str>,
     pub(super) freshness: Freshness,
     pub(super) state: watch::Receiver<State>,
     pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
@@ -90,6 +94,11 @@ pub struct Receipts {
     /// Those that have not.
     pub unconfirmed: Vec<Member>,
 }
+
+/// The journal tells another history than it did when the write was begun: what became of it is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the history that the write was in may be lost")]
+pub struct Lost;
 
 /// One who waits for all replicas, counted until it has been answered or has gone.
 struct Impatient<'a>(&'a AtomicUsize);
@@ -165,29 +174,54 @@ impl Handle {
         self.cluster.borrow().clone()
     }
 
+    /// Where clients reach this replica, as the register has it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Waits until every registered replica has published `version`, or answers nobody any more, at most `wait`.
-    pub async fn confirmed(&self, version: Version, wait: Duration) -> Receipts {
+    /// `history` is this replica's [`State::history`] from before the write was begun: only what it has published since
+    /// then, and has found to be the journal's own history still, is confirmed.
+    ///
+    /// # Errors
+    /// A state was given up meanwhile: a version of that number may be another one's.
+    pub async fn confirmed(
+        &self,
+        version: Version,
+        history: u64,
+        wait: Duration,
+    ) -> Result<Receipts, Lost> {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
         // Only a poll that was sent after the commit tells who must have it: what was known before may be of another
         // history, and whoever joins later shows nothing older.
         let asked = self.state().polls;
-        let tells = |cluster: &Cluster| cluster.poll > asked && cluster.head.version >= version;
+        let tells = |cluster: &Cluster| {
+            cluster.poll > asked
+                && cluster.history == Some(history)
+                && cluster.head.version >= version
+        };
+        let is_lost = || self.state().history != history;
         let reached = cluster.wait_for(|cluster| {
-            cluster.as_ref().is_some_and(|cluster| {
+            let confirms = |cluster: &Arc<Cluster>| {
                 let mut members = cluster.members.iter();
                 tells(cluster) && members.all(|member| cluster.confirms(member, version))
-            })
+            };
+            is_lost() || cluster.as_ref().is_some_and(confirms)
         });
         // In time or not, the receipts say how far everyone is.
         let _ = tokio::time::timeout(wait, reached).await;
-        let Some(cluster) = self.cluster() else { return Receipts::default() };
+        let cluster = self.cluster();
+        if is_lost() {
+            return Err(Lost);
+        }
+        let Some(cluster) = cluster else { return Ok(Receipts::default()) };
         let (confirmed, unconfirmed) = cluster
             .members
             .iter()
             .cloned()
             .partition(|member| tells(&cluster) && cluster.confirms(member, version));
-        Receipts { confirmed, unconfirmed }
+        Ok(Receipts { confirmed, unconfirmed })
     }
 
     /// Waits until the replica is ready, and answers.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use placard_engine::{Builder, Engine};
 use placard_model::entry::Position;
 use placard_model::{EncodedAd, Undecodable, limits};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::core::{Input, Output, Purpose};
@@ -31,6 +31,7 @@ pub(super) struct Workers {
     stream: mpsc::Sender<Output>,
     heal: mpsc::Sender<Output>,
     relay: mpsc::Sender<Output>,
+    look_up: mpsc::Sender<Output>,
     poll: mpsc::Sender<Output>,
     inspect: mpsc::Sender<Output>,
     reset: mpsc::Sender<Output>,
@@ -50,11 +51,20 @@ pub(super) struct Ports<J, S, C> {
 }
 
 impl Workers {
+    /// Starts them; `polling` is told when the last poll is over.
     pub(super) fn start<J: Journal, S: Stream, C: Checkpoints>(
         tasks: &mut JoinSet<()>,
         ports: &Ports<J, S, C>,
         results: &mpsc::Sender<Returned>,
+        polling: oneshot::Sender<()>,
     ) -> Self {
+        let (poll, work) = mpsc::channel(1);
+        let polls = run_worker(work, ports.clone(), results.clone());
+        tasks.spawn(async move {
+            polls.await;
+            // Nobody listens if the replica does not leave the register.
+            let _ = polling.send(());
+        });
         let mut worker = || {
             let (jobs, work) = mpsc::channel(1);
             tasks.spawn(run_worker(work, ports.clone(), results.clone()));
@@ -66,7 +76,8 @@ impl Workers {
             stream: worker(),
             heal: worker(),
             relay: worker(),
-            poll: worker(),
+            look_up: worker(),
+            poll,
             inspect: worker(),
             reset: worker(),
             trim: worker(),
@@ -82,6 +93,7 @@ impl Workers {
             Output::ReadStream(_) => &self.stream,
             Output::ReadLog(Purpose::Heal, ..) => &self.heal,
             Output::ReadLog(Purpose::Relay, ..) => &self.relay,
+            Output::ReadLog(Purpose::LookUp, ..) => &self.look_up,
             Output::Poll(..) => &self.poll,
             Output::InspectStream => &self.inspect,
             Output::ResetStream(..) => &self.reset,

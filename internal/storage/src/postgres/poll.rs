@@ -25,8 +25,6 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 
 /// How long a poll may take.
 pub(super) const POLL: Duration = Duration::from_secs(2);
-/// How long after its lease a replica that is gone without a word stays on the register.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// The rows of the register as they are after this poll, each with the head. The time is that of the statement's
 /// arrival, before its view of the tables is taken. What a replica has published counts only if this journal knows
@@ -35,12 +33,17 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A new row is as durable as a commit, since a takedown counts on it. Its renewals, several a second, do not wait
 /// for the disk: what a crash loses of them is an older renewal of the same row. Only for a replica that refuses
 /// reads they do, since by an older one it would count as silent while it answers.
+///
+/// Which rows are forgotten is said by whoever has seen them stand still, since this server's clock may jump. A replica
+/// that has left gets no row again.
 const STATEMENT: &str = "
     WITH clock AS MATERIALIZED (SELECT statement_timestamp() AS now),
     forgotten AS (
         DELETE FROM replicas WHERE replica IN (
-            SELECT replica FROM replicas, clock
-             WHERE lease_until < clock.now - make_interval(secs => $13) AND replica <> $1
+            SELECT replicas.replica
+              FROM unnest($13::uuid[], $17::timestamptz[]) AS still (replica, seen_at)
+              JOIN replicas USING (replica, seen_at)
+             WHERE replicas.replica <> $1
                FOR UPDATE OF replicas SKIP LOCKED)
         RETURNING replica
     ),
@@ -52,17 +55,18 @@ const STATEMENT: &str = "
     own AS (
         INSERT INTO replicas (replica, address, build, format_level, state, published_version,
             published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until,
-            refuses_after)
+            refuses_after, marks_leaving)
         SELECT $1, $2, $3, $4, $5, coalesce(version, 0), coalesce(chain, $15), coalesce(digest, $16), $9,
-               $10, now, now + $11 * interval '1 microsecond', $14
+               $10, now, now + $11 * interval '1 microsecond', $14, $18
           FROM clock LEFT JOIN standing ON true
+         WHERE NOT EXISTS (SELECT FROM departures WHERE replica = $1)
         ON CONFLICT (replica) DO UPDATE
         SET address = excluded.address, build = excluded.build, format_level = excluded.format_level,
             state = excluded.state, published_version = excluded.published_version,
             published_chain = excluded.published_chain, published_digest = excluded.published_digest,
             clock_ahead = excluded.clock_ahead, tails_journal = excluded.tails_journal,
             seen_at = excluded.seen_at, lease_until = excluded.lease_until,
-            refuses_after = excluded.refuses_after
+            refuses_after = excluded.refuses_after, marks_leaving = excluded.marks_leaving
         RETURNING *, xmax = 0 AS is_new
     ),
     durability AS MATERIALIZED (
@@ -73,22 +77,26 @@ const STATEMENT: &str = "
                (SELECT chain FROM log WHERE version = $12),
                (SELECT chain FROM log_base WHERE version = $12)) END AS chain_at,
            (SELECT count(*) FROM durability),
+           ARRAY(SELECT replica FROM departures WHERE replica = ANY ($19)) AS departed,
            members.*
       FROM head, clock, (
           SELECT replica, address, build, format_level, state, published_version, published_chain,
-                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after
+                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after,
+                 marks_leaving
             FROM replicas
            WHERE replica <> $1 AND replica NOT IN (SELECT replica FROM forgotten)
           UNION ALL
           SELECT replica, address, build, format_level, state, published_version, published_chain,
-                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after
+                 published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after,
+                 marks_leaving
             FROM own
       ) AS members (replica, address, build, format_level, state, published_version, published_chain,
-                    published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after)
+                    published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after,
+                    marks_leaving)
      ORDER BY members.replica";
 
 /// What [`STATEMENT`]'s parameters are.
-const TYPES: [fn() -> PgTypeInfo; 16] = [
+const TYPES: [fn() -> PgTypeInfo; 19] = [
     type_of::<Uuid>,
     type_of::<String>,
     type_of::<String>,
@@ -101,10 +109,13 @@ const TYPES: [fn() -> PgTypeInfo; 16] = [
     type_of::<bool>,
     type_of::<f64>,
     type_of::<i64>,
-    type_of::<f64>,
+    type_of::<Vec<Uuid>>,
     type_of::<i64>,
     type_of::<Vec<u8>>,
     type_of::<Vec<u8>>,
+    type_of::<Vec<Stamp>>,
+    type_of::<bool>,
+    type_of::<Vec<Uuid>>,
 ];
 
 fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
@@ -117,7 +128,9 @@ pub(super) async fn poll(
     beat: &Beat,
     at: Version,
 ) -> Result<Head, Failure> {
-    let Beat { identity, standing, lease } = beat;
+    let Beat { identity, standing, lease, known, forgotten } = beat;
+    let (still, since): (Vec<_>, Vec<_>) =
+        forgotten.iter().map(|(replica, seen_at)| (*replica, Stamp(*seen_at))).unzip();
     let published = standing.published;
     // On a new connection this is a round trip or two, which are no part of the answer's age.
     connection.prepare_with(STATEMENT.into_sql_str(), &TYPES.map(|of| of())).await?;
@@ -134,10 +147,13 @@ pub(super) async fn poll(
         .bind(standing.tails_journal)
         .bind(lease.as_micros() as f64)
         .bind(column(at))
-        .bind(FORGOTTEN.as_secs_f64())
+        .bind(still)
         .bind(identity.refuses_after.map(|after| after.as_micros() as i64))
         .bind(Position::START.chain.0.as_slice())
-        .bind(Position::START.digest.0.to_be_bytes().as_slice());
+        .bind(Position::START.digest.0.to_be_bytes().as_slice())
+        .bind(since)
+        .bind(identity.marks_leaving)
+        .bind(known);
     let asked = Uptime::now();
     let rows = statement.fetch_all(connection).await?;
     let answered = Uptime::now();
@@ -156,6 +172,7 @@ pub(super) async fn poll(
         asked,
         answered,
         members: rows.iter().map(member).collect::<Result<_, _>>()?,
+        left: first.try_get("departed")?,
     })
 }
 
@@ -173,6 +190,7 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
             refuses_after: row
                 .try_get::<Option<i64>, _>("refuses_after")?
                 .map(|micros| Duration::from_micros(micros.unsigned_abs())),
+            marks_leaving: row.try_get("marks_leaving")?,
         },
         standing: Standing {
             state: row.try_get("state")?,
@@ -189,11 +207,14 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
     })
 }
 
-/// Takes a replica off the register.
+/// Takes a replica off the register, and says so for a day, which is longer than anybody looks for its row. If this
+/// server's clock jumps the mark is gone early: then the replica counts as one that is gone without a word.
 pub(super) async fn leave(connection: &mut PgConnection, replica: Uuid) -> Result<(), Failure> {
-    sqlx::query("DELETE FROM replicas WHERE replica = $1")
-        .bind(replica)
-        .execute(connection)
-        .await?;
+    const LEAVE: &str = "
+        WITH gone AS (DELETE FROM replicas WHERE replica = $1),
+        old AS (DELETE FROM departures WHERE at < clock_timestamp() - interval '1 day' AND replica <> $1)
+        INSERT INTO departures (replica, at) VALUES ($1, clock_timestamp())
+        ON CONFLICT (replica) DO NOTHING";
+    sqlx::query(LEAVE).bind(replica).execute(connection).await?;
     Ok(())
 }

@@ -237,10 +237,19 @@ impl Journal for SqliteJournal {
             let asked = Uptime::now();
             let now = now();
             let answered = Uptime::now();
-            let Beat { identity, standing, lease } = beat;
+            let Beat { identity, standing, lease, .. } = beat;
             let lease_until = now.saturating_add_micros(lease.as_micros() as i64);
             let members = vec![Member { identity, standing, seen_at: now, lease_until }];
-            Ok::<_, rusqlite::Error>(Head { position, chain_at, now, asked, answered, members })
+            let left = Vec::new();
+            Ok::<_, rusqlite::Error>(Head {
+                position,
+                chain_at,
+                now,
+                asked,
+                answered,
+                members,
+                left,
+            })
         };
         let head =
             self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
-use placard_replica::ports::{Chores, Journal};
+use placard_replica::ports::{Beat, Chores, Journal};
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
@@ -95,24 +95,45 @@ async fn answers_are_forgotten_after_a_day() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_long_gone_is_taken_off_the_register() {
+async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in 1..=3 {
         journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
     }
-    for (replica, minutes) in [(2, 59), (3, 61)] {
-        let ended = format!("now() - interval '{minutes} min'");
-        let last = format!("replica::text LIKE '%{replica}'");
-        server.sql(&format!("UPDATE replicas SET lease_until = {ended} WHERE {last}")).unwrap();
-    }
+    // As old as all rows are after a jump by a year.
+    let year = "interval '1 year'";
+    let ages = format!("seen_at = seen_at - {year}, lease_until = lease_until - {year}");
+    server.sql(&format!("UPDATE replicas SET {ages}")).unwrap();
     let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
     let members: Vec<_> = head.members.iter().map(|one| one.identity.replica.as_u128()).collect();
-    assert_eq!(members, [1, 2]);
-    // Its own row is renewed however old it is.
-    server.sql("UPDATE replicas SET lease_until = now() - interval '2h'").unwrap();
-    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
-    assert_eq!((head.members.len(), head.members[0].seen_at), (1, head.now));
+    assert_eq!(members, [1, 2, 3]);
+    // Who has seen a row stand still for long enough has it deleted.
+    let second = &head.members[1];
+    let forgotten = vec![(second.identity.replica, second.seen_at)];
+    let forgets = Beat { forgotten, ..contract::beat(1, Position::START) };
+    assert_eq!(journal.poll(forgets, 0).await.unwrap().members.len(), 2);
+    assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "2");
+}
+
+/// A poll that has left the replica and arrives at the server after the word that it leaves.
+#[tokio::test]
+async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    for replica in [1, 2] {
+        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+    }
+    let second = uuid::Uuid::from_u128(2);
+    journal.leave(second).await.unwrap();
+    journal.poll(contract::beat(2, Position::START), 0).await.unwrap();
+    let asks = Beat { known: vec![second], ..contract::beat(1, Position::START) };
+    let head = journal.poll(asks, 0).await.unwrap();
+    assert_eq!((head.members.len(), head.left), (1, vec![second]));
+    // The mark goes when nobody looks for the row any more.
+    server.sql("UPDATE departures SET at = at - interval '25h'").unwrap();
+    journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(server.sql("SELECT count(*) FROM departures").unwrap(), "1");
 }
 
 #[tokio::test]

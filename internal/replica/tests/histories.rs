@@ -1,0 +1,220 @@
+//! What clients are told who wait for a version while the journal loses it, and tells another history under the same
+//! numbers: as after an asynchronous failover, or a restore. The core is stepped by hand, on model ports; what waits for
+//! all replicas is asked of a running one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use placard_engine::Builder;
+use placard_model::Timestamp;
+use placard_model::entry::FORMAT_LEVEL;
+use placard_replica::core::{Core, Input, Moment, Now, Output, Settings, Ticket};
+use placard_replica::ports::NoCheckpoints;
+use placard_replica::{Batch, Config, Lost, Plan, Replica, Reply};
+use placard_testkit::contract::beat;
+use placard_testkit::models::{JournalState, ModelJournal, ModelStream};
+use placard_testkit::requests::{create, request};
+use placard_testkit::wait::until;
+
+const TICKET: Ticket = 7;
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-01-01T00:00:00Z").expect("a constant")
+}
+
+/// A history in which these ads were created, one by one.
+fn history(ads: &[u128]) -> JournalState {
+    let mut journal = JournalState::new(now());
+    ads.iter().for_each(|id| drop(write(&mut journal, *id)));
+    journal
+}
+
+/// Somebody creates an ad.
+fn write(journal: &mut JournalState, id: u128) -> Plan {
+    let requests = vec![Arc::new(request(id, vec![create(id, "an ad of some history")]))];
+    journal.commit(&Batch { requests, repeated: false, format_level: FORMAT_LEVEL })
+}
+
+/// A replica whose journal answers at once, and whose stream brings nothing. Its own transactions are held.
+struct Stepped {
+    core: Core,
+    journal: JournalState,
+    moment: Duration,
+    commits: Vec<Arc<Batch>>,
+    replies: HashMap<Ticket, Reply>,
+    /// Whether a state can be built.
+    restores: bool,
+}
+
+impl Stepped {
+    fn new(journal: JournalState) -> Self {
+        let core = Core::new(Settings {
+            identity: beat(1, journal.head).identity,
+            lease: Duration::from_secs(2),
+            stream_entries_max: 1_024,
+            checkpoint_every: None,
+        });
+        let (commits, replies) = Default::default();
+        Self { core, journal, moment: Duration::ZERO, commits, replies, restores: true }
+    }
+
+    /// Takes a step, and whatever it leads to.
+    fn step(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            self.moment += Duration::from_millis(1);
+            let now = Now {
+                moment: Moment(self.moment),
+                time: now(),
+                poll_after: Duration::from_millis(250),
+            };
+            let mut outputs = Vec::new();
+            self.core.step(now, input, &mut outputs);
+            inputs.extend(outputs.into_iter().filter_map(|output| self.done(output)));
+        }
+    }
+
+    fn done(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Commit(batch) => {
+                self.commits.push(batch);
+                None
+            }
+            Output::Answer(ticket, reply) => {
+                assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
+                None
+            }
+            Output::ReadLog(purpose, after, max) => {
+                Some(Input::LogRead(purpose, Ok(self.journal.log(after, max))))
+            }
+            Output::Poll(beat, at) => Some(Input::Polled(Ok(self.journal.poll(beat, at)))),
+            Output::Restore => {
+                let mut builder = Builder::default();
+                let ads = self.journal.ads.values().cloned().collect();
+                builder.extend(ads).expect("ads of the model's own");
+                let engine = builder.finish(self.journal.head, now()).expect("the digest fits");
+                Some(Input::Restored(self.restores.then(|| Box::new(engine))))
+            }
+            Output::LoadCheckpoint => Some(Input::CheckpointLoaded(None)),
+            _ => None,
+        }
+    }
+
+    /// Time goes on until the core wants nothing more for a while.
+    fn goes_on(&mut self) {
+        for _ in 0..10 {
+            self.moment += Duration::from_millis(300);
+            self.step(Input::Tick);
+        }
+    }
+
+    /// A client creates an ad, and the transaction is committed; the replica is not told yet.
+    fn commits(&mut self, id: u128) -> Plan {
+        let request = Arc::new(request(id, vec![create(id, "an ad that is waited for")]));
+        let deadline = Moment(self.moment + Duration::from_secs(3_600));
+        self.step(Input::Submit(TICKET, request, deadline));
+        let batch = self.commits.pop().expect("a transaction is wanted");
+        self.journal.commit(&batch)
+    }
+
+    fn told(&self) -> Option<&Reply> {
+        self.replies.get(&TICKET)
+    }
+}
+
+/// It waits for version 2 of one history, and has nothing of it yet; version 2 of another one comes.
+#[test]
+fn a_version_of_another_history_does_not_answer_who_waits_for_it() {
+    let mut stepped = Stepped::new(history(&[]));
+    stepped.goes_on();
+    write(&mut stepped.journal, 1);
+    let plan = stepped.commits(2);
+    stepped.step(Input::Committed(Ok(plan)));
+    assert_eq!(stepped.told(), None);
+    stepped.journal = history(&[3, 4, 5]);
+    stepped.goes_on();
+    assert_eq!(stepped.core.reader().published(), stepped.journal.head);
+    assert_eq!(stepped.told(), Some(&Reply::Unknown));
+}
+
+/// It has no state while it writes, and builds one that is beyond its own entry.
+#[test]
+fn a_state_of_another_history_does_not_answer_who_waits_for_less() {
+    for is_lost in [false, true] {
+        let mut stepped = Stepped::new(history(&[]));
+        stepped.restores = false;
+        stepped.goes_on();
+        let plan = stepped.commits(1);
+        stepped.step(Input::Committed(Ok(plan)));
+        if is_lost {
+            stepped.journal = history(&[3, 4]);
+        } else {
+            write(&mut stepped.journal, 3);
+        }
+        assert_eq!(stepped.told(), None);
+        stepped.restores = true;
+        (0..10).for_each(|_| stepped.goes_on());
+        assert_eq!(stepped.core.reader().published(), stepped.journal.head);
+        let applied = matches!(stepped.told(), Some(Reply::Applied(answer)) if answer.version == 1);
+        assert_eq!((applied, stepped.told() == Some(&Reply::Unknown)), (!is_lost, is_lost));
+    }
+}
+
+/// The log ends before what is waited for.
+#[test]
+fn a_loss_that_is_noticed_ends_every_wait() {
+    let mut stepped = Stepped::new(history(&[1]));
+    stepped.goes_on();
+    write(&mut stepped.journal, 2);
+    let plan = stepped.commits(3);
+    stepped.step(Input::Committed(Ok(plan)));
+    stepped.journal = history(&[]);
+    stepped.goes_on();
+    assert_eq!(stepped.told(), Some(&Reply::Unknown));
+}
+
+/// A takedown waits for a replica that is behind. The journal fails over to a state without it, goes on past its
+/// version, and everybody publishes that.
+#[tokio::test]
+async fn a_write_of_a_lost_history_is_not_confirmed_by_all() {
+    const WAIT: Duration = Duration::from_secs(60);
+    let journal = ModelJournal::new(now());
+    let replica =
+        Replica::start(journal.clone(), ModelStream::default(), NoCheckpoints, Config::default());
+    let handle = replica.handle().clone();
+    handle.ready().await;
+    let behind = beat(2, journal.state().head);
+    journal.state().poll(behind, 0);
+    let (asked, before) = (handle.state().polls, handle.state().history);
+    let Ok(Reply::Applied(answer)) = handle.write(request(1, vec![create(1, "lost")])).await else {
+        panic!("it is written");
+    };
+    let confirmed = handle.confirmed(answer.version, before, WAIT);
+    let failover = async {
+        until("a poll that waits for all", async || {
+            (handle.state().polls > asked + 1).then_some(())
+        })
+        .await;
+        let members = journal.state().members.clone();
+        let mut other = history(&[11, 12, 13]);
+        other.members = members;
+        let head = other.head;
+        other.poll(beat(2, head), 0);
+        *journal.state() = other;
+        until("the other history to be published", async || {
+            (handle.reader().published() == head).then_some(())
+        })
+        .await;
+    };
+    let (confirmed, ()) = tokio::join!(confirmed, failover);
+    assert_eq!(confirmed, Err(Lost));
+    let Ok(Reply::Applied(answer)) = handle.write(request(2, vec![create(2, "kept")])).await else {
+        panic!("it is written");
+    };
+    let caught_up = beat(2, journal.state().head);
+    journal.state().poll(caught_up, 0);
+    let history = handle.state().history;
+    let receipts = handle.confirmed(answer.version, history, WAIT).await.expect("nothing is lost");
+    assert_eq!((receipts.confirmed.len(), receipts.unconfirmed.len()), (2, 0));
+}
