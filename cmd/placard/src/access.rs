@@ -2,13 +2,12 @@
 //! And the other side of it, the token that a client sends.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, ensure};
 use placard_node::{Access, ApiConfig, Cors, first_token};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use crate::cluster::unreadable;
+use crate::cluster::text;
 use crate::options::{AccessOptions, TokenOptions};
 
 /// Most origins that can be named; a browser's request is compared with each.
@@ -21,7 +20,7 @@ pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Resu
     ensure!(cors.origins() <= ORIGINS_MAX, "--cors-origin takes at most {ORIGINS_MAX} origins");
     let access = match admin_token_file {
         Some(file) => {
-            let access = Access::from_file(&text(&file)?);
+            let access = Access::from_file(&text("--admin-token-file", &file)?);
             access.with_context(|| format!("cannot use {}", file.display()))?
         }
         None => {
@@ -29,7 +28,7 @@ pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Resu
             Access::Open
         }
     };
-    Ok(ApiConfig { access, cors })
+    Ok(ApiConfig { access, cors, ..ApiConfig::default() })
 }
 
 /// Refuses to let anyone write who can reach this machine, unless that is wanted.
@@ -57,7 +56,7 @@ pub(crate) fn require_for_board(listen: Option<SocketAddr>, access: &Access) -> 
 pub(crate) fn headers(options: &TokenOptions) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(file) = &options.token_file {
-        let token = first_token(&text(file)?);
+        let token = first_token(&text("--token-file", file)?);
         let token = token.with_context(|| format!("cannot use {}", file.display()))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"));
         if let Ok(value) = &mut value {
@@ -66,8 +65,4 @@ pub(crate) fn headers(options: &TokenOptions) -> anyhow::Result<HeaderMap> {
         headers.insert(AUTHORIZATION, value.context("cannot send the token")?);
     }
     Ok(headers)
-}
-
-fn text(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| unreadable(file))
 }

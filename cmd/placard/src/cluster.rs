@@ -11,10 +11,12 @@ use clap::{ArgMatches, Args, Command};
 use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage, Traces};
 
 use crate::access;
-use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
+use crate::options::{
+    ClusterOptions, OnStale, PostgresOptions, Secret, ServeOptions, TraceOptions,
+};
 
 /// Where an embedded server keeps its journal.
-const DATA_DIR: &str = "./data";
+pub(crate) const DATA_DIR: &str = "./data";
 /// A balancer that asks for `/readyz` every second has seen two refusals by then.
 const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
@@ -63,7 +65,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 redis_authorities_pem: cluster
                     .redis_ca_file
                     .as_deref()
-                    .map(|file| std::fs::read(file).with_context(|| unreadable(file)))
+                    .map(|file| read("--redis-ca-file", file))
                     .transpose()?,
                 checkpoint_dir: data_dir,
                 log_kept: Duration::from_secs(cluster.log_keep_hours * 3_600),
@@ -114,8 +116,8 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
 pub(crate) fn postgres_url(options: &PostgresOptions) -> anyhow::Result<Option<String>> {
     let PostgresOptions { postgres_url, postgres_url_file } = options;
     match postgres_url_file {
-        Some(file) => secret(file).map(Some),
-        None => Ok(postgres_url.clone()),
+        Some(file) => secret("--postgres-url-file", file).map(Some),
+        None => Ok(postgres_url.clone().map(|Secret(url)| url)),
     }
 }
 
@@ -126,7 +128,8 @@ pub(crate) fn required_postgres_url(options: &PostgresOptions) -> anyhow::Result
 
 fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
     if let Some(master) = &options.redis_master {
-        let password = options.redis_password_file.as_deref().map(secret).transpose()?;
+        let password = options.redis_password_file.as_deref();
+        let password = password.map(|file| secret("--redis-password-file", file)).transpose()?;
         return Ok(Some(Redis::Sentinel(Sentinel {
             addresses: options.redis_sentinel.clone(),
             master: master.clone(),
@@ -136,8 +139,8 @@ fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
         })));
     }
     let url = match &options.redis_url_file {
-        Some(file) => Some(secret(file)?),
-        None => options.redis_url.clone(),
+        Some(file) => Some(secret("--redis-url-file", file)?),
+        None => options.redis_url.clone().map(|Secret(url)| url),
     };
     Ok(url.map(Redis::Url))
 }
@@ -153,11 +156,23 @@ fn reached_at(listen: SocketAddr) -> String {
 }
 
 /// What a file holds, without what editors leave: a line end, and a byte order mark before it all.
-fn secret(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| unreadable(file))?;
+fn secret(option: &str, file: &Path) -> anyhow::Result<String> {
+    let text = text(option, file)?;
     Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
-pub(crate) fn unreadable(file: &Path) -> String {
-    format!("cannot read {}", file.display())
+/// The text in the file that an option names.
+pub(crate) fn text(option: &str, file: &Path) -> anyhow::Result<String> {
+    let text = String::from_utf8(read(option, file)?);
+    // Not the error itself, which would show the bytes if it were printed in full.
+    text.map_err(|_| anyhow::anyhow!("cannot read {} as text", file.display()))
+}
+
+/// The file that an option names. The name is told only if it leads somewhere: else it may be the secret itself, given in
+/// place of a file that holds it.
+fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| match file.symlink_metadata() {
+        Ok(_) => format!("cannot read {}", file.display()),
+        Err(_) => format!("cannot read the file that {option} names"),
+    })
 }

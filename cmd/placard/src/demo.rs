@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use placard_node::{Config, Storage};
+use placard_node::{ApiConfig, Config, Storage};
 use reqwest::Client;
 
 use crate::options::DemoOptions;
+use crate::output::{Log, announce};
 use crate::signals::Signals;
 use crate::{access, seed, serve};
 
@@ -16,7 +17,7 @@ const EXAMPLE: &str = concat!(
     r#""start_at":"2026-01-01T00:00:00Z","end_at":"2099-12-31T00:00:00Z"}"#,
 );
 
-pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
+pub(crate) async fn run(options: DemoOptions, log: &Log) -> anyhow::Result<()> {
     access::require(options.listen, options.insecure, "--insecure")?;
     let directory = tempfile::Builder::new()
         .prefix("placard-demo-")
@@ -26,7 +27,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let config = Config {
         storage: Storage::Embedded(directory.path().to_owned()),
         drain_delay: Duration::ZERO,
-        api: Default::default(),
+        api: ApiConfig { log_lost: log.lost(), ..ApiConfig::default() },
         replica: Default::default(),
         traces: None,
     };
@@ -37,15 +38,17 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         // It talks to itself: a proxy that is set for other things has no part in it.
         let client = Client::builder().no_proxy();
         let DemoOptions { ads, seed, .. } = options;
-        seed::fill(client, url.parse()?, ads, seed).await?;
-        serve::say(&format!(
+        seed::fill(client, url.parse()?, ads, seed, log).await?;
+        announce(format!(
             "Placard is serving {ads} ads at {url} from a temporary directory; Ctrl-C stops it. Try:
 
   curl '{url}/api/v1/ad?age=24&gender=F&country=TW&platform=ios&limit=3'
   curl '{url}/api/v1/ad?country=JP&offset=20&limit=5'
   curl -H 'Content-Type: application/json' -d '{EXAMPLE}' {url}/api/v1/ad
+
 "
-        ));
+        ))
+        .await;
         Ok(())
     };
     let served = serve::until_stopped(node, signals, opening).await;

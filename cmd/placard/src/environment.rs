@@ -5,12 +5,13 @@ use std::ffi::OsStr;
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
 
-/// The command line without the variables that say nothing: those that are empty and, of a flag, those that say no,
+/// The command line, whose help shows no values of variables, without those that say nothing: those that are empty and, of a flag, those that say no,
 /// which clap would take for one that is given when it looks for options that exclude each other.
 pub(crate) fn heed(command: Command) -> Command {
     let heeded = |arg: Arg| match arg.get_env().and_then(std::env::var_os) {
         Some(value) if says_nothing(&arg, &value) => arg.env(Resettable::Reset),
-        _ => arg,
+        // Help is read by others than the environment is, and some values hold passwords.
+        _ => arg.hide_env_values(true),
     };
     command.mut_args(heeded).mut_subcommands(heed)
 }

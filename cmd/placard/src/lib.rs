@@ -2,12 +2,14 @@
 //! line and an exit code.
 
 mod access;
+mod backup;
 mod cluster;
 mod demo;
 mod environment;
 mod healthcheck;
 mod migrate;
 mod options;
+mod output;
 mod seed;
 mod serve;
 mod signals;
@@ -19,15 +21,33 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
 use options::{Command, LogFormat, Options};
+use output::Log;
 
 /// Bad usage, as shells and clap have it.
 const USAGE: u8 = 2;
 
 /// Runs the program with the command line of this process.
 pub fn main() -> ExitCode {
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            // Nobody may be there to read it.
+            let _ = writeln!(std::io::stderr(), "error: cannot start the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = run(&log);
+    log.flush();
+    code
+}
+
+fn run(log: &Log) -> ExitCode {
     let mut command = environment::heed(Options::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let options = matches.and_then(|matches| {
@@ -41,73 +61,107 @@ pub fn main() -> ExitCode {
     });
     let options = match options {
         Ok(options) => options,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, log),
     };
-    if let Err(error) = log_to_stderr(&options.log, options.log_format) {
-        eprintln!("error: --log: {error}");
+    if let Err(error) = log_to_stderr(log, &options.log, options.log_format) {
+        log.say(&format!("error: --log: {error}"));
         return ExitCode::from(USAGE);
     }
+    std::panic::set_hook(Box::new(output::log_panic));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            log.say(&format!("error: cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let done = runtime.block_on(async {
         match options.command {
-            Command::Serve(options) => serve::run(*options).await,
+            Command::Serve(options) => serve::run(*options, log).await,
             Command::Migrate(options) => migrate::run(options).await,
             Command::Status(options) => status::run(options).await,
             Command::Healthcheck(options) => healthcheck::run(options).await,
             Command::Verify(options) => verify::run(options).await,
-            Command::Demo(options) => demo::run(options).await,
-            Command::Seed(options) => seed::run(options).await,
+            Command::Backup(options) => backup::run(options).await,
+            Command::Demo(options) => demo::run(options, log).await,
+            Command::Seed(options) => seed::run(options, log).await,
         }
     });
     // What matters has been waited for; a restore that was cut short would keep its thread for seconds.
     runtime.shutdown_background();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The chain of sources on one line: what failed, then why.
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.map_or_else(|error| failure(&error, log), |()| ExitCode::SUCCESS)
+}
+
+/// The chain of sources on one line: what failed, then why.
+fn failure(error: &anyhow::Error, log: &Log) -> ExitCode {
+    log.say(&format!("error: {error:#}"));
+    ExitCode::FAILURE
 }
 
 /// Help and version are what was asked for; anything else is one line and code 2.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, log: &Log) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // A reader that closes early, as a pager does, has seen what it wanted.
-        let _ = write!(std::io::stdout(), "{error}");
-        return ExitCode::SUCCESS;
+        let printed = output::print(&error.to_string());
+        return printed.map_or_else(|error| failure(&error, log), |_| ExitCode::SUCCESS);
     }
-    let text = error.to_string();
-    let text = match error.get(ContextKind::InvalidValue) {
-        // What stands before an @ may be a password, whatever it was meant for.
-        Some(ContextValue::String(value)) if value.contains('@') => text.replace(value, "..."),
-        _ => text,
-    };
+    let text = without_secrets(error);
     let first = text.split("\n\n").next().unwrap_or_default();
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("{line}; try 'placard --help'");
+    log.say(&format!("{line}; try 'placard --help'"));
     ExitCode::from(USAGE)
 }
 
+/// What is wrong with the command line, without what may be a password or a token: the value of an option whose values
+/// may hold one, and what stands where no value belongs. What an operator has typed where a word belongs is told.
+fn without_secrets(error: &clap::Error) -> String {
+    /// What the values of options are called that may hold a secret.
+    const SECRET: [&str; 4] = ["URL", "FILE", "HOST:PORT", "ORIGIN"];
+    let text = error.to_string();
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let is_word = |text: &str| {
+        text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let argument = context(ContextKind::InvalidArg);
+    let may_hold_one = SECRET.iter().any(|name| argument.contains(&format!("<{name}")));
+    let value = context(ContextKind::InvalidValue);
+    let subcommand = context(ContextKind::InvalidSubcommand);
+    let unknown = if error.kind() == ErrorKind::UnknownArgument { argument } else { "" };
+    [
+        (value, may_hold_one || value.contains('@')),
+        (subcommand, !is_word(subcommand)),
+        (unknown, !is_word(unknown)),
+    ]
+    .into_iter()
+    .filter(|(shown, is_secret)| *is_secret && !shown.is_empty())
+    .fold(text, |text, (secret, _)| text.replace(secret, "..."))
+}
+
 fn log_to_stderr(
+    log: &Log,
     filter: &str,
     format: LogFormat,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let log = log.clone();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(move || log.clone())
+        // It would print them, and a print that fails panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let lines = lines.with_filter(filter_fn(|event| !holds_a_password(event)));
+    tracing_subscriber::registry().with(filter).with(lines).init();
     Ok(())
+}
+
+/// Whether an event is sqlx's about a line of a file of passwords that it cannot read, which it shows.
+fn holds_a_password(event: &Metadata<'_>) -> bool {
+    event.target().starts_with("sqlx_postgres::options::pgpass")
+        && event.fields().field("line").is_some()
 }

@@ -2,10 +2,9 @@
 
 use crate::cluster;
 use crate::options::MigrateOptions;
-use crate::serve::say;
+use crate::output::print;
 
 pub(crate) async fn run(options: MigrateOptions) -> anyhow::Result<()> {
     placard_node::migrate(&cluster::required_postgres_url(&options.postgres)?).await?;
-    say("The journal's tables are up to date.");
-    Ok(())
+    print("The journal's tables are up to date.\n").map(drop)
 }

@@ -10,6 +10,9 @@ use placard_model::limits;
 use placard_node::Cors;
 use reqwest::Url;
 
+/// Seconds for which a batch is sent again: a PostgreSQL that fails over is back by then.
+pub(crate) const RETRY_FOR_DEFAULT: u64 = 60;
+
 /// Serves targeted ads from memory.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = false)]
@@ -22,6 +25,22 @@ pub(crate) struct Options {
     pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What may hold a password, and is not to be seen among the options.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +76,8 @@ pub(crate) enum Command {
     Healthcheck(HealthcheckOptions),
     /// Recompute the chain and the digest of a cluster's journal.
     Verify(VerifyOptions),
+    /// Copy the journal of an embedded server into a new file, while the server runs or when it has stopped.
+    Backup(BackupOptions),
 }
 
 #[derive(Debug, Args)]
@@ -136,8 +157,8 @@ pub(crate) struct TokenOptions {
 #[derive(Debug, Args)]
 pub(crate) struct PostgresOptions {
     /// PostgreSQL, as postgres://user:password@host:port/database[?sslmode=verify-full&sslrootcert=...].
-    #[arg(long, env = "PLACARD_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
-    pub(crate) postgres_url: Option<String>,
+    #[arg(long, env = "PLACARD_POSTGRES_URL", value_name = "URL")]
+    pub(crate) postgres_url: Option<Secret>,
     /// A file that holds the PostgreSQL URL.
     #[arg(
         long,
@@ -155,8 +176,8 @@ pub(crate) struct ClusterOptions {
     #[command(flatten)]
     pub(crate) postgres: PostgresOptions,
     /// Redis, as redis://user:password@host:port/database, or rediss:// for TLS.
-    #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL", hide_env_values = true)]
-    pub(crate) redis_url: Option<String>,
+    #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL")]
+    pub(crate) redis_url: Option<Secret>,
     /// A file that holds the Redis URL.
     #[arg(long, env = "PLACARD_REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
@@ -248,6 +269,16 @@ pub(crate) struct VerifyOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// The server's directory [default: ./data].
+    #[arg(long, env = "PLACARD_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The file to make. To restore, put it into an empty directory as journal.sqlite.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
     /// Ads to generate, up to 10,000,000.
     #[arg(long, env = "PLACARD_ADS", default_value = "1000",
@@ -275,6 +306,10 @@ pub(crate) struct SeedOptions {
     /// Seed of the generator: the same seed gives the same ads.
     #[arg(long, env = "PLACARD_SEED", default_value = "42")]
     pub(crate) seed: u64,
+    /// For how long a batch without a definite answer is sent again, with the same key, in seconds, up to 86,400.
+    #[arg(long, env = "PLACARD_RETRY_FOR", value_name = "SECONDS",
+        default_value_t = RETRY_FOR_DEFAULT, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(crate) retry_for: u64,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
 }

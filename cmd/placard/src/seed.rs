@@ -6,18 +6,19 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use placard_model::generator::Generator;
 use placard_model::{Timestamp, limits};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::access;
-use crate::options::SeedOptions;
+use crate::options::{RETRY_FOR_DEFAULT, SeedOptions};
+use crate::output::Log;
 
 /// How long one batch may take before it is sent again.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How often one batch is sent before giving up; the same key each time, so that none is created twice.
-const TRIES: u32 = 10;
-/// The pause between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The pause before a batch is sent again. It doubles with each try, up to the second; a server may ask for more.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Where nobody watches a bar, a line is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
@@ -38,10 +39,11 @@ struct Problem {
     detail: String,
 }
 
-pub(crate) async fn run(options: SeedOptions) -> anyhow::Result<()> {
+pub(crate) async fn run(options: SeedOptions, log: &Log) -> anyhow::Result<()> {
     // The token is for the server, and for nobody in between.
     let client = Client::builder().no_proxy().default_headers(access::headers(&options.token)?);
-    fill(client, options.target, options.ads, options.seed).await
+    let sender = Sender::new(client, &options.target, Duration::from_secs(options.retry_for))?;
+    send_all(sender, options.ads, options.seed, log).await
 }
 
 /// Sends `ads` ads of `seed` to the server at `target`.
@@ -50,9 +52,13 @@ pub(crate) async fn fill(
     target: Url,
     ads: u64,
     seed: u64,
+    log: &Log,
 ) -> anyhow::Result<()> {
-    let route = target.join("/api/v1/ad/batch").context("cannot name the batch route")?;
-    let client = client.timeout(DEADLINE).build().context("cannot make a client")?;
+    let sender = Sender::new(client, &target, Duration::from_secs(RETRY_FOR_DEFAULT))?;
+    send_all(sender, ads, seed, log).await
+}
+
+async fn send_all(mut sender: Sender, ads: u64, seed: u64, log: &Log) -> anyhow::Result<()> {
     // A run of its own each time: seeding twice means twice the ads.
     let run = format!("{:x}", now().micros());
     let mut generator = Generator::new(seed, now());
@@ -64,7 +70,8 @@ pub(crate) async fn fill(
             generator.by_ref().take(size as usize).map(|spec| spec.to_json()).collect();
         let body = serde_json::to_vec(&batch).context("cannot serialise a batch")?;
         let key = format!("seed-{run}-{sent}");
-        let answer = send(&client, &route, &key, body).await?;
+        let answer = sender.send(&key, body).await;
+        let answer = answer.with_context(|| format!("{sent} of {ads} ads were sent"))?;
         if answer.failed > 0 || answer.created != size {
             let first = answer.items.into_iter().find_map(|item| item.error);
             let why = first.map_or_else(|| "it does not say why".to_owned(), |error| error.detail);
@@ -73,40 +80,97 @@ pub(crate) async fn fill(
         sent += size;
         progress.at(sent);
     }
-    progress.finish();
+    log.say(&progress.finish(sender.repeated));
     Ok(())
 }
 
-/// Sends one batch until there is a definite answer to it.
-async fn send(client: &Client, route: &Url, key: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
-    for tried in 1.. {
-        let request = client
+/// Sends batches, each until there is a definite answer to it, for a while.
+struct Sender {
+    client: Client,
+    route: Url,
+    /// For how long one batch is sent again.
+    retry_for: Duration,
+    /// Requests that were sent again.
+    repeated: u64,
+}
+
+/// What came of one request.
+enum Outcome {
+    Answered(Answer),
+    /// The batch may or may not have been written; the server may say how long to wait.
+    Unknown(anyhow::Error, Option<Duration>),
+}
+
+impl Sender {
+    fn new(client: ClientBuilder, target: &Url, retry_for: Duration) -> anyhow::Result<Self> {
+        let route = target.join("/api/v1/ad/batch").context("cannot name the batch route")?;
+        let client = client.timeout(DEADLINE).build().context("cannot make a client")?;
+        Ok(Self { client, route, retry_for, repeated: 0 })
+    }
+
+    /// Sends one batch, with the same key each time, so that no ad is created twice.
+    async fn send(&mut self, key: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
+        let (begun, mut pause) = (Instant::now(), PAUSE_MIN);
+        for tried in 1u32.. {
+            let (problem, wanted) = match self.request(key, body.clone()).await? {
+                Outcome::Answered(answer) => return Ok(answer),
+                Outcome::Unknown(problem, wanted) => (problem, wanted.unwrap_or_default()),
+            };
+            let left = self.retry_for.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let last = format!("gave up a batch after {tried} tries; it may have been written");
+                return Err(problem.context(last));
+            }
+            tracing::debug!(%problem, tried, "sending the batch again");
+            tokio::time::sleep(wanted.max(pause).min(left)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            self.repeated += 1;
+        }
+        unreachable!("the time to send it in is bounded")
+    }
+
+    async fn request(&self, key: &str, body: Vec<u8>) -> anyhow::Result<Outcome> {
+        let route = &self.route;
+        let request = self
+            .client
             .post(route.clone())
             .header("Content-Type", "application/json")
             .header("Idempotency-Key", key)
-            .body(body.clone());
-        let problem = match request.send().await {
-            Ok(response) => match response.status() {
-                StatusCode::OK | StatusCode::ACCEPTED => {
-                    return response.json().await.context("the server's answer is not its own");
-                }
-                StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                    anyhow::anyhow!("{route} answers {}", response.status())
-                }
-                StatusCode::UNAUTHORIZED => {
-                    bail!("{route} wants a token that it knows: give a --token-file")
-                }
-                status => bail!("{route} answers {status}"),
-            },
-            Err(error) => anyhow::Error::new(error).context(format!("cannot reach {route}")),
+            .body(body);
+        let unanswered = |error| {
+            let problem = anyhow::Error::new(error).context(format!("no answer from {route}"));
+            Outcome::Unknown(problem, None)
         };
-        if tried == TRIES {
-            return Err(problem);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(unanswered(error)),
+        };
+        match response.status() {
+            StatusCode::OK | StatusCode::ACCEPTED => match response.bytes().await {
+                Ok(body) => serde_json::from_slice(&body)
+                    .map(Outcome::Answered)
+                    .context("the server's answer is not its own"),
+                Err(error) => Ok(unanswered(error)),
+            },
+            status @ (StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT) => {
+                let problem = anyhow::anyhow!("{route} answers {status}");
+                Ok(Outcome::Unknown(problem, retry_after(response.headers())))
+            }
+            StatusCode::UNAUTHORIZED => {
+                bail!("{route} wants a token that it knows: give a --token-file")
+            }
+            status => bail!("{route} answers {status}"),
         }
-        tracing::debug!(%problem, tried, "sending the batch again");
-        tokio::time::sleep(PAUSE).await;
     }
-    unreachable!("the last try returns")
+}
+
+/// What `Retry-After` asks for, if it does so in seconds (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn now() -> Timestamp {
@@ -144,10 +208,16 @@ impl Progress {
         }
     }
 
-    fn finish(&self) {
+    /// Ends the bar; what there is to say of it all.
+    fn finish(&self, repeated: u64) -> String {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = (self.ads as f64 / seconds.max(f64::MIN_POSITIVE)).round();
-        eprintln!("sent {} ads in {seconds:.1} s, {rate} a second", self.ads);
+        let again = match repeated {
+            0 => String::new(),
+            1 => "; one request was sent again".to_owned(),
+            many => format!("; {many} requests were sent again"),
+        };
+        format!("sent {} ads in {seconds:.1} s, {rate} a second{again}", self.ads)
     }
 }

@@ -1,7 +1,6 @@
 //! `placard serve`: the embedded server on a directory that lasts, or a replica of a cluster, until a signal
 //! stops it.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -10,30 +9,26 @@ use tokio::net::TcpListener;
 
 use crate::cluster;
 use crate::options::ServeOptions;
+use crate::output::{Log, announce};
 use crate::signals::Signals;
 
-pub(crate) async fn run(options: ServeOptions) -> anyhow::Result<()> {
+pub(crate) async fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let (listen, admin_listen) = (options.listen, options.admin_listen);
-    let config = cluster::config(options)?;
+    let mut config = cluster::config(options)?;
+    config.api.log_lost = log.lost();
     let storage = config.storage.clone();
     let node = start(listen, admin_listen, config).await?;
     cluster::tell(&storage);
     let (handle, address, admin) = (node.handle().clone(), node.address(), node.admin_address());
     let opening = async move {
         handle.ready().await;
-        say(&format!("Placard is serving at http://{address}"));
-        if let Some(admin) = admin {
-            say(&format!("Its task board is at http://{admin}"));
-        }
+        let board = admin.map(|admin| format!("Its task board is at http://{admin}\n"));
+        let board = board.unwrap_or_default();
+        announce(format!("Placard is serving at http://{address}\n{board}")).await;
         Ok(())
     };
     until_stopped(node, signals, opening).await
-}
-
-/// Prints for whoever started the program; if nobody reads it any more, it serves all the same.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Starts a node, and says where it failed if it does.

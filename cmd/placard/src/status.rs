@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::access;
 use crate::options::StatusOptions;
-use crate::serve::say;
+use crate::output::{Reader, print};
 use crate::signals::Signals;
 
 /// How long a replica may take to answer.
@@ -63,8 +63,8 @@ pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     loop {
         let cluster = fetch(&client, &options.target).await?;
-        say(&format!("{}{}", if watched { CLEAR } else { "" }, table(&cluster)));
-        if !watched {
+        let reader = print(&format!("{}{}\n", if watched { CLEAR } else { "" }, table(&cluster)))?;
+        if !watched || reader == Reader::Gone {
             return Ok(());
         }
         tokio::select! {

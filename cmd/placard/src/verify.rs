@@ -1,12 +1,12 @@
 //! `placard verify`: recomputes the chain and the digest of a cluster's journal, and compares them with every
 //! replica's.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use placard_node::{Audited, Report};
 use reqwest::header::HeaderMap;
 
 use crate::options::VerifyOptions;
-use crate::serve::say;
+use crate::output::print;
 use crate::{cluster, status};
 
 /// Faults that are listed; a broken log may have millions.
@@ -27,14 +27,17 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
         }));
     }
     let Report { base, head, entries, ads, wrong } = placard_node::verify(&url, &claims).await?;
-    say(&format!(
-        "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared",
+    let mut text = format!(
+        "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared\n",
         claims.len()
-    ));
-    wrong.iter().take(SHOWN).for_each(|fault| say(&format!("WRONG: {fault}")));
+    );
+    wrong.iter().take(SHOWN).for_each(|fault| text += &format!("WRONG: {fault}\n"));
     if wrong.is_empty() {
-        say("The chain, the digest and the replicas agree.");
-        return Ok(());
+        text += "The chain, the digest and the replicas agree.\n";
+        return print(&text).map(drop);
     }
+    // Whether or not anybody reads them, the faults are the outcome.
+    let printed = print(&text);
+    printed.with_context(|| format!("{} faults were found", wrong.len()))?;
     bail!("{} faults were found", wrong.len())
 }

@@ -1,5 +1,7 @@
 //! For balancers, orchestrators and Prometheus.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -92,6 +94,7 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let state = app.replica.state();
     let Readiness { is_ready, verdict, .. } = readiness(&app, &state);
+    app.metrics.log_lost(app.config.log_lost.load(Ordering::Relaxed));
     let replica = (&app.replica, &state);
     let text = app.metrics.render(replica, (is_ready, verdict), &app.expiry, &app.spans);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

@@ -25,7 +25,7 @@ mod write;
 mod writing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::Method;
 use placard_replica::spans::Sink;
@@ -56,13 +56,15 @@ const CLUSTER_PATH: &str = "/api/v1/cluster";
 /// Where an operator releases the brake of this replica's expiry.
 const RELEASE_PATH: &str = "/api/v1/admin/expiry/release";
 
-/// Who may do what.
+/// Who may do what, and what is counted elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Who may write.
     pub access: Access,
     /// Whose pages may read.
     pub cors: Cors,
+    /// Lines of the log that could not be written, counted by whoever writes them.
+    pub log_lost: Arc<AtomicU64>,
 }
 
 /// What every handler needs; cloning it is cheap.

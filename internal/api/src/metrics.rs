@@ -94,6 +94,12 @@ impl Metrics {
         RouteMetrics::new(methods.iter().map(method).collect())
     }
 
+    /// Sets the number of lines of the log that could not be written.
+    pub(crate) fn log_lost(&self, lines: u64) {
+        let text = "Lines of the log that could not be written";
+        self.counter("placard_log_lines_lost_total", text).absolute(lines);
+    }
+
     /// The registry as Prometheus text, with this state of the replica, whether it may be sent clients, and how old
     /// what it answers may be.
     pub(crate) fn render(

@@ -170,5 +170,7 @@ pub const SPANS_MAX: usize = 8_192;
 pub const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a stopped server waits until its last spans are sent.
 pub const LAST_SPANS_DEADLINE: Duration = Duration::from_millis(400);
+/// How long a stopping server waits until an embedded journal is in one file.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a stopping server waits for requests under way and queued writes.
 pub const STOP_DEADLINE: Duration = Duration::from_millis(4_500);

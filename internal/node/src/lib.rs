@@ -14,6 +14,7 @@ use placard_model::limits;
 use placard_replica::spans::Spans;
 use placard_replica::{Handle, Replica, Stopped};
 use placard_scheduler::{Board, Scheduler};
+use placard_storage::sqlite::SqliteJournal;
 use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 
 pub use placard_replica::Config as ReplicaConfig;
 use storage::Started;
-pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, migrate};
+pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, backup, migrate};
 pub use verify::{Audited, Report, VerifyError, verify};
 
 /// The pause between two looks at what is too much for a scrape of the metrics.
@@ -81,6 +82,7 @@ pub struct Node {
     board: Option<Board>,
     telemetry: Option<Telemetry>,
     upkeep: JoinHandle<()>,
+    embedded: Option<SqliteJournal>,
 }
 
 impl Node {
@@ -105,7 +107,7 @@ impl Node {
         let telemetry = telemetry.transpose()?;
         let spans = telemetry.clone().map(|telemetry| Arc::new(telemetry) as Arc<dyn Spans>);
         config.replica.spans.clone_from(&spans);
-        let Started { replica, scheduler, expiry, board } =
+        let Started { replica, scheduler, expiry, board, embedded } =
             storage::start(config.storage, config.replica).await?;
         let access = config.api.access.clone();
         let app = App::new(replica.handle().clone());
@@ -140,6 +142,7 @@ impl Node {
             board,
             telemetry,
             upkeep,
+            embedded,
         })
     }
 
@@ -180,11 +183,28 @@ impl Node {
         }
         self.upkeep.abort();
         drop(self.scheduler);
-        let committed = self.replica.stop(COMMITTING).await?;
+        let committed = self.replica.stop(COMMITTING).await;
+        if let Some(journal) = self.embedded {
+            close(&journal).await;
+        }
+        let committed = committed?;
         if let Some(telemetry) = self.telemetry {
             telemetry.stop(limits::LAST_SPANS_DEADLINE).await;
         }
         Ok(served && committed)
+    }
+}
+
+/// Closes an embedded journal, so that its file can be copied by itself. One that is not closed has all it should in the
+/// write-ahead log beside it.
+async fn close(journal: &SqliteJournal) {
+    match tokio::time::timeout(limits::CLOSE_DEADLINE, journal.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let cause = error.1.to_string();
+            tracing::warn!(%error, cause, "the journal's write-ahead log was not emptied");
+        }
+        Err(_) => tracing::warn!("stopped before the journal's write-ahead log was emptied"),
     }
 }
 

@@ -6,11 +6,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use placard_model::Version;
 use placard_replica::ports::{Chores, Ends, NoCheckpoints};
 use placard_replica::{Config, Expiry, Replica};
 use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks};
 use placard_storage::checkpoint::CheckpointFile;
-use placard_storage::directory::DirectoryError;
+use placard_storage::directory::{DirectoryError, writable_sqlite};
 use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
@@ -70,9 +71,9 @@ pub enum StartError {
     /// The stream is described wrongly.
     #[error(transparent)]
     Stream(#[from] redis::OptionsError),
-    /// The checkpoint's directory cannot be had.
+    /// The data directory cannot be had, or something in it cannot be written.
     #[error(transparent)]
-    Checkpoint(#[from] DirectoryError),
+    Directory(#[from] DirectoryError),
     /// The listener is unusable.
     #[error("cannot use the listener")]
     Listener(#[source] io::Error),
@@ -90,20 +91,29 @@ pub(crate) struct Started {
     pub(crate) expiry: Expiry,
     /// Where a task board finds the tasks.
     pub(crate) board: Tasks,
+    /// A journal that is to be closed at the end.
+    pub(crate) embedded: Option<SqliteJournal>,
 }
 
 /// Opens what the node is to work on, and starts its replica.
 pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, StartError> {
     match storage {
         Storage::Embedded(directory) => {
-            let place = directory.clone();
-            let opened = tokio::task::spawn_blocking(move || SqliteJournal::open(&place)).await;
-            let journal =
-                opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            let tasks = Tasks::Sqlite { directory: directory.clone() };
+            let queue = tasks.file();
+            let opened = tokio::task::spawn_blocking(move || {
+                // First, so that a start that is refused for it has changed nothing.
+                queue.as_deref().map_or(Ok(()), writable_sqlite)?;
+                Ok::<_, StartError>(SqliteJournal::open(&directory)?)
+            });
+            let journal = opened
+                .await
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             let stream = InProcess::default();
             let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
-            let tasks = Tasks::Sqlite { directory };
-            Ok(scheduled(replica, journal, SchedulerConfig::new(tasks.clone()), tasks))
+            let scheduler = SchedulerConfig::new(tasks.clone());
+            let started = scheduled(replica, journal.clone(), scheduler, tasks);
+            Ok(Started { embedded: Some(journal), ..started })
         }
         Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
     }
@@ -153,7 +163,7 @@ fn scheduled<J: Ends + Chores>(
 ) -> Started {
     let expiry = Expiry::default();
     let scheduler = Scheduler::start(journal, replica.handle().clone(), expiry.clone(), config);
-    Started { replica, scheduler, expiry, board }
+    Started { replica, scheduler, expiry, board, embedded: None }
 }
 
 /// Connects to the journal. One that cannot be reached is no reason not to start, if there is a checkpoint to
@@ -175,6 +185,16 @@ async fn connect(
         }
         connected => Ok(connected?),
     }
+}
+
+/// Copies an embedded journal into a new file; the version up to which.
+///
+/// # Errors
+/// There is no journal in the directory, it cannot be read, or the file is there or cannot be written.
+pub async fn backup(directory: PathBuf, to: PathBuf) -> Result<Version, sqlite::BackupError> {
+    let copied = tokio::task::spawn_blocking(move || sqlite::backup(&directory, &to)).await;
+    let copied = copied.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    copied.map(|position| position.version)
 }
 
 /// Brings the journal's tables up to date.

@@ -50,7 +50,7 @@ impl Board {
         let answers = match tasks {
             Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
             Tasks::Sqlite { directory } => {
-                let file = directory.join(queue::FILE);
+                let file = queue::file(&directory);
                 // Only to look, but not opened to be read only: such a connection can neither begin nor recover
                 // the file's log.
                 let options = SqliteConnectOptions::new().filename(file).pragma("query_only", "ON");

@@ -2,7 +2,7 @@
 //! lost, done twice, or done by another replica; the sweep and the version conditions make up for it.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::Expire;
 /// The name of the queue.
 pub(crate) const QUEUE: &str = "placard-expiry";
 /// The file of the queue of an embedded replica.
-pub(crate) const FILE: &str = "expiry.db";
+const FILE: &str = "expiry.db";
 /// How often a worker says that it lives, and how many such words may be missing before its tasks go to others.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MISSED: usize = 3;
@@ -51,6 +51,24 @@ pub enum Tasks {
     },
 }
 
+impl Tasks {
+    /// The file that the tasks are in, if they are in one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Postgres { .. } => None,
+            Self::Sqlite { directory } => Some(file(directory)),
+        }
+    }
+}
+
+/// Its whole name, whatever that looks like: SQLite would take a relative one that begins with `file:` for a URI, which
+/// may name another file, or none.
+pub(crate) fn file(directory: &Path) -> PathBuf {
+    let file = directory.join(FILE);
+    // It fails only where there is no working directory to begin from, and then nothing can be opened.
+    std::path::absolute(&file).unwrap_or(file)
+}
+
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 pub(crate) type Working = Pin<Box<dyn Future<Output = Result<(), Cause>> + Send>>;
 
@@ -71,8 +89,8 @@ impl Queue {
                 Ok(Self::Postgres(pool.clone()))
             }
             Tasks::Sqlite { directory } => {
-                let file = directory.join(FILE);
-                let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+                let options = SqliteConnectOptions::new().filename(file(directory));
+                let options = options.create_if_missing(true);
                 let pool =
                     SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
                 SqliteStorage::setup(&pool).await?;

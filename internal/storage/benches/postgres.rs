@@ -2,6 +2,7 @@
 //! settings: a commit of one ad and of 512 against a transaction of one row, and a snapshot against a plain
 //! COPY. `cargo bench --package placard-storage`; `cargo test` runs it small.
 
+#![allow(clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
 use std::process::{Command, Stdio};

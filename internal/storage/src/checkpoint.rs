@@ -19,7 +19,7 @@ use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::mpsc;
 
 use crate::chunk::Chunk;
-use crate::directory::{DirectoryError, Held};
+use crate::directory::{DirectoryError, Held, writable};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
@@ -43,9 +43,12 @@ impl CheckpointFile {
     /// The checkpoint of a directory, which is made if it is missing.
     ///
     /// # Errors
-    /// The directory cannot be made, or is in use.
+    /// The directory cannot be made, or is in use, or a file in it cannot be written.
     pub fn open(directory: &Path) -> Result<Self, DirectoryError> {
         let held = Arc::new(Held::take(directory)?);
+        writable(&directory.join(NEXT))?;
+        // It is read, and then replaced: that it can be written says that both can be done.
+        writable(&directory.join(FILE))?;
         Ok(Self { directory: directory.to_owned(), _held: held })
     }
 

@@ -1,10 +1,15 @@
-//! A data directory, held by one process at a time.
+//! A data directory, held by one process at a time, and whether what is in it can be written.
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
+/// Made and removed again, to see whether files can be.
+const TRIAL: &str = "trial";
+/// What SQLite keeps beside a file.
+const BESIDE_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Why a directory cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +20,9 @@ pub enum DirectoryError {
     /// Another process has the directory.
     #[error("the data directory {0} is in use by another process")]
     InUse(PathBuf),
+    /// A file that will have to be written cannot be.
+    #[error("cannot write {0}")]
+    Unwritable(PathBuf, #[source] io::Error),
 }
 
 /// The directory is this process's for as long as this is kept.
@@ -24,15 +32,62 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Makes the directory if it is missing, and takes it.
+    /// Makes the directory if it is missing, takes it, and makes sure that files can be made in it.
     pub(crate) fn take(directory: &Path) -> Result<Self, DirectoryError> {
         let unusable = |error| DirectoryError::Unusable(directory.to_owned(), error);
         std::fs::create_dir_all(directory).map_err(unusable)?;
-        let lock = File::create(directory.join(LOCK)).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(directory.to_owned())),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        let lock = directory.join(LOCK);
+        let file = File::create(&lock).map_err(|error| DirectoryError::Unwritable(lock, error))?;
+        let held = Self::lock(directory, file)?;
+        let trial = directory.join(TRIAL);
+        let tried = File::create(&trial).and_then(|_| std::fs::remove_file(&trial));
+        tried.map_err(unusable)?;
+        Ok(held)
+    }
+
+    /// Takes a directory that no process has, if one ever had; nothing is made in it.
+    pub(crate) fn take_idle(directory: &Path) -> Result<Option<Self>, DirectoryError> {
+        match OpenOptions::new().write(true).open(directory.join(LOCK)) {
+            Ok(file) => match Self::lock(directory, file) {
+                Err(DirectoryError::InUse(_)) => Ok(None),
+                taken => taken.map(Some),
+            },
+            // Somebody who may only read can do no harm either.
+            Err(_) => Ok(None),
         }
     }
+
+    fn lock(directory: &Path, file: File) -> Result<Self, DirectoryError> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _lock: file }),
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(directory.to_owned())),
+            Err(TryLockError::Error(error)) => {
+                Err(DirectoryError::Unusable(directory.to_owned(), error))
+            }
+        }
+    }
+}
+
+/// Makes sure that a file can be written, if it is there.
+pub(crate) fn writable(file: &Path) -> Result<(), DirectoryError> {
+    match OpenOptions::new().read(true).write(true).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DirectoryError::Unwritable(file.to_owned(), error)),
+    }
+}
+
+/// Makes sure that a SQLite file and what SQLite keeps beside it can be written, as far as they are there. SQLite itself
+/// is content to read, and says only at the first write, and not of which file, that it cannot. To be asked before this
+/// process has the file open, since closing it here would undo SQLite's locks.
+///
+/// # Errors
+/// One of them cannot be written; the error names it.
+pub fn writable_sqlite(file: &Path) -> Result<(), DirectoryError> {
+    writable(file)?;
+    BESIDE_SQLITE.into_iter().try_for_each(|beside| {
+        let mut name = OsString::from(file);
+        name.push(beside);
+        writable(Path::new(&name))
+    })
 }

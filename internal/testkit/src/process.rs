@@ -41,9 +41,23 @@ impl Process {
     /// # Panics
     /// It cannot be started.
     pub fn start(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_into(program, arguments, variables, (Stdio::piped(), Stdio::piped()))
+    }
+
+    /// As [`Process::start`], with standard output and error going where these lead. What is not piped to here is not
+    /// collected.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_into(
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        (out, err): (Stdio, Stdio),
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
         let own = |name: &OsStr| name.to_string_lossy().starts_with(PREFIX);
         for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {
             command.env_remove(name);
@@ -90,6 +104,20 @@ impl Process {
             line[from..].split_whitespace().next().map(str::to_owned)
         };
         self.line("its address", url).await
+    }
+
+    /// Waits until it listens somewhere; the URL of that, found without a word of its own.
+    ///
+    /// # Panics
+    /// It ends, or does not listen in time.
+    pub async fn listens(&mut self) -> String {
+        let id = self.child.id().expect("the process has not been waited for");
+        until("a listening socket", async || {
+            let ended = self.child.try_wait().expect("a child can be asked whether it has ended");
+            assert!(ended.is_none(), "ended with {ended:?}: {:#?}", lines(&self.err));
+            listening(id).map(|port| format!("http://127.0.0.1:{port}"))
+        })
+        .await
     }
 
     /// Waits for anything it says on standard error.
@@ -164,8 +192,25 @@ impl Process {
     }
 }
 
+/// A port that a process listens on (proc(5)), if it does.
+fn listening(process: u32) -> Option<u16> {
+    const LISTENS: &str = "0A";
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let sockets = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).ok()?;
+    sockets.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [_, local, _, state, .., inode] = fields.get(..10)? else { return None };
+        let is_own = names.contains(&format!("socket:[{inode}]"));
+        let (_, port) = local.split_once(':')?;
+        (*state == LISTENS && is_own).then(|| u16::from_str_radix(port, 16).ok())?
+    })
+}
+
 async fn collect(stream: Option<impl AsyncRead + Unpin>, into: Arc<Mutex<Vec<String>>>) {
-    let mut arriving = BufReader::new(stream.expect("the stream is piped")).lines();
+    let Some(stream) = stream else { return };
+    let mut arriving = BufReader::new(stream).lines();
     while let Ok(Some(line)) = arriving.next_line().await {
         lines(&into).push(line);
     }

@@ -1,5 +1,7 @@
 //! The seed of a random test: drawn anew for each run, printed, and taken from the environment to repeat a run.
 
+#![allow(clippy::print_stdout, reason = "a test that fails shows it")]
+
 use std::hash::{BuildHasher, RandomState};
 
 /// Names the variable that repeats a run.

@@ -103,6 +103,11 @@ impl Replica {
         Self { process, url: format!("http://{listen}"), client }
     }
 
+    /// A replica that was started elsewhere.
+    pub(crate) fn new(process: Process, url: String, client: Client) -> Self {
+        Self { process, url, client }
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,

@@ -9,6 +9,7 @@ mod expiry;
 mod freshness;
 mod held;
 mod joining;
+mod logging;
 mod serving;
 mod setup;
 mod traces;

@@ -1,14 +1,21 @@
 //! The program as its users run it: a process with arguments, an environment, signals and an exit code.
 
+#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+
 mod access;
+mod backup;
 mod board;
 mod demo;
 mod ended;
 mod journal;
+mod names;
+mod output;
 mod restart;
+mod secrets;
 mod seed;
 mod server;
 mod stopping;
 mod storm;
+mod unwritable;
 mod usage;
 mod writer;

@@ -17,12 +17,12 @@ const RELEASE: &str = "/api/v1/admin/expiry/release";
 async fn guarded() -> Server {
     let file = format!("# rotated\nann:{ANN}\nann:{ANN_NEW}\n{UNNAMED}\n");
     let access = Access::from_file(&file).expect("the file is right");
-    Server::with_api(ApiConfig { access, cors: Cors::default() }).await
+    Server::with_api(ApiConfig { access, ..ApiConfig::default() }).await
 }
 
 async fn with_cors(origins: &[&str]) -> Server {
     let cors = origins.iter().map(|origin| origin.parse::<Cors>().expect("it is an origin"));
-    Server::with_api(ApiConfig { access: Access::Open, cors: cors.collect() }).await
+    Server::with_api(ApiConfig { cors: cors.collect(), ..ApiConfig::default() }).await
 }
 
 /// Every request that changes something.

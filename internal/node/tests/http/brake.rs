@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use placard_api::App;
 use placard_model::Timestamp;
-use placard_node::{Access, ApiConfig, Cors};
+use placard_node::{Access, ApiConfig};
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Expiry, Handle, Replica};
 use placard_scheduler::{Config, Scheduler, Tasks};
@@ -79,7 +79,7 @@ async fn the_brake_is_shown_and_released_by_an_operator() {
     let access = Access::from_file(&format!("ann:{TOKEN}")).expect("the file is right");
     let app = App::new(replica.handle().clone())
         .with_expiry(shared)
-        .with_config(ApiConfig { access, cors: Cors::default() });
+        .with_config(ApiConfig { access, ..ApiConfig::default() });
     let server = Server::of(&app, replica);
     let bearer = format!("Bearer {TOKEN}");
 

@@ -6,6 +6,8 @@
 //!
 //! `PLACARD_SEED=7 cargo test -p placard-replica --test simulation` repeats the run of seed 7.
 
+#![allow(clippy::print_stderr, reason = "a test tells what it measured")]
+
 mod client;
 mod world;
 

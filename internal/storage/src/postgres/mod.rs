@@ -14,6 +14,7 @@ mod snapshot;
 mod write;
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,10 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is none of PostgreSQL's. What is in it is not repeated: it may hold a password.
-    #[error("not a PostgreSQL URL (postgres://user:password@host:port/database)")]
+    #[error(
+        "not a PostgreSQL URL (postgres://user:password@host:port/database, with what is special in a name or password \
+         percent-encoded)"
+    )]
     Url,
     /// The URL has a parameter that means nothing: a mistyped `sslmode` would leave the connection unchecked. Nor is the
     /// parameter repeated, which may be a part of a password that was not escaped.
@@ -153,10 +157,30 @@ struct Lanes {
     chores: Lane,
 }
 
-/// Where a server is, for messages: `host:port/database`.
+/// Where a server is, for messages: `host:port/database`, as far as these look like names. A URL may have been understood
+/// otherwise than it was meant, and its password then be taken for one of them.
 fn place(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or(options.get_username());
-    format!("{}:{}/{database}", options.get_host(), options.get_port())
+    let is_name = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let host = options.get_host();
+    let host = if is_name(host) || host.parse::<Ipv6Addr>().is_ok() { host } else { "..." };
+    let database = options.get_database().map(|name| if is_name(name) { name } else { "..." });
+    let database = database.map(|name| format!("/{name}")).unwrap_or_default();
+    format!("{host}:{}{database}", options.get_port())
+}
+
+/// Whether this is a URL of PostgreSQL's. sqlx takes any scheme, and takes for a database whatever follows the server, such
+/// as the rest of a password with a `/` in it; messages, ours and the server's, would show it.
+fn is_url(url: &str) -> bool {
+    let schemes = ["postgres://", "postgresql://"];
+    let Some(rest) = schemes.into_iter().find_map(|scheme| url.strip_prefix(scheme)) else {
+        return false;
+    };
+    let server = rest.split('?').next().unwrap_or_default();
+    let database = server.split_once('/').map_or("", |(_, database)| database);
+    // Nothing follows a `#`: it is a password's.
+    !rest.contains('#') && !database.contains(['/', ':', '@'])
 }
 
 /// The names of what a URL says behind its `?`, as they are written but for brackets, which may be escaped.
@@ -176,7 +200,10 @@ fn is_known(parameter: &str) -> bool {
 }
 
 fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
-    // First, since sqlx would say the parameter and its value in the log.
+    if !is_url(url) {
+        return Err(OpenError::Url);
+    }
+    // Before sqlx reads it, which would say the parameter and its value in the log.
     if !parameters(url).all(|parameter| is_known(&parameter)) {
         return Err(OpenError::Parameter);
     }
@@ -419,5 +446,47 @@ mod tests {
             assert!(!told.contains('\n') && !told.contains("s3cret"), "{told}");
         }
         assert!(matches!(with("?sslmode=very"), Err(OpenError::Url)));
+    }
+
+    #[test]
+    fn urls_of_another_form_are_refused_unseen() {
+        for other in [
+            "",
+            "s3cret",
+            "postgres:ann:s3cret@h/db",
+            "postgres:/ann:s3cret@h/db",
+            "postgres:///ann:s3cret@h/db",
+            "postgres:///ann:s3cret",
+            "postgres://ann:s3cret/db",
+            "postgres://ann:12/s3cret@h/db",
+            "postgres://ann:12#s3cret@h/db",
+            "postgres://ann:s3cret@h:port/db",
+            "postgres://ann:s3cret@h/db/more",
+            "jdbc:postgresql://ann:s3cret@h/db",
+            "mysql://ann:s3cret@h/db",
+            " postgres://ann:s3cret@h/db",
+            "host=h user=ann password=s3cret",
+        ] {
+            let refused = parse(other).expect_err(other);
+            assert!(matches!(refused, OpenError::Url), "{other}: {refused:?}");
+            assert!(!format!("{refused} {refused:?}").contains("s3cret"), "{refused:?}");
+        }
+        let refused = parse("postgres://ann:12?s3cret@h/db").expect_err("no parameter");
+        assert!(matches!(refused, OpenError::Parameter), "{refused:?}");
+    }
+
+    #[test]
+    fn a_place_shows_what_looks_like_names() {
+        for (url, shown) in [
+            ("postgres://ann:s3cret@db-1.example:6432/ads", "db-1.example:6432/ads"),
+            ("postgresql://ann:s3cret@h", "h:5432"),
+            ("postgres://s3cret@h", "h:5432"),
+            ("postgres://ann:s3@cret@h/ads", "h:5432/ads"),
+            ("postgres://ann%3As3cret%40h/ads", "...:5432/ads"),
+            ("postgres://h/ann%3As3cret%40h", "h:5432/..."),
+            ("postgres://h/?host=ann:s3cret@h&dbname=ads", "...:5432/ads"),
+        ] {
+            assert_eq!(place(&parse(url).expect(url)), shown, "{url}");
+        }
     }
 }

@@ -81,11 +81,11 @@ pub struct Sentinel {
     pub tls: bool,
 }
 
-/// Without the passwords.
+/// Without the passwords, and without addresses, in whose place URLs may have been given.
 impl fmt::Debug for Sentinel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinel")
-            .field("addresses", &self.addresses)
+            .field("addresses", &self.addresses.len())
             .field("master", &self.master)
             .field("username", &self.username)
             .field("database", &self.database)
@@ -97,15 +97,18 @@ impl fmt::Debug for Sentinel {
 /// Why options cannot be used, whether or not a Redis is there. No message holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// The URL is none, or not one of Redis.
-    #[error("cannot use the Redis URL")]
-    Url(#[source] redis::RedisError),
+    /// The URL is none, or not one of Redis. What is in it is not repeated, nor is what the library says of it.
+    #[error("not a Redis URL (redis://user:password@host:port/database, or rediss:// for TLS)")]
+    Url,
+    /// The certificates of authorities cannot be used.
+    #[error("cannot use the certificates that Redis is checked against")]
+    Certificates(#[source] redis::RedisError),
     /// The URL asks for TLS that checks nothing.
     #[error("a Redis URL that ends in #insecure is refused: name the authority's certificate")]
     Insecure,
-    /// A Sentinel's address is none.
-    #[error("cannot use the Sentinel address {0:?}: host:port is expected")]
-    Address(String),
+    /// A Sentinel's address is none; which of them, from 1. It is not repeated: a URL in its place has a password.
+    #[error("Sentinel {0} of those named is not like host:port")]
+    Address(usize),
     /// There is no Sentinel, or no name of the master.
     #[error("Sentinels need at least one address and the master's name")]
     Incomplete,
@@ -138,7 +141,7 @@ impl Target {
     }
 
     fn direct(url: &str, authorities: Option<TlsCertificates>) -> Result<Self, OptionsError> {
-        let info: ConnectionInfo = url.into_connection_info().map_err(OptionsError::Url)?;
+        let info: ConnectionInfo = url.into_connection_info().map_err(|_| OptionsError::Url)?;
         let tls = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => return Err(OptionsError::Insecure),
             ConnectionAddr::TcpTls { .. } => true,
@@ -148,11 +151,13 @@ impl Target {
         let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         let info = info.set_redis_settings(login).set_tcp_settings(tcp());
         let client = match authorities {
-            None => Client::open(info),
-            Some(authorities) if tls => Client::build_with_tls(info, authorities),
+            None => Client::open(info).map_err(|_| OptionsError::Url),
+            Some(authorities) if tls => {
+                Client::build_with_tls(info, authorities).map_err(OptionsError::Certificates)
+            }
             Some(_) => return Err(OptionsError::Authorities),
         };
-        client.map(Self::Direct).map_err(OptionsError::Url)
+        client.map(Self::Direct)
     }
 
     fn sentinel(
@@ -165,9 +170,8 @@ impl Target {
         if authorities.is_some() && !sentinel.tls {
             return Err(OptionsError::Authorities);
         }
-        let address = |address: &String| {
-            let (host, port) =
-                host_and_port(address).ok_or_else(|| OptionsError::Address(address.clone()))?;
+        let address = |(number, address): (usize, &String)| {
+            let (host, port) = host_and_port(address).ok_or(OptionsError::Address(number))?;
             Ok(if sentinel.tls {
                 ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
             } else {
@@ -175,7 +179,7 @@ impl Target {
             })
         };
         let addresses: Vec<_> =
-            sentinel.addresses.iter().map(address).collect::<Result<_, OptionsError>>()?;
+            (1..).zip(&sentinel.addresses).map(address).collect::<Result<_, OptionsError>>()?;
         let built = || {
             let master = SentinelServerType::Master;
             let mut builder = SentinelClientBuilder::new(addresses, &sentinel.master, master)?
@@ -275,10 +279,23 @@ mod tests {
     #[test]
     fn unusable_options_are_refused_and_tell_no_password() {
         let url = |url: &str| Target::new(&Options::new(Server::Url(url.to_owned())));
-        for bad in ["", "one:6379", "http://one", "redis://:secret@one/x", "redis://:secret@:9999"]
-        {
+        for bad in [
+            "",
+            "secret",
+            "one:6379",
+            "http://one",
+            "redis:ann:secret@one",
+            "redis:/ann:secret@one",
+            "redis:///ann:secret@one",
+            "redis://ann:secret",
+            "redis://ann:12/secret@one",
+            "redis://:secret@one/x",
+            "redis://:secret@:9999",
+            "redis://one?protocol=secret",
+            "rediss://ann:12#secret@one",
+        ] {
             let error = url(bad).expect_err(bad);
-            assert!(matches!(error, OptionsError::Url(_)), "{error:?}");
+            assert!(matches!(error, OptionsError::Url), "{error:?}");
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         }
         assert!(matches!(url("rediss://one/#insecure"), Err(OptionsError::Insecure)));
@@ -292,8 +309,9 @@ mod tests {
             |sentinel: &Sentinel| Target::new(&Options::new(Server::Sentinel(sentinel.clone())));
         assert!(matches!(target(&sentinel), Err(OptionsError::Incomplete)));
         sentinel.master = "main".to_owned();
-        sentinel.addresses = vec!["one:x".to_owned()];
-        assert!(matches!(target(&sentinel), Err(OptionsError::Address(_))));
+        sentinel.addresses = vec!["one".to_owned(), "redis://ann:secret@two".to_owned()];
+        assert!(!format!("{sentinel:?}").contains("secret"), "{sentinel:?}");
+        assert!(matches!(target(&sentinel), Err(OptionsError::Address(2))));
         sentinel.addresses = vec!["one".to_owned()];
         sentinel.tls = true;
         assert!(target(&sentinel).is_ok());

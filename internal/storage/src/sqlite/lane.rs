@@ -10,24 +10,28 @@ use tokio::sync::{mpsc, oneshot};
 /// Jobs that wait for the thread; each kind of caller has at most one under way.
 const JOBS: usize = 4;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// A job, and the connection for the next one; without it there is none, and the thread ends.
+type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 
-/// The thread; it ends when this is dropped.
+/// The thread; it ends when this is dropped or closed.
 #[derive(Debug)]
 pub(super) struct Lane {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The job has panicked. What it had begun was rolled back.
+/// The job was not done, or not to its end. What it had begun was rolled back.
 #[derive(Debug, thiserror::Error)]
-#[error("a job of the journal has panicked")]
-pub(super) struct Panicked;
+#[error("a job of the journal has panicked, or the journal is closed")]
+pub(super) struct Undone;
 
 impl Lane {
-    pub(super) fn start(name: &str, mut connection: Connection) -> io::Result<Self> {
+    pub(super) fn start(name: &str, connection: Connection) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Some(job) = waiting.blocking_recv() {
+            let mut connection = Some(connection);
+            while connection.is_some()
+                && let Some(job) = waiting.blocking_recv()
+            {
                 // One job's fault must not end the thread, and with it all writes. Its transaction was dropped
                 // by the unwinding, which rolls it back.
                 let job = AssertUnwindSafe(|| job(&mut connection));
@@ -43,13 +47,30 @@ impl Lane {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
-    ) -> Result<T, Panicked> {
+    ) -> Result<T, Undone> {
+        self.send(move |connection| connection.as_mut().map(job)).await
+    }
+
+    /// Runs a last job, closes the connection and ends the thread.
+    pub(super) async fn close<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> Result<T, Undone> {
+        self.send(move |connection| connection.take().map(|connection| job(&connection))).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Option<Connection>) -> Option<T> + Send + 'static,
+    ) -> Result<T, Undone> {
         let (done, result) = oneshot::channel();
-        let job = Box::new(move |connection: &mut Connection| {
-            // The caller may have gone away; the work is done all the same.
-            let _ = done.send(job(connection));
+        let job = Box::new(move |connection: &mut Option<Connection>| {
+            if let Some(outcome) = job(connection) {
+                // The caller may have gone away; the work is done all the same.
+                let _ = done.send(outcome);
+            }
         });
-        self.jobs.send(job).await.map_err(|_| Panicked)?;
-        result.await.map_err(|_| Panicked)
+        self.jobs.send(job).await.map_err(|_| Undone)?;
+        result.await.map_err(|_| Undone)
     }
 }

@@ -1,6 +1,7 @@
 //! The journal of an embedded replica: one SQLite file in WAL mode with `synchronous=FULL`, one thread that
 //! writes and two that read, and a lock on the directory against a second process.
 
+mod backup;
 mod lane;
 mod rows;
 
@@ -11,17 +12,19 @@ use std::time::{Duration, SystemTime};
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
+    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
 };
 use placard_replica::{Batch, Plan, Uptime};
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::chunk::Chunk;
-use crate::directory::{DirectoryError, Held};
+use crate::directory::{DirectoryError, Held, writable_sqlite};
 use lane::Lane;
+
+pub use backup::{BackupError, backup};
 
 const FILE: &str = "journal.sqlite";
 
@@ -46,7 +49,8 @@ pub enum OpenError {
     Journal(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A handle to the journal; its clones share it. The file is closed when the last one goes.
+/// A handle to the journal; its clones share it. The file is closed by [`SqliteJournal::close`], or a moment after the
+/// last handle has gone.
 #[derive(Debug, Clone)]
 pub struct SqliteJournal {
     write: Arc<Lane>,
@@ -58,27 +62,26 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Opens the journal of a directory, which is made if it is missing.
+    /// Opens the journal of a directory, which is made if it is missing, and makes sure that it can be written.
     ///
     /// # Errors
-    /// The directory is in use, cannot be used, or holds something else.
+    /// The directory is in use, cannot be used, holds something else, or something that cannot be written.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let held = Held::take(directory)?;
         let file = directory.join(FILE);
-        let mut connection =
-            connect(&file).map_err(|error| OpenError::Journal(file.clone(), error.into()))?;
+        writable_sqlite(&file)?;
+        let unusable = |error| OpenError::Journal(file.clone(), error);
+        let mut connection = connect(&file).map_err(unusable)?;
         let migrations = Migrations::new(vec![M::up(include_str!(
             "../../../../migrations/sqlite/0001_journal.sql"
         ))]);
-        migrations
-            .to_latest(&mut connection)
-            .map_err(|error| OpenError::Journal(file.clone(), error.into()))?;
+        migrations.to_latest(&mut connection).map_err(|error| unusable(error.into()))?;
+        try_to_write(&mut connection).map_err(|error| unusable(error.into()))?;
         let lane = |name, connection| {
             let started = Lane::start(name, connection).map(Arc::new);
-            started.map_err(|error| OpenError::Journal(file.clone(), error.into()))
+            started.map_err(|error| unusable(error.into()))
         };
-        let another =
-            || connect(&file).map_err(|error| OpenError::Journal(file.clone(), error.into()));
+        let another = || connect(&file).map_err(unusable);
         Ok(Self {
             write: lane("journal-write", connection)?,
             read: lane("journal-read", another()?)?,
@@ -86,13 +89,57 @@ impl SqliteJournal {
             _held: Arc::new(held),
         })
     }
+
+    /// Closes the file, after what was begun, and so that it is the journal by itself: what stands in the write-ahead log
+    /// is put into it. Whatever is asked of the journal afterwards fails.
+    ///
+    /// # Errors
+    /// The write-ahead log could not be emptied. It is beside the file then, and nothing is lost.
+    pub async fn close(&self) -> Result<(), Unavailable> {
+        const WHAT: &str = "close the journal";
+        // The last connection to go removes the write-ahead log.
+        for readers in [&self.snapshot, &self.read] {
+            readers.close(|_| ()).await.map_err(|error| Unavailable(WHAT, error.into()))?;
+        }
+        let closed = self.write.close(empty_wal).await;
+        let emptied = closed.map_err(|error| Unavailable(WHAT, error.into()))?;
+        emptied.map_err(|error| Unavailable(WHAT, error.into()))
+    }
 }
 
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(file)?;
+/// Connects to a file by its name, whatever that looks like: SQLite would take a relative one that begins with `file:` for
+/// a URI, which may name another file, or none.
+fn connect(file: &Path) -> Result<Connection, Cause> {
+    let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(std::path::absolute(file)?, flags)?;
     connection.execute_batch(SETTINGS)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Commits a transaction that changes nothing, through all that a commit goes through.
+fn try_to_write(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tried = transaction.execute("UPDATE head SET version = version", []);
+    match tried.and_then(|_| transaction.commit()) {
+        // There may be room again, and reads are answered until then.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!(%error, "the journal cannot be written for now");
+            Ok(())
+        }
+        tried => tried,
+    }
+}
+
+/// Puts what is in the write-ahead log into the file.
+fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let is_busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None));
+    }
+    Ok(())
 }
 
 /// The journal's clock: this machine's.
@@ -159,7 +206,7 @@ impl SqliteJournal {
         what: &'static str,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let done = lane.run(job).await.map_err(|panicked| Unavailable(what, panicked.into()))?;
+        let done = lane.run(job).await.map_err(|undone| Unavailable(what, undone.into()))?;
         done.map_err(|error| Unavailable(what, error.into()))
     }
 
@@ -224,7 +271,7 @@ impl Journal for SqliteJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
         let committed = self.write.run(move |connection| commit(connection, &batch)).await;
         // A job that panicked was rolled back while its thread unwound; the batch is to blame.
-        committed.unwrap_or_else(|panicked| Err(CommitError::Refused(panicked.into())))
+        committed.unwrap_or_else(|undone| Err(CommitError::Refused(undone.into())))
     }
 
     /// The directory's lock sees to it that this replica is the only one: the register is its own row.
@@ -251,8 +298,7 @@ impl Journal for SqliteJournal {
                 left,
             })
         };
-        let head =
-            self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
+        let head = self.read.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
         head.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
@@ -264,7 +310,7 @@ impl Journal for SqliteJournal {
         const WHAT: &str = "read the journal's log";
         let read = move |connection: &mut Connection| rows::log(connection, after, max);
         let records =
-            self.read.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
+            self.read.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
         records.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
@@ -275,7 +321,7 @@ impl Journal for SqliteJournal {
         const WHAT: &str = "read the journal's ads";
         let read = move |connection: &mut Connection| snapshot(connection, &chunks);
         let position =
-            self.snapshot.run(read).await.map_err(|panicked| Unavailable(WHAT, panicked.into()))?;
+            self.snapshot.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
         position.map_err(|error| Unavailable(WHAT, error.into()))
     }
 

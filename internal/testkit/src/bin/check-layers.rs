@@ -1,6 +1,8 @@
 //! Compares who depends on whom, as `cargo metadata` has it, with the table of ARCHITECTURE.md. Dev-dependencies
 //! are free. Exit code 1 and one line for each arrow that should not be there.
 
+#![allow(clippy::print_stderr, reason = "a check tells what is wrong")]
+
 use std::process::{Command, ExitCode};
 
 use serde_json::Value;

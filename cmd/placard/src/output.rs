@@ -1,0 +1,288 @@
+//! What the program writes: its log, on standard error, and what a command was asked for, on standard output.
+//!
+//! A log line that cannot be written costs that line and nothing else. A thread of its own writes the lines, so that
+//! nobody waits for a reader that does not read; lines that wait are bounded in bytes, and lost ones are counted.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// Bytes of lines that may wait: some seconds of a busy server's requests at `debug`.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// How long the end of the program waits for the lines before it.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The log; its clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// A line has come.
+    filled: Condvar,
+    /// The last line that waited is written, or lost.
+    emptied: Condvar,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<Vec<u8>>,
+    /// Of these lines and of the one that is being written.
+    bytes: usize,
+}
+
+impl Log {
+    /// Starts the thread that writes to standard error.
+    pub(crate) fn start() -> io::Result<Self> {
+        Self::start_on(io::stderr())
+    }
+
+    fn start_on(to: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            lost: Arc::default(),
+        });
+        let log = Self { shared: Arc::clone(&shared) };
+        thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_all(to))?;
+        Ok(log)
+    }
+
+    /// How many lines could not be written.
+    pub(crate) fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.lost)
+    }
+
+    /// Writes a line of the program's own, which no filter of the log leaves out.
+    pub(crate) fn say(&self, text: &str) {
+        self.push(format!("{text}\n").into_bytes());
+    }
+
+    fn push(&self, line: Vec<u8>) {
+        let mut waiting = self.shared.waiting();
+        if waiting.bytes + line.len() > WAITING_BYTES_MAX {
+            drop(waiting);
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.bytes += line.len();
+        waiting.lines.push_back(line);
+        drop(waiting);
+        self.shared.filled.notify_one();
+    }
+
+    /// Waits until every line is written, but not for long.
+    pub(crate) fn flush(&self) {
+        let waiting = self.shared.waiting();
+        // An error is that of a thread that has panicked with the lock; there is nothing to wait for then.
+        let _ = self
+            .shared
+            .emptied
+            .wait_timeout_while(waiting, LAST_LINES, |waiting| waiting.bytes > 0);
+    }
+}
+
+/// One call for each line, as tracing's subscribers do it.
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let waiting = self.waiting();
+        let none = |waiting: &mut Waiting| waiting.lines.is_empty();
+        let mut waiting =
+            self.filled.wait_while(waiting, none).unwrap_or_else(PoisonError::into_inner);
+        waiting.lines.pop_front().unwrap_or_default()
+    }
+
+    /// Writes the lines as they come, for as long as the program runs.
+    fn write_all(&self, to: impl Write) {
+        let mut lines = Lines { to, is_torn: false };
+        loop {
+            let line = self.next();
+            if lines.write(&line).is_err() {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            let mut waiting = self.waiting();
+            waiting.bytes -= line.len();
+            if waiting.bytes == 0 {
+                self.emptied.notify_all();
+            }
+        }
+    }
+}
+
+/// Where lines go, and whether the last one was cut off within.
+struct Lines<W> {
+    to: W,
+    is_torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes a line. An error costs the rest of it: one that says "not now" is not waited for either.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.to.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.to.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = &rest[written..];
+                    self.is_torn = !rest.is_empty();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logs a panic. The standard library's own hook writes to standard error itself, and would wait for its reader.
+pub(crate) fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let message = panic.payload_as_str().unwrap_or("a panic without a message");
+    let place = panic.location().map(ToString::to_string);
+    // Captured if `RUST_BACKTRACE` is set.
+    let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
+    let backtrace = is_captured.then(|| backtrace.to_string());
+    tracing::error!(thread = thread.name(), place, backtrace, "panicked: {message}");
+}
+
+/// Whether anybody still reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    There,
+    Gone,
+}
+
+/// Prints what a command was asked for. A reader that has gone has seen what it wanted; any other failure is an error,
+/// since the caller would take what is there for all of it.
+pub(crate) fn print(text: &str) -> anyhow::Result<Reader> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error).context("cannot write to standard output"),
+    }
+}
+
+/// Tells on standard output where a server is. It serves all the same if nobody reads that, or nobody can.
+pub(crate) async fn announce(text: String) {
+    // On a thread that may be waited for in vain: a signal must stop the server meanwhile.
+    let _ = tokio::task::spawn_blocking(move || print(&text)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::*;
+
+    /// Takes so many bytes at once, then fails once, again and again.
+    struct Failing {
+        taken: Arc<Mutex<Vec<u8>>>,
+        takes: usize,
+        fails: bool,
+        kind: ErrorKind,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.fails = !self.fails;
+            if !self.fails {
+                return Err(self.kind.into());
+            }
+            let some = &bytes[..bytes.len().min(self.takes)];
+            self.taken.lock().unwrap().extend_from_slice(some);
+            Ok(some.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_torn_line_does_not_run_into_the_next() {
+        let taken: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let to = Failing {
+            taken: Arc::clone(&taken),
+            takes: 4,
+            fails: false,
+            kind: ErrorKind::WouldBlock,
+        };
+        let mut lines = Lines { to, is_torn: false };
+        assert!(lines.write(b"one two\n").is_err());
+        assert!(lines.write(b"lost\n").is_err());
+        lines.to.kind = ErrorKind::Interrupted;
+        lines.write(b"three\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one \nthree\n");
+    }
+
+    /// A reader that does not read: each write waits until it is let go.
+    struct Blocked {
+        begun: SyncSender<()>,
+        go: Receiver<()>,
+    }
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.begun.send(());
+            let _ = self.go.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_lost_and_counted_when_nobody_reads() {
+        let ((begun, is_writing), (let_go, go)) = (sync_channel(1), sync_channel(0));
+        let log = Log::start_on(Blocked { begun, go }).unwrap();
+        let line = "x".repeat(1 << 20);
+        log.say(&line);
+        is_writing.recv().unwrap();
+        drop(is_writing);
+        // With their line ends three fit: the one that is being written, and two that wait.
+        for lost in [0, 0, 1, 2] {
+            log.say(&line);
+            assert_eq!(log.lost().load(Ordering::Relaxed), lost);
+        }
+        // It comes back although nothing was written.
+        log.flush();
+        drop(let_go);
+        log.flush();
+        assert_eq!(log.shared.waiting().bytes, 0);
+    }
+}

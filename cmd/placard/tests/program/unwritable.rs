@@ -1,0 +1,90 @@
+//! What will have to be written and cannot be is found at the start, and named.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use placard_testkit::process::Process;
+
+use crate::server::{ANY_PORT, PLACARD, Server, ad};
+
+/// Starts it so that it may do no more than permissions let its user do, also if that is root.
+fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+    if !rustix::process::geteuid().is_root() {
+        return Process::start(PLACARD, arguments, variables);
+    }
+    let obeying = ["--bounding-set=-dac_override,-dac_read_search", "--", PLACARD];
+    Process::start("setpriv", &[&obeying[..], arguments].concat(), variables)
+}
+
+/// Checks that it does not start, and that the one line about it names a file.
+async fn refused(process: Process, file: &Path) {
+    let ended = process.ended().await;
+    let name = file.to_str().expect("the file's name is text");
+    assert_eq!(ended.status.code(), Some(1), "{name}: {ended:#?}");
+    let [line] = ended.err.as_slice() else { panic!("{name}: {ended:#?}") };
+    let found = line.split([' ', ':']).any(|word| word == name);
+    assert!(line.starts_with("error: ") && found, "{name}: {line}");
+}
+
+fn permit(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("its owner may");
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("the directory can be read");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("it is there").path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_written_are_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];
+    let server = Server::of(start(&serve, &[])).await;
+    server.create(&ad("Acknowledged")).await;
+    // What it leaves behind when it is killed, the write-ahead log with it.
+    server.process.kill().await;
+    let there = files(directory.path());
+    for file in ["journal.sqlite", "journal.sqlite-wal", "expiry.db", "lock"] {
+        assert!(there.contains(&directory.path().join(file)), "{file} is not among {there:?}");
+    }
+    for file in &there {
+        permit(file, 0o444);
+        refused(start(&serve, &[]), file).await;
+        permit(file, 0o644);
+    }
+    permit(directory.path(), 0o555);
+    refused(start(&serve, &[]), directory.path()).await;
+    permit(directory.path(), 0o755);
+    // Nothing was changed by any of that.
+    assert_eq!(files(directory.path()), there);
+    let server = Server::of(start(&serve, &[])).await;
+    assert_eq!(server.ads().await, 1);
+    server.stop().await;
+}
+
+/// The directory is looked at before PostgreSQL is.
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_written_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];
+    let cluster = [
+        ("PLACARD_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none"),
+        ("PLACARD_REDIS_URL", "redis://127.0.0.1:1"),
+    ];
+    for name in ["checkpoint", "checkpoint.next", "lock"] {
+        let file = directory.path().join(name);
+        fs::write(&file, "").unwrap();
+        permit(&file, 0o444);
+        refused(start(&serve, &cluster), &file).await;
+        fs::remove_file(&file).unwrap();
+    }
+    permit(directory.path(), 0o555);
+    // No lock can be made there.
+    refused(start(&serve, &cluster), &directory.path().join("lock")).await;
+    permit(directory.path(), 0o755);
+}

@@ -1,0 +1,99 @@
+//! A copy of an embedded journal, made while a server writes to it or while there is none.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use placard_model::entry::Position;
+use placard_replica::ports::Cause;
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+use tempfile::NamedTempFile;
+
+use super::{FILE, connect, rows};
+use crate::directory::Held;
+
+/// What the name of an unfinished copy begins with.
+const UNFINISHED: &str = ".placard-backup-";
+/// All pages at once: between two steps another process's commit would make SQLite begin from the start.
+const ALL_PAGES: i32 = -1;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is no journal there.
+    #[error("there is no journal in {0}")]
+    Missing(PathBuf),
+    /// The journal cannot be read.
+    #[error("cannot read the journal {0}")]
+    Journal(PathBuf, #[source] Cause),
+    /// A file of the copy's name is there. It is left as it is.
+    #[error("{0} is there already")]
+    Exists(PathBuf),
+    /// The copy cannot be written.
+    #[error("cannot write {0}")]
+    Copy(PathBuf, #[source] Cause),
+}
+
+/// Copies the journal of a directory, as it is at one moment, into a new file: one that is a journal by itself, and is
+/// there when all of it is on the disk. A server on that directory goes on reading and writing.
+///
+/// # Errors
+/// There is no journal, it cannot be read, or the file is there or cannot be written.
+pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
+    let file = directory.join(FILE);
+    if !file.is_file() {
+        return Err(BackupError::Missing(directory.to_owned()));
+    }
+    if to.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(to.to_owned()));
+    }
+    // Without a server nobody else cleans up behind this connection: none may start on what it is about to remove.
+    let held = Held::take_idle(directory);
+    let held = held.map_err(|error| BackupError::Journal(file.clone(), error.into()))?;
+    let unreadable = |error| BackupError::Journal(file.clone(), error);
+    let unwritable = |error: Cause| BackupError::Copy(to.to_owned(), error);
+    let journal = connect(&file).map_err(unreadable)?;
+    let beside = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let beside = beside.unwrap_or(Path::new("."));
+    let copy = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(beside);
+    let copy = copy.map_err(|error| unwritable(error.into()))?;
+    copy_pages(&journal, copy.path()).map_err(unwritable)?;
+    let position = written(&copy).map_err(unwritable)?;
+    match copy.persist_noclobber(to) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(BackupError::Exists(to.to_owned()));
+        }
+        Err(error) => return Err(unwritable(error.error.into())),
+    }
+    // The name is in the directory, and lasts when the directory does.
+    let synced = File::open(beside).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| unwritable(error.into()))?;
+    drop(journal);
+    drop(held);
+    Ok(position)
+}
+
+/// Copies what the journal holds at this moment.
+fn copy_pages(journal: &Connection, to: &Path) -> Result<(), Cause> {
+    let mut copy = Connection::open(std::path::absolute(to)?)?;
+    // Nobody else has it, and it is thrown away if this does not succeed.
+    copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+    match Backup::new(journal, &mut copy)?.step(ALL_PAGES)? {
+        StepResult::Done => Ok(()),
+        // Not with pages left: all were asked for.
+        other => Err(format!("the journal is locked ({other:?})").into()),
+    }
+}
+
+/// Makes sure that the copy is on the disk and is a journal: where that ends.
+fn written(copy: &NamedTempFile) -> Result<Position, Cause> {
+    copy.as_file().sync_all()?;
+    let connection = connect(copy.path())?;
+    let position = rows::head(&connection)?;
+    // Closing it removes what the look has made beside it.
+    connection.close().map_err(|(_, error)| error)?;
+    copy.as_file().sync_all()?;
+    Ok(position)
+}
