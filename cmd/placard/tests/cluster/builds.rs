@@ -12,8 +12,9 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers};
 fn next_build() -> String {
     let directory = Path::new(PLACARD).parent().expect("a program is in a directory");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--locked", "-p", "placard", "--example", "next-format-level"]);
-    build.args(["--features", "next-format-level"]);
+    // Of the whole workspace: its crates are built with the features that the tests have built them with already.
+    build.args(["build", "--quiet", "--locked", "--workspace", "--example", "next-format-level"]);
+    build.args(["--features", "placard/next-format-level"]);
     if directory.ends_with("release") {
         build.arg("--release");
     }
