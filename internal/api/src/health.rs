@@ -9,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use placard_model::Version;
 use placard_replica as replica;
 use placard_replica::core::{Phase, Verdict, Why};
+use placard_replica::ports::Commits;
 use serde::Serialize;
 
 use crate::App;
@@ -75,7 +76,13 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
         Phase::CatchingUp => (false, "catching up"),
         // Every other replica is likely to be as old: a balancer must not empty itself.
         Phase::Ready => match verdict.lag().map(|lag| lag.why) {
-            None => (verdict.answers(), "ready"),
+            // It has yet to become of use for writes, and others are there. One that cannot write any more goes on
+            // with reads, as perhaps all do.
+            None => match app.replica.commits() {
+                Commits::Able => (verdict.answers(), "ready"),
+                Commits::NotYet => (false, "read only"),
+                Commits::NoLonger => (verdict.answers(), "read only"),
+            },
             Some(Why::Unheard) => (verdict.answers(), "stale"),
             Some(Why::Behind) => (verdict.answers(), "behind"),
         },

@@ -12,7 +12,7 @@ use placard_model::entry::FORMAT_LEVEL;
 use placard_replica::core::{Counts, Verdict, Why};
 use placard_replica::expiry::{Account, Chore};
 use placard_replica::histogram::{self, COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS};
-use placard_replica::ports::Member;
+use placard_replica::ports::{Commits, Member};
 use placard_replica::restores::Cause;
 use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Expiry, Handle};
@@ -234,6 +234,11 @@ impl Metrics {
                 "placard_ready",
                 "1 if the replica may be sent clients: /readyz says 200",
                 f64::from(is_ready),
+            ),
+            (
+                "placard_read_only",
+                "1 if the replica has no connection to commit with, and cannot get one",
+                f64::from(replica.commits() != Commits::Able),
             ),
             (
                 "placard_stale_seconds",

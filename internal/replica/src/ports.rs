@@ -115,6 +115,17 @@ pub struct Head {
     pub left: Vec<Uuid>,
 }
 
+/// Whether a journal has what it needs to run a commit, as far as it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// It has, or nothing is known to the contrary.
+    Able,
+    /// It has not had it since it was opened.
+    NotYet,
+    /// It had it once, and cannot get it back.
+    NoLonger,
+}
+
 /// The durable log and the current ads, in one transactional database.
 pub trait Journal: Clone + Send + Sync + 'static {
     /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down, all as one
@@ -151,6 +162,11 @@ pub trait Journal: Clone + Send + Sync + 'static {
         &self,
         work: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
+
+    /// Whether a commit could be run now.
+    fn commits(&self) -> Commits {
+        Commits::Able
+    }
 }
 
 /// What has ended and is still there.

@@ -24,7 +24,7 @@ use crate::spans::Sink;
 use crate::traced::Applying;
 use crate::{Clock, Freshness, Reading, Reply, Uptime, healing, reasons};
 
-use handle::Submission;
+use handle::{AskCommits, Submission};
 pub use handle::{Handle, Lost, Overloaded, Receipts, State};
 use workers::{Ports, Returned, Workers};
 
@@ -125,6 +125,7 @@ impl Replica {
             state: watched,
             cluster: cluster_watched,
             impatient: Arc::clone(&impatient),
+            commits: AskCommits::new(journal.clone()),
         };
         let mut tasks = JoinSet::new();
         let (results, returned) = mpsc::channel(RESULTS);

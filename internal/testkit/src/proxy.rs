@@ -1,5 +1,5 @@
-//! A TCP proxy with faults that a test switches: connections are cut, refused, held or delayed, at once or at
-//! the moment when a client sends certain bytes.
+//! A TCP proxy with faults that a test switches: connections are cut, refused, forgotten, held or delayed, at once
+//! or at the moment when a client sends certain bytes; large packets are swallowed.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -56,6 +56,8 @@ pub enum Then {
 struct State {
     /// Connections that were made in an earlier epoch are to end.
     epoch: u64,
+    /// How often connections were forgotten.
+    forgotten: u64,
     refuses: bool,
     requests: Flow,
     answers: Flow,
@@ -81,6 +83,7 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let (state, _) = watch::channel(State {
             epoch: 0,
+            forgotten: 0,
             refuses: false,
             requests: Flow::Pass,
             answers: Flow::Pass,
@@ -100,6 +103,12 @@ impl Proxy {
     /// Cuts every connection there is.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.epoch += 1);
+    }
+
+    /// Forgets every connection there is, as a firewall does that was restarted: nothing passes on them any more, and
+    /// neither end is told. New ones pass.
+    pub fn forget(&self) {
+        self.state.send_modify(|state| state.forgotten += 1);
     }
 
     /// Whether it closes new connections at once.
@@ -170,15 +179,23 @@ async fn pass(
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let epoch = state.borrow().epoch;
+    let (epoch, forgotten) = {
+        let state = state.borrow();
+        (state.epoch, state.forgotten)
+    };
     let connection = Connection { state, caught: watch::Sender::new(None) };
-    let mut ended = connection.state.subscribe();
+    let (mut ended, mut lost) = (connection.state.subscribe(), connection.state.subscribe());
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     tokio::select! {
         done = requests(&connection, &mut from_client, &mut to_server) => done?,
         done = answers(&connection, &mut from_server, &mut to_client) => done?,
         _ = ended.wait_for(|state| state.epoch != epoch) => {}
+        _ = lost.wait_for(|state| state.forgotten != forgotten) => {}
+    }
+    if connection.state.borrow().forgotten != forgotten {
+        // Both ends stay open.
+        let _ = ended.wait_for(|state| state.epoch != epoch).await;
     }
     if *connection.caught.borrow() == Some(Then::Orphan) {
         drop(client);

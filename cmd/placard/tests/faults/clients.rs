@@ -51,8 +51,12 @@ impl Asked {
 
     /// Asks for an ad to be created that ends, and so is listed, before those of the load.
     pub(crate) async fn post(&self, title: &str) -> Response {
+        self.post_with(title, "content").await
+    }
+
+    async fn post_with(&self, title: &str, content: &str) -> Response {
         let body = json!({
-            "title": title, "content": "content",
+            "title": title, "content": content,
             "start_at": "2020-01-01T00:00:00Z", "end_at": "2098-01-01T00:00:00Z",
         });
         let ads = format!("{}{PATH}", self.url);
@@ -60,7 +64,12 @@ impl Asked {
     }
 
     pub(crate) async fn create(&self, title: &str) -> (Uuid, Version) {
-        let answer = self.post(title).await;
+        self.create_with(title, "content").await
+    }
+
+    /// As [`Asked::create`], with this content.
+    pub(crate) async fn create_with(&self, title: &str, content: &str) -> (Uuid, Version) {
+        let answer = self.post_with(title, content).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
         let answer: Value = answer.json().await.expect("the answer is JSON");
         let id = answer["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");

@@ -13,6 +13,7 @@ mod headlock;
 mod history;
 mod load;
 mod partition;
+mod paths;
 mod postgres;
 mod recovery;
 mod redis_faults;

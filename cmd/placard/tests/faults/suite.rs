@@ -25,6 +25,8 @@ const TESTS: &[(&str, &[&str])] = &[
         "a_replica_is_cut_off_from_both_servers",
         &["placard_commits_failed_total", "placard_heals_total", "placard_lease_ends_total"],
     ),
+    ("a_replica_behind_a_path_that_swallows_large_packets", &["placard_heals_total"]),
+    ("a_replica_whose_connections_were_forgotten", &["placard_lease_ends_total"]),
     (
         "postgresql_is_killed_and_held",
         &["placard_commits_failed_total", "placard_lease_ends_total"],

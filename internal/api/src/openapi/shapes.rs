@@ -223,9 +223,10 @@ shapes! {
     /// Whether the replica may be sent clients.
     Readiness = object(&[], vec![
         ("status", code(
-            &["ready", "stale", "behind", "draining", "restoring", "quarantined", "catching up"],
+            &["ready", "stale", "behind", "draining", "restoring", "quarantined", "catching up", "read only"],
             "What it is doing. A stale one does not hear of the journal, one that is behind does not have yet what it was \
-             told; both are ready until their answers are too old to be given.",
+             told; both are ready until their answers are too old to be given. A read-only one has no connection to \
+             commit with, and is ready if it had one since it started.",
             "ready",
         )),
         ("version", version(0, "The version that it has published.", 42)),

@@ -1,5 +1,6 @@
 //! What the rest of the process reads and writes through, and what the replica says of itself.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::core::{Cluster, Core, Counts, Phase};
-use crate::ports::Member;
+use crate::ports::{Commits, Journal, Member};
 use crate::{Clock, Freshness, Reply};
 
 /// What a replica says of itself.
@@ -71,6 +72,22 @@ impl State {
 #[error("the write queue is full")]
 pub struct Overloaded;
 
+/// Asks the journal whether it could run a commit.
+#[derive(Clone)]
+pub(super) struct AskCommits(Arc<dyn Fn() -> Commits + Send + Sync>);
+
+impl AskCommits {
+    pub(super) fn new<J: Journal>(journal: J) -> Self {
+        Self(Arc::new(move || journal.commits()))
+    }
+}
+
+impl fmt::Debug for AskCommits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AskCommits").field(&(self.0)()).finish()
+    }
+}
+
 /// What handlers hold: reads from memory, writes through the queue.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -84,6 +101,7 @@ pub struct Handle {
     pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
     /// How many wait for all replicas; while any does, the register is read more often.
     pub(super) impatient: Arc<AtomicUsize>,
+    pub(super) commits: AskCommits,
 }
 
 /// Which replicas have published a version, and which have not said so in time.
@@ -141,6 +159,11 @@ impl Handle {
     /// Whether reads are answered, and how old what they are answered from may be.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// Whether the journal has what it needs to run a commit.
+    pub fn commits(&self) -> Commits {
+        (self.commits.0)()
     }
 
     /// Has a request decided. It goes on even if the returned future is dropped.

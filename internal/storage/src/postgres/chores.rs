@@ -6,11 +6,12 @@ use placard_model::entry::{Entry, Position};
 use placard_model::limits;
 use sqlx::{PgConnection, Row};
 
-use super::lane::{Failure, Held, Lane, Work, within};
+use super::lane::{Failure, Held, Lane, Work};
 use super::rows::{self, column};
+use super::session::Setting;
 
 /// How the server guards a chore; nobody waits for one.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "1s"),
     ("statement_timeout", "20s"),
@@ -18,7 +19,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 
 /// A session that has a chore's lock and says nothing belongs to a replica that is held: it is ended, so that another
 /// one can take over.
-pub(super) const SILENCE: [(&str, &str); 1] = [("idle_session_timeout", "10s")];
+pub(super) const SILENCE: [Setting; 1] = [("idle_session_timeout", "10s")];
 
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(25);
@@ -52,7 +53,7 @@ async fn lock(lane: &Lane, lock: Lock) -> Result<(bool, Held<'_>), Failure> {
 
 async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
     let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock as i64);
-    within(STATEMENT, unlock.execute(&mut held.connection)).await?;
+    held.lane.within(STATEMENT, unlock.execute(&mut held.connection)).await?;
     Ok(())
 }
 
@@ -66,8 +67,6 @@ pub(super) async fn elsewhere(
         work.await;
         unlock(&mut held, Lock::Stream).await?;
     }
-    // It is wanted again before the server finds it silent.
-    held.keep();
     Ok(taken)
 }
 
@@ -80,7 +79,7 @@ async fn alone(
     let (taken, mut held) = lock(lane, chore).await?;
     let mut all = 0;
     if taken {
-        while let Some(gone) = within(STATEMENT, batch(&mut held.connection)).await? {
+        while let Some(gone) = lane.within(STATEMENT, batch(&mut held.connection)).await? {
             all += gone;
         }
         unlock(&mut held, chore).await?;

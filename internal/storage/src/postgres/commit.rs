@@ -23,10 +23,11 @@ use placard_model::entry::Position;
 use placard_model::{Timestamp, limits};
 use placard_replica::ports::CommitError;
 use placard_replica::{Batch, Current, Plan};
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::lane::{Durability, Failure, Held, Lane, within};
+use super::lane::{Failure, Held, Lane, Opened, Server};
 use super::rows::{self, State};
+use super::session::{Session, Setting};
 use super::write::{self, Basis, From};
 
 /// How the server guards the head's lock.
@@ -41,7 +42,7 @@ use super::write::{self, Basis, From};
 /// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
 /// end of the queue. None of these cuts a commit short that waits for a standby: PostgreSQL has put the
 /// statement's timer off by then.
-const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "400ms"),
     ("tcp_user_timeout", "500ms"),
@@ -54,8 +55,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("enable_seqscan", "off"),
 ];
 
-/// How long an answer to anything but a commit may take; the server has given up before.
+/// How long an answer may take that may wait for the head's lock; the server has given up before.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// How long the answer to a read without the lock may take.
+const READ: Duration = Duration::from_secs(2);
 /// How long a commit may take before it is repeated; with a synchronous standby it waits for that one too.
 const COMMIT: Duration = Duration::from_secs(5);
 /// How long what was written last is taken for the head, the database's clock for one that goes like ours, and
@@ -96,12 +99,22 @@ impl Written {
 }
 
 impl Committer {
-    pub(super) fn new(options: &PgConnectOptions, durability: Durability) -> Self {
+    pub(super) fn new(server: &Server, session: Session) -> Self {
         Self {
-            lane: Lane::new(options, 1, durability, SETTINGS),
+            lane: Lane::new(server, 1, 1, session),
             cautious: AtomicU32::new(0),
             written: Mutex::default(),
         }
+    }
+
+    /// Where its connection is.
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// Whether it could be given a connection when it last asked for one.
+    pub(super) fn opened(&self) -> Opened {
+        self.lane.opened()
     }
 
     /// Runs one transaction.
@@ -147,7 +160,7 @@ impl Committer {
         }
         let mut held = self.lane.hold().await.map_err(before)?;
         let at = self.write(&mut held, written.from(), Basis::Nothing, &plan);
-        let committed = within(COMMIT, at).await.map_err(at_commit)?;
+        let committed = self.lane.within(COMMIT, at).await.map_err(at_commit)?;
         held.keep();
         Ok(committed.then_some(plan))
     }
@@ -172,17 +185,17 @@ impl Committer {
 
     /// Returns no plan if somebody else has written in between.
     async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
-        let read = self.lane.repeatable(STATEMENT, |connection| {
+        let read = self.lane.repeatable(READ, |connection| {
             let batch = Arc::clone(batch);
             Box::pin(async move { rows::state(connection, &batch).await })
         });
-        let (State { current, from }, mut held) = read.await.map_err(before)?;
+        let (State { current, from, standby }, mut held) = read.await.map_err(before)?;
         let plan = batch.plan(current);
-        let committed = if writes_nothing(&plan) {
+        let committed = if writes_nothing(&plan) && !standby {
             true
         } else {
             let written = self.write(&mut held, from, Basis::Read, &plan);
-            within(COMMIT, written).await.map_err(at_commit)?
+            self.lane.within(COMMIT, written).await.map_err(at_commit)?
         };
         held.keep();
         Ok(committed.then_some(plan))
@@ -191,23 +204,24 @@ impl Committer {
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
         let mut held = self.begin(batch).await.map_err(before)?;
         let read = rows::state(&mut held.connection, batch);
-        let State { current, from } = within(STATEMENT, read).await.map_err(before)?;
+        let State { current, from, standby } =
+            self.lane.within(STATEMENT, read).await.map_err(before)?;
         let plan = batch.plan(current);
-        if writes_nothing(&plan) && !batch.repeated {
+        if writes_nothing(&plan) && !batch.repeated && !standby {
             // What was read stays true whether or not this arrives.
             let ended = sqlx::raw_sql("ROLLBACK").execute(&mut held.connection);
-            if within(STATEMENT, ended).await.is_ok() {
+            if self.lane.within(STATEMENT, ended).await.is_ok() {
                 held.keep();
             }
             return Ok(plan);
         }
         let written = write::write(&mut held.connection, from, Basis::Read, &plan);
-        if within(STATEMENT, written).await.map_err(before)?.is_none() {
+        if self.lane.within(STATEMENT, written).await.map_err(before)?.is_none() {
             // Under the lock nobody else can have written.
             return Err(before(Failure::Malformed("a moved head")));
         }
         let committed = sqlx::raw_sql("COMMIT").execute(&mut held.connection);
-        within(COMMIT, committed).await.map_err(at_commit)?;
+        self.lane.within(COMMIT, committed).await.map_err(at_commit)?;
         held.keep();
         Ok(plan)
     }
@@ -225,6 +239,9 @@ impl Committer {
     }
 }
 
+/// Such a plan answers with what others have written. Where commits wait for a standby, a row may be visible that the
+/// standby does not have: its commit was given up, or came out of the server's recovery. Then the head is written all the
+/// same, so that the answer waits for a commit behind that row's.
 fn writes_nothing(plan: &Plan) -> bool {
     plan.log.is_empty() && plan.kept.is_empty()
 }

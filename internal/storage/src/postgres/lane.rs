@@ -1,37 +1,55 @@
 //! Connections of one kind of work. Each is taken out, used by one owner, and given back only after the work
 //! has ended well: a caller that goes away in the middle, or an error, closes the connection, and whatever
 //! transaction it had is rolled back. A pool that takes connections back unseen cannot promise that.
+//!
+//! A connection may be dead without a word, when a firewall between has forgotten it. sqlx does not give its
+//! socket away, so TCP's own timers cannot be set on this side; instead every answer is waited for with a limit,
+//! a connection that has rested is asked for a sign of life before it is used, and once one answer has failed
+//! to come no lane uses what was idle then.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use placard_model::entry::Position;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
-use super::check::{self, Unfit};
+use super::session::{self, Session, Unfit};
 
-/// How long a connection may take to come about, with everything that is asked on it at first.
+/// How long a connection may take to come about, and then its session.
 const CONNECT: Duration = Duration::from_secs(3);
+const SESSION: Duration = Duration::from_secs(3);
 /// How long the others that use a lane may keep a newcomer waiting: longer than any one statement may take.
 const QUEUE: Duration = Duration::from_secs(30);
+/// A connection that has rested for longer may have been forgotten on the way.
+const RESTED: Duration = Duration::from_secs(2);
+/// How long a sign of life may take.
+const PING: Duration = Duration::from_secs(1);
+/// How much longer an answer is waited for after another one, on any connection, has not come.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a piece of work came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("no answer from PostgreSQL within {0:?}")]
     Late(Duration),
+    #[error("PostgreSQL has not answered on another connection either")]
+    Silent,
     #[error("an error of PostgreSQL, or on the way to it")]
     Sql(#[from] sqlx::Error),
     #[error("the server is not fit to hold a journal")]
     Unfit(#[from] Unfit),
     #[error("the journal holds what it cannot hold: {0}")]
     Malformed(&'static str),
+    #[error("there is no connection to commit with: housekeeping takes none")]
+    NoneToSpare,
 }
 
 impl Failure {
@@ -50,30 +68,71 @@ impl Failure {
 /// Work on a connection.
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'c>>;
 
-/// Waits for an answer, but not for ever.
-pub(super) async fn within<T, E: Into<Failure>>(
+/// Waits for something, but not for ever.
+async fn within<T, E: Into<Failure>>(
     limit: Duration,
     answer: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
     timeout(limit, answer).await.map_err(|_| Failure::Late(limit))?.map_err(Into::into)
 }
 
-/// Whether new connections are asked if what is written through them is durable.
+/// The server that all lanes lead to.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) options: PgConnectOptions,
+    /// How many answers have failed to come.
+    silences: Arc<watch::Sender<u64>>,
+}
+
+impl Server {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, silences: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+/// Whether a lane could be given a connection when it last asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// It does not matter.
-    Any,
-    /// It must be.
-    Checked,
-    /// It should be; somebody has accepted that it is not.
-    Accepted,
+#[repr(u8)]
+pub(super) enum Opened {
+    /// It has not asked yet.
+    Untried,
+    Yes,
+    /// It never could so far.
+    NotYet,
+    /// It could once.
+    NoLonger,
+}
+
+impl Opened {
+    fn after(self, success: bool) -> Self {
+        match (self, success) {
+            (_, true) => Self::Yes,
+            (Self::Untried | Self::NotYet, false) => Self::NotYet,
+            (Self::Yes | Self::NoLonger, false) => Self::NoLonger,
+        }
+    }
+
+    fn of(number: u8) -> Self {
+        [Self::Untried, Self::Yes, Self::NotYet, Self::NoLonger][usize::from(number) % 4]
+    }
+}
+
+struct Idle {
+    connection: PgConnection,
+    owner: Uuid,
+    /// When the server has last answered on it.
+    heard: Instant,
+    silences: u64,
 }
 
 pub(super) struct Lane {
-    options: PgConnectOptions,
-    durability: Durability,
-    idle: Mutex<Vec<PgConnection>>,
+    server: Server,
+    session: Session,
+    /// How many connections are kept while nobody uses them.
+    kept: usize,
+    idle: Mutex<Vec<Idle>>,
     free: Semaphore,
+    opened: AtomicU8,
 }
 
 impl fmt::Debug for Lane {
@@ -84,15 +143,16 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    /// At most so many connections with these settings beside the options' own; none is opened yet.
-    pub(super) fn new(
-        options: &PgConnectOptions,
-        connections: usize,
-        durability: Durability,
-        settings: &[(&str, &str)],
-    ) -> Self {
-        let options = options.clone().options(settings.iter().copied());
-        Self { options, durability, idle: Mutex::default(), free: Semaphore::new(connections) }
+    /// At most so many connections with such sessions, of which some are kept when they are idle; none is opened yet.
+    pub(super) fn new(server: &Server, connections: usize, kept: usize, session: Session) -> Self {
+        Self {
+            server: server.clone(),
+            session,
+            kept,
+            idle: Mutex::default(),
+            free: Semaphore::new(connections),
+            opened: AtomicU8::new(Opened::Untried as u8),
+        }
     }
 
     /// Waits for a connection to be free, and opens one if none is idle.
@@ -102,22 +162,95 @@ impl Lane {
             self.free.acquire().await.map_err(|_| Failure::Malformed("a closed semaphore"))
         };
         let permit = within(QUEUE, permit).await?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let reused = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => within(CONNECT, self.open()).await?,
-        };
-        Ok(Held { lane: self, connection, reused, _permit: permit })
+        self.hold_with(permit).await
     }
 
-    async fn open(&self) -> Result<PgConnection, Failure> {
-        let mut connection = self.options.connect().await?;
-        if self.durability != Durability::Any {
-            let accepted = self.durability == Durability::Accepted;
-            check::durable(&mut connection, accepted).await?;
+    /// Sees to it that there is a connection that lives, unless all are in use.
+    pub(super) async fn keep_one(&self) -> Result<(), Failure> {
+        if let Ok(permit) = self.free.try_acquire() {
+            let held = self.hold_with(permit).await?;
+            let heard = held.heard;
+            held.put_back(heard);
         }
-        Ok(connection)
+        Ok(())
+    }
+
+    async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
+        while let Some(Idle { mut connection, owner, mut heard, silences }) = self.pop() {
+            if silences != *self.server.silences.borrow() {
+                continue;
+            }
+            if heard.elapsed() >= RESTED {
+                let ping = sqlx::raw_sql("SELECT").execute(&mut connection);
+                if self.within(PING, ping).await.is_err() {
+                    continue;
+                }
+                heard = Instant::now();
+            }
+            return Ok(Held {
+                lane: self,
+                connection,
+                owner,
+                heard,
+                reused: true,
+                _permit: permit,
+            });
+        }
+        let opened = self.open().await;
+        let before = self.opened();
+        self.opened.store(before.after(opened.is_ok()) as u8, Ordering::Relaxed);
+        let ((connection, owner), heard) = (opened?, Instant::now());
+        Ok(Held { lane: self, connection, owner, heard, reused: false, _permit: permit })
+    }
+
+    async fn open(&self) -> Result<(PgConnection, Uuid), Failure> {
+        let mut connection = within(CONNECT, self.server.options.connect()).await?;
+        let owner = within(SESSION, self.session.begin(&mut connection)).await?;
+        Ok((connection, owner))
+    }
+
+    /// Whether it could be given a connection when it last asked for one.
+    pub(super) fn opened(&self) -> Opened {
+        Opened::of(self.opened.load(Ordering::Relaxed))
+    }
+
+    /// Closes what is idle.
+    pub(super) fn release(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<Idle> {
+        self.idle().pop()
+    }
+
+    /// Waits for an answer on one of this lane's connections, at most for the limit. One that does not come tells
+    /// that the way to the server has forgotten this connection, and so perhaps all others: those that are idle are
+    /// not used again, and those in use are waited for a little longer only.
+    pub(super) async fn within<T, E: Into<Failure>>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let mut silences = self.server.silences.subscribe();
+        let elsewhere = async {
+            if silences.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(Into::into),
+            () = sleep(limit) => {
+                self.server.silences.send_modify(|silences| *silences += 1);
+                Err(Failure::Late(limit))
+            }
+            () = elsewhere => Err(Failure::Silent),
+        }
     }
 
     /// Does what can be done twice; once more, on another connection, if an idle one turns out to be lost.
@@ -128,7 +261,7 @@ impl Lane {
     ) -> Result<(T, Held<'_>), Failure> {
         loop {
             let mut held = self.hold().await?;
-            match within(limit, work(&mut held.connection)).await {
+            match self.within(limit, work(&mut held.connection)).await {
                 Ok(done) => return Ok((done, held)),
                 Err(failure) if held.reused && failure.is_broken() => {}
                 Err(failure) => return Err(failure),
@@ -150,8 +283,10 @@ impl Lane {
 
 /// A connection that is in use. It is closed unless [`Held::keep`] is called.
 pub(super) struct Held<'l> {
-    lane: &'l Lane,
+    pub(super) lane: &'l Lane,
     pub(super) connection: PgConnection,
+    owner: Uuid,
+    heard: Instant,
     reused: bool,
     _permit: SemaphorePermit<'l>,
 }
@@ -159,7 +294,22 @@ pub(super) struct Held<'l> {
 impl Held<'_> {
     /// Gives the connection back, in no transaction and with nothing under way.
     pub(super) fn keep(self) {
-        self.lane.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+        self.put_back(Instant::now());
+    }
+
+    fn put_back(self, heard: Instant) {
+        let Self { lane, connection, owner, .. } = self;
+        let silences = *lane.server.silences.borrow();
+        let mut idle = lane.idle();
+        if idle.len() < lane.kept {
+            idle.push(Idle { connection, owner, heard, silences });
+        }
+    }
+
+    /// Makes sure that no other connection has been given this one's session.
+    pub(super) async fn still_owns_its_session(&mut self) -> Result<(), Failure> {
+        let owns = session::still_owns(&mut self.connection, self.owner);
+        self.lane.within(SESSION, owns).await
     }
 }
 

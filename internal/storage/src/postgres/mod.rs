@@ -1,27 +1,31 @@
-//! The journal of a cluster: PostgreSQL. A replica has at most eleven connections to it: one for commits, one
-//! for the head poll, two for reading the log, two for snapshots (which end with them), one for what ends, two for
-//! chores, two for the tasks of expiry.
+//! The journal of a cluster: PostgreSQL.
+//!
+//! A replica keeps a connection for commits, which it takes first and has opened again when it is lost; one for
+//! the head poll; one for reading the log and what ends; and one for the tasks of expiry. While it needs them it has
+//! a second one for reading, one for a snapshot, and two for housekeeping: eight at most, and what people who look
+//! at the tasks need.
 
-mod check;
 mod chores;
 mod commit;
 mod copy;
 mod ends;
+mod keeper;
 mod lane;
 mod poll;
 mod rows;
+mod session;
 mod snapshot;
 mod write;
 
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
-    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Unavailable,
+    Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
 };
 use placard_replica::{Batch, Plan};
 use sqlx::ConnectOptions;
@@ -31,37 +35,28 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use commit::Committer;
-use lane::{Durability, Failure, Lane, within};
+use keeper::Keeper;
+use lane::{Failure, Lane, Opened, Server};
+use session::{Durability, Session, Setting};
 
-pub use check::Unfit;
+pub use session::Unfit;
 pub use snapshot::Audit;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
-/// a peer that has vanished without a word must not be waited for.
-const SETTINGS: &[(&str, &str)] = &[
-    ("tcp_keepalives_idle", "5"),
-    ("tcp_keepalives_interval", "2"),
-    ("tcp_keepalives_count", "3"),
-    ("idle_session_timeout", "0"),
-    ("client_min_messages", "warning"),
-    ("jit", "off"),
-];
-
 /// Migrations wait for each other's lock, and for the tables they change.
-const MIGRATE: &[(&str, &str)] = &[
+const MIGRATE: &[Setting] = &[
     ("statement_timeout", "0"),
     ("lock_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "60s"),
 ];
 
-/// How long the log may take to be read.
-const LOG: Duration = Duration::from_secs(5);
-const LOG_READ: &[(&str, &str)] = &[
+/// How long the log may take to be read: as long as a lease, since what is not read is not published.
+const LOG: Duration = Duration::from_secs(2);
+const LOG_READ: &[Setting] = &[
     ("lock_timeout", "1s"),
-    ("statement_timeout", "4s"),
-    ("tcp_user_timeout", "5s"),
+    ("statement_timeout", "1500ms"),
+    ("tcp_user_timeout", "2s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
 ];
@@ -149,12 +144,51 @@ struct Lanes {
     place: String,
     committer: Committer,
     poll: Lane,
-    log: Lane,
+    /// Of the log, and of what ends.
+    reads: Lane,
     snapshot: Lane,
-    ends: Lane,
     /// For the stream, whose bound must not wait for other chores.
     trim: Lane,
     chores: Lane,
+    /// Of a replica, which is what polls.
+    keeper: OnceLock<Keeper>,
+}
+
+impl Lanes {
+    fn new(options: PgConnectOptions, accept_unsafe: bool) -> Self {
+        let durable = if accept_unsafe { Durability::Accepted } else { Durability::Checked };
+        let (place, has_options) = (place(&options), has_options(&options));
+        let server = Server::new(options);
+        let session = |settings, durability| Session::new(settings, durability, has_options);
+        // Housekeeping gives back what it borrows.
+        let chore = || {
+            let session = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
+            Lane::new(&server, 1, 0, session)
+        };
+        Self {
+            place,
+            committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
+            poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)),
+            reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
+            snapshot: Lane::new(&server, 1, 0, session(&[snapshot::SETTINGS], Durability::Any)),
+            trim: chore(),
+            chores: chore(),
+            keeper: OnceLock::new(),
+        }
+    }
+
+    /// A commit's connection comes first: while there is none, housekeeping takes none that might be it.
+    fn to_spare(&self, lane: impl FnOnce(&Self) -> &Lane) -> Result<&Lane, Failure> {
+        match self.committer.opened() {
+            Opened::NotYet | Opened::NoLonger => Err(Failure::NoneToSpare),
+            Opened::Untried | Opened::Yes => Ok(lane(self)),
+        }
+    }
+}
+
+/// Whether an operator asks for settings as a connection begins.
+fn has_options(options: &PgConnectOptions) -> bool {
+    options.get_options().is_some_and(|options| !options.trim().is_empty())
 }
 
 /// Where a server is, for messages: `host:port/database`, as far as these look like names. A URL may have been understood
@@ -208,7 +242,8 @@ fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
         return Err(OpenError::Parameter);
     }
     let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
-    let options = options.options(SETTINGS.iter().copied()).disable_statement_logging();
+    // A pooler need not know of a parameter that no PostgreSQL from 12 on needs.
+    let options = options.extra_float_digits(None).disable_statement_logging();
     Ok(match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("placard"),
@@ -224,30 +259,39 @@ fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let options = parse(url)?;
     let place = place(&options);
-    fit(&options, &place, true).await?;
-    run_migrations(&options, place).await
+    let session = |durability| Session::new(&[MIGRATE], durability, has_options(&options));
+    let server = Server::new(options.clone());
+    // Whether it is durable is nothing that migrations depend on.
+    let one = Lane::new(&server, 1, 1, session(Durability::Accepted));
+    let other = Lane::new(&server, 1, 0, session(Durability::Any));
+    fit(&one, &other, &place).await?;
+    run_migrations(&one, place).await
 }
 
-async fn run_migrations(options: &PgConnectOptions, place: String) -> Result<(), OpenError> {
-    let failed = |cause: Cause| OpenError::Migrate(place.clone(), cause);
-    let options = options.clone().options(MIGRATE.iter().copied());
-    let mut connection =
-        options.connect().await.map_err(|error| OpenError::Connect(place.clone(), error.into()))?;
+async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
+    let mut held = lane.hold().await.map_err(|failure| refused(place.clone(), failure))?;
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_ignore_missing(true);
-    migrator.run_direct(None, &mut connection, false).await.map_err(|error| failed(error.into()))
+    let run = migrator.run_direct(None, &mut held.connection, false).await;
+    run.map_err(|error| OpenError::Migrate(place, error.into()))
 }
 
-/// Connections for the tables of the task queue that stands beside the journal, two at most. None is opened yet.
+fn refused(place: String, failure: Failure) -> OpenError {
+    match failure {
+        Failure::Unfit(unfit) => OpenError::Unfit(place, unfit),
+        other => OpenError::Connect(place, other.into()),
+    }
+}
+
+/// A connection for the tables of the task queue that stands beside the journal. It is not opened yet.
 ///
 /// # Errors
 /// The URL is none of PostgreSQL's.
 pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
-    /// How long a connection may be waited for.
+    /// How long it may be waited for.
     const ACQUIRE: Duration = Duration::from_secs(3);
-    let options = parse(url)?.options(chores::SETTINGS.iter().copied());
-    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE);
-    Ok(pool.connect_lazy_with(options))
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
+    pool_of(url, pool, chores::SETTINGS)
 }
 
 /// Connections for people who look at the tasks; there are none while nobody does.
@@ -256,30 +300,46 @@ pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
 /// The URL is none of PostgreSQL's.
 pub fn board_pool(url: &str) -> Result<PgPool, OpenError> {
     /// Within what a look at the tasks may take.
-    const SETTINGS: [(&str, &str); 2] = [("statement_timeout", "4s"), ("lock_timeout", "1s")];
+    const SETTINGS: &[Setting] = &[("statement_timeout", "4s"), ("lock_timeout", "1s")];
     const ACQUIRE: Duration = Duration::from_secs(4);
     const IDLE: Duration = Duration::from_secs(30);
-    let options = parse(url)?.options(SETTINGS);
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE).idle_timeout(IDLE);
+    pool_of(url, pool, SETTINGS)
+}
+
+fn pool_of(
+    url: &str,
+    pool: PgPoolOptions,
+    settings: &'static [Setting],
+) -> Result<PgPool, OpenError> {
+    let options = parse(url)?;
+    let session = Arc::new(Session::new(&[settings], Durability::Any, has_options(&options)));
+    let pool = pool.after_connect(move |connection, _| {
+        let session = Arc::clone(&session);
+        Box::pin(async move {
+            let begun = session.begin(connection).await;
+            begun.map(drop).map_err(|failure| sqlx::Error::Configuration(failure.into()))
+        })
+    });
     Ok(pool.connect_lazy_with(options))
 }
 
-/// Whether the server can hold a journal; also that it can be reached.
-async fn fit(
-    options: &PgConnectOptions,
-    place: &str,
-    accept_unsafe: bool,
-) -> Result<(), OpenError> {
+/// Whether the server can hold a journal, that it can be reached, and that two connections have sessions of their own.
+async fn fit(one: &Lane, other: &Lane, place: &str) -> Result<(), OpenError> {
     /// How long the first words may take.
     const FIRST: Duration = Duration::from_secs(10);
-    let checked = within(FIRST, async {
-        let mut connection = options.connect().await?;
-        check::durable(&mut connection, accept_unsafe).await
-    });
-    checked.await.map_err(|failure| match failure {
-        Failure::Unfit(unfit) => OpenError::Unfit(place.to_owned(), unfit),
-        other => OpenError::Connect(place.to_owned(), other.into()),
-    })
+    let checked = async {
+        let mut first = one.hold().await?;
+        let second = other.hold().await?;
+        first.still_owns_its_session().await?;
+        first.keep();
+        second.keep();
+        Ok(())
+    };
+    let checked = tokio::time::timeout(FIRST, checked).await;
+    checked
+        .unwrap_or(Err(Failure::Late(FIRST)))
+        .map_err(|failure| refused(place.to_owned(), failure))
 }
 
 impl PostgresJournal {
@@ -289,42 +349,30 @@ impl PostgresJournal {
     /// # Errors
     /// The URL is none of PostgreSQL's.
     pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
-        let server = parse(url)?;
-        let accepted = options.accept_unsafe_durability;
-        let durable = if accepted { Durability::Accepted } else { Durability::Checked };
-        let lane =
-            |connections, settings| Lane::new(&server, connections, Durability::Any, settings);
-        let silent_briefly = server.clone().options(chores::SILENCE);
-        let chore = || Lane::new(&silent_briefly, 1, Durability::Any, chores::SETTINGS);
-        let lanes = Lanes {
-            place: place(&server),
-            committer: Committer::new(&server, durable),
-            poll: Lane::new(&server, 1, durable, poll::SETTINGS),
-            log: lane(2, LOG_READ),
-            snapshot: lane(2, snapshot::SETTINGS),
-            ends: lane(1, LOG_READ),
-            trim: chore(),
-            chores: chore(),
-        };
+        let lanes = Lanes::new(parse(url)?, options.accept_unsafe_durability);
         Ok(Self { lanes: Arc::new(lanes) })
     }
 
-    /// As [`PostgresJournal::new`], and sees to it that the journal is there and can be relied on.
+    /// As [`PostgresJournal::new`], and sees to it that the journal is there and can be relied on. From then on it has a
+    /// connection to commit with.
     ///
     /// # Errors
     /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet).
     pub async fn connect(url: &str, options: Options) -> Result<Self, OpenError> {
         let journal = Self::new(url, options)?;
-        let (server, place) = (parse(url)?, journal.lanes.place.clone());
-        fit(&server, &place, options.accept_unsafe_durability).await?;
+        let lanes = &*journal.lanes;
+        let place = || lanes.place.clone();
+        fit(lanes.committer.lane(), &lanes.poll, &lanes.place).await?;
         if options.run_migrations {
-            run_migrations(&server, place.clone()).await?;
+            let server = parse(url)?;
+            let session = Session::new(&[MIGRATE], Durability::Any, has_options(&server));
+            run_migrations(&Lane::new(&Server::new(server), 1, 0, session), place()).await?;
         }
-        match journal.lanes.log.read(LOG, |connection| Box::pin(rows::log(connection, 0, 1))).await
-        {
+        let first = lanes.reads.read(LOG, |connection| Box::pin(rows::log(connection, 0, 1)));
+        match first.await {
             Ok(_) => Ok(journal),
-            Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place)),
-            Err(failure) => Err(OpenError::Connect(place, failure.into())),
+            Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place())),
+            Err(failure) => Err(refused(place(), failure)),
         }
     }
 
@@ -349,6 +397,7 @@ impl Journal for PostgresJournal {
     }
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+        self.lanes.keeper.get_or_init(|| Keeper::start(Arc::downgrade(&self.lanes)));
         let beat = Arc::new(beat);
         let head = self.lanes.poll.read(poll::POLL, move |connection| {
             let beat = Arc::clone(&beat);
@@ -368,7 +417,7 @@ impl Journal for PostgresJournal {
 
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         let records =
-            self.lanes.log.read(LOG, |connection| Box::pin(rows::log(connection, after, max)));
+            self.lanes.reads.read(LOG, |connection| Box::pin(rows::log(connection, after, max)));
         records.await.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
@@ -381,39 +430,58 @@ impl Journal for PostgresJournal {
     }
 
     async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        let done = chores::elsewhere(&self.lanes.trim, work).await;
-        done.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
+        let done =
+            async { chores::elsewhere(self.lanes.to_spare(|lanes| &lanes.trim)?, work).await };
+        done.await.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
+    }
+
+    fn commits(&self) -> Commits {
+        match self.lanes.committer.opened() {
+            Opened::Untried | Opened::Yes => Commits::Able,
+            Opened::NotYet => Commits::NotYet,
+            Opened::NoLonger => Commits::NoLonger,
+        }
     }
 }
 
 impl Ends for PostgresJournal {
     async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
-        let ended =
-            self.lanes.ends.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await;
-        ended.map_err(|failure| Unavailable("read what has ended", failure.into()))
+        let ended = async {
+            let lane = self.lanes.to_spare(|lanes| &lanes.reads)?;
+            lane.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await
+        };
+        ended.await.map_err(|failure| Unavailable("read what has ended", failure.into()))
     }
 
     async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
-        let ends =
-            self.lanes.ends.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max)));
+        let ends = async {
+            let lane = self.lanes.to_spare(|lanes| &lanes.reads)?;
+            lane.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max))).await
+        };
         ends.await.map_err(|failure| Unavailable("read what will end", failure.into()))
+    }
+}
+
+impl PostgresJournal {
+    fn chores(&self) -> Result<&Lane, Failure> {
+        self.lanes.to_spare(|lanes| &lanes.chores)
     }
 }
 
 /// In bounded batches; what has been deleted before a failure stays so.
 impl Chores for PostgresJournal {
     async fn trim_log(&self, keep: Duration) -> Result<u64, Unavailable> {
-        let trimmed = chores::trim_log(&self.lanes.chores, keep).await;
+        let trimmed = async { chores::trim_log(self.chores()?, keep).await }.await;
         trimmed.map_err(|failure| Unavailable("trim the journal's log", failure.into()))
     }
 
     async fn forget_answers(&self) -> Result<u64, Unavailable> {
-        let forgotten = chores::forget_answers(&self.lanes.chores).await;
+        let forgotten = async { chores::forget_answers(self.chores()?).await }.await;
         forgotten.map_err(|failure| Unavailable("forget old answers", failure.into()))
     }
 
     async fn forget_tasks(&self, keep: Duration) -> Result<u64, Unavailable> {
-        let forgotten = chores::forget_tasks(&self.lanes.chores, keep).await;
+        let forgotten = async { chores::forget_tasks(self.chores()?, keep).await }.await;
         forgotten.map_err(|failure| Unavailable("forget done tasks", failure.into()))
     }
 }

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::lane::Failure;
 use super::rows::{self, Stamp, column};
+use super::session::Setting;
 
 /// How the server guards a poll; the next one comes in a moment.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "1s"),
     ("statement_timeout", "1500ms"),

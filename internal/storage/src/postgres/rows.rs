@@ -105,12 +105,13 @@ const AD: i32 = 1;
 const KEPT: i32 = 2;
 const WRITTEN: i32 = 3;
 
-/// Everything that a batch touches, as rows of one shape so that it takes one round trip. The age of a key is told
+/// Everything that a batch touches, as rows of one shape so that it takes one round trip. The head's row says in its item
+/// whether commits wait for a standby, which a reload may change. The age of a key is told
 /// by a sum, which no index has: a plan that was made while the table was small must not read it by time.
 const CURRENT: &str = "
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c, 0 AS item, clock.now,
-           head.writes
+    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c,
+           (current_setting('synchronous_standby_names') <> '')::int AS item, clock.now, head.writes
       FROM head, clock
     UNION ALL
     SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM ads WHERE id = ANY ($1)
@@ -125,6 +126,8 @@ const CURRENT: &str = "
 pub(super) struct State {
     pub(super) current: Current,
     pub(super) from: From,
+    /// Whether a commit waits for a standby, so that what was read may be less durable than what is written.
+    pub(super) standby: bool,
 }
 
 /// Reads what the batch touches, all at the moment at which the statement begins. If the head's lock was taken
@@ -150,7 +153,8 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
             HEAD => {
                 let Stamp(now) = row.try_get("now")?;
                 let here = position(row.try_get("version")?, row.try_get("a")?, row.try_get("b")?)?;
-                head = Some((here, now, row.try_get("writes")?));
+                let standby = row.try_get::<i32, _>("item")? != 0;
+                head = Some((here, now, row.try_get("writes")?, standby));
             }
             AD => {
                 let encoded: Vec<u8> = row.try_get("b")?;
@@ -171,7 +175,7 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
             _ => return Err(Failure::Malformed("a kind")),
         }
     }
-    let (head, now, writes) = head.ok_or(Failure::Malformed("a head"))?;
+    let (head, now, writes, standby) = head.ok_or(Failure::Malformed("a head"))?;
     let from = From { writes, chain: head.chain };
-    Ok(State { current: Current { head, now, ads, kept, written }, from })
+    Ok(State { current: Current { head, now, ads, kept, written }, from, standby })
 }

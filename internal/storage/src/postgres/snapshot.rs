@@ -7,16 +7,16 @@ use futures_util::TryStreamExt;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::Unavailable;
-use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use super::copy;
-use super::lane::{Failure, Held, Lane, PositionRow, position, within};
+use super::lane::{Failure, Held, Lane, PositionRow, position};
 use super::rows;
+use super::session::Setting;
 use crate::chunk::Chunk;
 
 /// Nothing here holds a lock that anybody waits for; the reader's pace is its own.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     ("lock_timeout", "5s"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "60s"),
@@ -35,29 +35,24 @@ const COPY: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
 /// Begins the transaction; its first statement, which is what fixes the moment, reads the head.
 async fn begin(lane: &Lane) -> Result<(Position, Held<'_>), Failure> {
     let mut held = lane.hold().await?;
-    within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut held.connection)).await?;
-    let head = one_row(&mut held.connection, HEAD).await?;
+    lane.within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut held.connection)).await?;
+    let head = one_row(&mut held, HEAD).await?;
     Ok((head, held))
 }
 
-async fn one_row(
-    connection: &mut PgConnection,
-    statement: &'static str,
-) -> Result<Position, Failure> {
-    let row = sqlx::query_as::<_, PositionRow>(statement).fetch_one(connection);
-    position(within(PIECE, row).await?)
+async fn one_row(held: &mut Held<'_>, statement: &'static str) -> Result<Position, Failure> {
+    let row = sqlx::query_as::<_, PositionRow>(statement).fetch_one(&mut held.connection);
+    position(held.lane.within(PIECE, row).await?)
 }
 
 /// Sends all ads. A receiver that has gone ends it early, and says why itself.
-async fn ads(
-    connection: &mut PgConnection,
-    chunks: &mpsc::Sender<Vec<EncodedAd>>,
-) -> Result<(), Failure> {
-    let pieces = within(PIECE, connection.copy_out_raw(COPY)).await?;
+async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Failure> {
+    let lane = held.lane;
+    let pieces = lane.within(PIECE, held.connection.copy_out_raw(COPY)).await?;
     // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
     let mut pieces = pieces.try_ready_chunks(PIECES).map_err(|error| error.1);
     let (mut reader, mut chunk) = (copy::Reader::new(), Chunk::default());
-    while let Some(some) = within(PIECE, pieces.try_next()).await? {
+    while let Some(some) = lane.within(PIECE, pieces.try_next()).await? {
         for piece in some {
             reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
             if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
@@ -77,7 +72,7 @@ pub(super) async fn snapshot(
 ) -> Result<Position, Failure> {
     // Snapshots are rare: their connection is not kept.
     let (head, mut held) = begin(lane).await?;
-    ads(&mut held.connection, &chunks).await?;
+    ads(&mut held, &chunks).await?;
     Ok(head)
 }
 
@@ -92,7 +87,7 @@ pub struct Audit<'j> {
 impl<'j> Audit<'j> {
     pub(super) async fn begin(lane: &'j Lane) -> Result<Self, Failure> {
         let (head, mut held) = begin(lane).await?;
-        let base = one_row(&mut held.connection, BASE).await?;
+        let base = one_row(&mut held, BASE).await?;
         Ok(Self { held, head, base })
     }
 
@@ -112,7 +107,8 @@ impl<'j> Audit<'j> {
     /// # Errors
     /// The server does not answer within 10 s, or with an error. The audit is over.
     pub async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
-        let records = within(PIECE, rows::log(&mut self.held.connection, after, max)).await;
+        let log = rows::log(&mut self.held.connection, after, max);
+        let records = self.held.lane.within(PIECE, log).await;
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
@@ -121,7 +117,7 @@ impl<'j> Audit<'j> {
     /// # Errors
     /// The server falls silent for 10 s, or answers with an error. The audit is over.
     pub async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
-        let sent = ads(&mut self.held.connection, &chunks).await;
+        let sent = ads(&mut self.held, &chunks).await;
         sent.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
 }

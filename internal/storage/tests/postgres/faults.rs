@@ -8,13 +8,14 @@ use placard_replica::Plan;
 use placard_replica::ports::{CommitError, Journal};
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
-use placard_testkit::proxy::{Proxy, Then};
+use placard_testkit::proxy::{Flow, Proxy, Then, Way};
 use placard_testkit::requests::{create, delete, keyed, replace, request, spec};
 use placard_testkit::servers::postgres::PostgresServer;
+use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{commit, commit_at_last, is_whole, open, server, snapshot, try_commit};
+use crate::{commit, commit_at_last, connections, is_whole, open, server, snapshot, try_commit};
 
 /// The promise is half a second; a loaded machine may take longer to notice.
 const STALL_MAX: Duration = Duration::from_secs(3);
@@ -25,9 +26,13 @@ const COMMIT: &[u8] = b"COMMIT\0";
 /// In the only message of a transaction that does not: a title that is written.
 const AT_ONCE: &[u8] = b"second";
 
+/// A journal through a proxy, whose next connection is a new one: what is lost on an idle one is only repeated.
 async fn through_proxy(server: &PostgresServer) -> (Proxy, PostgresJournal) {
+    let before = connections(server);
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;
+    proxy.cut();
+    until("the connections to end", async || (connections(server) <= before).then_some(())).await;
     (proxy, journal)
 }
 
@@ -263,4 +268,52 @@ async fn a_request_that_the_database_refuses_is_told_apart() {
     let plan = commit(&journal, vec![request(12, vec![create(12, "with a \0 in it")])]).await;
     assert_eq!(plan.log.len(), 1);
     is_whole(&journal).await;
+}
+
+/// Each kind of work found out for itself that its connection was dead, after 5 s.
+#[tokio::test]
+async fn one_answer_that_fails_to_come_condemns_all_idle_connections() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    let position = commit(&journal, vec![request(1, vec![create(1, "before")])]).await.head;
+    journal.poll(contract::beat(1, position), 1).await.unwrap();
+    journal.log(0, 9).await.unwrap();
+    proxy.forget();
+    assert!(journal.poll(contract::beat(1, position), 1).await.is_err());
+    assert_eq!(commit(&journal, vec![request(2, vec![create(2, "after")])]).await.head.version, 2);
+    assert_eq!(journal.log(0, 9).await.unwrap().len(), 2);
+    journal.poll(contract::beat(1, position), 1).await.unwrap();
+}
+
+/// A firewall forgets what is idle, and a write found out after 5 s, when its client was told 503.
+#[tokio::test]
+async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    commit(&journal, vec![request(1, vec![create(1, "before")])]).await;
+    proxy.forget();
+    // Until the connection has rested.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(commit(&journal, vec![request(2, vec![create(2, "after")])]).await.head.version, 2);
+}
+
+/// What does not fit through is asked for again, and comes when it does.
+#[tokio::test]
+async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    let large = Spec { content: "wide".repeat(1_500), ..spec("large") };
+    let large = Command::Create { id: Uuid::from_u128(1), spec: large };
+    commit(&open(&server.url()).await, vec![request(1, vec![large])]).await;
+    proxy.set(Way::Answers, Flow::Swallow(1_400));
+    assert!(journal.log(0, 9).await.is_err());
+    // What is small passes.
+    let head =
+        journal.poll(contract::beat(1, placard_model::entry::Position::START), 0).await.unwrap();
+    assert_eq!(head.position.version, 1);
+    proxy.set(Way::Answers, Flow::Pass);
+    assert_eq!(journal.log(0, 9).await.unwrap().len(), 1);
 }

@@ -5,9 +5,12 @@
 
 mod blind;
 mod committers;
+mod connections;
 mod faults;
 mod fitness;
 mod plans;
+mod pooler;
+mod standby;
 mod tls;
 mod upkeep;
 
@@ -25,6 +28,12 @@ use tokio::sync::mpsc;
 
 async fn server() -> PostgresServer {
     PostgresServer::start().await.unwrap()
+}
+
+/// How many connections journals have to it.
+fn connections(server: &PostgresServer) -> u32 {
+    let all = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'placard'";
+    server.sql(all).unwrap().parse().unwrap()
 }
 
 /// What a task may await.

@@ -58,6 +58,41 @@ impl PostgresServer {
         Ok(server)
     }
 
+    /// Starts a standby of this one, which follows it through a port, a proxy's perhaps. It is the synchronous one if
+    /// `synchronous_standby_names` of this one has its name, and another primary once `pg_promote` is asked of it.
+    ///
+    /// # Errors
+    /// As for [`PostgresServer::start`], or the copy cannot be made.
+    pub async fn standby(&self, name: &str, port: u16) -> io::Result<Self> {
+        let from =
+            |port| format!("host=127.0.0.1 port={port} user=postgres application_name={name}");
+        let mut settings = self.settings.clone();
+        settings.set(&[
+            ("primary_conninfo", &from(port)),
+            ("synchronous_standby_names", ""),
+            ("wal_retrieve_retry_interval", "100ms"),
+        ]);
+        let directory = private_directory()?;
+        give(directory.path())?;
+        let mut copy = as_user(programs()?.join("pg_basebackup"));
+        let data = directory.path().join("data").to_string_lossy().into_owned();
+        // Not by way of a proxy that may be waiting for this very thread.
+        let options = ["-d", &from(self.port), "-D", &data, "-X", "stream", "--checkpoint=fast"];
+        copy.extend(options.map(str::to_owned));
+        run(Command::new(&copy[0]).args(&copy[1..]))?;
+        fs::write(directory.path().join("data/standby.signal"), "")?;
+        let mut server = Self { process: None, port: 0, settings, directory };
+        for _ in 1..TRIES {
+            server.port = free_port()?;
+            if server.restart().await.is_ok() {
+                return Ok(server);
+            }
+        }
+        server.port = free_port()?;
+        server.restart().await?;
+        Ok(server)
+    }
+
     /// Where its database is: `postgres://postgres@127.0.0.1:<port>/postgres`, the superuser's, without a
     /// password.
     pub fn url(&self) -> String {
@@ -198,7 +233,7 @@ fn programs() -> io::Result<PathBuf> {
 }
 
 /// A command line, run by [`USER`] if this process is root's.
-fn as_user(program: PathBuf) -> Vec<String> {
+pub(super) fn as_user(program: PathBuf) -> Vec<String> {
     let program = program.to_string_lossy().into_owned();
     if !rustix::process::geteuid().is_root() {
         return vec![program];
@@ -218,7 +253,7 @@ fn run(command: &mut Command) -> io::Result<String> {
 }
 
 /// Gives a directory to the user that the server runs as.
-fn give(directory: &Path) -> io::Result<()> {
+pub(super) fn give(directory: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

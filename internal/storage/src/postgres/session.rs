@@ -1,0 +1,245 @@
+//! What a connection needs of its session, and what a server must be so that the journal's promises hold on it.
+//!
+//! A session is set up by statements and read back in another transaction. What a connection asks for while it
+//! begins may be dropped by a pooler, silently, and with it the guards of the head's lock; a pooler that shares a
+//! session among transactions would drop them later.
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use uuid::Uuid;
+
+use super::lane::Failure;
+
+/// The oldest version that has every setting the adapter relies on.
+const OLDEST: i32 = 140_000;
+
+/// What is wrong with a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Its version.
+    #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
+    TooOld(String),
+    /// It follows another server.
+    #[error("the server is a standby: the journal must be on the primary")]
+    Standby,
+    /// `default_transaction_read_only` is on.
+    #[error("the server is set to read only (default_transaction_read_only = on)")]
+    ReadOnly,
+    /// The database's encoding.
+    #[error("the database's encoding is {0}: it must be UTF8")]
+    Encoding(String),
+    /// `fsync` is off.
+    #[error(
+        "fsync = off: a crash of the machine may lose acknowledged writes or the whole journal \
+         (turn it on, or accept unsafe durability)"
+    )]
+    Fsync,
+    /// `full_page_writes` is off.
+    #[error(
+        "full_page_writes = off: a crash of the machine may corrupt the journal (turn it on, or accept \
+         unsafe durability)"
+    )]
+    FullPageWrites,
+    /// Sessions are shared among the transactions of several connections.
+    #[error(
+        "a pooler in transaction or statement mode shares sessions between connections: use session mode \
+         (pool_mode = session, with its server_reset_query), or connect to PostgreSQL itself"
+    )]
+    SharedSessions,
+    /// A setting that a connection needs was refused; what the server says.
+    #[error("a setting that every connection needs cannot be had: {0}")]
+    Refused(String),
+    /// A setting does not last.
+    #[error("the setting {0} does not last on a connection: a pooler or the server resets it")]
+    Dropped(String),
+    /// The URL's or the environment's options did not reach the server.
+    #[error(
+        "the options of the URL or of PGOPTIONS did not reach PostgreSQL: a pooler drops them \
+         (take them out, and set them with ALTER ROLE)"
+    )]
+    OptionsDropped,
+}
+
+/// A setting's name and value.
+pub(super) type Setting = (&'static str, &'static str);
+
+/// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
+/// a peer that has vanished without a word must not be waited for.
+const EVERY: [Setting; 6] = [
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("idle_session_timeout", "0"),
+    ("client_min_messages", "warning"),
+    ("jit", "off"),
+];
+
+/// Says whose a session is. A pooler that hands it to another connection hands that on too.
+const OWNER: &str = "placard.connection";
+
+/// Whether new connections are asked if what is written through them is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It does not matter.
+    Any,
+    /// It must be.
+    Checked,
+    /// It should be; somebody has accepted that it is not.
+    Accepted,
+}
+
+/// How the sessions of one kind of work are set up.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    settings: Vec<Setting>,
+    durability: Durability,
+    /// Whether the operator asks for more as a connection begins.
+    has_options: bool,
+}
+
+impl Session {
+    /// These settings, beside those of every connection.
+    pub(super) fn new(settings: &[&[Setting]], durability: Durability, has_options: bool) -> Self {
+        let all = settings.iter().copied().flatten();
+        Self { settings: EVERY.iter().chain(all).copied().collect(), durability, has_options }
+    }
+
+    /// Sets a new connection up, in two round trips; who owns its session from then on.
+    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<Uuid, Failure> {
+        let owner = Uuid::new_v4();
+        let rows = sqlx::raw_sql(AssertSqlSafe(self.set(owner))).fetch_all(&mut *connection).await;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => return Err(refused(connection, error).await),
+        };
+        let [found, set] = &rows[..] else { return Err(Failure::Malformed("a session")) };
+        if found.try_get::<Option<&str>, _>("owner")?.is_some_and(|owner| !owner.is_empty()) {
+            return Err(Unfit::SharedSessions.into());
+        }
+        let read = sqlx::raw_sql(AssertSqlSafe(self.read())).fetch_one(&mut *connection).await?;
+        let same = |name: &str| -> Result<bool, sqlx::Error> {
+            Ok(set.try_get::<&str, _>(name)?
+                == read.try_get::<Option<&str>, _>(name)?.unwrap_or(""))
+        };
+        if found.try_get::<&str, _>("process")? != read.try_get::<&str, _>("process")? {
+            return Err(Unfit::SharedSessions.into());
+        }
+        if !same(OWNER)? {
+            return Err(Unfit::SharedSessions.into());
+        }
+        for (name, _) in &self.settings {
+            if !same(name)? {
+                return Err(Unfit::Dropped((*name).to_owned()).into());
+            }
+        }
+        if self.has_options && found.try_get::<&str, _>("options")? == "0" {
+            return Err(Unfit::OptionsDropped.into());
+        }
+        if self.durability != Durability::Any {
+            fit(&read, self.durability == Durability::Accepted)?;
+        }
+        Ok(owner)
+    }
+
+    /// What the session was before, and then every setting. `synchronous_commit` is turned on if it is off. Every
+    /// other of its values makes a commit wait for the local disk, and says how far to wait for standbys, which
+    /// is the operator's choice; none is changed.
+    fn set(&self, owner: Uuid) -> String {
+        let set =
+            |name: &str, value: &str| format!("set_config('{name}', {value}, false) AS \"{name}\"");
+        let literal = |(name, value): &Setting| set(name, &format!("'{value}'"));
+        let mut columns: Vec<_> = self.settings.iter().map(literal).collect();
+        columns.push(set(OWNER, &format!("'{owner}'")));
+        if self.durability != Durability::Any {
+            let on = "CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+                           ELSE current_setting('synchronous_commit') END";
+            columns.push(set("synchronous_commit", on));
+        }
+        // PostgreSQL says of each setting where it comes from: `client` is what a connection has begun with.
+        let options = "(SELECT count(*) FROM pg_settings WHERE source = 'client' AND name NOT IN
+                           ('application_name', 'client_encoding', 'DateStyle', 'TimeZone'))::text";
+        let options = if self.has_options { options } else { "NULL" };
+        format!(
+            "SELECT current_setting('{OWNER}', true) AS owner, pg_backend_pid()::text AS process,
+                    {options} AS options;
+             SELECT {}",
+            columns.join(", ")
+        )
+    }
+
+    fn read(&self) -> String {
+        const SERVER: [&str; 6] = [
+            "server_version_num",
+            "server_version",
+            "server_encoding",
+            "default_transaction_read_only",
+            "fsync",
+            "full_page_writes",
+        ];
+        let column = |name: &str| format!("current_setting('{name}', true) AS \"{name}\"");
+        let own = self.settings.iter().map(|(name, _)| *name).chain([OWNER, "synchronous_commit"]);
+        let columns: Vec<_> = own.chain(SERVER).map(column).collect();
+        format!(
+            "SELECT pg_backend_pid()::text AS process, pg_is_in_recovery()::text AS standby, {}",
+            columns.join(", ")
+        )
+    }
+}
+
+/// Why a session cannot be set up: what the server does not let us have, or that it is too old to know of it.
+async fn refused(connection: &mut PgConnection, error: sqlx::Error) -> Failure {
+    let Some(database) = error.as_database_error() else { return error.into() };
+    let code = database.code();
+    // 22 data exception (a value), 42 syntax error or access rule violation (a name or a right).
+    if !matches!(code.as_deref().and_then(|code| code.get(..2)), Some("22" | "42")) {
+        return error.into();
+    }
+    let why = Unfit::Refused(database.message().to_owned());
+    let version = "SELECT current_setting('server_version_num') AS server_version_num,
+                          current_setting('server_version') AS server_version";
+    let version = sqlx::raw_sql(version).fetch_one(connection).await;
+    match version.map_err(Failure::from).and_then(|version| new_enough(&version)) {
+        Err(too_old @ Failure::Unfit(_)) => too_old,
+        _ => why.into(),
+    }
+}
+
+fn new_enough(server: &PgRow) -> Result<(), Failure> {
+    let number: &str = server.try_get("server_version_num")?;
+    let number: i32 = number.parse().map_err(|_| Failure::Malformed("the server's version"))?;
+    if number < OLDEST {
+        return Err(Unfit::TooOld(server.try_get("server_version")?).into());
+    }
+    Ok(())
+}
+
+/// Whether a connection still has the session that it has set up.
+pub(super) async fn still_owns(connection: &mut PgConnection, owner: Uuid) -> Result<(), Failure> {
+    let text = format!("SELECT current_setting('{OWNER}', true) AS owner");
+    let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(connection).await?;
+    let found: Option<&str> = row.try_get("owner")?;
+    let is_own = found == Some(owner.to_string().as_str());
+    if is_own { Ok(()) } else { Err(Unfit::SharedSessions.into()) }
+}
+
+/// Whether what is committed is durable on a server that says this of itself.
+fn fit(server: &PgRow, accept_unsafe: bool) -> Result<(), Failure> {
+    let text = |name: &str| server.try_get::<&str, _>(name);
+    new_enough(server)?;
+    if text("standby")? == "true" {
+        return Err(Unfit::Standby.into());
+    }
+    if text("default_transaction_read_only")? == "on" {
+        return Err(Unfit::ReadOnly.into());
+    }
+    if text("server_encoding")? != "UTF8" {
+        return Err(Unfit::Encoding(text("server_encoding")?.to_owned()).into());
+    }
+    let broken = [("fsync", Unfit::Fsync), ("full_page_writes", Unfit::FullPageWrites)];
+    for (name, unfit) in broken {
+        if text(name)? != "on" && !accept_unsafe {
+            return Err(unfit.into());
+        }
+    }
+    Ok(())
+}
