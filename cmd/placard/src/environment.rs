@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use clap::builder::{BoolishValueParser, Resettable, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
 
-/// The command line, whose help shows no values of variables, without those that say nothing: those that are empty and, of a flag, those that say no,
-/// which clap would take for one that is given when it looks for options that exclude each other.
+/// The command line, with the variables that say something: not those that are empty, nor a flag's that say no, which
+/// clap would take for flags that are given when it looks for options that exclude each other. Its help shows no values
+/// of variables.
 pub(crate) fn heed(command: Command) -> Command {
     let heeded = |arg: Arg| match arg.get_env().and_then(std::env::var_os) {
         Some(value) if says_nothing(&arg, &value) => arg.env(Resettable::Reset),

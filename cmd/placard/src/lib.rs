@@ -21,13 +21,13 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
-use tracing::Metadata;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use options::{Command, LogFormat, Options};
-use output::Log;
+use output::{LastLines, Log};
 
 /// Bad usage, as shells and clap have it.
 const USAGE: u8 = 2;
@@ -42,9 +42,8 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = run(&log);
-    log.flush();
-    code
+    let _last_lines = LastLines(log.clone());
+    run(&log)
 }
 
 fn run(log: &Log) -> ExitCode {
@@ -63,11 +62,14 @@ fn run(log: &Log) -> ExitCode {
         Ok(options) => options,
         Err(error) => return usage(&error, log),
     };
-    if let Err(error) = log_to_stderr(log, &options.log, options.log_format) {
-        log.say(&format!("error: --log: {error}"));
-        return ExitCode::from(USAGE);
+    match subscriber(log, &options.log, options.log_format) {
+        Ok(subscriber) => subscriber.init(),
+        Err(error) => {
+            log.say(&format!("error: --log: {error}"));
+            return ExitCode::from(USAGE);
+        }
     }
-    std::panic::set_hook(Box::new(output::log_panic));
+    log.log_panics();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -122,15 +124,18 @@ fn without_secrets(error: &clap::Error) -> String {
         _ => "",
     };
     let is_word = |text: &str| {
-        text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        // Names of options are longer than other words.
+        let most = if text.starts_with("--") { 42 } else { 15 };
+        text.len() <= most && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     };
     let argument = context(ContextKind::InvalidArg);
     let may_hold_one = SECRET.iter().any(|name| argument.contains(&format!("<{name}")));
     let value = context(ContextKind::InvalidValue);
+    let is_of_a_flag = error.kind() == ErrorKind::TooManyValues;
     let subcommand = context(ContextKind::InvalidSubcommand);
     let unknown = if error.kind() == ErrorKind::UnknownArgument { argument } else { "" };
     [
-        (value, may_hold_one || value.contains('@')),
+        (value, may_hold_one || value.contains('@') || is_of_a_flag),
         (subcommand, !is_word(subcommand)),
         (unknown, !is_word(unknown)),
     ]
@@ -139,12 +144,13 @@ fn without_secrets(error: &clap::Error) -> String {
     .fold(text, |text, (secret, _)| text.replace(secret, "..."))
 }
 
-fn log_to_stderr(
+/// What makes the log's lines of events.
+fn subscriber(
     log: &Log,
     filter: &str,
     format: LogFormat,
-) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+) -> Result<impl Subscriber + Send + Sync + 'static, ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?.add_directive(output::ALWAYS.parse()?);
     let log = log.clone();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || log.clone())
@@ -156,8 +162,7 @@ fn log_to_stderr(
         LogFormat::Json => lines.json().boxed(),
     };
     let lines = lines.with_filter(filter_fn(|event| !holds_a_password(event)));
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(())
+    Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
 
 /// Whether an event is sqlx's about a line of a file of passwords that it cannot read, which it shows.

@@ -12,6 +12,8 @@ use reqwest::Url;
 
 /// Seconds for which a batch is sent again: a PostgreSQL that fails over is back by then.
 pub(crate) const RETRY_FOR_DEFAULT: u64 = 60;
+/// A batch that is repeated once its key is forgotten is written twice. The time runs from when it was written.
+const RETRY_FOR_MAX: u64 = 43_200;
 
 /// Serves targeted ads from memory.
 #[derive(Debug, Parser)]
@@ -306,9 +308,10 @@ pub(crate) struct SeedOptions {
     /// Seed of the generator: the same seed gives the same ads.
     #[arg(long, env = "PLACARD_SEED", default_value = "42")]
     pub(crate) seed: u64,
-    /// For how long a batch without a definite answer is sent again, with the same key, in seconds, up to 86,400.
+    /// For how long a batch without a definite answer is sent again, with the same key, in seconds, up to
+    /// 43,200: half the time for which the server remembers the key.
     #[arg(long, env = "PLACARD_RETRY_FOR", value_name = "SECONDS",
-        default_value_t = RETRY_FOR_DEFAULT, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+        default_value_t = RETRY_FOR_DEFAULT, value_parser = clap::value_parser!(u64).range(0..=RETRY_FOR_MAX))]
     pub(crate) retry_for: u64,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
@@ -493,6 +496,18 @@ mod tests {
         ] {
             assert!(target(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_not_repeated_once_its_key_is_forgotten() {
+        assert_eq!(RETRY_FOR_MAX * 2, placard_model::limits::IDEMPOTENCY_KEPT.as_secs());
+        let parsed = |seconds: u64| {
+            let target = ["placard", "seed", "--ads", "1", "--target", "http://h", "--retry-for"];
+            let seconds = seconds.to_string();
+            Options::try_parse_from(target.into_iter().chain([seconds.as_str()]))
+        };
+        assert!(parsed(RETRY_FOR_MAX).is_ok());
+        assert!(parsed(RETRY_FOR_MAX + 1).is_err());
     }
 
     #[test]

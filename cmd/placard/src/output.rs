@@ -18,6 +18,14 @@ use anyhow::Context;
 const WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long the end of the program waits for the lines before it.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a thread that panics waits for its line: the panic may be the end of the program.
+const PANIC_LINE: Duration = Duration::from_millis(100);
+/// The pause before a line is written further, where its reader cannot take it yet and says so.
+const NOT_YET: Duration = Duration::from_millis(10);
+/// The target of a panic's line in the log.
+const PANIC_TARGET: &str = "panic";
+/// What every filter lets through.
+pub(crate) const ALWAYS: &str = "panic=error";
 
 /// The log; its clones share it.
 #[derive(Debug, Clone)]
@@ -83,14 +91,30 @@ impl Log {
         self.shared.filled.notify_one();
     }
 
-    /// Waits until every line is written, but not for long.
-    pub(crate) fn flush(&self) {
+    /// Waits until every line is written, but not for longer than this.
+    fn flush_within(&self, wait: Duration) {
         let waiting = self.shared.waiting();
         // An error is that of a thread that has panicked with the lock; there is nothing to wait for then.
-        let _ = self
-            .shared
-            .emptied
-            .wait_timeout_while(waiting, LAST_LINES, |waiting| waiting.bytes > 0);
+        let _ = self.shared.emptied.wait_timeout_while(waiting, wait, |waiting| waiting.bytes > 0);
+    }
+
+    /// Has every panic logged by the log's lines, and waits shortly until it is written.
+    pub(crate) fn log_panics(&self) {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            log_panic(panic);
+            log.flush_within(PANIC_LINE);
+        }));
+    }
+}
+
+/// Waits for the last lines when it is dropped, also if that is because of a panic.
+#[derive(Debug)]
+pub(crate) struct LastLines(pub(crate) Log);
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        self.0.flush_within(LAST_LINES);
     }
 }
 
@@ -143,13 +167,17 @@ struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes a line. An error costs the rest of it: one that says "not now" is not waited for either.
+    /// Writes a line. An error costs the rest of it, unless it says "not now": lines wait then as they do for a reader that
+    /// blocks.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.is_torn {
-            self.to.write_all(b"\n")?;
-            self.is_torn = false;
+            self.write_some(b"\n")?;
         }
-        let mut rest = line;
+        self.write_some(line)
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
         while !rest.is_empty() {
             match self.to.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -158,6 +186,7 @@ impl<W: Write> Lines<W> {
                     self.is_torn = !rest.is_empty();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => not_yet(),
                 Err(error) => return Err(error),
             }
         }
@@ -165,8 +194,17 @@ impl<W: Write> Lines<W> {
     }
 }
 
+/// Lets a reader catch up that has said that it cannot take more.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whatever lines go to does not tell when it can take more"
+)]
+fn not_yet() {
+    thread::sleep(NOT_YET);
+}
+
 /// Logs a panic. The standard library's own hook writes to standard error itself, and would wait for its reader.
-pub(crate) fn log_panic(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let message = panic.payload_as_str().unwrap_or("a panic without a message");
     let place = panic.location().map(ToString::to_string);
@@ -174,7 +212,13 @@ pub(crate) fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let is_captured = backtrace.status() == BacktraceStatus::Captured;
     let backtrace = is_captured.then(|| backtrace.to_string());
-    tracing::error!(thread = thread.name(), place, backtrace, "panicked: {message}");
+    tracing::error!(
+        target: PANIC_TARGET,
+        thread = thread.name(),
+        place,
+        backtrace,
+        "panicked: {message}"
+    );
 }
 
 /// Whether anybody still reads what is printed.
@@ -195,10 +239,15 @@ pub(crate) fn print(text: &str) -> anyhow::Result<Reader> {
     }
 }
 
+/// Prints while the caller can attend to signals: on a thread that may wait for ever for a reader that does not read.
+pub(crate) async fn print_aside(text: String) -> anyhow::Result<Reader> {
+    let printed = tokio::task::spawn_blocking(move || print(&text)).await;
+    printed.context("printing has failed")?
+}
+
 /// Tells on standard output where a server is. It serves all the same if nobody reads that, or nobody can.
 pub(crate) async fn announce(text: String) {
-    // On a thread that may be waited for in vain: a signal must stop the server meanwhile.
-    let _ = tokio::task::spawn_blocking(move || print(&text)).await;
+    let _ = print_aside(text).await;
 }
 
 #[cfg(test)]
@@ -206,6 +255,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
+    use crate::options::LogFormat;
 
     /// Takes so many bytes at once, then fails once, again and again.
     struct Failing {
@@ -238,7 +288,7 @@ mod tests {
             taken: Arc::clone(&taken),
             takes: 4,
             fails: false,
-            kind: ErrorKind::WouldBlock,
+            kind: ErrorKind::StorageFull,
         };
         let mut lines = Lines { to, is_torn: false };
         assert!(lines.write(b"one two\n").is_err());
@@ -246,6 +296,56 @@ mod tests {
         lines.to.kind = ErrorKind::Interrupted;
         lines.write(b"three\n").unwrap();
         assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one \nthree\n");
+    }
+
+    #[test]
+    fn a_line_waits_for_a_reader_that_is_not_ready() {
+        let taken: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let to = Failing {
+            taken: Arc::clone(&taken),
+            takes: 4,
+            fails: false,
+            kind: ErrorKind::WouldBlock,
+        };
+        let mut lines = Lines { to, is_torn: false };
+        lines.write(b"one two\n").unwrap();
+        lines.write(b"three\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one two\nthree\n");
+    }
+
+    /// Keeps what is written.
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_logged_whatever_the_filter_leaves_out() {
+        for filter in ["off", "placard_api=debug", "info", "panic=off"] {
+            for format in [LogFormat::Text, LogFormat::Json] {
+                let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+                let log = Log::start_on(Kept(Arc::clone(&written))).unwrap();
+                let last_lines = LastLines(log.clone());
+                let hook = std::panic::take_hook();
+                log.log_panics();
+                let subscriber = crate::subscriber(&log, filter, format).unwrap();
+                tracing::subscriber::with_default(subscriber, || {
+                    std::panic::catch_unwind(|| panic!("out of ads")).unwrap_err();
+                });
+                std::panic::set_hook(hook);
+                drop(last_lines);
+                let written = written.lock().unwrap();
+                let written = String::from_utf8_lossy(&written);
+                assert!(written.contains("panicked: out of ads"), "{filter}: {written}");
+            }
+        }
     }
 
     /// A reader that does not read: each write waits until it is let go.
@@ -280,9 +380,9 @@ mod tests {
             assert_eq!(log.lost().load(Ordering::Relaxed), lost);
         }
         // It comes back although nothing was written.
-        log.flush();
+        log.flush_within(PANIC_LINE);
         drop(let_go);
-        log.flush();
+        log.flush_within(Duration::from_secs(60));
         assert_eq!(log.shared.waiting().bytes, 0);
     }
 }

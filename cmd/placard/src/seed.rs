@@ -112,16 +112,27 @@ impl Sender {
     async fn send(&mut self, key: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
         let (begun, mut pause) = (Instant::now(), PAUSE_MIN);
         for tried in 1u32.. {
-            let (problem, wanted) = match self.request(key, body.clone()).await? {
-                Outcome::Answered(answer) => return Ok(answer),
-                Outcome::Unknown(problem, wanted) => (problem, wanted.unwrap_or_default()),
+            let (problem, wanted) = match self.request(key, body.clone()).await {
+                Ok(Outcome::Answered(answer)) => return Ok(answer),
+                Ok(Outcome::Unknown(problem, wanted)) => (problem, wanted.unwrap_or_default()),
+                Err(refusal) if tried == 1 => return Err(refusal),
+                Err(refusal) => {
+                    let before = "an earlier try had no definite answer, and may have been written";
+                    return Err(refusal.context(before));
+                }
             };
             let left = self.retry_for.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let last = format!("gave up a batch after {tried} tries; it may have been written");
                 return Err(problem.context(last));
             }
-            tracing::debug!(%problem, tried, "sending the batch again");
+            let (problem, left_s) = (format!("{problem:#}"), left.as_secs());
+            // Somebody who waits should know for what; one line for each batch is enough.
+            if tried == 1 {
+                tracing::warn!(problem, left_s, "sending the batch again, until it is answered");
+            } else {
+                tracing::debug!(problem, left_s, tried, "sending the batch again");
+            }
             tokio::time::sleep(wanted.max(pause).min(left)).await;
             pause = (pause * 2).min(PAUSE_MAX);
             self.repeated += 1;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::access;
 use crate::options::StatusOptions;
-use crate::output::{Reader, print};
+use crate::output::{Reader, print_aside};
 use crate::signals::Signals;
 
 /// How long a replica may take to answer.
@@ -63,7 +63,11 @@ pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     loop {
         let cluster = fetch(&client, &options.target).await?;
-        let reader = print(&format!("{}{}\n", if watched { CLEAR } else { "" }, table(&cluster)))?;
+        let text = format!("{}{}\n", if watched { CLEAR } else { "" }, table(&cluster));
+        let reader = tokio::select! {
+            printed = print_aside(text) => printed?,
+            _ = signals.stop() => return Ok(()),
+        };
         if !watched || reader == Reader::Gone {
             return Ok(());
         }

@@ -96,7 +96,7 @@ impl Metrics {
 
     /// Sets the number of lines of the log that could not be written.
     pub(crate) fn log_lost(&self, lines: u64) {
-        let text = "Lines of the log that could not be written";
+        let text = "Lines of the log that could not be written, unless standard error was closed from the start";
         self.counter("placard_log_lines_lost_total", text).absolute(lines);
     }
 

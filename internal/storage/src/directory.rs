@@ -5,9 +5,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 const LOCK: &str = "lock";
-/// Made and removed again, to see whether files can be.
-const TRIAL: &str = "trial";
+/// What the name of a file begins with that is made and removed again, to see whether files can be.
+const TRIAL: &str = ".placard-trial-";
 /// What SQLite keeps beside a file.
 const BESIDE_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -37,24 +39,22 @@ impl Held {
         let unusable = |error| DirectoryError::Unusable(directory.to_owned(), error);
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let lock = directory.join(LOCK);
-        let file = File::create(&lock).map_err(|error| DirectoryError::Unwritable(lock, error))?;
+        // A file of that name may be somebody else's: nothing that is in it is lost.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock);
+        let file = file.map_err(|error| DirectoryError::Unwritable(lock, error))?;
         let held = Self::lock(directory, file)?;
-        let trial = directory.join(TRIAL);
-        let tried = File::create(&trial).and_then(|_| std::fs::remove_file(&trial));
-        tried.map_err(unusable)?;
-        Ok(held)
-    }
-
-    /// Takes a directory that no process has, if one ever had; nothing is made in it.
-    pub(crate) fn take_idle(directory: &Path) -> Result<Option<Self>, DirectoryError> {
-        match OpenOptions::new().write(true).open(directory.join(LOCK)) {
-            Ok(file) => match Self::lock(directory, file) {
-                Err(DirectoryError::InUse(_)) => Ok(None),
-                taken => taken.map(Some),
-            },
-            // Somebody who may only read can do no harm either.
-            Err(_) => Ok(None),
+        let trial = tempfile::Builder::new().prefix(TRIAL).tempfile_in(directory);
+        match trial.and_then(NamedTempFile::close) {
+            Ok(()) => {}
+            // There may be room again, and what is there can be read until then.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                tracing::warn!(%error, "no file can be made in the data directory for now");
+            }
+            Err(error) => return Err(unusable(error)),
         }
+        Ok(held)
     }
 
     fn lock(directory: &Path, file: File) -> Result<Self, DirectoryError> {
@@ -90,4 +90,25 @@ pub fn writable_sqlite(file: &Path) -> Result<(), DirectoryError> {
         name.push(beside);
         writable(Path::new(&name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// People keep files under such names, and links to others.
+    #[test]
+    fn a_directory_is_tried_without_touching_what_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&elsewhere, "somebody's").unwrap();
+        std::fs::write(directory.path().join("trial"), "somebody's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(LOCK)).unwrap();
+        drop(Held::take(directory.path()).unwrap());
+        for file in ["trial", LOCK] {
+            let kept = std::fs::read_to_string(directory.path().join(file)).unwrap();
+            assert_eq!(kept, "somebody's", "{file}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use placard_model::Timestamp;
 use placard_model::entry::FORMAT_LEVEL;
 use placard_replica::Batch;
-use placard_replica::ports::{Chores, Journal};
+use placard_replica::ports::{Chores, CommitError, Journal};
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteJournal};
@@ -66,6 +66,18 @@ async fn sqlite_trims_what_is_old_and_leaves_no_hole() {
     assert_eq!(journal.forget_answers().await.unwrap(), 5);
     let log = journal.log(0, 10).await.unwrap();
     assert_eq!(log.iter().map(|record| record.version).collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+/// Not refused: it may be committed again once the journal is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_to_a_closed_journal_is_not_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(directory.path()).unwrap();
+    journal.close().await.unwrap();
+    let requests = vec![Arc::new(keyed(request(1, vec![create(1, "A late ad")]), 1, 1))];
+    let batch = Batch { requests, repeated: false, format_level: FORMAT_LEVEL };
+    let committed = journal.commit(Arc::new(batch)).await;
+    assert!(matches!(committed, Err(CommitError::NotCommitted(_))), "{committed:?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,9 @@ async fn a_backup_that_cannot_be_made_leaves_nothing() {
     server.create(&ad("Acknowledged")).await;
     server.stop().await;
     let there = names(directory.path());
+    // A database of SQLite's, and no journal.
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("journal.sqlite"), "").unwrap();
     let to = tempfile::tempdir().unwrap();
     let taken = to.path().join("taken");
     std::fs::write(&taken, "somebody's").unwrap();
@@ -118,6 +121,7 @@ async fn a_backup_that_cannot_be_made_leaves_nothing() {
         (directory.path(), to.path().to_owned(), "is there already"),
         (directory.path(), to.path().join("missing/copy"), "cannot write"),
         (to.path(), to.path().join("copy"), "there is no journal"),
+        (other.path(), to.path().join("copy"), "cannot read the journal"),
     ] {
         let ended = backup(from, &to).await;
         assert_eq!(ended.status.code(), Some(1), "{ended:#?}");

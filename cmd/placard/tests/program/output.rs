@@ -10,6 +10,7 @@ use placard_testkit::wait::until;
 use rustix::io::ioctl_fionbio;
 
 use crate::journal;
+use crate::seed::server as answering;
 use crate::server::{ANY_PORT, PLACARD, Server, ad, client};
 
 /// Where both outputs of a process go, and what must be kept meanwhile.
@@ -109,7 +110,7 @@ async fn serve_outlives_its_output_whatever_breaks_it() {
         let Outputs { what, out, err, _reader } = outputs;
         let process = Process::start_into(PLACARD, &arguments, &[], (out, err));
         // Where a line can wait for its reader it does, up to a bound that this does not reach.
-        let loses = what != "a full pipe that blocks";
+        let loses = !what.starts_with("a full pipe");
         serves(what, process, directory.path(), loses).await;
     }
 }
@@ -142,6 +143,24 @@ async fn codes_are_the_same_when_nobody_reads_the_errors() {
     }
     assert_eq!(server.ads().await, 6);
     server.stop().await;
+}
+
+/// A reader that does not read holds the one task up that looks at signals.
+#[tokio::test]
+async fn status_stops_while_nobody_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = Server::on(directory.path()).await;
+    let page = asked.get("/api/v1/cluster").await.text().await.unwrap();
+    asked.stop().await;
+    let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{page}");
+    let (url, served) = answering(vec![answer]).await;
+    let (blocked, _reader) = full_pipe(false);
+    let status = ["status", "--once", "--target", &url];
+    let process = Process::start_into(PLACARD, &status, &[], (blocked.into(), Stdio::piped()));
+    // It listens to signals before it asks.
+    served.await.unwrap();
+    process.terminate();
+    assert_eq!(process.ended().await.status.code(), Some(0));
 }
 
 /// What was asked for is either read by nobody, or an error if it is not all there.

@@ -30,7 +30,7 @@ const POSTGRES: [&str; 16] = [
 ];
 
 /// URLs of Redis that are not quite ones.
-const REDIS: [&str; 9] = [
+const REDIS: [&str; 11] = [
     "s3cret",
     ":s3cret@h:6379",
     "redis:ann:s3cret@h",
@@ -39,6 +39,8 @@ const REDIS: [&str; 9] = [
     "redis://ann:s3cret",
     "redis://ann:12/s3cret@h",
     "rediss://:12#s3cret@h",
+    "redis://ann:12#s3cret@h",
+    "redis://ann:12?s3cret@h",
     "http://ann:s3cret@h",
 ];
 
@@ -150,6 +152,7 @@ async fn what_is_out_of_place_is_not_shown() {
         &["serve", "--password=s3cret"],
         &["serve", "--token", "s3cret"],
         &["serve", "-ps3cret"],
+        &["serve", "--insecure=s3cret"],
         &["serve", "--listen", "ann:s3cret@127.0.0.1:1"],
     ] {
         fails(arguments, &[]).await;

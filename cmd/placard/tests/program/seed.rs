@@ -36,7 +36,7 @@ async fn a_target_may_end_in_a_slash() {
 }
 
 /// A request for a batch, as it was sent, and when.
-struct Batch {
+pub(crate) struct Batch {
     key: String,
     body: Vec<u8>,
     at: Instant,
@@ -65,14 +65,16 @@ async fn serve(stream: TcpStream, answer: &str) -> io::Result<Batch> {
 }
 
 /// A server that answers its requests by these words, each on a connection of its own; then it is gone.
-async fn server(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<Batch>>) {
+pub(crate) async fn server(
+    answers: Vec<impl AsRef<str> + Send + 'static>,
+) -> (String, JoinHandle<Vec<Batch>>) {
     let listener = TcpListener::bind(ANY_PORT).await.expect("there is a port");
     let url = format!("http://{}", listener.local_addr().expect("it listens somewhere"));
     let served = tokio::spawn(async move {
         let mut batches = Vec::new();
         for answer in answers {
             let (stream, _) = listener.accept().await.expect("somebody connects");
-            batches.push(serve(stream, answer).await.expect("a whole request"));
+            batches.push(serve(stream, answer.as_ref()).await.expect("a whole request"));
         }
         batches
     });
@@ -119,10 +121,25 @@ async fn a_batch_is_given_up_after_its_time() {
     let ended = seed(&url, &["--retry-for", "1"]).await;
     served.abort();
     assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
-    let [line] = ended.err.as_slice() else { panic!("{ended:#?}") };
+    let [waits, line] = ended.err.as_slice() else { panic!("{ended:#?}") };
+    assert!(waits.contains("WARN") && waits.contains("502"), "{waits}");
     for says in ["0 of 3 ads were sent", "may have been written", "502"] {
         assert!(line.contains(says), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_after_an_unknown_outcome_says_both() {
+    let (url, served) = server(vec![
+        "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n\r\n",
+    ])
+    .await;
+    let ended = seed(&url, &[]).await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+    assert_eq!(served.await.unwrap().len(), 2);
+    let line = ended.err.last().unwrap();
+    assert!(line.contains("may have been written") && line.contains("500"), "{line}");
 }
 
 #[tokio::test]

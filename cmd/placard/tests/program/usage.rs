@@ -53,6 +53,7 @@ async fn bad_usage_is_one_line_and_code_2() {
         &["seed", "--ads", "1", "--target", "localhost:1"],
         &["seed", "--ads", "1", "--target", "ftp://127.0.0.1"],
         &["seed", "--ads", "1", "--target", "not a\n\nURL"],
+        &["seed", "--ads", "1", "--target", "http://127.0.0.1:1", "--retry-for", "43201"],
     ] {
         failed(&run(arguments, &[]).await, 2, &format!("{arguments:?}"));
     }
@@ -70,6 +71,16 @@ async fn bad_usage_is_one_line_and_code_2() {
         failed(&ended, 2, name);
         let option = name.trim_start_matches("PLACARD_").to_lowercase().replace('_', "-");
         assert!(ended.err[0].contains(&format!("--{option}")), "{ended:#?}");
+    }
+}
+
+/// So that a typing mistake can be found.
+#[tokio::test]
+async fn a_mistyped_option_is_shown() {
+    for option in ["--admin-token-fil", "--accept-unsafe-durabilty"] {
+        let ended = run(&["serve", option], &[]).await;
+        failed(&ended, 2, option);
+        assert!(ended.err[0].contains(option), "{ended:#?}");
     }
 }
 
@@ -239,7 +250,7 @@ async fn serve(data: &Path) -> Ended {
 async fn a_target_out_of_reach_is_one_line_and_code_1() {
     let gone = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
     let target = format!("http://{gone}");
-    let seed = ["seed", "--target", &target, "--ads", "1", "--retry-for", "1"];
+    let seed = ["seed", "--target", &target, "--ads", "1", "--retry-for", "0"];
     failed(&run(&seed, &[]).await, 1, "seed");
 }
 

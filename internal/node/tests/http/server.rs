@@ -75,7 +75,7 @@ impl Client for InProcessClient {
 /// What runs behind the client; it goes when the server does.
 enum Running {
     Node { node: Box<Node> },
-    Replica { replica: Replica },
+    Replica { replica: Box<Replica> },
 }
 
 /// A server with a private directory.
@@ -146,7 +146,7 @@ impl Server {
         Self {
             client: Box::new(InProcessClient(App::new(replica.handle().clone()).router())),
             address: None,
-            running: Running::Replica { replica },
+            running: Running::Replica { replica: Box::new(replica) },
             directory,
         }
     }
@@ -156,7 +156,7 @@ impl Server {
         Self {
             client: Box::new(InProcessClient(app.router())),
             address: None,
-            running: Running::Replica { replica },
+            running: Running::Replica { replica: Box::new(replica) },
             directory: tempfile::tempdir().expect("a directory can be made"),
         }
     }

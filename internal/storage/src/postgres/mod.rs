@@ -198,7 +198,8 @@ fn place(options: &PgConnectOptions) -> String {
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     let host = options.get_host();
-    let host = if is_name(host) || host.parse::<Ipv6Addr>().is_ok() { host } else { "..." };
+    let without = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = if is_name(host) || without.parse::<Ipv6Addr>().is_ok() { host } else { "..." };
     let database = options.get_database().map(|name| if is_name(name) { name } else { "..." });
     let database = database.map(|name| format!("/{name}")).unwrap_or_default();
     format!("{host}:{}{database}", options.get_port())
@@ -549,6 +550,7 @@ mod tests {
             ("postgres://ann:s3cret@db-1.example:6432/ads", "db-1.example:6432/ads"),
             ("postgresql://ann:s3cret@h", "h:5432"),
             ("postgres://s3cret@h", "h:5432"),
+            ("postgres://ann:s3cret@[2001:db8::1]:6432/ads", "[2001:db8::1]:6432/ads"),
             ("postgres://ann:s3@cret@h/ads", "h:5432/ads"),
             ("postgres://ann%3As3cret%40h/ads", "...:5432/ads"),
             ("postgres://h/ann%3As3cret%40h", "h:5432/..."),

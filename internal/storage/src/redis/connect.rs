@@ -144,6 +144,9 @@ impl Target {
         let info: ConnectionInfo = url.into_connection_info().map_err(|_| OptionsError::Url)?;
         let tls = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => return Err(OptionsError::Insecure),
+            ConnectionAddr::Tcp(..) | ConnectionAddr::TcpTls { .. } if says_more(url) => {
+                return Err(OptionsError::Url);
+            }
             ConnectionAddr::TcpTls { .. } => true,
             _ => false,
         };
@@ -247,6 +250,14 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
+/// Whether something follows the database that means nothing, and that the library passes over: it may be the rest of a
+/// password with a `#` or a `?` in it, whose beginning was then taken for a port.
+fn says_more(url: &str) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let is_known = |parameter: &str| parameter.is_empty() || parameter.starts_with("protocol=");
+    url.contains('#') || !query.split('&').all(is_known)
+}
+
 /// `host`, `host:port` or `[v6]:port`.
 fn host_and_port(address: &str) -> Option<(String, u16)> {
     let (host, port) = match address.rsplit_once(':') {
@@ -293,6 +304,11 @@ mod tests {
             "redis://:secret@:9999",
             "redis://one?protocol=secret",
             "rediss://ann:12#secret@one",
+            "redis://ann:12#secret@one",
+            "redis://ann:12?secret@one",
+            "rediss://ann:12?secret@one",
+            "redis://ann:12?protocol=2&secret@one",
+            "redis://one#insecure",
         ] {
             let error = url(bad).expect_err(bad);
             assert!(matches!(error, OptionsError::Url), "{error:?}");
@@ -300,6 +316,7 @@ mod tests {
         }
         assert!(matches!(url("rediss://one/#insecure"), Err(OptionsError::Insecure)));
         assert!(url("rediss://user:secret@one:6380/3").is_ok());
+        assert!(url("redis://user:secret%23%3F@one/3?protocol=resp3").is_ok());
         let mut options = Options::new(Server::Url("redis://:secret@one".to_owned()));
         assert!(!format!("{options:?}").contains("secret"), "{options:?}");
         options.authorities_pem = Some(Vec::new());

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use placard_model::entry::Position;
 use placard_replica::ports::Cause;
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode};
 use tempfile::NamedTempFile;
 
 use super::{FILE, connect, rows};
-use crate::directory::Held;
 
 /// What the name of an unfinished copy begins with.
 const UNFINISHED: &str = ".placard-backup-";
@@ -48,18 +47,23 @@ pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    // Without a server nobody else cleans up behind this connection: none may start on what it is about to remove.
-    let held = Held::take_idle(directory);
-    let held = held.map_err(|error| BackupError::Journal(file.clone(), error.into()))?;
     let unreadable = |error| BackupError::Journal(file.clone(), error);
     let unwritable = |error: Cause| BackupError::Copy(to.to_owned(), error);
+    let told = |failure| match failure {
+        Failure::Journal(error) => unreadable(error),
+        Failure::Copy(error) => unwritable(error),
+    };
+    // The directory's lock is a server's: one may start meanwhile. SQLite's own locks see to it that whichever connection
+    // is the last one cleans up.
     let journal = connect(&file).map_err(unreadable)?;
     let beside = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let beside = beside.unwrap_or(Path::new("."));
+    // Before the work: it is to be synced at the end.
+    let directory = File::open(beside).map_err(|error| unwritable(error.into()))?;
     let copy = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(beside);
     let copy = copy.map_err(|error| unwritable(error.into()))?;
-    copy_pages(&journal, copy.path()).map_err(unwritable)?;
-    let position = written(&copy).map_err(unwritable)?;
+    copy_pages(&journal, copy.path()).map_err(told)?;
+    let position = written(&copy).map_err(told)?;
     match copy.persist_noclobber(to) {
         Ok(_) => {}
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -68,30 +72,58 @@ pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
         Err(error) => return Err(unwritable(error.error.into())),
     }
     // The name is in the directory, and lasts when the directory does.
-    let synced = File::open(beside).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| unwritable(error.into()))?;
-    drop(journal);
-    drop(held);
+    directory.sync_all().map_err(|error| unwritable(error.into()))?;
     Ok(position)
 }
 
+/// On which side something failed.
+enum Failure {
+    Journal(Cause),
+    Copy(Cause),
+}
+
+impl<E: Into<Cause>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Copy(error.into())
+    }
+}
+
+/// A step reads the journal and writes the copy. Only the journal is shared, can be damaged, and is read.
+fn step_failed(error: rusqlite::Error) -> Failure {
+    use rusqlite::ffi::{SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
+    let is_read = error.sqlite_error().is_some_and(|error| {
+        [SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ].contains(&error.extended_code)
+    });
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked,
+        ) => Failure::Journal(error.into()),
+        _ if is_read => Failure::Journal(error.into()),
+        _ => Failure::Copy(error.into()),
+    }
+}
+
 /// Copies what the journal holds at this moment.
-fn copy_pages(journal: &Connection, to: &Path) -> Result<(), Cause> {
+fn copy_pages(journal: &Connection, to: &Path) -> Result<(), Failure> {
     let mut copy = Connection::open(std::path::absolute(to)?)?;
     // Nobody else has it, and it is thrown away if this does not succeed.
     copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-    match Backup::new(journal, &mut copy)?.step(ALL_PAGES)? {
+    match Backup::new(journal, &mut copy)?.step(ALL_PAGES).map_err(step_failed)? {
         StepResult::Done => Ok(()),
         // Not with pages left: all were asked for.
-        other => Err(format!("the journal is locked ({other:?})").into()),
+        other => Err(Failure::Journal(format!("it is locked ({other:?})").into())),
     }
 }
 
 /// Makes sure that the copy is on the disk and is a journal: where that ends.
-fn written(copy: &NamedTempFile) -> Result<Position, Cause> {
+fn written(copy: &NamedTempFile) -> Result<Position, Failure> {
     copy.as_file().sync_all()?;
     let connection = connect(copy.path())?;
-    let position = rows::head(&connection)?;
+    // The copy is what the journal is, or is not.
+    let position = rows::head(&connection).map_err(|error| Failure::Journal(error.into()))?;
     // Closing it removes what the look has made beside it.
     connection.close().map_err(|(_, error)| error)?;
     copy.as_file().sync_all()?;

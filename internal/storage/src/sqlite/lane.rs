@@ -19,10 +19,15 @@ pub(super) struct Lane {
     jobs: mpsc::Sender<Job>,
 }
 
-/// The job was not done, or not to its end. What it had begun was rolled back.
+/// Why a job was not done, or not to its end. What it had begun was rolled back.
 #[derive(Debug, thiserror::Error)]
-#[error("a job of the journal has panicked, or the journal is closed")]
-pub(super) struct Undone;
+pub(super) enum Undone {
+    #[error("a job of the journal has panicked")]
+    Panicked,
+    /// The job was not begun.
+    #[error("the journal is closed")]
+    Closed,
+}
 
 impl Lane {
     pub(super) fn start(name: &str, connection: Connection) -> io::Result<Self> {
@@ -32,12 +37,7 @@ impl Lane {
             while connection.is_some()
                 && let Some(job) = waiting.blocking_recv()
             {
-                // One job's fault must not end the thread, and with it all writes. Its transaction was dropped
-                // by the unwinding, which rolls it back.
-                let job = AssertUnwindSafe(|| job(&mut connection));
-                if panic::catch_unwind(job).is_err() {
-                    tracing::error!("a job of the journal has panicked");
-                }
+                job(&mut connection);
             }
         })?;
         Ok(Self { jobs })
@@ -65,12 +65,18 @@ impl Lane {
     ) -> Result<T, Undone> {
         let (done, result) = oneshot::channel();
         let job = Box::new(move |connection: &mut Option<Connection>| {
-            if let Some(outcome) = job(connection) {
-                // The caller may have gone away; the work is done all the same.
-                let _ = done.send(outcome);
+            // One job's fault must not end the thread, and with it all writes. Its transaction was dropped by the
+            // unwinding, which rolls it back.
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| job(connection)));
+            if outcome.is_err() {
+                tracing::error!("a job of the journal has panicked");
             }
+            let outcome = outcome.map_err(|_| Undone::Panicked);
+            // The caller may have gone away; the work is done all the same.
+            let _ = done.send(outcome.and_then(|outcome| outcome.ok_or(Undone::Closed)));
         });
-        self.jobs.send(job).await.map_err(|_| Undone)?;
-        result.await.map_err(|_| Undone)
+        self.jobs.send(job).await.map_err(|_| Undone::Closed)?;
+        // A thread that has ended drops the jobs that wait.
+        result.await.unwrap_or(Err(Undone::Closed))
     }
 }

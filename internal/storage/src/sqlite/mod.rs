@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held, writable_sqlite};
-use lane::Lane;
+use lane::{Lane, Undone};
 
 pub use backup::{BackupError, backup};
 
@@ -270,8 +270,13 @@ impl Chores for SqliteJournal {
 impl Journal for SqliteJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
         let committed = self.write.run(move |connection| commit(connection, &batch)).await;
-        // A job that panicked was rolled back while its thread unwound; the batch is to blame.
-        committed.unwrap_or_else(|undone| Err(CommitError::Refused(undone.into())))
+        committed.unwrap_or_else(|undone| {
+            Err(match undone {
+                // It was rolled back while its thread unwound; the batch is to blame.
+                Undone::Panicked => CommitError::Refused(undone.into()),
+                Undone::Closed => CommitError::NotCommitted(undone.into()),
+            })
+        })
     }
 
     /// The directory's lock sees to it that this replica is the only one: the register is its own row.
