@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::by_id::{self, ById};
-use crate::index::Index;
-use crate::{Reader, StoredAd};
+use crate::index::{Index, Root};
+use crate::snapshot::UnderWay;
+use crate::{Reader, Snapshot, StoredAd};
 
 /// The state machine. One owner applies and publishes; [`Reader`]s are handed out freely.
 #[derive(Debug)]
@@ -23,6 +24,26 @@ pub struct Engine {
     deleted: HashSet<Uuid>,
     index: Index,
     reader: Reader,
+    snapshots: UnderWay,
+}
+
+/// An engine that another has taken the place of. To drop it takes time that grows with the number of its ads.
+#[derive(Debug)]
+pub struct Replaced {
+    engine: Engine,
+    /// What readers have found there last.
+    root: Arc<Root>,
+}
+
+impl Replaced {
+    /// Drops it, if no reader is still at it: then it is given back, to be tried again.
+    ///
+    /// # Errors
+    /// A reader is at it, who would have to drop it.
+    pub fn free(self: Box<Self>) -> Result<(), Box<Self>> {
+        let idle = Arc::strong_count(&self.root) == 1 && self.engine.index.is_unread();
+        if idle { Ok(()) } else { Err(self) }
+    }
 }
 
 /// Why a record was not applied. The state is as it was before.
@@ -103,7 +124,8 @@ impl Engine {
 
     fn over(applied: Position, ads: Arc<ById>, mut index: Index) -> Self {
         let reader = Reader::new(index.root(applied, &ads));
-        Self { applied, ads, deleted: HashSet::new(), index, reader }
+        let (deleted, snapshots) = (HashSet::new(), UnderWay::default());
+        Self { applied, ads, deleted, index, reader, snapshots }
     }
 
     /// How far it has applied.
@@ -179,6 +201,7 @@ impl Engine {
         if sum != digest {
             return Err(Refusal::Diverged(found));
         }
+        self.snapshots.changes(id, old.as_ref());
         if let Some(old) = old {
             self.index.remove(&old);
         }
@@ -224,18 +247,21 @@ impl Engine {
         })
     }
 
-    /// All ads as of the applied position, in no order.
-    pub fn snapshot(&self) -> Vec<EncodedAd> {
-        let there = self.ads.iter().filter(|ad| !self.deleted.contains(&ad.id));
-        there.map(|ad| ad.encoded.clone()).collect()
+    /// All ads as of the applied position, to be collected elsewhere while this goes on.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.snapshots.begin(self.applied, &self.ads, &self.deleted)
     }
 
-    /// Becomes `other`, which was built aside: the readers handed out so far read it from now on.
-    pub fn replace_with(&mut self, other: Self) {
-        let reader = self.reader.clone();
-        *self = other;
-        self.reader = reader;
-        self.publish();
+    /// Becomes `other`, which was built aside: the readers handed out so far read it from now on. What it was is given
+    /// back, to be dropped where that may take its time.
+    #[must_use = "it is dropped elsewhere"]
+    pub fn replace_with(&mut self, other: Self) -> Box<Replaced> {
+        let engine = std::mem::replace(self, other);
+        // Readers keep to the handles that they have.
+        let own = std::mem::replace(&mut self.reader, engine.reader.clone());
+        let root = self.reader.publish(self.index.root(self.applied, &self.ads));
+        drop(own);
+        Box::new(Replaced { engine, root })
     }
 }
 

@@ -7,9 +7,11 @@ mod by_id;
 mod engine;
 mod index;
 mod reader;
+mod snapshot;
 mod stored;
 
 pub use alone::Alone;
-pub use engine::{Builder, Engine, Refusal, dry_run};
+pub use engine::{Builder, Engine, Refusal, Replaced, dry_run};
 pub use reader::{Found, Page, Reader};
+pub use snapshot::Snapshot;
 pub use stored::StoredAd;

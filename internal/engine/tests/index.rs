@@ -288,9 +288,9 @@ fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
         (0..30_000).for_each(|_| world.change(20_000));
         world.now += 50_000;
         let mut builder = Builder::default();
-        builder.extend(world.engine.snapshot()).unwrap();
+        builder.extend(world.engine.snapshot().collect()).unwrap();
         let built = builder.finish(world.log.head(), stamp(world.now)).unwrap();
-        world.engine.replace_with(built);
+        assert!(world.engine.replace_with(built).free().is_ok());
         for _ in 0..300 {
             world.ask();
         }
@@ -425,7 +425,7 @@ fn what_does_not_belong_is_refused_and_changes_nothing() {
     (0..20).for_each(|_| world.create());
     world.engine.publish();
     let head = world.log.head();
-    let before = world.engine.snapshot().len();
+    let before = world.engine.snapshot().collect().len();
     let mut ad = world.draw.ad(NOON, 1_000);
     let next = world.log.put(&mut ad);
     let after = world.log.put(&mut world.draw.ad(NOON, 1_000));
@@ -467,7 +467,7 @@ fn what_does_not_belong_is_refused_and_changes_nothing() {
     assert!(matches!(refusal(engine, &poison), Refusal::Poison(..)));
     assert!(matches!(refusal(engine, &newer), Refusal::Poison(..)));
     assert!(matches!(refusal(engine, &diverged), Refusal::Diverged(_)));
-    assert_eq!((engine.applied(), engine.snapshot().len()), (head, before));
+    assert_eq!((engine.applied(), engine.snapshot().collect().len()), (head, before));
     engine.apply(&next).unwrap();
     assert!(matches!(refusal(engine, &next), Refusal::Old { .. }));
 }
@@ -476,7 +476,7 @@ fn what_does_not_belong_is_refused_and_changes_nothing() {
 fn a_snapshot_that_does_not_sum_to_its_digest_is_refused() {
     let mut world = World::new(4, 1_000, false);
     (0..50).for_each(|_| world.create());
-    let ads = world.engine.snapshot();
+    let ads = world.engine.snapshot().collect();
     let head = world.log.head();
     let build = |ads: &[EncodedAd], position: Position| {
         let mut builder = Builder::default();
@@ -487,6 +487,49 @@ fn a_snapshot_that_does_not_sum_to_its_digest_is_refused() {
     assert_eq!(build(&ads[1..], head), Err(Refusal::Diverged(head.version)));
     let other = Position { digest: Digest(head.digest.0 ^ 1), ..head };
     assert_eq!(build(&ads, other), Err(Refusal::Diverged(head.version)));
+}
+
+/// Two are under way at once, and collected later: in between ads are replaced, created, and deleted, some of them in
+/// turn, and some were deleted and not yet published when it was taken.
+#[test]
+fn a_snapshot_is_of_its_position_whatever_comes_after() {
+    with_seeds("a_snapshot_is_of_its_position_whatever_comes_after", |seed| {
+        let mut world = World::new(seed, 1_000_000, false);
+        let mut taken = Vec::new();
+        for round in 0..40 {
+            (0..50).for_each(|_| world.change(300));
+            taken.push((world.log.head(), world.engine.snapshot()));
+            if round % 3 > 0 {
+                let (head, snapshot) = taken.remove(0);
+                assert_eq!(snapshot.position(), head);
+                let mut builder = Builder::default();
+                builder.extend(snapshot.collect()).unwrap();
+                let built = builder.finish(head, stamp(world.now));
+                assert!(built.is_ok(), "{:?}", built.err());
+            }
+        }
+    });
+}
+
+/// Whoever reads while a state is replaced is not made to drop what it was.
+#[test]
+fn a_replaced_engine_is_freed_when_no_reader_is_at_it() {
+    let mut world = World::new(5, 1_000, false);
+    (0..50).for_each(|_| world.create());
+    world.engine.publish();
+    let reader = world.engine.reader();
+    let (query, mut replaced) = (Query { limit: 1, ..Query::default() }, None);
+    let other = Engine::new();
+    let mut other = Some(other);
+    reader.visit(&query, stamp(NOON), |_| {
+        if let Some(other) = other.take() {
+            let busy = world.engine.replace_with(other).free();
+            assert!(busy.is_err());
+            replaced = busy.err();
+        }
+    });
+    assert!(replaced.expect("an ad was visited").free().is_ok());
+    assert_eq!(reader.published(), Position::START);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! How an ad is written down, and how it is read in place: a replica reads a million of them when it restores
 //! and keeps their bytes anyway, so that title and content need not be copied out of them. The shape is apart
 //! from the domain's types, as are those in `wire`; `tests/golden` holds it to the byte.
+//!
+//! An ad that a build of the first format level can read is a protobuf message and nothing else. One that says more than
+//! such a build understands begins with a byte of zero and the level that reading it needs. No message begins with a
+//! zero, so that builds which know nothing of levels refuse such an ad too, rather than show it to people it is not for.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use crate::ad::{AdView, SpecView};
-use crate::wire::{Undecodable, stamp, uuid};
+use crate::wire::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
 use crate::{Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Targeting, Version};
 
 /// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest
@@ -20,23 +24,49 @@ impl EncodedAd {
         Self(bytes)
     }
 
-    /// Writes an ad down.
+    /// Writes an ad down, so that builds of any level read it.
     pub fn encode(ad: &Ad) -> Self {
-        Self(AdMessage::from(ad).encode_to_vec().into())
+        Self::encode_for(ad, FORMAT_LEVEL_MIN)
+    }
+
+    /// Writes an ad down for readers of `level`, marked with the level that what it says needs.
+    pub fn encode_for(ad: &Ad, level: u8) -> Self {
+        let message = AdMessage::from(ad);
+        let needed = needed(ad, level);
+        let mut bytes = BytesMut::with_capacity(2 + message.encoded_len());
+        if needed > FORMAT_LEVEL_MIN {
+            bytes.put_slice(&[MARK, needed]);
+        }
+        message.encode(&mut bytes).expect("the buffer grows");
+        Self(bytes.freeze())
+    }
+
+    /// The format level that reading it needs.
+    pub fn level(&self) -> u8 {
+        match self.0[..] {
+            [MARK, level, ..] => level,
+            _ => FORMAT_LEVEL_MIN,
+        }
     }
 
     /// Reads it where it lies.
     ///
     /// # Errors
-    /// The bytes are no ad.
+    /// The bytes are no ad, or one that only a newer build understands.
     pub fn view(&self) -> Result<AdView<'_>, Undecodable> {
-        AdFields::read(&self.0)?.try_into()
+        let message = match self.0[..] {
+            [MARK, level, ..] if level > FORMAT_LEVEL => return Err(Undecodable::TooNew(level)),
+            [MARK, level, ref message @ ..] if level > FORMAT_LEVEL_MIN => message,
+            [MARK, ..] => return Err(Undecodable::Field("format level")),
+            ref message => message,
+        };
+        AdFields::read(message)?.try_into()
     }
 
     /// Reads it back.
     ///
     /// # Errors
-    /// The bytes are no ad.
+    /// As for [`EncodedAd::view`].
     pub fn decode(&self) -> Result<Ad, Undecodable> {
         self.view().map(Ad::from)
     }
@@ -45,6 +75,16 @@ impl EncodedAd {
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
+}
+
+/// What an ad begins with that is not of the first level; the level follows.
+const MARK: u8 = 0;
+
+/// The level that reading an ad needs, which is at most that of its readers. All that an ad can say is of the first
+/// level. The level after this build's has nothing new in it either; its ads say that they have, so that two builds can
+/// be tested together.
+fn needed(_: &Ad, level: u8) -> u8 {
+    if cfg!(feature = "next-format-level") { level } else { FORMAT_LEVEL_MIN }
 }
 
 /// What is written.
@@ -304,6 +344,25 @@ mod tests {
             assert_eq!(by_prost(encoded.bytes()).as_ref(), Some(&ad));
             assert_eq!(encoded.decode(), Ok(ad));
         }
+    }
+
+    /// A build that knows nothing of levels would have read it as an ad without its newest conditions.
+    #[test]
+    fn an_ad_of_a_newer_level_is_refused_by_every_older_build() {
+        let ad = ads(1).nth(1).expect("there is no end of ads");
+        let message = EncodedAd::encode(&ad).bytes().to_vec();
+        for level in FORMAT_LEVEL + 1..=u8::MAX {
+            let marked = EncodedAd::from_bytes([&[MARK, level], &message[..]].concat().into());
+            assert_eq!(marked.level(), level);
+            assert_eq!(marked.decode(), Err(Undecodable::TooNew(level)));
+            // As the first builds read it.
+            assert!(AdFields::read(marked.bytes()).is_err() && by_prost(marked.bytes()).is_none());
+        }
+        for mark in [&[MARK][..], &[MARK, 0], &[MARK, FORMAT_LEVEL_MIN]] {
+            let marked = EncodedAd::from_bytes([mark, &message[..]].concat().into());
+            assert!(marked.decode().is_err(), "{mark:?}");
+        }
+        assert_eq!(EncodedAd::encode_for(&ad, FORMAT_LEVEL_MIN).bytes()[..], message[..]);
     }
 
     /// Whether bytes have a field of wire type 3 or 4, which is the one thing that is judged in another way.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{EncodedAd, Timestamp, TraceContext, Version};
+use crate::{EncodedAd, Timestamp, TraceContext, Version, limits};
 
 pub use crate::wire::{FORMAT_LEVEL, FORMAT_LEVEL_MIN};
 
@@ -97,6 +97,26 @@ impl Position {
     pub const START: Self = Self { version: 0, chain: Chain::GENESIS, digest: Digest(0) };
 }
 
+/// A journal as one run of one server has it. Two databases never have the same one at the same time, whether they were
+/// made apart or one is a copy of the other, of whatever kind: a dump that was restored, a base backup, a template. The
+/// name of the stream comes from it, so that entries of one never reach replicas of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation {
+    /// The journal's identity, which was drawn when its tables were made.
+    pub journal: Uuid,
+    /// The database's number in its server.
+    pub database: u32,
+    /// When the server was started.
+    pub started: Timestamp,
+}
+
+/// In the form in which the names of keys have it.
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.journal, self.database, self.started.micros())
+    }
+}
+
 /// An entry as the log and the stream carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -106,6 +126,20 @@ pub struct Record {
     pub chain: Chain,
     /// The encoded [`Entry`].
     pub bytes: Bytes,
+}
+
+impl Record {
+    /// How many of the records, from the first, one page takes: at most `max`, and no more bytes than
+    /// [`READ_BYTES_MAX`](limits::READ_BYTES_MAX), but at least one if there is one and `max` allows it.
+    pub fn page<'r>(records: impl IntoIterator<Item = &'r Self>, max: usize) -> usize {
+        let mut bytes = 0;
+        let records = records.into_iter().take(max).enumerate();
+        let fitting = records.take_while(|(nth, record)| {
+            bytes += record.bytes.len();
+            *nth == 0 || bytes <= limits::READ_BYTES_MAX
+        });
+        fitting.count()
+    }
 }
 
 /// Why an entry was written.

@@ -50,6 +50,12 @@ pub const QUEUE_REQUESTS_MAX: usize = 8_192;
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Most entries read from the log or the stream in one go.
 pub const READ_ENTRIES_MAX: usize = 1_024;
+/// Most bytes of entries read from the log or the stream in one go, unless a single entry has more. Entries of an
+/// ordinary size stay below it, and a page of any entries arrives within a read's deadline on a path of about
+/// 2 Mbit/s.
+pub const READ_BYTES_MAX: usize = 512 << 10;
+/// No entry is larger, in bytes: the longest content in four bytes a character, and all else that an entry says.
+pub const ENTRY_BYTES_MAX: usize = 48 << 10;
 /// Most entries held for the stream while it cannot take them; beyond, they are read from the journal again.
 pub const UNAPPENDED_ENTRIES_MAX: usize = 8_192;
 /// Entries that the in-process stream keeps; a tailer further behind reads the journal.
@@ -65,6 +71,9 @@ pub const INDEX_ADVANCE: Duration = Duration::from_millis(100);
 pub const STREAM_TRIM: Duration = Duration::from_secs(5);
 /// Entries kept in the stream beyond what the slowest live replica needs, for those that are just joining.
 pub const STREAM_SPARE: u64 = 1_024;
+/// How long a stream is kept that no replica appends to or trims: that of a journal whose server was started again, or
+/// of a cluster that is no more. The replicas of a cluster that comes back later read the journal.
+pub const STREAM_KEPT: Duration = Duration::from_secs(600);
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
 /// How long after its lease a replica that is gone without a word still counts as one, by the clock of the one that

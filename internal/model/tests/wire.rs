@@ -12,7 +12,7 @@ use placard_model::command::{Answer, Outcome};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
 use placard_model::{
     Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, TraceContext,
-    Undecodable, Violation,
+    Undecodable, Violation, limits,
 };
 use uuid::Uuid;
 
@@ -202,4 +202,22 @@ fn an_answer_that_wrote_anything_is_kept() {
     assert!(!answer.is_final());
     answer.outcomes = vec![Outcome::Invalid { id: id(1), violations: Vec::new() }];
     assert!(!answer.is_final());
+}
+
+/// Pages of the stream are bounded by it, where only entries can be counted.
+#[test]
+fn the_largest_entry_is_within_its_bound() {
+    let widest = |chars: u64| "\u{1f600}".repeat(chars as usize);
+    let mut ad = targeted();
+    ad.spec.title = widest(limits::TITLE_CHARS_MAX);
+    ad.spec.content = widest(limits::CONTENT_CHARS_MAX);
+    ad.version = u64::MAX;
+    ad.spec.targeting.countries = Country::all().collect();
+    let mut entry = entry(Change::Put(EncodedAd::encode(&ad)), Reason::Client);
+    entry.principal = "p".repeat(limits::TOKEN_NAME_BYTES_MAX);
+    entry.item = u32::MAX;
+    entry.trace = Some(TraceContext { trace_id: u128::MAX, span_id: u64::MAX });
+    let bytes = entry.encode(FORMAT_LEVEL).len();
+    assert!(bytes <= limits::ENTRY_BYTES_MAX, "{bytes} bytes");
+    assert!(bytes > limits::ENTRY_BYTES_MAX * 3 / 4, "{bytes} bytes");
 }

@@ -15,6 +15,8 @@ use crate::StartError;
 const PAGE: usize = 4_096;
 /// Chunks of ads between the database and the sum.
 const CHUNKS: usize = 4;
+/// Most things that do not fit of which the report tells each; beyond, it tells how many there are.
+const WRONG_MAX: usize = 100;
 
 /// What was read, and whether it fits together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +29,8 @@ pub struct Report {
     pub entries: u64,
     /// How many ads were read.
     pub ads: u64,
-    /// Everything that does not fit, in plain words; empty if all does.
+    /// What does not fit, in plain words; empty if all does. Of much that does not, the first, and how much more there
+    /// is.
     pub wrong: Vec<String>,
 }
 
@@ -54,12 +57,12 @@ pub async fn verify(postgres_url: &str, claims: &[Audited]) -> Result<Report, Ve
         PostgresJournal::connect(postgres_url, options).await.map_err(StartError::from)?;
     let mut audit = journal.audit().await?;
     let (base, head) = (audit.base(), audit.head());
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::default();
     let mut by_version: BTreeMap<Version, Vec<&Audited>> = BTreeMap::new();
     for claim in claims {
         by_version.entry(claim.version).or_default().push(claim);
     }
-    let mut check = |at: Position, wrong: &mut Vec<String>| {
+    let mut check = |at: Position, wrong: &mut Wrong| {
         for claim in by_version.remove(&at.version).into_iter().flatten() {
             let (chain, digest) = (at.chain.to_string(), at.digest.to_string());
             if (&claim.chain, &claim.digest) != (&chain, &digest) {
@@ -109,7 +112,31 @@ pub async fn verify(postgres_url: &str, claims: &[Audited]) -> Result<Report, Ve
         wrong.push(format!("{name} is at version {version}, which the log does not hold"));
     }
     let entries = at.version - base.version;
-    Ok(Report { base: base.version, head: head.version, entries, ads, wrong })
+    Ok(Report { base: base.version, head: head.version, entries, ads, wrong: wrong.told() })
+}
+
+/// What does not fit: as much as a report tells, since a log of any length may be broken at each of its entries.
+#[derive(Debug, Default)]
+struct Wrong {
+    first: Vec<String>,
+    more: u64,
+}
+
+impl Wrong {
+    fn push(&mut self, what: String) {
+        if self.first.len() < WRONG_MAX {
+            self.first.push(what);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.first.push(format!("and {} more that do not fit", self.more));
+        }
+        self.first
+    }
 }
 
 async fn sum(audit: &mut postgres::Audit<'_>) -> Result<(u64, Digest), Unavailable> {
@@ -135,4 +162,21 @@ pub enum VerifyError {
     /// It cannot be read to its end.
     #[error(transparent)]
     Read(#[from] Unavailable),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verify_tells_so_much_of_a_log_that_is_broken_everywhere() {
+        let mut wrong = Wrong::default();
+        (0..WRONG_MAX).for_each(|nth| wrong.push(nth.to_string()));
+        wrong.push("more".to_owned());
+        wrong.push("yet more".to_owned());
+        let told = wrong.told();
+        assert_eq!(told.len(), WRONG_MAX + 1);
+        assert_eq!(told[WRONG_MAX], "and 2 more that do not fit");
+        assert_eq!(Wrong::default().told(), Vec::<String>::new());
+    }
 }

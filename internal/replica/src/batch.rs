@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use placard_engine::dry_run;
 use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
-use placard_model::entry::{Chain, Change, Digest, Entry, Position, Record};
+use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL_MIN, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use uuid::Uuid;
 
@@ -78,6 +78,13 @@ impl Plan {
         let written = nth.and_then(|nth| self.log.get(nth)).map(|row| &row.record);
         written
             .map_or((self.head.version, self.head.chain), |record| (record.version, record.chain))
+    }
+
+    /// The format level that reading what it writes needs, beside the log, which is written anew for older readers by
+    /// way of a snapshot.
+    pub fn level(&self) -> u8 {
+        let written = self.ads.iter().filter_map(|(_, ad)| Some(ad.as_ref()?.1.level()));
+        written.max().unwrap_or(FORMAT_LEVEL_MIN)
     }
 }
 
@@ -212,7 +219,7 @@ impl Planning {
             Decision::Put { spec, created_at } => {
                 let version = self.head.version + 1;
                 let ad = Ad { id, version, created_at, spec };
-                let encoded = EncodedAd::encode(&ad);
+                let encoded = EncodedAd::encode_for(&ad, self.format_level);
                 Some((ad, encoded))
             }
             Decision::Delete => None,

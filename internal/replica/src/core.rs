@@ -13,11 +13,14 @@ mod io;
 mod polling;
 mod read_gate;
 mod restoring;
+#[cfg(test)]
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::{Engine, Reader};
+use placard_model::entry::Incarnation;
 use placard_model::{Version, limits};
 
 use crate::committer::{Committer, Pending};
@@ -71,7 +74,11 @@ pub struct Core {
     head: Version,
     /// The version to reach before the replica is ready.
     target: Option<Version>,
+    /// Which stream is followed; `None` before the journal has told which it is.
+    stream: Option<Incarnation>,
     reading_stream: bool,
+    /// The read under way may be of another stream than the one that is followed now.
+    reading_other: bool,
     /// The stream brought something unusable; it is read again after the next head poll.
     stream_suspect: bool,
     /// The stream has brought a record whose predecessor it has forgotten.
@@ -121,7 +128,9 @@ impl Core {
             counts: Counts::default(),
             head: 0,
             target: None,
+            stream: None,
             reading_stream: false,
+            reading_other: false,
             stream_suspect: false,
             stream_gap: false,
             healing: false,
@@ -383,6 +392,9 @@ impl Core {
     }
 
     fn relay_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
+        if self.stream.is_none() {
+            return;
+        }
         let output = match self.relay.next(now, self.engine.applied().version) {
             None => return,
             Some(Work::Append(records)) => Output::Append(records),

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::entry::{Chain, Position, Record};
+use placard_model::entry::{Chain, Incarnation, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -113,6 +113,10 @@ pub struct Head {
     pub members: Vec<Member>,
     /// Those of [`Beat::known`] that have taken themselves off it.
     pub left: Vec<Uuid>,
+    /// Which journal it is, and on which run of which server.
+    pub incarnation: Incarnation,
+    /// The format level that reading what the journal holds needs; it is only ever raised.
+    pub level: u8,
 }
 
 /// Whether a journal has what it needs to run a commit, as far as it knows.
@@ -129,7 +133,9 @@ pub enum Commits {
 /// The durable log and the current ads, in one transactional database.
 pub trait Journal: Clone + Send + Sync + 'static {
     /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down, all as one
-    /// transaction would that holds the head's lock. The caller waits for the result before it commits the next batch.
+    /// transaction would that holds the head's lock. A journal that needs more than this build reads is not written to;
+    /// one that needs less than [`Plan::level`] needs that from now on. The caller waits for the result before it commits
+    /// the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`.
@@ -143,8 +149,9 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// a day, so that the others know.
     fn leave(&self, replica: Uuid) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Reads at most `max` records after version `after`, in order and without holes. The first may be later
-    /// than `after + 1`, if the log was trimmed.
+    /// Reads at most `max` records after version `after`, in order and without holes, and no more bytes of them than
+    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX), but one if there is one. The first may be later than
+    /// `after + 1`, if the log was trimmed.
     fn log(
         &self,
         after: Version,
@@ -232,14 +239,20 @@ pub struct StreamStatus {
 
 /// The ordered fan-out of records to replicas. It may forget anything at any time.
 pub trait Stream: Clone + Send + Sync + 'static {
+    /// From now on, all that is asked of this handle and its clones concerns the stream of this journal. Each journal
+    /// has one of its own. Before this is called nothing can be asked.
+    fn follow(&self, journal: Incarnation);
+
     /// Appends consecutive records if they follow what the stream holds; an empty stream accepts any.
     fn append(
         &self,
         records: Arc<[Record]>,
     ) -> impl Future<Output = Result<Appended, Unavailable>> + Send;
 
-    /// Reads at most `max` records after version `after`; if there are none yet, waits for some, at most a
-    /// second, and then returns none. The first may be later than `after + 1`, if the stream has forgotten.
+    /// Reads at most `max` records after version `after`, and no more bytes of them than
+    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX), but one if there is one. If there are none yet, waits
+    /// for some, at most a second, and then returns none. The first may be later than `after + 1`, if the stream has
+    /// forgotten.
     fn read(
         &self,
         after: Version,

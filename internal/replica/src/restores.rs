@@ -83,7 +83,7 @@ mod tests {
     use bytes::Bytes;
     use placard_engine::Engine;
     use placard_model::entry::{
-        Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record,
+        Chain, Change, Digest, Entry, FORMAT_LEVEL, Incarnation, Position, Reason, Record,
     };
     use placard_model::{Timestamp, Version};
     use uuid::Uuid;
@@ -92,6 +92,9 @@ mod tests {
     use crate::Uptime;
     use crate::core::{Core, Input, Moment, Now, Output, Phase, Purpose, Settings};
     use crate::ports::{Head, Identity};
+
+    const INCARNATION: Incarnation =
+        Incarnation { journal: Uuid::nil(), database: 0, started: Timestamp::EPOCH };
 
     /// A replica, and what it wants done next.
     struct Running {
@@ -147,6 +150,8 @@ mod tests {
                 answered: Uptime::now(),
                 members: Vec::new(),
                 left: Vec::new(),
+                incarnation: INCARNATION,
+                level: FORMAT_LEVEL,
             };
             self.step(Input::Polled(Ok(head)));
         }

@@ -8,12 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use placard_model::entry::{Chain, Record};
+use placard_model::Timestamp;
+use placard_model::entry::{Chain, Incarnation, Record};
 use placard_replica::ports::{Appended, Stream};
 use placard_storage::redis::{Options, RedisStream, Server};
 use placard_testkit::servers::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 /// Bytes of an entry that creates a usual ad.
 const ENTRY_BYTES: usize = 194;
@@ -29,6 +31,7 @@ async fn main() {
     let server = RedisServer::start().await.unwrap();
     let options = Options { entries_max: Some(KEPT), ..Options::new(Server::Url(server.url())) };
     let stream = RedisStream::connect(&options).unwrap();
+    stream.follow(Incarnation { journal: Uuid::nil(), database: 0, started: Timestamp::EPOCH });
     let client = redis::Client::open(server.url()).unwrap();
     let mut log = Log { top: 0, chain: Chain::GENESIS };
     let mut bare = Bare(client.get_multiplexed_async_connection().await.unwrap());

@@ -3,9 +3,10 @@
 //! always a whole one, or none.
 //!
 //! ```text
-//! "PLACARD1" · version u64 · chain 32 bytes · digest 16 bytes · ads u64 · {length u32 · encoded ad}… · crc32 u32
+//! "PLACARD" · level · version u64 · chain 32 bytes · digest 16 bytes · ads u64 · {length u32 · encoded ad}… · crc32 u32
 //! ```
-//! Numbers are big-endian; the checksum is over all before it. The ads' digest is checked by who loads them.
+//! The level is that which reading its ads needs, as a digit. Numbers are big-endian; the checksum is over all before it.
+//! The ads' digest is checked by who loads them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32fast::Hasher;
-use placard_model::EncodedAd;
-use placard_model::entry::{Chain, Digest, Position};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
+use placard_model::{EncodedAd, Undecodable};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::mpsc;
 
@@ -23,7 +24,9 @@ use crate::directory::{DirectoryError, Held, writable};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
-const MAGIC: &[u8; 8] = b"PLACARD1";
+const MAGIC: &[u8; 7] = b"PLACARD";
+/// What the level is counted from.
+const DIGIT: u8 = b'0';
 /// No encoded ad is larger; a greater length in a file is damage, and must not be allocated.
 const AD_BYTES_MAX: u32 = 1 << 20;
 /// What is behind the ads.
@@ -61,7 +64,9 @@ impl CheckpointFile {
         let next = self.directory.join(NEXT);
         let summed = Summed::new(File::create(&next)?);
         let mut file = BufWriter::with_capacity(BUFFER, summed);
+        let level = ads.iter().map(EncodedAd::level).max().unwrap_or(FORMAT_LEVEL_MIN);
         file.write_all(MAGIC)?;
+        file.write_all(&[DIGIT.wrapping_add(level)])?;
         file.write_all(&position.version.to_be_bytes())?;
         file.write_all(&position.chain.0)?;
         file.write_all(&position.digest.0.to_be_bytes())?;
@@ -92,6 +97,11 @@ impl CheckpointFile {
         let mut file = BufReader::with_capacity(BUFFER, summed);
         if array(&mut file)? != *MAGIC {
             return Err(damaged("it does not begin as a checkpoint does"));
+        }
+        let [digit] = array(&mut file)?;
+        let level = digit.wrapping_sub(DIGIT);
+        if level > FORMAT_LEVEL {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, Undecodable::TooNew(level)));
         }
         let position = Position {
             version: u64::from_be_bytes(array(&mut file)?),

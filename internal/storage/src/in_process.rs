@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use placard_model::entry::{Chain, Record};
+use placard_model::entry::{Chain, Incarnation, Record};
 use placard_model::{Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
 use tokio::sync::Notify;
@@ -40,7 +40,8 @@ impl InProcess {
     fn after(&self, version: Version, max: usize) -> Vec<Record> {
         let records = &self.held().records;
         let first = records.partition_point(|record| record.version <= version);
-        records.iter().skip(first).take(max).cloned().collect()
+        let newer = || records.iter().skip(first);
+        newer().take(Record::page(newer(), max)).cloned().collect()
     }
 }
 
@@ -68,6 +69,9 @@ impl Held {
 }
 
 impl Stream for InProcess {
+    /// The journal is this process' own, and there is no other.
+    fn follow(&self, _: Incarnation) {}
+
     async fn append(&self, new: Arc<[Record]>) -> Result<Appended, Unavailable> {
         let mut held = self.held();
         let refused =

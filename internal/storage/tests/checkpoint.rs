@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use placard_model::entry::{Chain, Digest, Position};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position};
 use placard_model::{Ad, EncodedAd, Timestamp};
 use placard_replica::ports::Checkpoints;
 use placard_storage::checkpoint::CheckpointFile;
@@ -74,4 +74,20 @@ async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
         std::fs::write(&path, &damaged).unwrap();
         assert!(load(&file).await.is_err(), "damaged at {at}");
     }
+}
+
+/// The file begins with the level that its ads need.
+#[tokio::test]
+async fn a_checkpoint_of_a_newer_level_is_refused_by_that_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = CheckpointFile::open(directory.path()).unwrap();
+    let ads = ads(2);
+    file.save(position(&ads), ads).await.unwrap();
+    let path = directory.path().join("checkpoint");
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.starts_with(b"PLACARD1"), "every build reads it");
+    bytes[7] = b'1' + FORMAT_LEVEL;
+    std::fs::write(&path, bytes).unwrap();
+    let refused = load(&file).await.unwrap_err();
+    assert!(refused.contains(&format!("format level {}", FORMAT_LEVEL + 1)), "{refused}");
 }

@@ -108,3 +108,16 @@ fn a_file_that_is_no_journal_is_refused() {
     let opened = SqliteJournal::open(directory.path());
     assert!(matches!(opened, Err(OpenError::Journal(..))), "{opened:?}");
 }
+
+#[test]
+fn sqlite_refuses_a_journal_that_needs_a_newer_build() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(SqliteJournal::open(directory.path()).unwrap());
+    let file = || rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+    // What a newer build has only added is left alone.
+    file().execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(SqliteJournal::open(directory.path()).unwrap());
+    file().execute_batch("UPDATE journal SET level = 99").unwrap();
+    let opened = SqliteJournal::open(directory.path());
+    assert!(matches!(opened, Err(OpenError::TooNew(_, 99))), "{opened:?}");
+}

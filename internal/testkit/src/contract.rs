@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
-use placard_model::{EncodedAd, Spec, Timestamp, Version};
+use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
 use placard_replica::ports::{
     Appended, Beat, Ends, Head, Identity, Journal, Member, Standing, Stream, StreamStatus,
 };
@@ -79,11 +79,12 @@ pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     a_repeated_batch_is_written_once(&journal).await;
     a_replica_registers_and_leaves(&journal).await;
     large_ads_come_in_chunks(&journal).await;
+    log_pages_are_bounded_in_bytes(&journal).await;
     let (head, ads) = snapshot(&journal).await;
-    let log = journal.log(0, 10_000).await.expect("a healthy journal is read");
+    let log = all_pages(&journal).await;
     let journal = reopen(journal).await;
     assert_eq!(snapshot(&journal).await, (head, ads));
-    assert_eq!(journal.log(0, 10_000).await.expect("a healthy journal is read"), log);
+    assert_eq!(all_pages(&journal).await, log);
     sums_agree(&journal).await;
 }
 
@@ -137,6 +138,32 @@ async fn large_ads_come_in_chunks<J: Journal>(journal: &J) {
     let ads: usize = chunks.iter().map(Vec::len).sum();
     assert_eq!(ads, before.len() + 160);
     sums_agree(journal).await;
+}
+
+/// The pages of the whole log.
+async fn all_pages<J: Journal>(journal: &J) -> Vec<Vec<Record>> {
+    let (mut pages, mut after) = (Vec::<Vec<Record>>::new(), 0);
+    loop {
+        let page = journal.log(after, 10_000).await.expect("a healthy journal is read");
+        let Some(last) = page.last() else { return pages };
+        after = last.version;
+        pages.push(page);
+    }
+}
+
+/// Large entries come in more pages, each of which takes only so long on a slow path; none is left out.
+async fn log_pages_are_bounded_in_bytes<J: Journal>(journal: &J) {
+    let pages = all_pages(journal).await;
+    let head = poll(journal, 0).await.position;
+    assert!(pages.len() > 1, "the log is larger than one page");
+    assert!(pages.iter().all(|page| is_bounded(page)));
+    assert_eq!(versions(&pages.concat()), (1..=head.version).collect::<Vec<_>>());
+}
+
+/// Whether a page has no more bytes than it may.
+fn is_bounded(page: &[Record]) -> bool {
+    let bytes: usize = page.iter().map(|record| record.bytes.len()).sum();
+    page.len() == 1 || bytes <= limits::READ_BYTES_MAX
 }
 
 /// The digest of the head is that of the ads, and the newest entry carries it.
@@ -318,6 +345,35 @@ pub async fn stream<S: Stream>(stream: S) {
     assert_eq!(append(&records[2..5]).await, Appended::Done);
     // A reader who has everything waits, is not kept for ever, and gets nothing.
     assert_eq!(read(5, 10).await, []);
+    stream_pages_are_bounded_in_bytes(stream, records[4].clone()).await;
+}
+
+/// Large entries come in more pages, each of which takes only so long on a slow path; none is left out, not even one
+/// that is larger than a page.
+async fn stream_pages_are_bounded_in_bytes<S: Stream>(stream: S, top: Record) {
+    const COUNT: Version = 60;
+    let mut chain = top.chain;
+    let (first, last) = (top.version + 1, top.version + COUNT);
+    let record = |version| {
+        let larger_than_a_page = version == first + COUNT / 2;
+        let size = if larger_than_a_page { limits::READ_BYTES_MAX + 1 } else { 40_000 };
+        let bytes = bytes::Bytes::from(vec![version as u8; size]);
+        chain = chain.next(version, &bytes);
+        Record { version, chain, bytes }
+    };
+    let large: Vec<_> = (first..=last).map(record).collect();
+    for part in large.chunks(20) {
+        let appended = stream.append(part.into()).await;
+        assert_eq!(appended.expect("a healthy stream takes records"), Appended::Done);
+    }
+    let (mut read, mut after) = (Vec::new(), top.version);
+    while after < last {
+        let page = stream.read(after, 1_000).await.expect("a healthy stream is read");
+        assert!(!page.is_empty() && is_bounded(&page), "{} entries", page.len());
+        after = page[page.len() - 1].version;
+        read.extend(page);
+    }
+    assert_eq!(read, large);
 }
 
 /// Records that follow each other from version 1; a stream does not look into them.

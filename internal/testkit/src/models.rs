@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{Chain, Position, Record};
-use placard_model::{Ad, EncodedAd, Timestamp, Version};
+use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
+use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
     Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
     Unavailable,
@@ -34,13 +34,19 @@ pub struct JournalState {
     pub left: BTreeSet<Uuid>,
     /// The journal's clock.
     pub now: Timestamp,
+    /// Which journal it is.
+    pub incarnation: Incarnation,
+    /// The format level that reading it needs.
+    pub level: u8,
 }
 
 impl JournalState {
     /// An empty journal at a time.
     pub fn new(now: Timestamp) -> Self {
         let (log, ads, kept, members, left) = Default::default();
-        Self { head: Position::START, log, ads, kept, members, left, now }
+        let incarnation = Incarnation { journal: Uuid::nil(), database: 0, started: now };
+        let (head, level) = (Position::START, FORMAT_LEVEL_MIN);
+        Self { head, log, ads, kept, members, left, now, incarnation, level }
     }
 
     /// One transaction.
@@ -68,6 +74,7 @@ impl JournalState {
                 None => self.ads.remove(id),
             };
         }
+        self.level = self.level.max(plan.level());
         self.kept.extend(plan.kept.iter().map(|kept| (kept.key.scope, kept.clone())));
         plan
     }
@@ -85,8 +92,9 @@ impl JournalState {
         let members = self.members.values().cloned().collect();
         let (position, chain_at, now) = (self.head, self.chain_at(at), self.now);
         let left = known.into_iter().filter(|replica| self.left.contains(replica)).collect();
-        let moment = Uptime::now();
-        Head { position, chain_at, now, asked: moment, answered: moment, members, left }
+        let (incarnation, level, moment) = (self.incarnation, self.level, Uptime::now());
+        let (asked, answered) = (moment, moment);
+        Head { position, chain_at, now, asked, answered, members, left, incarnation, level }
     }
 
     /// The ads, decoded.
@@ -101,8 +109,22 @@ impl JournalState {
 
     /// Records after a version.
     pub fn log(&self, after: Version, max: usize) -> Vec<Record> {
-        self.log.iter().skip(after as usize).take(max).map(|row| row.record.clone()).collect()
+        let newer = self.log.iter().skip(after as usize).map(|row| &row.record);
+        page(newer, max)
     }
+}
+
+/// The first of the records: at most `max`, and as many as a page's bytes allow beside the first.
+fn page<'r>(records: impl Iterator<Item = &'r Record>, max: usize) -> Vec<Record> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for record in records.take(max) {
+        bytes += record.bytes.len();
+        if !page.is_empty() && bytes > limits::READ_BYTES_MAX {
+            break;
+        }
+        page.push(record.clone());
+    }
+    page
 }
 
 /// The journal's port over a [`JournalState`].
@@ -257,7 +279,7 @@ impl StreamState {
     /// Records after a version.
     pub fn read(&self, after: Version, max: usize) -> Vec<Record> {
         let newer = self.records.iter().filter(|record| record.version > after);
-        newer.take(max).cloned().collect()
+        page(newer, max)
     }
 }
 
@@ -276,6 +298,9 @@ impl ModelStream {
 }
 
 impl Stream for ModelStream {
+    /// There is one journal.
+    fn follow(&self, _: Incarnation) {}
+
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
         let appended = self.state().append(&records);
         self.appended.notify_waiters();

@@ -1,12 +1,14 @@
-//! An old and a new build in one cluster: the new one holds its format back until the old one is gone.
+//! An old and a new build in one cluster: the new one holds its format back until the old one is gone, and the old one
+//! reads nothing that it does not understand.
 
 use std::path::Path;
 use std::process::Command;
 
+use placard_testkit::process::{Ended, Process};
 use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 
-use crate::cluster::{ADS, PLACARD, Replica, Servers};
+use crate::cluster::{ADS, PLACARD, Replica, Servers, name};
 
 /// Builds the program with the next format level beside the one under test, and says where it is.
 fn next_build() -> String {
@@ -65,13 +67,66 @@ async fn a_new_build_writes_what_an_old_one_reads_until_that_one_has_left() {
     new.create(ADS, "by the new build, for new builds").await;
     assert_eq!(levels(&servers).await, [1, 1, 2]);
     servers.verify_by(&next, &new).await;
-    // A roll-back: the old build starts from the journal's ads, and the new one holds back again.
-    let old = servers.replica(&[]).await;
-    old.reaches(3).await;
-    knows(&new, 2).await;
-    new.create(ADS, "for both again").await;
-    old.reaches(4).await;
-    assert_eq!(old.json(ADS).await["total"], 4);
-    assert_eq!(levels(&servers).await, [1, 1, 2, 1]);
-    servers.verify_by(&next, &old).await;
+    assert_eq!(journal_level(&servers).await, 2);
+    let old = servers.replica_starting(PLACARD, &servers.postgres.url(), &[]).ended().await;
+    refuses(&old);
+    let url = servers.postgres.url();
+    refuses(&Process::start(PLACARD, &["verify", "--postgres-url", &url], &[]).ended().await);
+    // None that reads less is on the register, so that the new one goes on with its level.
+    new.create(ADS, "for new builds again").await;
+    assert_eq!(levels(&servers).await, [1, 1, 2, 2]);
+}
+
+/// An old build showed such an ad to everybody, since it passed over the conditions that it did not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_build_refuses_a_checkpoint_of_a_newer_level() {
+    let next = tokio::task::spawn_blocking(next_build).await.expect("the build does not panic");
+    let servers = Servers::start().await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let arguments = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
+    let checkpoint = directory.path().join("checkpoint");
+    let begins = async |magic: &'static [u8]| {
+        until("a checkpoint of this level", async || {
+            let file = std::fs::read(&checkpoint).ok()?;
+            file.starts_with(magic).then_some(())
+        })
+        .await;
+    };
+    // One of the first level is every build's.
+    let old = servers.replica(&arguments).await;
+    old.create(ADS, "for every build").await;
+    begins(b"PLACARD1").await;
+    old.process.terminate();
+    assert!(old.process.ended().await.status.success());
+    let new = servers.replica_of(&next, &arguments).await;
+    new.reaches(1).await;
+    new.create(ADS, "for new builds").await;
+    begins(b"PLACARD2").await;
+    new.process.terminate();
+    assert!(new.process.ended().await.status.success());
+    let away = "postgres://nobody@127.0.0.1:1/none";
+    let new = servers.replica_at(&next, away, &arguments).await;
+    until("the new build's ads", async || (new.json(ADS).await["total"] == 2).then_some(())).await;
+    new.process.kill().await;
+    let old = servers.replica_at(PLACARD, away, &arguments).await;
+    until("why the old build does not read it", async || {
+        old.process.err().iter().any(|line| line.contains("format level 2 is newer")).then_some(())
+    })
+    .await;
+    assert_ne!(old.get("/readyz").await.status(), 200);
+    assert_ne!(old.get(ADS).await.status(), 200);
+}
+
+/// The level that the journal says it needs.
+async fn journal_level(servers: &Servers) -> i16 {
+    let url = servers.postgres.url();
+    let mut connection = PgConnection::connect(&url).await.expect("PostgreSQL answers");
+    let level = sqlx::query_scalar("SELECT level FROM journal").fetch_one(&mut connection).await;
+    level.expect("a journal has a level")
+}
+
+fn refuses(ended: &Ended) {
+    assert_eq!(ended.status.code(), Some(1), "{:?}", ended.err);
+    let says = |line: &&String| line.contains("needs format level 2, and this build reads 1");
+    assert_eq!(ended.err.iter().filter(says).count(), 1, "{:?}", ended.err);
 }

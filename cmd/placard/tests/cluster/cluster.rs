@@ -35,7 +35,27 @@ impl Servers {
 
     /// As [`Servers::replica`], of another build.
     pub(crate) async fn replica_of(&self, program: &str, arguments: &[&str]) -> Replica {
-        Replica::start(program, (&self.postgres.url(), &self.redis.url()), arguments).await
+        self.replica_at(program, &self.postgres.url(), arguments).await
+    }
+
+    /// As [`Servers::replica_of`], with its journal in another database.
+    pub(crate) async fn replica_at(
+        &self,
+        program: &str,
+        postgres: &str,
+        arguments: &[&str],
+    ) -> Replica {
+        Replica::start(program, (postgres, &self.redis.url()), arguments).await
+    }
+
+    /// The process of a replica, which may end before it serves.
+    pub(crate) fn replica_starting(
+        &self,
+        program: &str,
+        postgres: &str,
+        arguments: &[&str],
+    ) -> Process {
+        starting(program, (postgres, &self.redis.url()), arguments)
     }
 
     /// So many replicas, started together.
@@ -62,6 +82,13 @@ impl Servers {
     }
 }
 
+fn starting(program: &str, (postgres, redis): (&str, &str), arguments: &[&str]) -> Process {
+    let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
+    let all = [&own[..], arguments].concat();
+    let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
+    Process::start(program, &all, &variables)
+}
+
 /// A running replica, and a client for it.
 pub(crate) struct Replica {
     pub(crate) process: Process,
@@ -71,15 +98,8 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// One that finds the servers at these URLs.
-    pub(crate) async fn start(
-        program: &str,
-        (postgres, redis): (&str, &str),
-        arguments: &[&str],
-    ) -> Self {
-        let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
-        let all = [&own[..], arguments].concat();
-        let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
-        let mut process = Process::start(program, &all, &variables);
+    pub(crate) async fn start(program: &str, servers: (&str, &str), arguments: &[&str]) -> Self {
+        let mut process = starting(program, servers, arguments);
         let url = process.url().await;
         let client = Client::builder().no_proxy().build().expect("a client can be made");
         Self { process, url, client }

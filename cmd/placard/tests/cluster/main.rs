@@ -12,4 +12,5 @@ mod joining;
 mod logging;
 mod serving;
 mod setup;
+mod shared;
 mod traces;

@@ -9,7 +9,6 @@ use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
 use uuid::Uuid;
 
-use crate::redis_faults::STREAM;
 use crate::world::World;
 
 /// One of these counters moves when a replica has read what was forged, or has found it in the stream.
@@ -24,19 +23,24 @@ impl World {
     /// Puts an entry behind the stream's last one, whatever that is at the moment; `chain` tells its chain by the
     /// one before it, its version and its bytes.
     async fn forge(&self, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
-        forge(&self.redis, bytes, chain).await;
+        forge(&self.redis, &self.key("stream"), bytes, chain).await;
     }
 }
 
 /// As [`World::forge`], in any Redis.
-async fn forge(server: &RedisServer, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
+async fn forge(
+    server: &RedisServer,
+    stream: &str,
+    bytes: &Bytes,
+    chain: fn(Chain, u64, &Bytes) -> Chain,
+) {
     let client = redis::Client::open(server.url()).expect("the URL is one of Redis");
     let mut connection =
         client.get_multiplexed_async_connection().await.expect("Redis can be reached");
     // Somebody else may be quicker: then that id is taken.
     until("a forged entry", async || {
         let mut last = redis::cmd("XREVRANGE");
-        last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+        last.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         type Rows = Vec<(String, Vec<(String, Vec<u8>)>)>;
         let rows: Rows = last.query_async(&mut connection).await.ok()?;
         let (id, fields) = rows.into_iter().next()?;
@@ -44,7 +48,7 @@ async fn forge(server: &RedisServer, bytes: &Bytes, chain: fn(Chain, u64, &Bytes
         let (_, before) = fields.into_iter().find(|(name, _)| name == "chain")?;
         let chain = chain(Chain(before.try_into().ok()?), version, bytes);
         let mut add = redis::cmd("XADD");
-        add.arg(STREAM).arg(format!("0-{version}"));
+        add.arg(stream).arg(format!("0-{version}"));
         add.arg("chain").arg(chain.0.as_slice()).arg("entry").arg(bytes.as_ref());
         let added: redis::RedisResult<String> = add.query_async(&mut connection).await;
         added.is_ok().then_some(())
@@ -108,7 +112,7 @@ async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
             ("placard_diverged_total", "placard_restores_total{cause=\"digest\"}");
         let restored = world.counted_by(2, restores).await;
         until("a replica that has diverged", async || {
-            forge(&own, &entry(Digest(round)), follows).await;
+            forge(&own, &world.key("stream"), &entry(Digest(round)), follows).await;
             (world.counted_by(2, before).await >= round as f64).then_some(())
         })
         .await;

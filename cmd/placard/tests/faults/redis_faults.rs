@@ -15,8 +15,6 @@ use crate::history::History;
 use crate::load::PATH;
 use crate::world::World;
 
-pub(crate) const STREAM: &str = "{placard}:stream";
-
 /// Counts reads of the log in the stream's place.
 const HEALS: &[&str] = &["placard_heals_total"];
 
@@ -61,6 +59,15 @@ impl World {
         p99
     }
 
+    /// The name of the key with the stream, or of that with its mark (`top`), as PostgreSQL's last start has it.
+    pub(crate) fn key(&self, which: &str) -> String {
+        const NAMED: &str = "
+            SELECT concat('{placard}:', identity, ':', oid, ':',
+                          (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint)
+              FROM journal, pg_database WHERE datname = current_database()";
+        format!("{}:{which}", self.postgres.sql(NAMED).expect("the journal has an identity"))
+    }
+
     pub(crate) async fn redis_connection(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.redis.url()).expect("the URL is one of Redis");
         client.get_multiplexed_async_connection().await.expect("Redis can be reached")
@@ -72,7 +79,7 @@ impl World {
         let mut connection = self.redis_connection().await;
         until("a stream that holds what the log does", async || {
             let mut all = redis::cmd("XRANGE");
-            all.arg(STREAM).arg("-").arg("+");
+            all.arg(self.key("stream")).arg("-").arg("+");
             let entries: Vec<Entry> = all.query_async(&mut connection).await.ok()?;
             let first =
                 entries.first().map_or(Some(1), |(id, _)| id.strip_prefix("0-")?.parse().ok())?;
@@ -94,8 +101,12 @@ impl World {
     pub(crate) async fn stream_top(&self) -> Version {
         let mut connection = self.redis_connection().await;
         let mut ask = redis::cmd("XINFO");
-        let info: HashMap<String, redis::Value> =
-            ask.arg("STREAM").arg(STREAM).query_async(&mut connection).await.expect("a stream");
+        let info: HashMap<String, redis::Value> = ask
+            .arg("STREAM")
+            .arg(self.key("stream"))
+            .query_async(&mut connection)
+            .await
+            .expect("a stream");
         let last = redis::from_redis_value_ref::<String>(&info["last-generated-id"]);
         let last = last.expect("an id is text");
         last.strip_prefix("0-").and_then(|version| version.parse().ok()).expect("0-<version>")
@@ -113,7 +124,8 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
     let mut world = World::start("the_stream_is_flushed_deleted_and_trimmed_to_nothing").await;
-    let deeds: [&[&str]; 3] = [&["FLUSHALL"], &["DEL", STREAM], &["XTRIM", STREAM, "MAXLEN", "0"]];
+    let stream = &world.key("stream");
+    let deeds: [&[&str]; 3] = [&["FLUSHALL"], &["DEL", stream], &["XTRIM", stream, "MAXLEN", "0"]];
     for _ in 0..2 {
         for deed in deeds {
             world.redis_runs(deed).await;

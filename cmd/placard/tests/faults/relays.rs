@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use placard_testkit::wait::until;
 
-use crate::redis_faults::STREAM;
 use crate::world::World;
 
 /// Counts what is brought to the stream again.
 const FILLED: &[&str] = &["placard_relayed_total"];
-const MARK: &str = "{placard}:top";
 /// Makes the stream, in one step, what it was some entries ago: it ends with the entry that came so many before
 /// its last, and its mark says so.
 const ROLL_BACK: &str = "
@@ -23,7 +21,8 @@ const ROLL_BACK: &str = "
 async fn roll_back(world: &mut World) {
     world.load.go_on_for(Duration::from_millis(500)).await;
     let bite = world.unbitten(FILLED).await;
-    world.redis_runs(&["EVAL", ROLL_BACK, "2", STREAM, MARK, "200"]).await;
+    let (stream, mark) = (world.key("stream"), world.key("top"));
+    world.redis_runs(&["EVAL", ROLL_BACK, "2", &stream, &mark, "200"]).await;
     world.recovers_once(bite, "stream rolled back under three writing replicas").await;
 }
 

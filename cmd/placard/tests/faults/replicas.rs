@@ -8,7 +8,6 @@ use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 
 use crate::load::WRITERS;
-use crate::redis_faults::STREAM;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +105,7 @@ async fn a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had() {
         world.load.ask(&others);
         world.load.goes_on().await;
         trim_log(&mut connection).await;
-        world.redis_runs(&["XTRIM", STREAM, "MAXLEN", "0"]).await;
+        world.redis_runs(&["XTRIM", &world.key("stream"), "MAXLEN", "0"]).await;
         world.load.goes_on().await;
         world.process(nth).resume();
         world.load.ask(&[0, 1, 2]);

@@ -136,6 +136,11 @@ impl Index {
         self.retired.push_back(root);
         self.retired.retain(|root| Arc::strong_count(root) > 1);
     }
+
+    /// Whether no reader is at any of the roots that were taken back.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.retired.iter().all(|root| Arc::strong_count(root) == 1)
+    }
 }
 
 impl Root {

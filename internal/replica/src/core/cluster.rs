@@ -19,6 +19,8 @@ pub struct Cluster {
     pub now: Timestamp,
     /// The register, and those whose row was there and is gone, though they have not left.
     pub members: Vec<Member>,
+    /// The format level that reading the journal needs.
+    pub level: u8,
     /// The stream.
     pub stream: StreamStatus,
     /// Which of this replica's polls it was, counted from one.
@@ -54,7 +56,7 @@ impl Cluster {
     /// As a head poll finds it; what is known of the stream stays.
     pub(super) fn polled(known: Option<&Self>, head: Head, asked: Asked) -> Self {
         let Asked { poll, sent, returned } = asked;
-        let Head { position: head, now, members, left, .. } = head;
+        let Head { position: head, now, members, left, level, .. } = head;
         let (stream, heads) =
             known.map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
         let seen = members.iter().map(|member| {
@@ -65,7 +67,7 @@ impl Cluster {
         });
         let seen = seen.collect();
         let mut cluster =
-            Self { head, now, members, stream, poll, history: None, sent, seen, heads };
+            Self { head, now, members, level, stream, poll, history: None, sent, seen, heads };
         cluster.remember_head();
         if let Some(known) = known {
             cluster.keep_missing(known, &left);
@@ -168,6 +170,8 @@ fn lease(member: &Member) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use placard_model::entry::Incarnation;
+
     use super::*;
     use crate::Uptime;
     use crate::ports::{Identity, Standing};
@@ -225,6 +229,12 @@ mod tests {
             answered: Uptime::now(),
             members,
             left: left.iter().copied().map(Uuid::from_u128).collect(),
+            incarnation: Incarnation {
+                journal: Uuid::nil(),
+                database: 0,
+                started: Timestamp::EPOCH,
+            },
+            level: 1,
         };
         Cluster::polled(known, head, Asked { poll: 1, sent: at(sent), returned: at(sent + 10) })
     }

@@ -8,6 +8,13 @@ use super::{Core, Moment, Output, Phase, Purpose};
 use crate::Plan;
 use crate::ports::Unavailable;
 
+/// Whether a page has about as much as it may have, so that there is likely more behind it. One that was cut for its
+/// bytes lacks less than one entry.
+fn is_full(page: &[Record]) -> bool {
+    let bytes: usize = page.iter().map(|record| record.bytes.len()).sum();
+    page.len() >= limits::READ_ENTRIES_MAX || bytes >= limits::READ_BYTES_MAX / 2
+}
+
 impl Core {
     /// What this replica has just committed it need not wait for the stream to bring, if it has everything before.
     pub(super) fn apply_own(&mut self, plan: &Plan, outputs: &mut Vec<Output>) {
@@ -28,6 +35,9 @@ impl Core {
         outputs: &mut Vec<Output>,
     ) {
         self.reading_stream = false;
+        if std::mem::take(&mut self.reading_other) {
+            return;
+        }
         match result {
             Err(_) => self.stream_suspect = true,
             Ok(records) => {
@@ -65,8 +75,8 @@ impl Core {
             self.log_suspect = true;
             return;
         };
-        let (applied, whole_page) =
-            (self.engine.applied().version, records.len() >= limits::READ_ENTRIES_MAX);
+        let applied = self.engine.applied().version;
+        let more = is_full(&records) || records.last().is_some_and(|last| last.version < self.head);
         let result = self.apply(&records, outputs);
         // What the stream did not bring here it does not bring to others: whoever notices relays it.
         let upto = self.engine.applied().version;
@@ -76,7 +86,7 @@ impl Core {
         self.log_suspect |= upto == applied;
         self.relay.push(records.into_iter().filter(|record| record.version <= upto));
         match result {
-            Ok(()) if whole_page && self.engine.applied().version > applied => self.heal(outputs),
+            Ok(()) if more && upto > applied => self.heal(outputs),
             Ok(()) => {}
             // Written before this replica was on the register. A snapshot is behind it, and from now on nothing
             // is written that this replica cannot read.
@@ -148,7 +158,8 @@ impl Core {
 
     /// Reads what comes next: from the stream, or from the journal while the stream does not bring it.
     pub(super) fn follow(&mut self, outputs: &mut Vec<Output>) {
-        if !self.reading_stream && !self.stream_suspect && !self.healing {
+        let may_read = self.stream.is_some() && !self.stream_suspect;
+        if !self.reading_stream && may_read && !self.healing {
             self.reading_stream = true;
             outputs.push(Output::ReadStream(self.engine.applied().version));
         }
@@ -197,6 +208,49 @@ impl Core {
             self.counts.heals += 1;
             let applied = self.engine.applied().version;
             outputs.push(Output::ReadLog(Purpose::Heal, applied, limits::READ_ENTRIES_MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placard_engine::Engine;
+    use placard_model::entry::Position;
+    use placard_model::{Ad, Spec, Version};
+    use placard_testkit::log::Log;
+    use placard_testkit::requests::spec;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::core::Input;
+    use crate::core::trial::{core, head, step};
+
+    /// The log is read on at once, not at the next head poll, if a page was cut for its bytes: with a head that is known,
+    /// and with one that is not.
+    #[test]
+    fn a_page_cut_for_its_bytes_is_followed_by_the_next() {
+        let large = Spec { content: "x".repeat(10_000), ..spec("a large ad") };
+        let put = |log: &mut Log, id| {
+            let (version, created_at) = (0, Timestamp::EPOCH);
+            log.put(&mut Ad { id: Uuid::from_u128(id), version, created_at, spec: large.clone() })
+        };
+        let mut log = Log::default();
+        let records: Vec<_> = (1..=60).map(|id| put(&mut log, id)).collect();
+        for (known, page) in [(60, 10), (1, Record::page(&records, records.len()))] {
+            let mut core = core(None);
+            step(&mut core, Input::Tick);
+            let position = Position { version: known, ..log.head() };
+            step(&mut core, Input::Polled(Ok(head(position))));
+            step(&mut core, Input::Restored(Some(Box::new(Engine::new()))));
+            core.head = known;
+            assert!(page < records.len());
+            let read = Input::LogRead(Purpose::Heal, Ok(records[..page].to_vec()));
+            let outputs = step(&mut core, read);
+            let next = |output: &Output| match output {
+                Output::ReadLog(Purpose::Heal, after, _) => Some(*after),
+                _ => None,
+            };
+            assert_eq!(outputs.iter().find_map(next), Some(page as Version), "{outputs:?}");
         }
     }
 }

@@ -4,10 +4,10 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_engine::Engine;
+use placard_engine::{Engine, Replaced, Snapshot};
 use placard_model::command::Request;
-use placard_model::entry::{Chain, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::entry::{Chain, Incarnation, Position, Record};
+use placard_model::{Timestamp, Version};
 
 use crate::ports::{Appended, Beat, CommitError, Head, StreamStatus, Unavailable};
 use crate::{Batch, Plan, Reply};
@@ -98,6 +98,8 @@ pub enum Output {
     ReadLog(Purpose, Version, usize),
     /// Register, and read the journal's head and the log's chain at this version.
     Poll(Beat, Version),
+    /// From now on, have to do with the stream of this journal and no other.
+    FollowStream(Incarnation),
     /// Ask the stream for its top.
     InspectStream,
     /// Have the stream forget everything, if its top is still this.
@@ -108,8 +110,10 @@ pub enum Output {
     Restore,
     /// Build an engine from the checkpoint.
     LoadCheckpoint,
-    /// Write these ads down, which are all at this position.
-    SaveCheckpoint(Position, Vec<EncodedAd>),
+    /// Collect these ads and write them down.
+    SaveCheckpoint(Snapshot),
+    /// Drop the state that another has taken the place of. There is no result.
+    Free(Box<Replaced>),
     /// Answer a client.
     Answer(Ticket, Reply),
     /// This position is visible to readers now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use placard_model::entry::{FORMAT_LEVEL_MIN, Position};
+use placard_model::entry::{FORMAT_LEVEL_MIN, Incarnation, Position};
 use placard_model::{Version, limits};
 
 use super::cluster::Asked;
@@ -53,7 +53,7 @@ impl Core {
         self.poll.sent_at = now;
         self.poll.sent = self.phase.has_state().then_some(applied);
         outputs.push(Output::Poll(self.beat(), applied.version));
-        if !self.inspecting {
+        if !self.inspecting && self.stream.is_some() {
             self.inspecting = true;
             outputs.push(Output::InspectStream);
         }
@@ -76,6 +76,7 @@ impl Core {
             return;
         };
         self.lease.renew(self.poll.sent_at, now);
+        self.follow_stream(head.incarnation, outputs);
         self.trim_stream(now, &head, outputs);
         let (position, chain_at) = (head.position, head.chain_at);
         let asked = Asked { poll: self.poll.number, sent: self.poll.sent_at, returned: now };
@@ -118,6 +119,16 @@ impl Core {
         }
     }
 
+    /// Goes over to the stream of the journal that there is now, unless that is the one it has. What is being read comes
+    /// from the stream before, and may be of a copy of this journal.
+    fn follow_stream(&mut self, journal: Incarnation, outputs: &mut Vec<Output>) {
+        if self.stream != Some(journal) {
+            self.stream = Some(journal);
+            self.reading_other = self.reading_stream;
+            outputs.push(Output::FollowStream(journal));
+        }
+    }
+
     /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
     /// bound whether needed or not: a replica that is stuck must not fill the broker, and heals from the
     /// journal.
@@ -140,10 +151,13 @@ impl Core {
         }
     }
 
-    /// The newest format that all registered replicas read; until the register is known, the oldest.
+    /// The newest format that all registered replicas read; until the register is known, the oldest. Those that cannot
+    /// read what the journal holds already do not count: what they could read would not help them.
     pub(super) fn format_level(&self) -> u8 {
+        let needed = self.cluster.as_ref().map_or(FORMAT_LEVEL_MIN, |cluster| cluster.level);
         let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
-        let oldest = members.map(|member| member.identity.format_level).min();
+        let levels = members.map(|member| member.identity.format_level);
+        let oldest = levels.filter(|level| *level >= needed).min();
         let own = self.settings.identity.format_level;
         oldest.unwrap_or(FORMAT_LEVEL_MIN).clamp(FORMAT_LEVEL_MIN, own)
     }

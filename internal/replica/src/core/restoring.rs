@@ -44,7 +44,8 @@ impl Core {
         let Some(engine) = engine else { return };
         self.counts.restores.count(self.restore_cause);
         self.checkpoint.forget();
-        self.engine.replace_with(*engine);
+        let replaced = self.engine.replace_with(*engine);
+        outputs.push(Output::Free(replaced));
         self.phase = Phase::CatchingUp;
         self.publish(outputs);
     }
@@ -61,16 +62,90 @@ impl Core {
         }
         self.counts.checkpoints_loaded += 1;
         self.checkpoint.used(engine.applied().version);
-        self.engine.replace_with(*engine);
+        let replaced = self.engine.replace_with(*engine);
+        outputs.push(Output::Free(replaced));
         self.phase = Phase::CatchingUp;
         self.publish(outputs);
     }
 
     pub(super) fn save_checkpoint(&mut self, now: Moment, outputs: &mut Vec<Output>) {
-        let applied = self.engine.applied();
-        let fit = (self.phase == Phase::Ready).then_some(applied.version);
+        let applied = self.engine.applied().version;
+        let fit = (self.phase == Phase::Ready).then_some(applied);
         if self.checkpoint.begin_writing(now, fit) {
-            outputs.push(Output::SaveCheckpoint(applied, self.engine.snapshot()));
+            outputs.push(Output::SaveCheckpoint(self.engine.snapshot()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use placard_engine::Reader;
+    use placard_model::{Ad, Timestamp};
+    use placard_testkit::log::Log;
+    use placard_testkit::requests::spec;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::core::Input;
+    use crate::core::trial::{core, head, step};
+
+    const ID: Uuid = Uuid::from_u128(1);
+
+    /// An engine with one ad, and where it stands.
+    fn engine() -> (Box<Engine>, Log) {
+        let (mut engine, mut log) = (Engine::new(), Log::default());
+        let (version, created_at) = (0, Timestamp::EPOCH);
+        let record = log.put(&mut Ad { id: ID, version, created_at, spec: spec("An ad") });
+        engine.apply(&record).expect("it follows");
+        engine.publish();
+        (Box::new(engine), log)
+    }
+
+    fn is_unshared(reader: &Reader) -> bool {
+        let ad = reader.ad(ID).expect("it is published");
+        ad.encoded.bytes().is_unique()
+    }
+
+    /// To clone a million ads kept all entries waiting for a tenth of a second, once a minute.
+    #[test]
+    fn a_checkpoint_takes_hold_of_no_ad_in_the_step() {
+        let mut core = core(Some(Duration::from_secs(1)));
+        let (engine, log) = engine();
+        step(&mut core, Input::Tick);
+        step(&mut core, Input::CheckpointLoaded(None));
+        step(&mut core, Input::Polled(Ok(head(log.head()))));
+        let outputs = step(&mut core, Input::Restored(Some(engine)));
+        let save = outputs.into_iter().find_map(|output| match output {
+            Output::SaveCheckpoint(snapshot) => Some(snapshot),
+            _ => None,
+        });
+        let snapshot = save.expect("a state that was restored is written down");
+        assert!(is_unshared(&core.reader()));
+        assert_eq!(snapshot.position(), log.head());
+        let collected = snapshot.collect();
+        assert!(collected.len() == 1 && !is_unshared(&core.reader()));
+    }
+
+    /// To free a million ads did the same, after each restore.
+    #[test]
+    fn a_replaced_state_is_not_freed_in_the_step() {
+        let mut core = core(None);
+        let (first, log) = engine();
+        let ad = first.reader().ad(ID).expect("it is published");
+        step(&mut core, Input::Tick);
+        step(&mut core, Input::Polled(Ok(head(log.head()))));
+        step(&mut core, Input::Restored(Some(first)));
+        let held = Arc::strong_count(&ad);
+        core.give_up(Cause::Gap);
+        let mut outputs = step(&mut core, Input::Restored(Some(engine().0)));
+        assert_eq!(Arc::strong_count(&ad), held);
+        let free = |output: &Output| matches!(output, Output::Free(_));
+        let at = outputs.iter().position(free).expect("it is to be freed");
+        let Output::Free(replaced) = outputs.swap_remove(at) else { unreachable!() };
+        assert!(replaced.free().is_ok());
+        assert_eq!(Arc::strong_count(&ad), 1);
     }
 }

@@ -1,10 +1,10 @@
 //! One task for each kind of work that the core hands out: each takes a job to its port and brings the result back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use placard_engine::{Builder, Engine};
-use placard_model::entry::Position;
+use placard_engine::{Builder, Engine, Replaced, Snapshot};
+use placard_model::entry::{Incarnation, Position};
 use placard_model::{EncodedAd, Undecodable, limits};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -24,8 +24,9 @@ pub(super) struct Returned {
 
 /// One task per kind of work; each takes one job at a time, and the core hands none out before the last one
 /// has come back.
-#[derive(Debug)]
 pub(super) struct Workers {
+    /// Not work: it takes effect on all that is handed out later.
+    follow: Box<dyn Fn(Incarnation) + Send>,
     commit: mpsc::Sender<Output>,
     append: mpsc::Sender<Output>,
     stream: mpsc::Sender<Output>,
@@ -38,6 +39,7 @@ pub(super) struct Workers {
     trim: mpsc::Sender<Output>,
     restore: mpsc::Sender<Output>,
     checkpoint: mpsc::Sender<Output>,
+    free: mpsc::Sender<Output>,
 }
 
 /// What the workers work on.
@@ -70,7 +72,9 @@ impl Workers {
             tasks.spawn(run_worker(work, ports.clone(), results.clone()));
             jobs
         };
+        let stream = ports.stream.clone();
         Self {
+            follow: Box::new(move |journal| stream.follow(journal)),
             commit: worker(),
             append: worker(),
             stream: worker(),
@@ -83,6 +87,7 @@ impl Workers {
             trim: worker(),
             restore: worker(),
             checkpoint: worker(),
+            free: worker(),
         }
     }
 
@@ -95,6 +100,12 @@ impl Workers {
             Output::ReadLog(Purpose::Relay, ..) => &self.relay,
             Output::ReadLog(Purpose::LookUp, ..) => &self.look_up,
             Output::Poll(..) => &self.poll,
+            Output::FollowStream(journal) => return (self.follow)(*journal),
+            Output::Free(_) => {
+                // Room for more than there ever are: a state takes longer to be built than to be freed.
+                let _ = self.free.try_send(work);
+                return;
+            }
             Output::InspectStream => &self.inspect,
             Output::ResetStream(..) => &self.reset,
             Output::TrimStream(..) => {
@@ -103,7 +114,7 @@ impl Workers {
                 return;
             }
             Output::Restore => &self.restore,
-            Output::LoadCheckpoint | Output::SaveCheckpoint(..) => &self.checkpoint,
+            Output::LoadCheckpoint | Output::SaveCheckpoint(_) => &self.checkpoint,
             Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {work:?}"),
         };
         let handed = worker.try_send(work);
@@ -163,15 +174,43 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 let position = async |chunks| checkpoints.load(chunks).await;
                 Input::CheckpointLoaded(build("checkpoint", &clock, position).await)
             }
-            Output::SaveCheckpoint(position, ads) => {
-                Input::CheckpointSaved(checkpoints.save(position, ads).await)
+            Output::Free(replaced) => {
+                free(replaced).await;
+                continue;
             }
-            Output::Answer(..) | Output::Published(_) => unreachable!("not a worker's: {job:?}"),
+            Output::SaveCheckpoint(snapshot) => {
+                Input::CheckpointSaved(save(&checkpoints, snapshot).await)
+            }
+            Output::Answer(..) | Output::Published(_) | Output::FollowStream(_) => {
+                unreachable!("not a worker's: {job:?}")
+            }
         };
         if results.send(Returned { input }).await.is_err() {
             return;
         }
     }
+}
+
+/// Drops a state that was replaced, on a thread that nobody waits for, when no reader is at it any more.
+async fn free(replaced: Box<Replaced>) {
+    /// The pause between two looks whether readers are still at it.
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut left = Some(replaced);
+    while let Some(replaced) = left {
+        let freed = tokio::task::spawn_blocking(move || replaced.free().err()).await;
+        left = freed.unwrap_or_default();
+        if left.is_some() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Collects the ads, which takes a while, and has them written down.
+async fn save<C: Checkpoints>(checkpoints: &C, snapshot: Snapshot) -> Result<(), Unavailable> {
+    let position = snapshot.position();
+    let collected = tokio::task::spawn_blocking(move || snapshot.collect()).await;
+    let ads = collected.map_err(|error| Unavailable("collect the ads", error.into()))?;
+    checkpoints.save(position, ads).await
 }
 
 /// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
@@ -201,9 +240,13 @@ where
         }
     };
     let position = match position {
-        Ok(position) => position?,
-        Err(error) => {
-            tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+        Ok(Some(position)) => position,
+        none => {
+            if let Err(error) = none {
+                tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+            }
+            // It may be most of them.
+            tokio::task::spawn_blocking(move || drop(builder));
             return None;
         }
     };

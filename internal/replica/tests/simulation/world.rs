@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use placard_engine::Builder;
-use placard_model::entry::{Entry, Position, Record};
+use placard_model::entry::{Entry, Incarnation, Position, Record};
 use placard_model::{EncodedAd, Query, Timestamp, Version};
 use placard_replica::core::{
     Core, Counts, Input, Moment, Now, Output, Phase, Settings, Ticket, Verdict,
@@ -58,6 +58,8 @@ enum Event {
     RollBackStream,
     /// The journal's clock is set ahead of the world's, or back: by so many microseconds.
     SetClock(i64),
+    /// The journal's server is started again: its stream has another name.
+    RestartServer,
 }
 
 struct Replica {
@@ -66,6 +68,8 @@ struct Replica {
     wake_at: Option<Duration>,
     /// The journal's head when it sent its last poll.
     known: Version,
+    /// Whose stream it follows.
+    follows: Option<Incarnation>,
 }
 
 pub(crate) struct World {
@@ -83,7 +87,8 @@ pub(crate) struct World {
     heads: Vec<(Duration, Version)>,
     /// The newest version of which a client could have been told that all replicas show it.
     confirmed: Version,
-    stream: StreamState,
+    /// The stream of each incarnation of the journal.
+    streams: BTreeMap<Incarnation, StreamState>,
     replicas: Vec<Option<Replica>>,
     /// What each replica has on its disk.
     checkpoints: Vec<Option<(Position, Vec<EncodedAd>)>>,
@@ -119,7 +124,7 @@ impl World {
             clock: (now, 0),
             heads: Vec::new(),
             confirmed: 0,
-            stream: StreamState::default(),
+            streams: BTreeMap::new(),
             replicas: (0..REPLICAS).map(|_| None).collect(),
             checkpoints: vec![None; REPLICAS],
             runs: vec![0; REPLICAS],
@@ -146,7 +151,8 @@ impl World {
         for _ in 0..8 {
             let at = world.rng.random_range(Duration::ZERO..FAULTY);
             let replica = world.rng.random_range(0..REPLICAS);
-            let event = match world.rng.random_range(0..9) {
+            let event = match world.rng.random_range(0..10) {
+                9 => Event::RestartServer,
                 0 => Event::ForgetStream,
                 1 => Event::TrimStream,
                 2 => Event::Forge,
@@ -371,26 +377,45 @@ impl World {
                     };
                     let (core, started) = (Core::new(settings), self.now);
                     self.replicas[replica] =
-                        Some(Replica { core, started, wake_at: None, known: 0 });
+                        Some(Replica { core, started, wake_at: None, known: 0, follows: None });
                     self.step(replica, Input::Tick);
                 }
             }
-            Event::ForgetStream => self.stream = StreamState::default(),
-            Event::TrimStream => self.stream.records.clear(),
+            Event::ForgetStream => *self.current() = StreamState::default(),
+            Event::TrimStream => self.current().records.clear(),
             Event::RollBackStream => {
-                let left = self.stream.records.len() / 2;
-                self.stream.records.truncate(left);
-                let last = self.stream.records.last();
-                self.stream.top = last.map(|record| (record.version, record.chain));
+                let stream = self.current();
+                stream.records.truncate(stream.records.len() / 2);
+                let last = stream.records.last();
+                stream.top = last.map(|record| (record.version, record.chain));
+            }
+            Event::RestartServer => {
+                let started = &mut self.journal.incarnation.started;
+                *started = started.saturating_add_micros(1);
             }
             Event::Forge => {
-                let Some((top, chain)) = self.stream.top else { return };
+                let stream = self.current();
+                let Some((top, chain)) = stream.top else { return };
                 let bytes = Bytes::from_static(b"forged");
                 let (version, chain) = (top + 1, chain.next(top + 1, &bytes));
-                self.stream.records.push(Record { version, chain, bytes });
-                self.stream.top = Some((version, chain));
+                stream.records.push(Record { version, chain, bytes });
+                stream.top = Some((version, chain));
             }
         }
+    }
+
+    /// The stream of the journal as it is now.
+    fn current(&mut self) -> &mut StreamState {
+        self.streams.entry(self.journal.incarnation).or_default()
+    }
+
+    /// The stream that a replica follows; one that has crashed since it asked is given one of nobody's.
+    fn followed(&mut self, replica: usize) -> &mut StreamState {
+        let replica = self.replicas[replica].as_ref();
+        let nobody = Incarnation { journal: Uuid::nil(), database: 1, started: Timestamp::EPOCH };
+        self.streams
+            .entry(replica.and_then(|running| running.follows).unwrap_or(nobody))
+            .or_default()
     }
 
     fn ask(&mut self, client: usize) {
@@ -414,12 +439,13 @@ impl World {
             Output::Commit(batch) => Input::Committed(self.commit(&batch)),
             Output::Append(records) => {
                 let lost = self.chance(4.0);
-                let appended = if lost { Appended::Done } else { self.stream.append(&records) };
+                let appended =
+                    if lost { Appended::Done } else { self.followed(replica).append(&records) };
                 let failed = lost || self.chance(4.0);
                 Input::Appended(if failed { Err(unavailable()) } else { Ok(appended) })
             }
             Output::ReadStream(after) => {
-                let records = self.stream.read(after, 16);
+                let records = self.followed(replica).read(after, 16);
                 if self.chance(2.0) {
                     Input::StreamRead(Err(unavailable()))
                 } else if records.is_empty() && self.runs[replica] == run && !self.chance(0.2) {
@@ -441,11 +467,11 @@ impl World {
             }
             Output::InspectStream => {
                 let failed = self.chance(5.0);
-                let status = self.stream.status();
+                let status = self.followed(replica).status();
                 Input::StreamInspected(if failed { Err(unavailable()) } else { Ok(status) })
             }
             Output::ResetStream(top, chain) => {
-                self.stream.reset(top, chain);
+                self.followed(replica).reset(top, chain);
                 let failed = self.chance(5.0);
                 Input::StreamReset(if failed { Err(unavailable()) } else { Ok(()) })
             }
@@ -457,15 +483,16 @@ impl World {
                 });
                 Input::CheckpointLoaded(engine)
             }
-            Output::SaveCheckpoint(position, ads) => {
+            // Collected when its replica may have gone on, or have crashed.
+            Output::SaveCheckpoint(snapshot) => {
                 let failed = self.chance(10.0);
                 if !failed {
-                    self.checkpoints[replica] = Some((position, ads));
+                    self.checkpoints[replica] = Some((snapshot.position(), snapshot.collect()));
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
             Output::TrimStream(keep, max) => {
-                self.stream.trim(keep, max);
+                self.followed(replica).trim(keep, max);
                 Input::StreamTrimmed(Ok(()))
             }
             Output::Restore => {
@@ -476,7 +503,10 @@ impl World {
                     builder.finish(self.journal.head, self.journal.now).expect("our own digest");
                 Input::Restored((!self.chance(20.0)).then(|| Box::new(engine)))
             }
-            Output::Answer(..) | Output::Published(_) => unreachable!("not a port's: {output:?}"),
+            Output::Answer(..)
+            | Output::Published(_)
+            | Output::FollowStream(_)
+            | Output::Free(_) => unreachable!("not a port's: {output:?}"),
         };
         let latency = self.latency();
         self.after(latency, Event::Deliver(replica, run, input));
@@ -516,6 +546,11 @@ impl World {
             match output {
                 Output::Answer(ticket, reply) => self.reply(replica, ticket, &reply),
                 Output::Published(position) => self.check_published(replica, position),
+                Output::FollowStream(journal) => {
+                    let running = self.replicas[replica].as_mut().expect("it has just stepped");
+                    running.follows = Some(journal);
+                }
+                Output::Free(_) => {}
                 work => {
                     if let (Output::Poll(..), Some(running)) = (&work, &mut self.replicas[replica])
                     {

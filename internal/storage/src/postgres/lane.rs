@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use placard_model::entry::Position;
+use placard_model::entry::{FORMAT_LEVEL, Position};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -46,6 +46,10 @@ pub(super) enum Failure {
     Sql(#[from] sqlx::Error),
     #[error("the server is not fit to hold a journal")]
     Unfit(#[from] Unfit),
+    #[error(
+        "reading the journal needs format level {0}, and this build's is {FORMAT_LEVEL}: run a newer build"
+    )]
+    TooNew(u8),
     #[error("the journal holds what it cannot hold: {0}")]
     Malformed(&'static str),
     #[error("there is no connection to commit with: housekeeping takes none")]

@@ -22,7 +22,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use placard_model::entry::{Position, Record};
+use placard_model::entry::{FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
@@ -123,8 +123,15 @@ pub enum OpenError {
     /// The tables cannot be brought up to date.
     #[error("cannot migrate the journal at {0}")]
     Migrate(String, #[source] Cause),
-    /// There are no tables.
-    #[error("PostgreSQL at {0} holds no journal: run `placard migrate`")]
+    /// The journal holds what this build cannot read.
+    #[error(
+        "the journal at {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
+    )]
+    TooNew(String, u8),
+    /// There are no tables, or not all that this build needs.
+    #[error(
+        "PostgreSQL at {0} holds no journal, or one that is not up to date: run `placard migrate`"
+    )]
     Missing(String),
 }
 
@@ -369,10 +376,11 @@ impl PostgresJournal {
             let session = Session::new(&[MIGRATE], Durability::Any, has_options(&server));
             run_migrations(&Lane::new(&Server::new(server), 1, 0, session), place()).await?;
         }
-        let first = lanes.reads.read(LOG, |connection| Box::pin(rows::log(connection, 0, 1)));
+        let first = lanes.reads.read(LOG, |connection| Box::pin(rows::exists(connection)));
         match first.await {
-            Ok(_) => Ok(journal),
+            Ok(()) => Ok(journal),
             Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place())),
+            Err(Failure::TooNew(level)) => Err(OpenError::TooNew(place(), level)),
             Err(failure) => Err(refused(place(), failure)),
         }
     }

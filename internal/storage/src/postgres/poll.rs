@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use placard_model::Version;
-use placard_model::entry::Position;
+use placard_model::entry::{Incarnation, Position};
 use placard_replica::Uptime;
 use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgRow, PgTypeInfo};
 use sqlx::{Executor, PgConnection, Postgres, Row, SqlSafeStr, Type};
 use uuid::Uuid;
@@ -79,8 +80,10 @@ const STATEMENT: &str = "
                (SELECT chain FROM log_base WHERE version = $12)) END AS chain_at,
            (SELECT count(*) FROM durability),
            ARRAY(SELECT replica FROM departures WHERE replica = ANY ($19)) AS departed,
+           journal.identity, journal.level, pg_postmaster_start_time() AS started,
+           (SELECT oid FROM pg_database WHERE datname = current_database()) AS database,
            members.*
-      FROM head, clock, (
+      FROM head, journal, clock, (
           SELECT replica, address, build, format_level, state, published_version, published_chain,
                  published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after,
                  marks_leaving
@@ -174,14 +177,24 @@ pub(super) async fn poll(
         answered,
         members: rows.iter().map(member).collect::<Result<_, _>>()?,
         left: first.try_get("departed")?,
+        incarnation: incarnation(first)?,
+        level: level(first.try_get("level")?)?,
     })
+}
+
+fn incarnation(row: &PgRow) -> Result<Incarnation, Failure> {
+    let (Oid(database), Stamp(started)) = (row.try_get("database")?, row.try_get("started")?);
+    Ok(Incarnation { journal: row.try_get("identity")?, database, started })
+}
+
+fn level(column: i16) -> Result<u8, Failure> {
+    u8::try_from(column).map_err(|_| Failure::Malformed("a format level"))
 }
 
 fn member(row: &PgRow) -> Result<Member, Failure> {
     let (Stamp(seen_at), Stamp(lease_until)) =
         (row.try_get("seen_at")?, row.try_get("lease_until")?);
-    let format_level = u8::try_from(row.try_get::<i16, _>("format_level")?)
-        .map_err(|_| Failure::Malformed("a format level"))?;
+    let format_level = level(row.try_get("format_level")?)?;
     Ok(Member {
         identity: Identity {
             replica: row.try_get("replica")?,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use placard_model::command::{Idempotency, KeptAnswer};
-use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
 use sqlx::encode::IsNull;
@@ -84,19 +84,45 @@ fn record(row: &PgRow, number: &str, sum: &str, bytes: &str) -> Result<Record, F
     })
 }
 
-/// Records after a version, in one statement and so at one moment: a commit is in it whole or not at all.
+/// Succeeds if there is a journal with all of its tables, and this build reads what it holds.
+pub(super) async fn exists(connection: &mut PgConnection) -> Result<(), Failure> {
+    let level = "SELECT journal.level::int FROM journal, head";
+    readable(sqlx::query_scalar(level).fetch_one(connection).await?)
+}
+
+/// Whether this build reads what a journal of this level holds.
+pub(super) fn readable(level: i32) -> Result<(), Failure> {
+    match u8::try_from(level) {
+        Ok(1..=FORMAT_LEVEL) => Ok(()),
+        Ok(0) | Err(_) => Err(Failure::Malformed("a format level")),
+        Ok(level) => Err(Failure::TooNew(level)),
+    }
+}
+
+/// A page of the log. Its bytes are added up in the server, from the sizes alone, so that what the page does not take
+/// is not sent.
+const LOG: &str = "
+    SELECT version, chain, bytes
+      FROM (SELECT version, chain, bytes, octet_length(bytes) AS size,
+                   sum(octet_length(bytes)) OVER (ORDER BY version) AS upto
+              FROM (SELECT version, chain, bytes FROM log WHERE version > $1 ORDER BY version LIMIT $2) AS next
+           ) AS summed
+     WHERE upto <= $3 OR upto = size
+     ORDER BY version";
+
+/// Records after a version, in one statement and so at one moment: at most `max`, and no more bytes than a page may
+/// have, but one if there is one.
 pub(super) async fn log(
     connection: &mut PgConnection,
     after: Version,
     max: usize,
 ) -> Result<Vec<Record>, Failure> {
-    let rows = sqlx::query(
-        "SELECT version, chain, bytes FROM log WHERE version > $1 ORDER BY version LIMIT $2",
-    )
-    .bind(column(after))
-    .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(LOG)
+        .bind(column(after))
+        .bind(i64::try_from(max).unwrap_or(i64::MAX))
+        .bind(limits::READ_BYTES_MAX as i64)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| record(row, "version", "chain", "bytes")).collect()
 }
 
@@ -110,9 +136,9 @@ const WRITTEN: i32 = 3;
 /// by a sum, which no index has: a plan that was made while the table was small must not read it by time.
 const CURRENT: &str = "
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
-    SELECT 0 AS kind, head.version, chain AS a, digest AS b, NULL::bytea AS c,
+    SELECT 0 AS kind, head.version, chain AS a, digest AS b, int2send(journal.level) AS c,
            (current_setting('synchronous_standby_names') <> '')::int AS item, clock.now, head.writes
-      FROM head, clock
+      FROM head, journal, clock
     UNION ALL
     SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM ads WHERE id = ANY ($1)
     UNION ALL
@@ -151,6 +177,8 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
     for row in &rows {
         match row.try_get("kind")? {
             HEAD => {
+                let level = row.try_get::<&[u8], _>("c")?.try_into();
+                readable(level.map_or(0, i16::from_be_bytes).into())?;
                 let Stamp(now) = row.try_get("now")?;
                 let here = position(row.try_get("version")?, row.try_get("a")?, row.try_get("b")?)?;
                 let standby = row.try_get::<i32, _>("item")? != 0;

@@ -32,11 +32,13 @@ const HEAD: &str = "SELECT version, chain, digest FROM head";
 const BASE: &str = "SELECT version, chain, digest FROM log_base";
 const COPY: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
 
-/// Begins the transaction; its first statement, which is what fixes the moment, reads the head.
+/// Begins the transaction; its first statement, which is what fixes the moment, reads the head. A journal that holds
+/// what this build cannot read is refused before anything of it is sent.
 async fn begin(lane: &Lane) -> Result<(Position, Held<'_>), Failure> {
     let mut held = lane.hold().await?;
     lane.within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut held.connection)).await?;
     let head = one_row(&mut held, HEAD).await?;
+    lane.within(PIECE, rows::exists(&mut held.connection)).await?;
     Ok((head, held))
 }
 

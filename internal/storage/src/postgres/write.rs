@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{Chain, Position};
+use placard_model::entry::{Chain, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
@@ -17,30 +17,35 @@ struct Statement {
     basis: Basis,
     kept: bool,
     deleted: bool,
+    raised: bool,
 }
 
 impl Statement {
     fn text(&self) -> &'static str {
-        static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
+        static TEXTS: LazyLock<[String; 16]> = LazyLock::new(|| {
             std::array::from_fn(|nth| {
-                let basis = if nth & 4 == 0 { Basis::Read } else { Basis::Nothing };
-                Statement { basis, kept: nth & 2 != 0, deleted: nth & 1 != 0 }.write()
+                let basis = if nth & 8 == 0 { Basis::Read } else { Basis::Nothing };
+                let (kept, deleted, raised) = (nth & 4 != 0, nth & 2 != 0, nth & 1 != 0);
+                Statement { basis, kept, deleted, raised }.write()
             })
         });
-        let nothing = self.basis == Basis::Nothing;
-        &TEXTS[usize::from(nothing) * 4 + usize::from(self.kept) * 2 + usize::from(self.deleted)]
+        let flags = [self.basis == Basis::Nothing, self.kept, self.deleted, self.raised];
+        &TEXTS[flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))]
     }
 
     /// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
-    /// read, or if the plan rests on there being none of its ads and keys, and there is one. The head comes
-    /// first: the others wait for it, and for whoever has it locked.
+    /// read, if the plan rests on there being none of its ads and keys, and there is one, or if the journal needs more
+    /// than this build reads. The head comes first: the others wait for it, and for whoever has it locked.
     fn write(&self) -> String {
-        let (unkept, keep, delete) = match (self.kept, self.deleted) {
-            (false, false) => ("", "", String::new()),
-            (false, true) => ("", "", delete(19)),
-            (true, false) => (UNKEPT, KEEP, String::new()),
-            (true, true) => (UNKEPT, KEEP, delete(23)),
+        let (unkept, keep) = if self.kept { (UNKEPT, KEEP) } else { ("", "") };
+        // Parameters that only some plans have come last.
+        let mut next = if self.kept { 23 } else { 19 };
+        let mut optional = |wanted: bool, text: fn(u8) -> String| {
+            let parameter = next;
+            next += u8::from(wanted);
+            if wanted { text(parameter) } else { String::new() }
         };
+        let (delete, raise) = (optional(self.deleted, delete), optional(self.raised, raise));
         let (none, replace) = match self.basis {
             Basis::Read => (String::new(), REPLACE),
             // To look for a conflict too would cost a write of 16 new ads a seventh of the server's time.
@@ -53,6 +58,7 @@ impl Statement {
             "WITH moved AS (
                 UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
                  WHERE single AND writes = $4 AND chain = $5 {none}
+                   AND EXISTS (SELECT FROM journal WHERE single AND level <= {FORMAT_LEVEL})
                 RETURNING 1
             ), appended AS (
                 INSERT INTO log (version, chain, request, item, at, bytes)
@@ -63,7 +69,7 @@ impl Statement {
                 SELECT new.* FROM moved, unnest($12::uuid[], $13::bigint[], $14::timestamptz[],
                                                 $15::timestamptz[], $16::timestamptz[], $17::text[],
                                                 $18::bytea[]) AS new {replace}
-            ) {keep} {delete}
+            ) {keep} {delete} {raise}
             SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now"
         )
     }
@@ -88,6 +94,14 @@ fn delete(parameter: u8) -> String {
     format!(
         ", deleted AS (
             DELETE FROM ads WHERE id = ANY (${parameter}) AND EXISTS (SELECT FROM moved)
+        )"
+    )
+}
+
+fn raise(parameter: u8) -> String {
+    format!(
+        ", raised AS (
+            UPDATE journal SET level = ${parameter} WHERE single AND level < ${parameter} AND EXISTS (SELECT FROM moved)
         )"
     )
 }
@@ -125,7 +139,10 @@ pub(super) async fn write(
     let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
     let kept = &plan.kept;
     let Position { version, chain, digest } = plan.head;
-    let statement = Statement { basis, kept: !kept.is_empty(), deleted: !deleted.is_empty() };
+    let level = plan.level();
+    let (kept_any, deleted_any, raised) =
+        (!kept.is_empty(), !deleted.is_empty(), level > FORMAT_LEVEL_MIN);
+    let statement = Statement { basis, kept: kept_any, deleted: deleted_any, raised };
     let mut query = sqlx::query(statement.text())
         .bind(column(version))
         .bind(chain.0.as_slice())
@@ -154,6 +171,9 @@ pub(super) async fn write(
     }
     if statement.deleted {
         query = query.bind(deleted);
+    }
+    if statement.raised {
+        query = query.bind(i16::from(level));
     }
     let row = query.fetch_one(connection).await?;
     let Stamp(now) = row.try_get("now")?;

@@ -19,13 +19,11 @@ const SENTINEL: Duration = Duration::from_millis(2_500);
 /// Port of a Sentinel that is named without one.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Which stream, and where.
+/// Where the streams are, and their bound.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where Redis is.
     pub server: Server,
-    /// What the names of its keys begin with, in braces. Clusters that share a Redis differ here.
-    pub prefix: String,
     /// Most entries that an append leaves in the stream; `None` if only [`trim`] bounds it.
     ///
     /// [`trim`]: placard_replica::ports::Stream::trim
@@ -36,9 +34,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The stream `placard` there, with no bound of its own.
+    /// Streams there, with no bound of their own.
     pub fn new(server: Server) -> Self {
-        Self { server, prefix: "placard".to_owned(), entries_max: None, authorities_pem: None }
+        Self { server, entries_max: None, authorities_pem: None }
     }
 }
 

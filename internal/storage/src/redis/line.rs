@@ -33,6 +33,8 @@ pub(super) enum Failure {
     Busy,
     #[error("an answer of another shape than expected")]
     Shape,
+    #[error("the journal has not been asked yet which stream is its own")]
+    Unnamed,
 }
 
 /// One connection's place.

@@ -1,6 +1,9 @@
 //! The stream of a cluster: one Redis Stream whose entry ids are `0-<version>`, and beside it a key with the
 //! chain at its top, which the script that appends writes too. Redis may forget, lose or roll back any of it,
 //! and anybody may write to it: whatever does not fit is reported, and the replicas read the journal instead.
+//!
+//! The keys are named after the journal's incarnation, so that any number of clusters can share a Redis, copies of a
+//! journal among them. Each start of PostgreSQL begins another stream; keys that nobody uses any more expire.
 
 mod check;
 mod connect;
@@ -9,11 +12,12 @@ mod page;
 mod scripts;
 mod top;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use placard_model::Version;
-use placard_model::entry::{Chain, Record};
+use placard_model::entry::{Chain, Incarnation, Record};
+use placard_model::{Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
@@ -35,6 +39,9 @@ const WAIT: Duration = Duration::from_millis(900);
 const READ: Duration = Duration::from_millis(1_400);
 /// How often an append looks again, when others append in between.
 const TRIES: usize = 8;
+/// Most entries that a read which waits is answered with, since Redis counts no bytes there: so many of the largest
+/// entries are as large as a page.
+const WAITED: usize = limits::READ_BYTES_MAX / limits::ENTRY_BYTES_MAX;
 
 /// A handle to the stream; its clones share two connections, one to read and one for all else.
 ///
@@ -49,12 +56,24 @@ pub struct RedisStream {
 
 #[derive(Debug)]
 struct Shared {
-    keys: Keys,
     entries_max: Option<u64>,
     calls: Line,
     reads: Line,
+    /// The stream that is followed, if the journal has told which.
+    named: Mutex<Option<Arc<Named>>>,
+}
+
+/// The stream of one journal, and what is known of it.
+#[derive(Debug)]
+struct Named {
+    journal: Incarnation,
+    keys: Keys,
+    /// Most entries that an append leaves in it.
+    entries_max: Option<u64>,
     /// The stream's top as last seen: a guess that saves a look at it before each append.
     seen: Mutex<Top>,
+    /// Whether the last read has left something unread, so that the next one need not wait.
+    more: AtomicBool,
 }
 
 impl RedisStream {
@@ -64,11 +83,10 @@ impl RedisStream {
     /// The options cannot be used, whether or not Redis is there.
     pub fn connect(options: &Options) -> Result<Self, OptionsError> {
         let shared = Shared {
-            keys: Keys::new(&options.prefix),
             entries_max: options.entries_max,
             calls: Line::new(Target::new(options)?),
             reads: Line::new(Target::new(options)?),
-            seen: Mutex::new(Top::Empty),
+            named: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -88,6 +106,14 @@ impl RedisStream {
 }
 
 impl Shared {
+    /// The stream that is followed; calls that are under way keep to the one that they have begun with.
+    fn named(&self) -> Result<Arc<Named>, Failure> {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.clone().ok_or(Failure::Unnamed)
+    }
+}
+
+impl Named {
     fn seen(&self) -> MutexGuard<'_, Top> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,16 +153,29 @@ impl Shared {
         Ok(None)
     }
 
+    /// Reads a page's entries; `None` if the answer has another shape.
     async fn read(
         &self,
         mut connection: MultiplexedConnection,
         after: Version,
         max: usize,
-    ) -> RedisResult<Value> {
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(max).arg("BLOCK").arg(WAIT.as_millis() as u64);
-        read.arg("STREAMS").arg(&self.keys.stream).arg(top::id(after));
-        read.query_async(&mut connection).await
+    ) -> RedisResult<Option<Value>> {
+        let (keys, id) = (&self.keys, top::id(after));
+        if self.more.swap(false, Ordering::Relaxed) {
+            let bytes_max = limits::READ_BYTES_MAX;
+            let page = scripts::page(&mut connection, keys, &id, max, bytes_max).await?;
+            if page != Value::Array(Vec::new()) {
+                self.more.store(true, Ordering::Relaxed);
+                return Ok(Some(page));
+            }
+        }
+        let (mut read, count) = (redis::cmd("XREAD"), max.min(WAITED));
+        read.arg("COUNT").arg(count).arg("BLOCK").arg(WAIT.as_millis() as u64);
+        read.arg("STREAMS").arg(&keys.stream).arg(id);
+        let entries = page::entries(read.query_async(&mut connection).await?);
+        let full = matches!(&entries, Some(Value::Array(entries)) if entries.len() >= count);
+        self.more.store(full, Ordering::Relaxed);
+        Ok(entries)
     }
 
     async fn reset(
@@ -161,6 +200,10 @@ impl Shared {
         let mut trim = redis::pipe();
         trim.cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(top::id(keep)).ignore();
         trim.cmd("XTRIM").arg(stream).arg("MAXLEN").arg("=").arg(max).ignore();
+        // Whoever trims it uses it.
+        for key in [stream, &self.keys.mark] {
+            trim.cmd("EXPIRE").arg(key).arg(limits::STREAM_KEPT.as_secs()).ignore();
+        }
         trim.query_async(&mut connection).await
     }
 }
@@ -170,19 +213,35 @@ fn unavailable(what: &'static str, error: Failure) -> Unavailable {
 }
 
 impl Stream for RedisStream {
+    fn follow(&self, journal: Incarnation) {
+        let shared = &self.shared;
+        let mut named = shared.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.as_ref().is_none_or(|named| named.journal != journal) {
+            *named = Some(Arc::new(Named {
+                journal,
+                keys: Keys::new(journal),
+                entries_max: shared.entries_max,
+                seen: Mutex::new(Top::Empty),
+                more: AtomicBool::new(false),
+            }));
+        }
+    }
+
     /// Of records that do not follow each other, those up to the first that does not are appended, and the rest
     /// is a fork. What lies in the stream beyond its mark, whoever put it there, is one too. Large runs go in
     /// portion by portion, each with a deadline of its own.
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
+        const WHAT: &str = "append to the stream";
         let shared = &self.shared;
+        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
         let (run, rest) = records.split_at(top::consecutive(&records));
         let mut left = run;
         while !left.is_empty() {
             let (portion, later) = left.split_at(top::portion(left));
-            let work = |connection| shared.append(connection, portion);
+            let work = |connection| named.append(connection, portion);
             let appended = shared.calls.share(CALL, work).await;
             let appended = appended.and_then(|appended| appended.ok_or(Failure::Busy));
-            match appended.map_err(|error| unavailable("append to the stream", error))? {
+            match appended.map_err(|error| unavailable(WHAT, error))? {
                 Appended::Done => left = later,
                 refused => return Ok(refused),
             }
@@ -195,10 +254,13 @@ impl Stream for RedisStream {
     async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         const WHAT: &str = "read the stream";
         let shared = &self.shared;
-        let answer = shared.reads.own(READ, |connection| shared.read(connection, after, max)).await;
-        let records = answer.and_then(|answer| page::records(answer, after).ok_or(Failure::Shape));
+        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let answer = shared.reads.own(READ, |connection| named.read(connection, after, max)).await;
+        let records = answer.and_then(|entries| {
+            entries.and_then(|entries| page::records(entries, after)).ok_or(Failure::Shape)
+        });
         if let Some(last) = records.as_ref().ok().and_then(|records| records.last()) {
-            let mut seen = shared.seen();
+            let mut seen = named.seen();
             if seen.shown().is_none_or(|(version, _)| version < last.version) {
                 *seen = Top::At(last.version, last.chain);
             }
@@ -209,26 +271,31 @@ impl Stream for RedisStream {
     /// A top whose chain is not known, because the mark is lost or something else lies there, is shown with a
     /// chain of zeros, and one whose id is no version as the highest that a journal can count.
     async fn status(&self) -> Result<StreamStatus, Unavailable> {
+        const WHAT: &str = "ask the stream for its top";
         let shared = &self.shared;
+        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
         let ask = async |mut connection: MultiplexedConnection| {
-            scripts::look(&mut connection, &shared.keys, &top::id(0)).await
+            scripts::look(&mut connection, &named.keys, &top::id(0)).await
         };
-        let look = shared.calls.share(CALL, ask).await;
-        let look = look.map_err(|error| unavailable("ask the stream for its top", error))?;
+        let look = shared.calls.share(CALL, ask).await.map_err(|error| unavailable(WHAT, error))?;
         Ok(StreamStatus { top: look.top().shown(), entries: look.entries })
     }
 
     /// The top is compared as [`RedisStream::status`] shows it.
     async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
+        const WHAT: &str = "reset the stream";
         let shared = &self.shared;
-        let work = |connection| shared.reset(connection, (top, chain));
+        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let work = |connection| named.reset(connection, (top, chain));
         let done = shared.calls.share(CALL, work).await;
-        done.map_err(|error| unavailable("reset the stream", error))
+        done.map_err(|error| unavailable(WHAT, error))
     }
 
     async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+        const WHAT: &str = "trim the stream";
         let shared = &self.shared;
-        let done = shared.calls.share(CALL, |connection| shared.trim(connection, keep, max)).await;
-        done.map_err(|error| unavailable("trim the stream", error))
+        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let done = shared.calls.share(CALL, |connection| named.trim(connection, keep, max)).await;
+        done.map_err(|error| unavailable(WHAT, error))
     }
 }

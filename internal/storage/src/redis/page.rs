@@ -8,16 +8,19 @@ use redis::Value;
 
 use super::top::{UNKNOWN, chain, version};
 
-/// The records in an answer to a read after a version; `None` if the answer has another shape. Where an entry
+/// The entries in an answer to `XREAD` of one stream; `None` if the answer has another shape.
+pub(super) fn entries(answer: Value) -> Option<Value> {
+    match answer {
+        Value::Nil => Some(Value::Array(Vec::new())),
+        answer => array(array(answer)?.into_iter().next()?)?.into_iter().nth(1),
+    }
+}
+
+/// The records in entries after a version; `None` if these have another shape. Where an entry
 /// lacks its bytes or a whole chain, the record has none, and [`UNKNOWN`] for a chain. Where the id is none of
 /// ours, the record moreover claims to be the next, and it is the last: what follows has such ids too.
-pub(super) fn records(answer: Value, after: Version) -> Option<Vec<Record>> {
-    let streams = match answer {
-        Value::Nil => return Some(Vec::new()),
-        answer => array(answer)?,
-    };
-    let stream = array(streams.into_iter().next()?)?;
-    let entries = array(stream.into_iter().nth(1)?)?;
+pub(super) fn records(entries: Value, after: Version) -> Option<Vec<Record>> {
+    let entries = array(entries)?;
     let mut records = Vec::with_capacity(entries.len());
     let mut newest = after;
     for entry in entries {

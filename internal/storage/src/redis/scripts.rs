@@ -1,11 +1,12 @@
-//! What runs inside Redis, one script at a time and undivided: the append, the look at the stream's top, and
-//! the reset. Apart from the adapter, so that the protocol between the two can be read in one place.
+//! What runs inside Redis, one script at a time and undivided: the append, the look at the stream's top, the
+//! reading of a page, and the reset. Apart from the adapter, so that the protocol between the two can be read in one place.
 
 use std::sync::LazyLock;
 
-use placard_model::entry::Record;
+use placard_model::entry::{Incarnation, Record};
+use placard_model::limits;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Script};
+use redis::{RedisResult, Script, Value};
 
 use super::top::{Top, id};
 
@@ -13,10 +14,13 @@ static APPEND: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("append.lua"))));
 static STATUS: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("status.lua"))));
+static PAGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("page.lua")));
 static RESET: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("look.lua"), include_str!("reset.lua"))));
 
-/// Where the stream lives. One hash tag keeps both keys in one slot of a Redis that shards.
+/// Where a journal's stream lives. One hash tag keeps both keys in one slot of a Redis that shards, and all names begin
+/// alike, so that an access rule can name them. The first builds named the keys of every journal `{placard}:stream` and
+/// `{placard}:top`.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) stream: String,
@@ -24,8 +28,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { stream: format!("{{{prefix}}}:stream"), mark: format!("{{{prefix}}}:top") }
+    pub(super) fn new(journal: Incarnation) -> Self {
+        Self {
+            stream: format!("{{placard}}:{journal}:stream"),
+            mark: format!("{{placard}}:{journal}:top"),
+        }
     }
 }
 
@@ -67,6 +74,7 @@ pub(super) async fn append(
     call.key(&keys.stream).key(&keys.mark);
     call.arg(expected.id()).arg(expected.mark()).arg(last.mark());
     call.arg(entries_max.map_or_else(String::new, |max| max.to_string()));
+    call.arg(limits::STREAM_KEPT.as_secs());
     for record in records {
         call.arg(id(record.version)).arg(&record.chain.0[..]).arg(&record.bytes[..]);
     }
@@ -84,6 +92,18 @@ pub(super) async fn look(
     let answer: Answer =
         call.key(&keys.stream).key(&keys.mark).arg(id).invoke_async(connection).await?;
     Ok(answer.into())
+}
+
+/// Reads a page of the stream after an id, without waiting: entries as Redis tells them.
+pub(super) async fn page(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    id: &str,
+    entries_max: usize,
+    bytes_max: usize,
+) -> RedisResult<Value> {
+    let mut call = PAGE.prepare_invoke();
+    call.key(&keys.stream).arg(id).arg(entries_max).arg(bytes_max).invoke_async(connection).await
 }
 
 /// Deletes both keys, if they are still as they were seen.

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use placard_model::entry::{Position, Record};
+use placard_model::entry::{FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
 };
 use placard_replica::{Batch, Plan, Uptime};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use rusqlite_migration::{M, Migrations};
+use rusqlite_migration::{Error, M, MigrationDefinitionError::DatabaseTooFarAhead, Migrations};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -47,6 +47,11 @@ pub enum OpenError {
     /// The file is there, but is no journal of ours.
     #[error("cannot open the journal {0}")]
     Journal(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The journal holds what this build cannot read.
+    #[error(
+        "the journal {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
+    )]
+    TooNew(PathBuf, u8),
 }
 
 /// A handle to the journal; its clones share it. The file is closed by [`SqliteJournal::close`], or a moment after the
@@ -72,10 +77,20 @@ impl SqliteJournal {
         writable_sqlite(&file)?;
         let unusable = |error| OpenError::Journal(file.clone(), error);
         let mut connection = connect(&file).map_err(unusable)?;
-        let migrations = Migrations::new(vec![M::up(include_str!(
-            "../../../../migrations/sqlite/0001_journal.sql"
-        ))]);
-        migrations.to_latest(&mut connection).map_err(|error| unusable(error.into()))?;
+        let migrations = Migrations::new(vec![
+            M::up(include_str!("../../../../migrations/sqlite/0001_journal.sql")),
+            M::up(include_str!("../../../../migrations/sqlite/0002_identity.sql")),
+        ]);
+        match migrations.to_latest(&mut connection) {
+            // Those that only a newer build knows are left alone: they only ever add.
+            Ok(()) | Err(Error::MigrationDefinition(DatabaseTooFarAhead)) => {}
+            Err(error) => return Err(unusable(error.into())),
+        }
+        // Nobody else has the directory: it stays so.
+        let level = rows::level(&connection).map_err(|error| unusable(error.into()))?;
+        if level > FORMAT_LEVEL {
+            return Err(OpenError::TooNew(file, level));
+        }
         try_to_write(&mut connection).map_err(|error| unusable(error.into()))?;
         let lane = |name, connection| {
             let started = Lane::start(name, connection).map(Arc::new);
@@ -293,6 +308,8 @@ impl Journal for SqliteJournal {
             let lease_until = now.saturating_add_micros(lease.as_micros() as i64);
             let members = vec![Member { identity, standing, seen_at: now, lease_until }];
             let left = Vec::new();
+            let incarnation = rows::incarnation(&transaction)?;
+            let level = rows::level(&transaction)?;
             Ok::<_, rusqlite::Error>(Head {
                 position,
                 chain_at,
@@ -301,6 +318,8 @@ impl Journal for SqliteJournal {
                 answered,
                 members,
                 left,
+                incarnation,
+                level,
             })
         };
         let head = self.read.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;

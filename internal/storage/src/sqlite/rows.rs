@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use placard_model::command::{Idempotency, KeptAnswer};
-use placard_model::entry::{Chain, Digest, Position, Record};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::Ended;
 use placard_replica::{Batch, Current, LogRow, Plan};
@@ -22,6 +22,19 @@ pub(super) fn head(transaction: &Connection) -> rusqlite::Result<Position> {
     })
 }
 
+/// The format level that reading the journal needs.
+pub(super) fn level(transaction: &Connection) -> rusqlite::Result<u8> {
+    let mut statement = transaction.prepare_cached("SELECT level FROM journal")?;
+    statement.query_row([], |row| row.get(0))
+}
+
+/// Its lock sees to it that the file is open once, so that its runs need not be told apart.
+pub(super) fn incarnation(transaction: &Connection) -> rusqlite::Result<Incarnation> {
+    let mut statement = transaction.prepare_cached("SELECT identity FROM journal")?;
+    let journal = statement.query_row([], |row| row.get(0).map(Uuid::from_bytes))?;
+    Ok(Incarnation { journal, database: 0, started: Timestamp::EPOCH })
+}
+
 pub(super) fn chain_at(
     transaction: &Connection,
     version: Version,
@@ -30,6 +43,7 @@ pub(super) fn chain_at(
     statement.query_row([version], |row| row.get(0).map(Chain)).optional()
 }
 
+/// Reads the records of one page after a version; the rows behind the page are not looked at.
 pub(super) fn log(
     connection: &Connection,
     after: Version,
@@ -38,7 +52,17 @@ pub(super) fn log(
     let mut statement = connection.prepare_cached(
         "SELECT version, chain, bytes FROM log WHERE version > ?1 ORDER BY version LIMIT ?2",
     )?;
-    statement.query_map(params![after, max], record)?.collect()
+    let mut rows = statement.query(params![after, max])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let next = record(row)?;
+        bytes += next.bytes.len();
+        if bytes > limits::READ_BYTES_MAX && !page.is_empty() {
+            break;
+        }
+        page.push(next);
+    }
+    Ok(page)
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
@@ -165,6 +189,10 @@ pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Res
     )?;
     for KeptAnswer { key, answer } in &plan.kept {
         keep.execute(params![key.scope, key.body, answer.as_ref(), plan.now.micros()])?;
+    }
+    if plan.level() > FORMAT_LEVEL_MIN {
+        let mut raise = transaction.prepare_cached("UPDATE journal SET level = max(level, ?1)")?;
+        raise.execute([plan.level()])?;
     }
     if !plan.log.is_empty() {
         let mut head =

@@ -4,12 +4,12 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream};
-use placard_storage::redis::{Options, RedisStream, Sentinel, Server, Warning};
+use placard_storage::redis::{Options, Sentinel, Server, Warning};
 use placard_testkit::authority::Authority;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::servers::sentinel::RedisSentinel;
 
-use crate::{DEADLINE, append, append_at_last, connect, records, run, status};
+use crate::{DEADLINE, append, append_at_last, connect, following, records, run, status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_forgets_is_warned_of() {
@@ -30,7 +30,7 @@ async fn a_password_is_used_and_never_told() {
     run::<()>(&server, "CONFIG SET requirepass opensesame").await;
     let with = |password: &str| {
         let url = format!("redis://:{password}@127.0.0.1:{}", server.port());
-        RedisStream::connect(&Options::new(Server::Url(url))).unwrap()
+        following(&Options::new(Server::Url(url)))
     };
     assert_eq!(append(&with("opensesame"), &records(2)).await, Appended::Done);
     let wrong = with("opensesam");
@@ -60,7 +60,7 @@ async fn tls_is_checked_against_the_given_authority_and_name() {
     let to = |host: &str, authority: &Authority| {
         let mut options = Options::new(Server::Url(format!("rediss://{host}:{port}")));
         options.authorities_pem = Some(authority.pem().as_bytes().to_vec());
-        RedisStream::connect(&options).unwrap()
+        following(&options)
     };
     let all = records(2);
     assert_eq!(append(&to("127.0.0.1", &authority), &all).await, Appended::Done);
@@ -92,7 +92,7 @@ async fn sentinels_lead_to_the_new_master() {
     // One that cannot be reached does not matter.
     let addresses = vec!["127.0.0.1:1".to_owned(), sentinel.address()];
     let server = Sentinel { addresses, master: "main".to_owned(), ..Sentinel::default() };
-    let stream = RedisStream::connect(&Options::new(Server::Sentinel(server))).unwrap();
+    let stream = following(&Options::new(Server::Sentinel(server)));
     let all = records(6);
     assert_eq!(append(&stream, &all[..3]).await, Appended::Done);
     assert_eq!(stream.read(0, 10).await.unwrap(), all[..3]);

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream, StreamStatus};
-use placard_storage::redis::{Options, RedisStream, Server};
+use placard_storage::redis::{Options, Server};
 use placard_testkit::proxy::{Flow, Proxy, Then, Way};
 use placard_testkit::servers::redis::RedisServer;
 
 use crate::{
-    DEADLINE, MARK, STREAM, append, append_at_last, connect, records, run, status, until_blocked,
+    DEADLINE, MARK, STREAM, append, append_at_last, connect, following, records, run, status,
+    until_blocked,
 };
 
 /// What a call may take without a connection, and a little more for a busy machine.
@@ -234,7 +235,7 @@ async fn an_append_without_an_answer_is_done_once_or_not_at_all() {
     let server = RedisServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let stream = RedisStream::connect(&Options::new(Server::Url(url))).unwrap();
+    let stream = following(&Options::new(Server::Url(url)));
     let all = records(6);
     assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
     let faults = [Then::LoseRequest, Then::StallRequest, Then::LoseAnswer, Then::StallAnswer];
@@ -261,7 +262,7 @@ async fn a_reader_behind_a_silent_network_learns_of_it() {
     let server = RedisServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let stream = RedisStream::connect(&Options::new(Server::Url(url))).unwrap();
+    let stream = following(&Options::new(Server::Url(url)));
     let all = records(2);
     let reader = stream.clone();
     let read = tokio::spawn(async move { reader.read(0, 10).await });

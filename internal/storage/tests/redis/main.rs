@@ -10,21 +10,31 @@ mod foreign;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use placard_model::Version;
-use placard_model::entry::{Chain, Record};
+use placard_model::entry::{Chain, Incarnation, Record};
+use placard_model::{Timestamp, Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus};
 use placard_storage::redis::{Options, RedisStream, Server};
 use placard_testkit::contract;
 use placard_testkit::servers::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
+use uuid::Uuid;
 
 /// How long a condition may take to come true.
 const DEADLINE: Duration = Duration::from_secs(20);
-const STREAM: &str = "{placard}:stream";
-const MARK: &str = "{placard}:top";
+const JOURNAL: Incarnation =
+    Incarnation { journal: Uuid::from_u128(7), database: 5, started: Timestamp::EPOCH };
+const STREAM: &str = "{placard}:00000000-0000-0000-0000-000000000007:5:0:stream";
+const MARK: &str = "{placard}:00000000-0000-0000-0000-000000000007:5:0:top";
 
 fn connect(server: &RedisServer) -> RedisStream {
-    RedisStream::connect(&options(server)).unwrap()
+    following(&options(server))
+}
+
+/// A stream with these options, of the journal of most of these tests.
+fn following(options: &Options) -> RedisStream {
+    let stream = RedisStream::connect(options).unwrap();
+    stream.follow(JOURNAL);
+    stream
 }
 
 fn options(server: &RedisServer) -> Options {
@@ -136,21 +146,71 @@ async fn racing_appends_make_one_gapless_order() {
     assert_eq!(status(&stream).await.entries, LAST);
 }
 
+/// A copy of a database has the identity of the original, and so does one whose server was started again.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_prefixes_are_two_streams() {
+async fn two_journals_are_two_streams() {
     let server = RedisServer::start().await.unwrap();
-    let other = Options { prefix: "other".to_owned(), ..options(&server) };
-    let (one, other) = (connect(&server), RedisStream::connect(&other).unwrap());
+    let one = connect(&server);
     assert_eq!(append(&one, &records(3)).await, Appended::Done);
-    assert_eq!(append(&other, &history(2, "different")).await, Appended::Done);
-    assert_eq!((status(&one).await.entries, status(&other).await.entries), (3, 2));
+    let later = Timestamp::EPOCH.saturating_add_micros(1);
+    let others = [
+        Incarnation { journal: Uuid::from_u128(8), ..JOURNAL },
+        Incarnation { database: 6, ..JOURNAL },
+        Incarnation { started: later, ..JOURNAL },
+    ];
+    for (count, journal) in (0..).zip(others) {
+        let other = connect(&server);
+        other.follow(journal);
+        assert_eq!(status(&other).await, StreamStatus::default(), "{journal}");
+        assert_eq!(append(&other, &history(4 + count, "different")).await, Appended::Done);
+        assert_eq!((status(&one).await.entries, status(&other).await.entries), (3, 4 + count));
+        other.follow(JOURNAL);
+        assert_eq!(other.read(0, 10).await.unwrap(), records(3)[..]);
+    }
+    assert_eq!(append(&one, &records(5)[3..]).await, Appended::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_no_journal_is_unavailable() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = RedisStream::connect(&options(&server)).unwrap();
+    assert!(stream.append(records(1)).await.is_err());
+    assert!(stream.read(0, 1).await.is_err());
+    assert!(stream.status().await.is_err());
+    assert!(stream.reset(1, records(1)[0].chain).await.is_err());
+    assert!(stream.trim(1, 1).await.is_err());
+    assert_eq!(run::<u64>(&server, "DBSIZE").await, 0);
+    stream.follow(JOURNAL);
+    assert_eq!(append(&stream, &records(1)).await, Appended::Done);
+}
+
+/// Each start of PostgreSQL leaves a stream behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_nobody_uses_expire() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server);
+    let kept = limits::STREAM_KEPT.as_secs() as i64;
+    let expires = async || {
+        let ttl = async |key| run::<i64>(&server, &format!("TTL {key}")).await;
+        [ttl(STREAM).await, ttl(MARK).await].iter().all(|left| (kept - 60..=kept).contains(left))
+    };
+    assert_eq!(append(&stream, &records(2)).await, Appended::Done);
+    assert!(expires().await);
+    assert_eq!(append(&stream, &records(3)[2..]).await, Appended::Done);
+    assert!(expires().await);
+    for key in [STREAM, MARK] {
+        run::<()>(&server, &format!("EXPIRE {key} 5")).await;
+    }
+    assert!(!expires().await);
+    stream.trim(1, 100).await.unwrap();
+    assert!(expires().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_holds_after_every_append() {
     let server = RedisServer::start().await.unwrap();
     let stream = Options { entries_max: Some(10), ..options(&server) };
-    let stream = RedisStream::connect(&stream).unwrap();
+    let stream = following(&stream);
     let all = records(3_000);
     for part in all.chunks(64) {
         assert_eq!(append(&stream, part).await, Appended::Done);
