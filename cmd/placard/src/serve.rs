@@ -1,6 +1,7 @@
 //! `placard serve`: the embedded server on a directory that lasts, or a replica of a cluster, until a signal
 //! stops it.
 
+use std::error::Error;
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -49,8 +50,9 @@ async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
 }
 
-/// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done.
-/// Then stops the node; a second signal ends it at once.
+/// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done, or for a task of
+/// the node to fail, which is an error. Then stops the node, which finishes what it still can; a second signal ends it at
+/// once.
 pub(crate) async fn until_stopped(
     mut node: Node,
     mut signals: Signals,
@@ -62,23 +64,107 @@ pub(crate) async fn until_stopped(
             Err(error) => error,
         }
     };
-    let signal = tokio::select! {
-        signal = signals.stop() => signal,
-        failed = node.failed() => return Err(ended(failed)),
+    let failed = tokio::select! {
+        signal = signals.stop() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        failed = node.failed() => {
+            let cause = failed.source().map(ToString::to_string);
+            tracing::error!(error = %failed, cause, "stopping");
+            Some(failed)
+        }
         error = broken => return Err(error),
     };
-    tracing::info!(signal, "stopping");
-    tokio::select! {
-        finished = node.stop() => {
-            if !finished? {
-                tracing::warn!("stopped before every request was finished");
-            }
-            Ok(())
-        }
+    let stopped = tokio::select! {
+        stopped = node.stop() => stopped,
         signal = signals.stop() => anyhow::bail!("ended at once by a second signal, {signal}"),
+    };
+    if let Some(failed) = failed {
+        return Err(failed.into());
     }
+    if !stopped? {
+        tracing::warn!("stopped before every request was finished");
+    }
+    Ok(())
 }
 
-fn ended(failed: Option<impl std::error::Error + Send + Sync + 'static>) -> anyhow::Error {
-    failed.map_or_else(|| anyhow::anyhow!("a task of the replica has ended"), Into::into)
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use placard_model::TraceContext;
+    use placard_node::Storage;
+    use placard_node::spans::{Arrival, Serving, SpanCounts, Spans, Stage, Step};
+    use reqwest::{Client, StatusCode};
+
+    use super::*;
+
+    /// A port that fails as no port should.
+    #[derive(Debug)]
+    struct Panics;
+
+    struct Traced;
+
+    impl Spans for Panics {
+        fn arrived(&self, arrival: &Arrival<'_>) -> Option<Box<dyn Serving>> {
+            assert!(!arrival.path.ends_with("/panic"), "as a test wants it, in a connection");
+            Some(Box::new(Traced))
+        }
+
+        fn done(&self, step: &Step) {
+            let commits = matches!(step.stage, Stage::Commit { .. });
+            assert!(!commits, "as a test wants it, in the task that commits");
+        }
+
+        fn counts(&self) -> SpanCounts {
+            SpanCounts::default()
+        }
+    }
+
+    impl Serving for Traced {
+        fn context(&self) -> TraceContext {
+            TraceContext { trace_id: 1, span_id: 1 }
+        }
+
+        fn answered(self: Box<Self>, _: u16) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn panic_costs_a_connection_or_ends_the_program_with_an_error() {
+        const AD: &str = r#"{"title":"Not to be seen","content":"content",
+            "start_at":"2026-01-01T00:00:00Z","end_at":"2099-12-31T00:00:00Z"}"#;
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let mut config = Config {
+            storage: Storage::Embedded(directory.path().to_owned()),
+            drain_delay: Duration::ZERO,
+            api: Default::default(),
+            replica: Default::default(),
+            traces: None,
+        };
+        config.replica.spans = Some(Arc::new(Panics));
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let node = start(listen, None, config).await.expect("a node starts");
+        let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
+        handle.ready().await;
+        let client = Client::builder().no_proxy().build().expect("a client can be made");
+        let opening = async {
+            let get = |path: &str| client.get(format!("{url}{path}")).send();
+            assert!(get("/api/v1/ad/panic").await.is_err(), "its connection is gone");
+            let metrics = get("/metrics").await?;
+            assert_eq!(metrics.status(), StatusCode::OK);
+            let metrics = metrics.text().await?;
+            assert!(metrics.contains("placard_connection_panics_total 1"), "{metrics}");
+            let post = client.post(format!("{url}/api/v1/ad")).body(AD);
+            // It may have an answer, or none.
+            let _ = post.header("content-type", "application/json").send().await;
+            Ok(())
+        };
+        let signals = Signals::listen().expect("signals can be listened for");
+        let stopping = until_stopped(node, signals, opening);
+        let ended = tokio::time::timeout(Duration::from_secs(60), stopping).await;
+        let error = ended.expect("it ends").expect_err("a task has panicked");
+        assert_eq!(error.to_string(), "a task of the replica has ended unexpectedly");
+    }
 }

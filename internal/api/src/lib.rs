@@ -38,7 +38,7 @@ pub use access::{Access, TokensError, first_token};
 pub use admin::admin;
 pub use axum::Router;
 pub use cors::{Cors, OriginError};
-pub use serve::serve;
+pub use serve::{Connections, serve};
 
 use body::Room;
 use metrics::Metrics;
@@ -127,6 +127,12 @@ impl App {
 
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that has ended in a panic.
+    pub fn counts_panics(&self) -> impl Fn() + Send + use<> {
+        let panics = self.metrics.panics();
+        move || panics.increment(1)
     }
 
     /// Folds the samples of the histograms together, and looks at what is too much for a scrape; to be called every

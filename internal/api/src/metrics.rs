@@ -64,7 +64,15 @@ impl Metrics {
             Label::new("format_level", FORMAT_LEVEL.to_string()),
         ];
         recorder.register_gauge(&Key::from_parts(name, labels), &METADATA).set(1.0);
-        Self { recorder, handle, index_bytes: AtomicUsize::new(0) }
+        let metrics = Self { recorder, handle, index_bytes: AtomicUsize::new(0) };
+        // There from the start on.
+        let _ = metrics.panics();
+        metrics
+    }
+
+    /// The count of connections that have ended in a panic.
+    pub(crate) fn panics(&self) -> Counter {
+        self.counter("placard_connection_panics_total", "Connections that have ended in a panic")
     }
 
     /// What is too long for a scrape, to be done every few seconds.
@@ -361,6 +369,11 @@ impl Metrics {
                 account.tasks_pushed,
             ),
             ("placard_expiry_tasks_done_total", "Tasks of expiry done", account.tasks_done),
+            (
+                "placard_scheduler_restarts_total",
+                "Times that a part of the scheduler has ended unexpectedly and was started again",
+                account.restarts,
+            ),
         ] {
             self.counter(name, text).absolute(count);
         }

@@ -14,6 +14,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use placard_model::limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::head;
@@ -21,34 +22,49 @@ use crate::head;
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves up to `connections_max` connections at once, until `stop` is done; then takes no new ones, and gives those
-/// under way `wait` to finish their request. Returns whether all did.
+/// How the connections of a server are treated.
+#[derive(Debug)]
+pub struct Connections<P> {
+    /// How many there may be at once.
+    pub max: usize,
+    /// Called when one has ended in a panic, which costs no other.
+    pub panicked: P,
+    /// How long those under way may take to finish their request, once the server is to stop.
+    pub wait: Duration,
+}
+
+/// Serves connections until `stop` is done; then takes no new ones, and has those under way finish their request.
+/// Returns whether all did in time.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    connections_max: usize,
+    Connections { max, panicked, wait }: Connections<impl Fn()>,
     stop: impl Future<Output = ()>,
-    wait: Duration,
 ) -> bool {
-    let connections = Arc::new(Semaphore::new(connections_max));
+    let places = Arc::new(Semaphore::new(max));
     let graceful = GracefulShutdown::new();
+    let mut running = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
         let accept = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
+            let permit = Arc::clone(&places).acquire_owned().await;
             let accepted = listener.accept().await;
             (permit.expect("the semaphore is never closed"), accepted)
         };
         let (permit, accepted) = tokio::select! {
             biased;
             () = &mut stop => break,
+            Some(ended) = running.join_next() => {
+                tell(ended, &panicked);
+                continue;
+            }
             next = accept => next,
         };
         match accepted {
             Ok((stream, _)) => {
                 let connection = connection(stream, router.clone());
                 let watched = graceful.watch(connection);
-                tokio::spawn(async move {
+                running.spawn(async move {
                     if let Err(error) = watched.await {
                         tracing::debug!(%error, "connection closed");
                     }
@@ -63,7 +79,20 @@ pub async fn serve(
         }
     }
     drop(listener);
-    tokio::time::timeout(wait, graceful.shutdown()).await.is_ok()
+    let finished = tokio::time::timeout(wait, graceful.shutdown()).await.is_ok();
+    while let Some(ended) = running.try_join_next() {
+        tell(ended, &panicked);
+    }
+    // Who has not finished has what is left of the process' time.
+    running.detach_all();
+    finished
+}
+
+fn tell(ended: Result<(), JoinError>, panicked: &impl Fn()) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection has ended in a panic");
+        panicked();
+    }
 }
 
 fn is_the_peers(error: &io::Error) -> bool {

@@ -2,6 +2,7 @@
 //! adapter stands behind which port.
 
 mod storage;
+mod tasks;
 mod verify;
 
 use std::net::SocketAddr;
@@ -9,20 +10,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
-use placard_api::{App, Router};
+use placard_api::{App, Connections};
 use placard_model::limits;
-use placard_replica::spans::Spans;
-use placard_replica::{Handle, Replica, Stopped};
+use placard_replica::{Handle, Replica};
 use placard_scheduler::{Board, Scheduler};
 use placard_storage::sqlite::SqliteJournal;
 use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
-pub use placard_replica::Config as ReplicaConfig;
+pub use placard_replica::{Config as ReplicaConfig, spans};
 use storage::Started;
 pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, backup, migrate};
+pub use tasks::Ended;
+use tasks::Tasks;
 pub use verify::{Audited, Report, VerifyError, verify};
 
 /// The pause between two looks at what is too much for a scrape of the metrics.
@@ -48,7 +50,7 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Who may write, and whose pages may read.
     pub api: ApiConfig,
-    /// How the replica is run. An empty address becomes the listener's.
+    /// How the replica is run. An empty address becomes the listener's; its spans go to the collector, if there is one.
     pub replica: ReplicaConfig,
     /// Whether writes are traced.
     pub traces: Option<Traces>,
@@ -78,10 +80,12 @@ pub struct Node {
     app: App,
     replica: Replica,
     scheduler: Scheduler,
-    servers: Vec<Server>,
+    tasks: Tasks,
+    /// Dropped, each ends a server.
+    servers: Vec<oneshot::Sender<()>>,
     board: Option<Board>,
     telemetry: Option<Telemetry>,
-    upkeep: JoinHandle<()>,
+    upkeep: AbortHandle,
     embedded: Option<SqliteJournal>,
 }
 
@@ -105,15 +109,30 @@ impl Node {
         }
         let telemetry = config.traces.map(|traces| start_telemetry(traces, &config.replica));
         let telemetry = telemetry.transpose()?;
-        let spans = telemetry.clone().map(|telemetry| Arc::new(telemetry) as Arc<dyn Spans>);
-        config.replica.spans.clone_from(&spans);
+        if let Some(telemetry) = &telemetry {
+            config.replica.spans = Some(Arc::new(telemetry.clone()));
+        }
+        let spans = config.replica.spans.clone();
         let Started { replica, scheduler, expiry, board, embedded } =
             storage::start(config.storage, config.replica).await?;
         let access = config.api.access.clone();
         let app = App::new(replica.handle().clone());
         let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
         let app = app.with_loopback(address.ip().to_canonical().is_loopback());
-        let mut servers = vec![Server::start(api, app.router(), limits::CONNECTIONS_MAX)];
+        let mut tasks = Tasks::default();
+        let mut serve = |name, listener, router, connections_max| {
+            let (close, closed) = oneshot::channel();
+            let stop = async {
+                // A sender that is dropped means that nobody wants this server any more.
+                let _ = closed.await;
+            };
+            let wait = limits::STOP_DEADLINE - COMMITTING;
+            let connections =
+                Connections { max: connections_max, panicked: app.counts_panics(), wait };
+            tasks.spawn(name, placard_api::serve(listener, router, connections, stop));
+            close
+        };
+        let mut servers = vec![serve("the API", api, app.router(), limits::CONNECTIONS_MAX)];
         let board = admin.is_some().then(|| Board::new(board));
         if let (Some(admin), Some(board)) = (admin, board.clone()) {
             let page = move |request| {
@@ -121,10 +140,10 @@ impl Node {
                 async move { board.answer(request).await }
             };
             let router = placard_api::admin(access, page);
-            servers.push(Server::start(admin, router, limits::BOARD_CONNECTIONS_MAX));
+            servers.push(serve("the task board", admin, router, limits::BOARD_CONNECTIONS_MAX));
         }
         let folding = app.clone();
-        let upkeep = tokio::spawn(async move {
+        let upkeep = tasks.spawn("upkeep", async move {
             loop {
                 folding.upkeep();
                 tokio::time::sleep(UPKEEP).await;
@@ -138,6 +157,7 @@ impl Node {
             app,
             replica,
             scheduler,
+            tasks,
             servers,
             board,
             telemetry,
@@ -161,37 +181,40 @@ impl Node {
         self.replica.handle()
     }
 
-    /// Waits until a task of the node ends by itself, which none should.
-    pub async fn failed(&mut self) -> Option<Stopped> {
-        self.replica.failed().await
+    /// Waits until a task of the node ends by itself, which none should. The node is to be stopped then: what it lacks
+    /// nobody else does for it.
+    pub async fn failed(&mut self) -> Ended {
+        tokio::select! {
+            stopped = self.replica.failed() => Ended::of("a task of the replica", stopped),
+            ended = self.scheduler.failed() => Ended::of("a task of the scheduler", ended),
+            ended = self.tasks.failed() => ended,
+        }
     }
 
     /// Stops: says so on `/readyz`, waits the drain delay, finishes the requests under way, commits what is
     /// queued. Returns whether all was finished in time.
     ///
     /// # Errors
-    /// A task of the replica has panicked.
-    pub async fn stop(self) -> Result<bool, Stopped> {
+    /// A task has panicked.
+    pub async fn stop(self) -> Result<bool, Ended> {
         self.app.drain();
         tokio::time::sleep(self.drain_delay).await;
         self.board.inspect(Board::close);
-        // All are told before the first is waited for.
-        let stopping: Vec<_> = self.servers.into_iter().map(Server::stop).collect();
-        let mut served = true;
-        for server in stopping {
-            served &= server.await.map_err(Stopped::from)?;
-        }
         self.upkeep.abort();
+        // All are told before the first is waited for.
+        drop(self.servers);
+        let served = self.tasks.finished().await;
         drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await;
         if let Some(journal) = self.embedded {
             close(&journal).await;
         }
-        let committed = committed?;
         if let Some(telemetry) = self.telemetry {
             telemetry.stop(limits::LAST_SPANS_DEADLINE).await;
         }
-        Ok(served && committed)
+        let committed =
+            committed.map_err(|stopped| Ended::of("a task of the replica", Some(stopped)))?;
+        Ok(served? && committed)
     }
 }
 
@@ -205,33 +228,6 @@ async fn close(journal: &SqliteJournal) {
             tracing::warn!(%error, cause, "the journal's write-ahead log was not emptied");
         }
         Err(_) => tracing::warn!("stopped before the journal's write-ahead log was emptied"),
-    }
-}
-
-/// One of the listeners, served by a task.
-#[derive(Debug)]
-struct Server {
-    close: oneshot::Sender<()>,
-    task: JoinHandle<bool>,
-}
-
-impl Server {
-    fn start(listener: TcpListener, router: Router, connections_max: usize) -> Self {
-        let (close, closed) = oneshot::channel();
-        let stop = async {
-            // A sender that is dropped means the same: nobody wants this server any more.
-            let _ = closed.await;
-        };
-        let wait = limits::STOP_DEADLINE - COMMITTING;
-        let serving = placard_api::serve(listener, router, connections_max, stop, wait);
-        Self { close, task: tokio::spawn(serving) }
-    }
-
-    /// Has it finish what is under way; the task tells whether it did.
-    fn stop(self) -> JoinHandle<bool> {
-        // The server may have ended before; then there is nobody left to tell.
-        let _ = self.close.send(());
-        self.task
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Account {
     pub tasks_done: u64,
     /// Seconds to come for which a task is in the queue, as far as it knows.
     pub seconds_pending: u64,
+    /// Times that a task of the scheduler has ended though it should not, and was started again.
+    pub restarts: u64,
     /// The chores of housekeeping, by [`Chore`].
     pub chores: [Chored; Chore::ALL.len()],
 }

@@ -10,17 +10,20 @@ mod chores;
 mod expirer;
 mod queue;
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Chore;
 use placard_replica::ports::{Chores, Ends};
 use placard_replica::{Expiry, Handle, reasons};
 use rand::RngExt;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 pub use board::{Board, Body};
@@ -56,10 +59,10 @@ impl Config {
 }
 
 /// A running scheduler. Its tasks end when it is dropped: what they had proposed goes on, and what they held is
-/// done by another replica, or by the next sweep.
+/// done by another replica, or by the next sweep. That is also why one that ends by itself is started again.
 #[derive(Debug)]
 pub struct Scheduler {
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 /// What a task of the queue calls.
@@ -97,15 +100,44 @@ impl Scheduler {
         let expirer = Arc::new(expirer);
         let (opened, queue) = watch::channel(None);
         let mut running = JoinSet::new();
-        running.spawn(sweep(Arc::clone(&expirer)));
+        let swept = Arc::clone(&expirer);
+        running.spawn(keep("sweep", expiry.clone(), move || sweep(Arc::clone(&swept))));
         let due = Arc::new(Due { expirer, expiry: expiry.clone() });
-        running.spawn(work(tasks, opened, name, due));
-        running.spawn(plan(journal.clone(), queue.clone(), expiry.clone()));
+        let runs = Arc::new(AtomicU64::new(0));
+        running.spawn(keep("work", expiry.clone(), move || {
+            work(tasks.clone(), opened.clone(), (name, Arc::clone(&runs)), Arc::clone(&due) as _)
+        }));
         for chore in Chore::ALL {
-            let (journal, queue) = (journal.clone(), queue.clone());
-            running.spawn(chores::run(chore, journal, queue, log_kept, expiry.clone()));
+            let (journal, queue, told) = (journal.clone(), queue.clone(), expiry.clone());
+            running.spawn(keep(chore.code(), expiry.clone(), move || {
+                chores::run(chore, journal.clone(), queue.clone(), log_kept, told.clone())
+            }));
         }
-        Self { _running: running }
+        let told = expiry.clone();
+        running.spawn(keep("plan", expiry, move || {
+            plan(journal.clone(), queue.clone(), told.clone())
+        }));
+        Self { running }
+    }
+
+    /// Waits until a task of the scheduler ends for good, which none does.
+    pub async fn failed(&mut self) -> Option<JoinError> {
+        self.running.join_next().await?.err()
+    }
+}
+
+/// Runs a task that has no end. If it has one, in a panic or not, that is told and counted, and the task is started again:
+/// what it has done twice then, or not at all, is as with one replica more or less.
+async fn keep<F: Future<Output = ()> + Send>(
+    task: &'static str,
+    expiry: Expiry,
+    start: impl Fn() -> F + Send,
+) {
+    loop {
+        let panicked = AssertUnwindSafe(start()).catch_unwind().await.is_err();
+        tracing::error!(task, panicked, "a task of the scheduler has ended; it is started again");
+        expiry.note(|account| account.restarts += 1);
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -133,11 +165,12 @@ async fn sweep<J: Ends>(expirer: Arc<Expirer<J>>) {
 async fn work(
     tasks: Tasks,
     opened: watch::Sender<Option<Queue>>,
-    replica: Uuid,
+    (replica, runs): (Uuid, Arc<AtomicU64>),
     due: Arc<dyn Expire>,
 ) {
     let mut healthy = true;
-    for run in 0u64.. {
+    loop {
+        let run = runs.fetch_add(1, Ordering::Relaxed);
         let worked = async {
             let open = opened.borrow().clone();
             let queue = match open {
@@ -196,4 +229,29 @@ async fn look_ahead<J: Ends>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn task_that_panics_is_started_again() {
+        let expiry = Expiry::default();
+        let starts = AtomicU64::new(0);
+        let (again, mut started) = tokio::sync::mpsc::channel(1);
+        let task = || {
+            let (start, again) = (starts.fetch_add(1, Ordering::Relaxed), again.clone());
+            async move {
+                assert!(start > 0, "it panics, as a test wants it");
+                again.send(start).await.expect("the test waits for it");
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = keep("a task of a test", expiry.clone(), task) => panic!("it ends"),
+            start = started.recv() => assert_eq!(start, Some(1)),
+        }
+        assert_eq!(expiry.account().restarts, 1);
+    }
 }

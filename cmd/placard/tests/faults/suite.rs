@@ -101,6 +101,9 @@ const ORDINARY: &[&str] = &[
     "placard_chore_runs_total",
     "placard_chore_failures_total",
     "placard_chore_rows_total",
+    "placard_connection_panics_total",
+    "placard_log_lines_lost_total",
+    "placard_scheduler_restarts_total",
 ];
 
 /// A way to heal that has no line in the log of its own: the log is read, up to hundreds of times a second, because of

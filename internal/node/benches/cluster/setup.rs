@@ -79,8 +79,12 @@ impl Servers {
             let app = App::new(replica.handle().clone());
             let listener = TcpListener::from_std(listener).unwrap();
             let never = std::future::pending();
-            let (router, connections) = (app.router(), placard_model::limits::CONNECTIONS_MAX);
-            tokio::spawn(placard_api::serve(listener, router, connections, never, Duration::ZERO));
+            let connections = placard_api::Connections {
+                max: placard_model::limits::CONNECTIONS_MAX,
+                panicked: app.counts_panics(),
+                wait: Duration::ZERO,
+            };
+            tokio::spawn(placard_api::serve(listener, app.router(), connections, never));
             replica.handle().ready().await;
             replica
         });
