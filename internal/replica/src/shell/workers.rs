@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::core::{Input, Output, Purpose};
 use crate::ports::{Cause, Checkpoints, Journal, Stream, Unavailable};
 use crate::spans::Sink;
-use crate::{Clock, Uptime, traced};
+use crate::{Clock, Uptime, reasons, traced};
 
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;
@@ -243,7 +243,8 @@ where
         Ok(Some(position)) => position,
         none => {
             if let Err(error) = none {
-                tracing::warn!(from, %error, cause = ?error.1, "the ads cannot be read");
+                let cause = reasons(&error);
+                tracing::warn!(from, %error, cause, "the ads cannot be read");
             }
             // It may be most of them.
             tokio::task::spawn_blocking(move || drop(builder));
