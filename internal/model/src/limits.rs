@@ -79,6 +79,8 @@ pub const LEASE: Duration = Duration::from_secs(2);
 /// How long after its lease a replica that is gone without a word still counts as one, by the clock of the one that
 /// counts.
 pub const MEMBER_KEPT: Duration = Duration::from_secs(3600);
+/// Most rows of the register; beyond, those that were seen longest ago are deleted.
+pub const MEMBERS_MAX: i64 = 1_024;
 
 /// Most ads whose deletion is proposed in one request, because they have ended.
 pub const EXPIRE_ADS_MAX: usize = COMMIT_ENTRIES_MAX;

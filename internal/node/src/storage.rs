@@ -174,6 +174,7 @@ async fn connect(
 ) -> Result<PostgresJournal, StartError> {
     let options = postgres::Options {
         run_migrations: cluster.run_migrations,
+        accept_older_tables: false,
         accept_unsafe_durability: cluster.accept_unsafe_durability,
     };
     match PostgresJournal::connect(&cluster.postgres_url, options).await {

@@ -52,7 +52,11 @@ pub struct Audited {
 /// # Errors
 /// The journal cannot be read to its end.
 pub async fn verify(postgres_url: &str, claims: &[Audited]) -> Result<Report, VerifyError> {
-    let options = postgres::Options { run_migrations: false, accept_unsafe_durability: true };
+    let options = postgres::Options {
+        run_migrations: false,
+        accept_older_tables: true,
+        accept_unsafe_durability: true,
+    };
     let journal =
         PostgresJournal::connect(postgres_url, options).await.map_err(StartError::from)?;
     let mut audit = journal.audit().await?;

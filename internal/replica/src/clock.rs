@@ -2,8 +2,8 @@
 //!
 //! The first time that the journal tells sets the clock, in either direction; before that it is the machine's own, and
 //! [`Clock::is_anchored`] says so. Later a clock that is behind is set right at once. One that is ahead by less than
-//! [`STEP`] loses that gradually, so that no reader sees time go back; one that is ahead by more is set back, since an ad
-//! must not be shown outside its window for long because a clock was wrong.
+//! [`STEP`] loses that gradually, so that no reader sees time go back; one that is certainly ahead by more is set
+//! back, since an ad must not be shown outside its window for long because a clock was wrong.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::ports::Head;
 /// How long after it was decided a small adjustment begins, so that no reader that still follows the old line can
 /// have read a later time than one that follows the new line.
 const LEAD: i64 = 1_000;
-/// An error of this many microseconds and more is corrected by a step, in either direction.
+/// An error of this many microseconds and more is corrected by a step: forward at once, back if it is known to be so large.
 const STEP: i64 = 50_000;
 /// While it is ahead of the journal's by less than that, the clock loses one part in so many.
 const SLOWING: i64 = 10;
@@ -122,7 +122,8 @@ impl Course {
             return Correction { course: *self, ahead, step: None };
         }
         let known = Some(Known { taken: at, unsure });
-        if self.known.is_none() || ahead.abs() >= STEP {
+        // What a slow answer says may be wrong by `unsure`: time goes back only for what cannot be that.
+        if self.known.is_none() || ahead <= -STEP || ahead >= STEP + unsure {
             let line = Line { from: at, base: truth, surplus: 0 };
             let course = Self { before: line, turn: at, after: line, known };
             let step = Some(Timestamp::EPOCH.saturating_add_micros(truth));
@@ -258,6 +259,21 @@ mod tests {
         for off in [STEP - 1, 1 - STEP] {
             assert!(COURSE.corrected(7, COURSE.time(7) - off, 0).step.is_none());
         }
+    }
+
+    /// As on a path on which answers take 100 ms, on one way now and on the other then.
+    #[test]
+    fn time_is_not_set_back_for_what_may_be_the_paths_delay() {
+        let slow = Course { known: Some(Known { taken: 0, unsure: 1_000 }), ..COURSE };
+        let at = LEAD;
+        let correction = slow.corrected(at, slow.time(at) - STEP - 40_000, 40_001);
+        assert_eq!((correction.ahead, correction.step), (STEP + 40_000, None));
+        // It is lost gradually, in ten times as long.
+        let course = correction.course;
+        let reached = course.turn + SLOWING * (STEP + 40_000);
+        assert_eq!(course.time(reached), slow.time(reached) - STEP - 40_000);
+        let more = slow.corrected(at, slow.time(at) - STEP - 40_001, 40_001);
+        assert!(more.steps_back().is_some());
     }
 
     #[test]

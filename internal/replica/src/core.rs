@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::{Engine, Reader};
-use placard_model::entry::Incarnation;
+use placard_model::entry::{Incarnation, Position};
 use placard_model::{Version, limits};
 
 use crate::committer::{Committer, Pending};
@@ -63,8 +63,10 @@ pub struct Core {
     committer: Committer,
     relay: Relay,
     waiting: Waiting,
-    /// Whether what somebody waits for is being looked up in the log, or was in vain until the next head poll.
+    /// Whether what somebody waits for is being looked up in the log, for which state, and whether that has failed and is
+    /// not tried again before the next head poll.
     looking_up: bool,
+    lookup_for: Option<Position>,
     lookup_suspect: bool,
     /// How often a state was given up: what has been published before and what has been published since may be of two
     /// histories.
@@ -123,6 +125,7 @@ impl Core {
             relay: Relay::default(),
             waiting: Waiting::default(),
             looking_up: false,
+            lookup_for: None,
             lookup_suspect: false,
             history: 0,
             counts: Counts::default(),
@@ -352,6 +355,9 @@ impl Core {
             self.head = self.head.max(plan.head.version);
             self.apply_own(plan, outputs);
         }
+        // A version's number says nothing: the engine may hold another history under it, until the replica has noticed and
+        // has restored. What is not certain now is looked up by its chain.
+        let applied = self.phase.has_state().then(|| self.engine.applied());
         for decided in self.committer.returned(now, &result) {
             let (pending, answer) = (decided.pending, decided.answer);
             if pending.answered {
@@ -364,7 +370,7 @@ impl Core {
             let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
             if let Ok(plan) = &result
                 && wrote
-                && answer.version > self.engine.applied().version
+                && applied != Some(plan.head)
             {
                 let awaited = plan.awaited(answer.version);
                 self.waiting.insert(pending.ticket, answer, awaited, pending.deadline);

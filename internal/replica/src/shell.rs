@@ -274,7 +274,10 @@ impl Shell {
         let correction = self.clock.compared(&reading);
         let (compared, by_ms) = (Input::ClockCompared(correction.ahead), correction.ahead / 1_000);
         if correction.step.is_some() && self.clock.is_anchored() {
-            tracing::warn!(by_ms, "the journal's clock has moved: readers' clock is set by it");
+            tracing::warn!(
+                by_ms,
+                "readers' clock is set by the journal's: one of the two has moved, or an answer was delayed"
+            );
         }
         match correction.steps_back() {
             // The index goes back first: an ad that readers are to find again must be there by then.

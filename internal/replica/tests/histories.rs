@@ -174,6 +174,60 @@ fn a_loss_that_is_noticed_ends_every_wait() {
     assert_eq!(stepped.told(), Some(&Reply::Unknown));
 }
 
+/// The journal has failed over to a state without the last entries of what the replica has applied, and takes a write
+/// under a lower version. The replica has not noticed, or has and cannot restore yet.
+#[test]
+fn a_write_below_a_lost_history_is_not_called_visible() {
+    for is_noticed in [false, true] {
+        let mut stepped = Stepped::new(history(&[1, 2, 3, 4]));
+        stepped.goes_on();
+        assert_eq!(stepped.core.reader().published().version, 4);
+        stepped.restores = false;
+        stepped.journal = history(&[1]);
+        if is_noticed {
+            stepped.goes_on();
+        }
+        let plan = stepped.commits(5);
+        assert_eq!(plan.head.version, 2);
+        stepped.step(Input::Committed(Ok(plan)));
+        assert_eq!(stepped.told(), None, "its ad is not shown, noticed: {is_noticed}");
+        stepped.restores = true;
+        (0..10).for_each(|_| stepped.goes_on());
+        assert_eq!(stepped.core.reader().published(), stepped.journal.head);
+        let applied = matches!(stepped.told(), Some(Reply::Applied(answer)) if answer.version == 2);
+        // What waits when the loss is noticed may be lost with it.
+        let unknown = stepped.told() == Some(&Reply::Unknown);
+        assert_eq!((applied, unknown), (is_noticed, !is_noticed));
+    }
+}
+
+/// The answer to a commit is on its way while the journal loses what it committed, and the replica restores.
+#[test]
+fn a_lost_write_is_unknown_though_its_answer_comes_late() {
+    let mut stepped = Stepped::new(history(&[1]));
+    stepped.goes_on();
+    let plan = stepped.commits(2);
+    assert_eq!(plan.head.version, 2);
+    stepped.journal = history(&[3, 4, 5]);
+    (0..10).for_each(|_| stepped.goes_on());
+    assert_eq!(stepped.core.reader().published(), stepped.journal.head);
+    stepped.step(Input::Committed(Ok(plan)));
+    assert_eq!(stepped.told(), Some(&Reply::Unknown));
+}
+
+/// The stream has brought its own entry, and one of somebody else's, before the answer to the commit.
+#[test]
+fn a_write_the_state_is_already_beyond_is_answered_at_once() {
+    let mut stepped = Stepped::new(history(&[1]));
+    stepped.goes_on();
+    let plan = stepped.commits(2);
+    write(&mut stepped.journal, 3);
+    stepped.goes_on();
+    assert_eq!(stepped.core.reader().published().version, 3);
+    stepped.step(Input::Committed(Ok(plan)));
+    assert!(matches!(stepped.told(), Some(Reply::Applied(answer)) if answer.version == 2));
+}
+
 /// A takedown waits for a replica that is behind. The journal fails over to a state without it, goes on past its
 /// version, and everybody publishes that.
 #[tokio::test]

@@ -157,7 +157,8 @@ fn scheduled(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others() {
     let servers = PostgresServer::start().await.expect("a private PostgreSQL starts");
-    let options = postgres::Options { run_migrations: true, accept_unsafe_durability: true };
+    let options =
+        postgres::Options { accept_unsafe_durability: true, ..postgres::Options::default() };
     let journal = PostgresJournal::connect(&servers.url(), options).await.expect("it is a journal");
     let stream = InProcess::default();
     let replica = Replica::start(journal.clone(), stream, NoCheckpoints, addressed());

@@ -32,7 +32,8 @@ pub struct Cluster {
     pub history: Option<u64>,
     /// When that poll was sent.
     sent: Moment,
-    /// When each member was last seen by the journal's clock, and since when that is known here.
+    /// When each member was last seen by the journal's clock, and since when, here, it is known to have stood at that or
+    /// its row is missed.
     seen: BTreeMap<Uuid, (Timestamp, Moment)>,
     /// Heads that were seen, and when first by the journal's clock; oldest first.
     heads: VecDeque<(Version, Timestamp)>,
@@ -52,6 +53,9 @@ pub(super) struct Asked {
 const HEADS: usize = 480;
 const HEADS_APART: i64 = 250_000;
 
+/// The state of a member whose row is gone; no replica says that of itself.
+const MISSING: &str = "missing";
+
 impl Cluster {
     /// As a head poll finds it; what is known of the stream stays.
     pub(super) fn polled(known: Option<&Self>, head: Head, asked: Asked) -> Self {
@@ -70,7 +74,7 @@ impl Cluster {
             Self { head, now, members, level, stream, poll, history: None, sent, seen, heads };
         cluster.remember_head();
         if let Some(known) = known {
-            cluster.keep_missing(known, &left);
+            cluster.keep_missing(known, &left, returned);
         }
         cluster
     }
@@ -94,21 +98,24 @@ impl Cluster {
     }
 
     /// A member whose row is gone counts as before: a jump of the journal's clock, a failover or a restore may have lost
-    /// the row, while the replica answers. It ends when the row is back, when the replica has left, or when it was not
-    /// heard of for so long, by the clock here, that it answers nobody or is forgotten. Builds that leave no mark are
-    /// taken to have left.
-    fn keep_missing(&mut self, known: &Self, left: &[Uuid]) {
+    /// the row, while the replica answers. It ends when the row is back, when the replica has left, or when so long has
+    /// passed, by the clock here, since the row was first missed that the replica answers nobody or is forgotten. The
+    /// sight of its row before that says nothing: nobody looked meanwhile, and it may have been renewed until it was
+    /// lost. Builds that leave no mark are taken to have left.
+    fn keep_missing(&mut self, known: &Self, left: &[Uuid], returned: Moment) {
         for member in &known.members {
             let replica = member.identity.replica;
             let is_missing = !self.seen.contains_key(&replica) && !left.contains(&replica);
-            let Some(seen) = known.seen.get(&replica) else { continue };
+            let Some((seen_at, since)) = known.seen.get(&replica) else { continue };
             if is_missing && member.identity.marks_leaving {
-                self.seen.insert(replica, *seen);
+                let was_missing = member.standing.state == MISSING;
+                self.seen.insert(replica, (*seen_at, if was_missing { *since } else { returned }));
                 if self.is_silent(member) || self.is_forgotten(member, self.sent) {
                     self.seen.remove(&replica);
                 } else {
-                    // What it had published may be of a history that went with the row.
                     let mut member = member.clone();
+                    member.standing.state = MISSING.to_owned();
+                    // What it had published may be of a history that went with the row.
                     member.standing.published = Position::START;
                     self.members.push(member);
                 }
@@ -254,12 +261,14 @@ mod tests {
         assert!(confirms(&first));
         let gone = found(Some(&first), 250, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
-        let gone = found(Some(&gone), 5_059, Vec::new(), &[]);
+        assert_eq!(gone.members[0].standing.state, "missing");
+        let gone = found(Some(&gone), 5_309, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
-        // As long as that of a row that stands still.
-        assert!(confirms(&found(Some(&gone), 5_061, Vec::new(), &[])));
+        // As long as that of a row that stands still, from when it was missed.
+        assert!(confirms(&found(Some(&gone), 5_311, Vec::new(), &[])));
         // It is back, and has said something: from the beginning.
-        let back = poll(Some(&gone), 5_061, 105, 105);
+        let back = poll(Some(&gone), 5_311, 105, 105);
+        assert_eq!(back.members[0].standing.state, "ready");
         let gone = found(Some(&back), 10_000, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
         // It has left, or may have without a word.
@@ -269,15 +278,28 @@ mod tests {
         assert_eq!(found(Some(&older), 10_000, Vec::new(), &[]).members, []);
     }
 
+    /// Nobody looked, for longer than it takes to refuse; meanwhile it may have renewed its row until that was lost.
+    #[test]
+    fn a_row_lost_while_nobody_looked_counts_from_when_it_is_missed() {
+        let first = poll(None, 0, 100, 100);
+        let gone = found(Some(&first), 60_000, Vec::new(), &[]);
+        assert_eq!(gone.members.len(), 1);
+        assert!(!gone.confirms(&gone.members[0], 1));
+        let gone = found(Some(&gone), 65_059, Vec::new(), &[]);
+        assert!(!gone.confirms(&gone.members[0], 1));
+        assert_eq!(found(Some(&gone), 65_061, Vec::new(), &[]).members, []);
+    }
+
     #[test]
     fn a_member_that_serves_is_unconfirmed_for_an_hour_of_ones_own() {
         const HOUR: u64 = 3_602_010;
         let member = || vec![member(100, None)];
         for row_is_gone in [false, true] {
             let rows = || if row_is_gone { Vec::new() } else { member() };
-            let first = found(None, 0, member(), &[]);
+            let seen = found(None, 0, member(), &[]);
+            let first = found(Some(&seen), 0, rows(), &[]);
             let later = found(Some(&first), HOUR, rows(), &[]);
-            assert_eq!(later.members, member());
+            assert_eq!(later.members.len(), 1);
             assert!(!later.confirms(&later.members[0], 1));
             assert_eq!(later.gone_by(at(HOUR)), []);
             assert_eq!(later.gone_by(at(HOUR + 1)), [(Uuid::from_u128(2), second(100))]);

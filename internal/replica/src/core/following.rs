@@ -1,7 +1,7 @@
 //! How entries get into the engine, wherever they come from, and are published.
 
 use placard_engine::Refusal;
-use placard_model::entry::Record;
+use placard_model::entry::{Position, Record};
 use placard_model::{Timestamp, Undecodable, limits};
 
 use super::{Core, Moment, Output, Phase, Purpose};
@@ -169,15 +169,17 @@ impl Core {
         }
     }
 
-    /// A restore does not tell the chain at the versions before its own: whether what somebody waits for is among them is
-    /// read in the log.
+    /// Neither a restore, nor a state that was beyond a write when that was committed, tells the chain at the versions
+    /// before its own: whether what somebody waits for is among them is read in the log.
     pub(super) fn look_up(&mut self, outputs: &mut Vec<Output>) {
-        let passed = self.waiting.first().filter(|first| *first <= self.engine.applied().version);
+        let applied = self.engine.applied();
+        let passed = self.waiting.first().filter(|first| *first <= applied.version);
         if let Some(version) = passed
             && !self.looking_up
             && !self.lookup_suspect
         {
             self.looking_up = true;
+            self.lookup_for = Some(applied);
             let max = limits::READ_ENTRIES_MAX;
             outputs.push(Output::ReadLog(Purpose::LookUp, version - 1, max));
         }
@@ -185,10 +187,10 @@ impl Core {
 
     pub(super) fn looked_up(&mut self, records: Option<Vec<Record>>, outputs: &mut Vec<Output>) {
         self.looking_up = false;
-        let applied = self.engine.applied().version;
-        let passed = self.waiting.first().filter(|first| *first <= applied);
-        // Its state may have been given up meanwhile.
-        let (true, Some(version)) = (self.phase.has_state(), passed) else { return };
+        // The state may have been given up, or replaced, meanwhile.
+        let Some(state) = self.lookup_for.take() else { return };
+        let passed = self.waiting.first().filter(|first| *first <= state.version);
+        let Some(version) = passed else { return };
         let Some(records) = records else {
             self.lookup_suspect = true;
             return;
@@ -197,8 +199,23 @@ impl Core {
         if records.first().is_none_or(|first| first.version > version) {
             self.waiting.missing(version, &mut answer);
         }
-        let visible = records.iter().filter(|record| record.version <= applied);
-        self.waiting.published(visible, &mut answer);
+        if self.is_told_by(&records, state) {
+            let visible = records.iter().filter(|record| record.version <= state.version);
+            self.waiting.published(visible, &mut answer);
+        } else {
+            self.lookup_suspect = true;
+        }
+    }
+
+    /// Whether a state is of the history that these records tell. One that is not is given up after the next poll; until
+    /// then nothing of that history is visible. If the state is beyond a whole page, the last poll's word is taken.
+    fn is_told_by(&self, records: &[Record], state: Position) -> bool {
+        match records.iter().find(|record| record.version == state.version) {
+            Some(record) => record.chain == state.chain,
+            None if records.len() == limits::READ_ENTRIES_MAX => self.poll.compared,
+            // The log ends before the state does, or has been trimmed beyond it.
+            None => false,
+        }
     }
 
     /// Reads from the journal what the stream did not bring.

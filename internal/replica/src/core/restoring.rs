@@ -20,6 +20,7 @@ impl Core {
         if cause == Cause::Fork {
             self.waiting.lose();
         }
+        self.lookup_for = None;
         self.poll.sent = None;
         self.poll.compared = false;
         self.poll.due = START;
@@ -44,6 +45,7 @@ impl Core {
         let Some(engine) = engine else { return };
         self.counts.restores.count(self.restore_cause);
         self.checkpoint.forget();
+        self.lookup_for = None;
         let replaced = self.engine.replace_with(*engine);
         outputs.push(Output::Free(replaced));
         self.phase = Phase::CatchingUp;
@@ -62,6 +64,7 @@ impl Core {
         }
         self.counts.checkpoints_loaded += 1;
         self.checkpoint.used(engine.applied().version);
+        self.lookup_for = None;
         let replaced = self.engine.replace_with(*engine);
         outputs.push(Output::Free(replaced));
         self.phase = Phase::CatchingUp;

@@ -30,7 +30,7 @@ use placard_replica::ports::{
 use placard_replica::{Batch, Plan};
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -88,13 +88,15 @@ const PARAMETERS: &[&str] = &[
 pub struct Options {
     /// Whether [`PostgresJournal::connect`] brings the tables up to date.
     pub run_migrations: bool,
+    /// Whether it takes tables that an older build has made, which can be read but not polled.
+    pub accept_older_tables: bool,
     /// Whether a server may hold the journal that loses or corrupts it when its machine crashes.
     pub accept_unsafe_durability: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { run_migrations: true, accept_unsafe_durability: false }
+        Self { run_migrations: true, accept_older_tables: false, accept_unsafe_durability: false }
     }
 }
 
@@ -133,6 +135,9 @@ pub enum OpenError {
         "PostgreSQL at {0} holds no journal, or one that is not up to date: run `placard migrate`"
     )]
     Missing(String),
+    /// The tables are those of an older build.
+    #[error("the journal in PostgreSQL at {0} was made by an older build: run `placard migrate`")]
+    Older(String),
 }
 
 /// A handle to the journal; its clones share its connections.
@@ -365,7 +370,8 @@ impl PostgresJournal {
     /// connection to commit with.
     ///
     /// # Errors
-    /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet).
+    /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet), or an older
+    /// build's.
     pub async fn connect(url: &str, options: Options) -> Result<Self, OpenError> {
         let journal = Self::new(url, options)?;
         let lanes = &*journal.lanes;
@@ -376,9 +382,15 @@ impl PostgresJournal {
             let session = Session::new(&[MIGRATE], Durability::Any, has_options(&server));
             run_migrations(&Lane::new(&Server::new(server), 1, 0, session), place()).await?;
         }
-        let first = lanes.reads.read(LOG, |connection| Box::pin(rows::exists(connection)));
+        let first = lanes.reads.read(LOG, move |connection| {
+            Box::pin(async move {
+                rows::exists(connection).await?;
+                Ok(options.accept_older_tables || is_migrated(connection).await?)
+            })
+        });
         match first.await {
-            Ok(()) => Ok(journal),
+            Ok(true) => Ok(journal),
+            Ok(false) => Err(OpenError::Older(place())),
             Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place())),
             Err(Failure::TooNew(level)) => Err(OpenError::TooNew(place(), level)),
             Err(failure) => Err(refused(place(), failure)),
@@ -393,6 +405,13 @@ impl PostgresJournal {
         let audit = Audit::begin(&self.lanes.snapshot).await;
         audit.map_err(|failure| Unavailable("read the journal's head", failure.into()))
     }
+}
+
+/// Whether every migration that this build knows was run.
+async fn is_migrated(connection: &mut PgConnection) -> Result<bool, Failure> {
+    const RUN: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+    let run: Vec<i64> = sqlx::query_scalar(RUN).fetch_all(connection).await?;
+    Ok(MIGRATIONS.iter().all(|migration| run.contains(&migration.version)))
 }
 
 fn is_undefined_table(failure: &Failure) -> bool {

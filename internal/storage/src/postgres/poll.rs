@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use placard_model::Version;
 use placard_model::entry::{Incarnation, Position};
+use placard_model::{Version, limits};
 use placard_replica::Uptime;
 use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
 use sqlx::postgres::types::Oid;
@@ -36,17 +36,19 @@ pub(super) const POLL: Duration = Duration::from_secs(2);
 /// for the disk: what a crash loses of them is an older renewal of the same row. Only for a replica that refuses
 /// reads they do, since by an older one it would count as silent while it answers.
 ///
-/// Which rows are forgotten is said by whoever has seen them stand still, since this server's clock may jump. A replica
-/// that has left gets no row again.
+/// Which rows are forgotten is said by whoever has seen them stand still, since this server's clock may jump. If nobody
+/// lives long enough to see that, the oldest rows beyond [`limits::MEMBERS_MAX`] go. A replica that has left gets no row
+/// again: one that a poll has inserted whose view was older than the mark does not count, and is deleted.
 const STATEMENT: &str = "
     WITH clock AS MATERIALIZED (SELECT statement_timestamp() AS now),
     forgotten AS (
         DELETE FROM replicas WHERE replica IN (
-            SELECT replicas.replica
-              FROM unnest($13::uuid[], $17::timestamptz[]) AS still (replica, seen_at)
-              JOIN replicas USING (replica, seen_at)
-             WHERE replicas.replica <> $1
-               FOR UPDATE OF replicas SKIP LOCKED)
+            SELECT replica FROM replicas
+             WHERE replica <> $1
+               AND ((replica, seen_at) IN (SELECT * FROM unnest($13::uuid[], $17::timestamptz[]))
+                    OR replica IN (SELECT replica FROM departures)
+                    OR replica IN (SELECT replica FROM replicas ORDER BY seen_at DESC OFFSET $20))
+               FOR UPDATE SKIP LOCKED)
         RETURNING replica
     ),
     standing AS (
@@ -89,6 +91,7 @@ const STATEMENT: &str = "
                  marks_leaving
             FROM replicas
            WHERE replica <> $1 AND replica NOT IN (SELECT replica FROM forgotten)
+             AND replica NOT IN (SELECT replica FROM departures)
           UNION ALL
           SELECT replica, address, build, format_level, state, published_version, published_chain,
                  published_digest, clock_ahead, tails_journal, seen_at, lease_until, refuses_after,
@@ -100,7 +103,7 @@ const STATEMENT: &str = "
      ORDER BY members.replica";
 
 /// What [`STATEMENT`]'s parameters are.
-const TYPES: [fn() -> PgTypeInfo; 19] = [
+const TYPES: [fn() -> PgTypeInfo; 20] = [
     type_of::<Uuid>,
     type_of::<String>,
     type_of::<String>,
@@ -120,6 +123,7 @@ const TYPES: [fn() -> PgTypeInfo; 19] = [
     type_of::<Vec<Stamp>>,
     type_of::<bool>,
     type_of::<Vec<Uuid>>,
+    type_of::<i64>,
 ];
 
 fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
@@ -157,7 +161,8 @@ pub(super) async fn poll(
         .bind(Position::START.digest.0.to_be_bytes().as_slice())
         .bind(since)
         .bind(identity.marks_leaving)
-        .bind(known);
+        .bind(known)
+        .bind(limits::MEMBERS_MAX);
     let asked = Uptime::now();
     let rows = statement.fetch_all(connection).await?;
     let answered = Uptime::now();

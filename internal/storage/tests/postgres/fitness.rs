@@ -84,6 +84,46 @@ async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
     }
 }
 
+/// What `pg_restore --clean` leaves when the dump is from before the last migration: what that has made stays, unless it is
+/// a part of what the dump replaces.
+async fn restore_older(server: &PostgresServer) {
+    server
+        .sql(
+            "ALTER TABLE replicas DROP COLUMN marks_leaving;
+             DELETE FROM _sqlx_migrations WHERE version >= 3",
+        )
+        .unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_an_older_build_are_refused_by_name() {
+    let server = server().await;
+    migrate(&server.url()).await.unwrap();
+    let without = Options { run_migrations: false, ..Options::default() };
+    PostgresJournal::connect(&server.url(), without).await.unwrap();
+    restore_older(&server).await;
+    let older = PostgresJournal::connect(&server.url(), without).await.unwrap_err();
+    assert!(matches!(older, OpenError::Older(_)), "{older:?}");
+    assert!(older.to_string().contains("placard migrate"), "{older}");
+    // Who only reads the journal can.
+    let reads = Options { accept_older_tables: true, ..without };
+    let journal = PostgresJournal::connect(&server.url(), reads).await.unwrap();
+    assert_eq!(journal.audit().await.unwrap().head(), Position::START);
+}
+
+#[tokio::test]
+async fn a_dump_of_an_older_build_is_migrated_where_it_is_restored() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    restore_older(&server).await;
+    assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
+    migrate(&server.url()).await.unwrap();
+    // One that polls meanwhile goes on.
+    journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    let opened = open(&server.url()).await;
+    opened.poll(contract::beat(2, Position::START), 0).await.unwrap();
+}
+
 #[tokio::test]
 async fn migrations_run_twice_at_once_and_beside_newer_ones() {
     let server = server().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
+use placard_model::limits;
 use placard_replica::ports::{Beat, Chores, Journal};
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_testkit::contract;
@@ -134,6 +135,46 @@ async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
     server.sql("UPDATE departures SET at = at - interval '25h'").unwrap();
     journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
     assert_eq!(server.sql("SELECT count(*) FROM departures").unwrap(), "1");
+}
+
+/// A poll whose view is older than the mark, or an operator who marks a replica that is gone.
+#[tokio::test]
+async fn a_row_beside_its_mark_does_not_count_and_is_deleted() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    for replica in [1, 2] {
+        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+    }
+    let second = uuid::Uuid::from_u128(2);
+    server.sql(&format!("INSERT INTO departures VALUES ('{second}', now())")).unwrap();
+    let asks = Beat { known: vec![second], ..contract::beat(1, Position::START) };
+    let head = journal.poll(asks, 0).await.unwrap();
+    assert_eq!((head.members.len(), head.left), (1, vec![second]));
+    assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "1");
+}
+
+/// Replicas come and go, and none lives long enough to see a row stand still for an hour.
+#[tokio::test]
+async fn the_register_is_bounded_and_keeps_who_was_seen_last() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    let most = usize::try_from(limits::MEMBERS_MAX).unwrap();
+    server
+        .sql(&format!(
+            "INSERT INTO replicas (replica, address, build, format_level, state, published_version,
+                 published_chain, published_digest, clock_ahead, tails_journal, seen_at, lease_until)
+             SELECT gen_random_uuid(), nth::text, build, format_level, state, published_version,
+                    published_chain, published_digest, clock_ahead, tails_journal,
+                    seen_at - nth * interval '1s', lease_until - nth * interval '1s'
+               FROM replicas, generate_series(1, {most} + 5) AS nth"
+        ))
+        .unwrap();
+    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    assert_eq!(head.members.len(), most);
+    assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), most.to_string());
+    let oldest = "SELECT address FROM replicas ORDER BY seen_at LIMIT 1";
+    assert_eq!(server.sql(oldest).unwrap(), (most - 1).to_string());
 }
 
 #[tokio::test]
