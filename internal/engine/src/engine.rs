@@ -237,8 +237,8 @@ impl Engine {
     }
 
     /// Goes back to `now`, if ads were let begin and end beyond it: what has ended since is found again, and what has
-    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad, on all cores. Whether there is
-    /// something to publish.
+    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad, on all cores. Whether
+    /// there is something to publish.
     pub fn rewind(&mut self, now: Timestamp) -> bool {
         let Self { index, ads, deleted, .. } = self;
         index.rewind(now, |moved| {

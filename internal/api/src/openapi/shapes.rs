@@ -186,7 +186,16 @@ shapes! {
         ("address", address()),
         ("build", text(1, 255, "The version of its program.", "0.1.0")),
         ("format_level", whole(0, u64::from(u8::MAX), "The newest format of entries that it reads.", 1)),
-        ("state", text(1, 64, "What it is doing.", "ready")),
+        (
+            "state",
+            text(
+                1,
+                64,
+                "What it is doing; `missing` if its row in the register is gone, though it has not left: it may answer \
+                 still.",
+                "ready",
+            ),
+        ),
         ("published", reference("Position")),
         ("lag_entries", whole(0, i64::MAX as u64, "Entries that the head is ahead of it.", 0)),
         ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds; at least a minute is told.", 0)),
