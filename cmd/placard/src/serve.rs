@@ -97,6 +97,7 @@ mod tests {
     use placard_model::TraceContext;
     use placard_node::Storage;
     use placard_node::spans::{Arrival, Serving, SpanCounts, Spans, Stage, Step};
+    use placard_testkit::wait::until;
     use reqwest::{Client, StatusCode};
 
     use super::*;
@@ -152,10 +153,14 @@ mod tests {
         let opening = async {
             let get = |path: &str| client.get(format!("{url}{path}")).send();
             assert!(get("/api/v1/ad/panic").await.is_err(), "its connection is gone");
-            let metrics = get("/metrics").await?;
-            assert_eq!(metrics.status(), StatusCode::OK);
-            let metrics = metrics.text().await?;
-            assert!(metrics.contains("placard_connection_panics_total 1"), "{metrics}");
+            // The client sees the end of its connection before the panic is counted.
+            until("the panic to be counted", async || {
+                let metrics = get("/metrics").await.expect("other connections go on");
+                assert_eq!(metrics.status(), StatusCode::OK);
+                let metrics = metrics.text().await.expect("metrics are text");
+                metrics.contains("placard_connection_panics_total 1").then_some(())
+            })
+            .await;
             let post = client.post(format!("{url}/api/v1/ad")).body(AD);
             // It may have an answer, or none.
             let _ = post.header("content-type", "application/json").send().await;
