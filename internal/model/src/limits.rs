@@ -52,7 +52,7 @@ pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Most bytes of entries read from the log or the stream in one go, unless a single entry has more. Entries of an
 /// ordinary size stay below it, and a page of any entries arrives within a read's deadline on a path of about
-/// 2 Mbit/s.
+/// 3 Mbit/s.
 pub const READ_BYTES_MAX: usize = 512 << 10;
 /// No entry is larger, in bytes: the longest content in four bytes a character, and all else that an entry says.
 pub const ENTRY_BYTES_MAX: usize = 48 << 10;
