@@ -4,8 +4,8 @@
 //!
 //! A connection may be dead without a word, when a firewall between has forgotten it. sqlx does not give its
 //! socket away, so TCP's own timers cannot be set on this side; instead every answer is waited for with a limit,
-//! a connection that has rested is asked for a sign of life before it is used, and once one answer has failed
-//! to come no lane uses what was idle then.
+//! and a connection is asked for a sign of life before it is used if it has rested, or if a sign of life has failed
+//! to come on any other since it was last heard of.
 
 use std::fmt;
 use std::future::Future;
@@ -32,7 +32,7 @@ const QUEUE: Duration = Duration::from_secs(30);
 const RESTED: Duration = Duration::from_secs(2);
 /// How long a sign of life may take.
 const PING: Duration = Duration::from_secs(1);
-/// How much longer an answer is waited for after another one, on any connection, has not come.
+/// How much longer an answer is waited for after a sign of life, on any other connection, has not come.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a piece of work came to nothing.
@@ -69,6 +69,29 @@ impl Failure {
     }
 }
 
+/// How long an answer is waited for, and what it means if none comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    duration: Duration,
+    is_sign_of_life: bool,
+}
+
+impl Limit {
+    /// For what waits for nothing but the server and the way to it. Without an answer they are in doubt, and so is every
+    /// other connection.
+    pub(super) fn of_life(duration: Duration) -> Self {
+        Self { duration, is_sign_of_life: true }
+    }
+}
+
+/// For what may wait for a lock, for a disk or for a standby, or whose answer may be too large for the path: if it is late,
+/// that says nothing of other connections.
+impl From<Duration> for Limit {
+    fn from(duration: Duration) -> Self {
+        Self { duration, is_sign_of_life: false }
+    }
+}
+
 /// Work on a connection.
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'c>>;
 
@@ -84,7 +107,7 @@ async fn within<T, E: Into<Failure>>(
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) options: PgConnectOptions,
-    /// How many answers have failed to come.
+    /// How many signs of life have failed to come.
     silences: Arc<watch::Sender<u64>>,
 }
 
@@ -124,7 +147,7 @@ impl Opened {
 struct Idle {
     connection: PgConnection,
     owner: Uuid,
-    /// When the server has last answered on it.
+    /// When the server has last answered on it, and how many silences there had been by then.
     heard: Instant,
     silences: u64,
 }
@@ -181,15 +204,13 @@ impl Lane {
 
     async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
         while let Some(Idle { mut connection, owner, mut heard, silences }) = self.pop() {
-            if silences != *self.server.silences.borrow() {
-                continue;
-            }
-            if heard.elapsed() >= RESTED {
-                let ping = sqlx::raw_sql("SELECT").execute(&mut connection);
-                if self.within(PING, ping).await.is_err() {
-                    continue;
+            if heard.elapsed() >= RESTED || silences != *self.server.silences.borrow() {
+                let ping = session::still_owns(&mut connection, owner);
+                match self.within(Limit::of_life(PING), ping).await {
+                    Ok(()) => heard = Instant::now(),
+                    Err(Failure::Unfit(unfit)) => return Err(unfit.into()),
+                    Err(_) => continue,
                 }
-                heard = Instant::now();
             }
             return Ok(Held {
                 lane: self,
@@ -231,14 +252,15 @@ impl Lane {
         self.idle().pop()
     }
 
-    /// Waits for an answer on one of this lane's connections, at most for the limit. One that does not come tells
-    /// that the way to the server has forgotten this connection, and so perhaps all others: those that are idle are
-    /// not used again, and those in use are waited for a little longer only.
+    /// Waits for an answer on one of this lane's connections, at most for the limit. A sign of life that does not come
+    /// may mean that the way to the server has forgotten this connection, and so perhaps all others: those that are idle
+    /// are asked for one before they are used, and those in use are waited for a little longer only.
     pub(super) async fn within<T, E: Into<Failure>>(
         &self,
-        limit: Duration,
+        limit: impl Into<Limit>,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
+        let Limit { duration, is_sign_of_life } = limit.into();
         let mut silences = self.server.silences.subscribe();
         let elsewhere = async {
             if silences.changed().await.is_err() {
@@ -249,9 +271,11 @@ impl Lane {
         tokio::select! {
             biased;
             answer = answer => answer.map_err(Into::into),
-            () = sleep(limit) => {
-                self.server.silences.send_modify(|silences| *silences += 1);
-                Err(Failure::Late(limit))
+            () = sleep(duration) => {
+                if is_sign_of_life {
+                    self.server.silences.send_modify(|silences| *silences += 1);
+                }
+                Err(Failure::Late(duration))
             }
             () = elsewhere => Err(Failure::Silent),
         }
@@ -260,9 +284,10 @@ impl Lane {
     /// Does what can be done twice; once more, on another connection, if an idle one turns out to be lost.
     pub(super) async fn repeatable<T>(
         &self,
-        limit: Duration,
+        limit: impl Into<Limit>,
         work: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<(T, Held<'_>), Failure> {
+        let limit = limit.into();
         loop {
             let mut held = self.hold().await?;
             match self.within(limit, work(&mut held.connection)).await {
@@ -276,7 +301,7 @@ impl Lane {
     /// As [`Lane::repeatable`], where the connection is not needed any more.
     pub(super) async fn read<T>(
         &self,
-        limit: Duration,
+        limit: impl Into<Limit>,
         work: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<T, Failure> {
         let (done, held) = self.repeatable(limit, work).await?;
@@ -322,4 +347,46 @@ pub(super) type PositionRow = (i64, Vec<u8>, Vec<u8>);
 
 pub(super) fn position((version, chain, digest): PositionRow) -> Result<Position, Failure> {
     super::rows::position(version, &chain, &digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::super::session::Durability;
+    use super::*;
+
+    /// A statement of so many milliseconds.
+    async fn statement(ms: u64) -> Result<(), Failure> {
+        sleep(Duration::from_millis(ms)).await;
+        Ok(())
+    }
+
+    fn lanes() -> [Lane; 2] {
+        let server = Server::new(PgConnectOptions::new_without_pgpass());
+        [(); 2].map(|()| Lane::new(&server, 1, 1, Session::new(&[], Durability::Any, false)))
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_standby_ends_nothing_else() {
+        const LONG: Duration = Duration::from_secs(60);
+        let [commits, others] = lanes();
+        let late = Duration::from_millis(1);
+        let commit = commits.within(late, pending::<Result<(), Failure>>());
+        let (commit, other) = tokio::join!(commit, others.within(LONG, statement(1_500)));
+        assert!(matches!(commit, Err(Failure::Late(_))), "{commit:?}");
+        assert!(other.is_ok(), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_that_does_not_come_ends_the_others() {
+        const LONG: Duration = Duration::from_secs(600);
+        let [pings, others] = lanes();
+        let late = Limit::of_life(Duration::from_millis(1));
+        let ping = pings.within(late, pending::<Result<(), Failure>>());
+        let (ping, other) =
+            tokio::join!(ping, others.within(LONG, pending::<Result<(), Failure>>()));
+        assert!(matches!(ping, Err(Failure::Late(_))), "{ping:?}");
+        assert!(matches!(other, Err(Failure::Silent)), "{other:?}");
+    }
 }

@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use commit::Committer;
 use keeper::Keeper;
-use lane::{Failure, Lane, Opened, Server};
+use lane::{Failure, Lane, Limit, Opened, Server};
 use session::{Durability, Session, Setting};
 
 pub use session::Unfit;
@@ -198,9 +198,11 @@ impl Lanes {
     }
 }
 
-/// Whether an operator asks for settings as a connection begins.
+/// Whether an operator asks for settings as a connection begins. What else stands among the options, such as the
+/// `endpoint=…` by which a provider's proxy finds the server, is not meant for PostgreSQL, which would refuse it.
 fn has_options(options: &PgConnectOptions) -> bool {
-    options.get_options().is_some_and(|options| !options.trim().is_empty())
+    let options = options.get_options().unwrap_or_default();
+    options.split_whitespace().any(|word| word.starts_with("-c") || word.starts_with("--"))
 }
 
 /// Where a server is, for messages: `host:port/database`, as far as these look like names. A URL may have been understood
@@ -257,6 +259,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
     // A pooler need not know of a parameter that no PostgreSQL from 12 on needs.
     let options = options.extra_float_digits(None).disable_statement_logging();
+    let options = if has_options(&options) { options.options([session::ASKED]) } else { options };
     Ok(match options.get_application_name() {
         Some(_) => options,
         None => options.application_name("placard"),
@@ -426,8 +429,11 @@ impl Journal for PostgresJournal {
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
         self.lanes.keeper.get_or_init(|| Keeper::start(Arc::downgrade(&self.lanes)));
+        // The row of a replica that refuses waits for the disk and for standbys.
+        let waits = beat.identity.refuses_after.is_some();
+        let limit = if waits { poll::POLL.into() } else { Limit::of_life(poll::POLL) };
         let beat = Arc::new(beat);
-        let head = self.lanes.poll.read(poll::POLL, move |connection| {
+        let head = self.lanes.poll.read(limit, move |connection| {
             let beat = Arc::clone(&beat);
             Box::pin(async move { poll::poll(connection, &beat, at).await })
         });

@@ -65,7 +65,8 @@ pub(super) type Setting = (&'static str, &'static str);
 
 /// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
 /// a peer that has vanished without a word must not be waited for.
-const EVERY: [Setting; 6] = [
+const EVERY: [Setting; 7] = [
+    ("tcp_user_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
@@ -74,8 +75,14 @@ const EVERY: [Setting; 6] = [
     ("jit", "off"),
 ];
 
+/// A setting without a meaning, which is asked for beside the operator's as a connection begins: if it is there, so are
+/// those, whatever they are.
+pub(super) const ASKED: Setting = ("placard.asked", "1");
+
 /// Says whose a session is. A pooler that hands it to another connection hands that on too.
 const OWNER: &str = "placard.connection";
+
+const SYNCHRONOUS_COMMIT: &str = "synchronous_commit";
 
 /// Whether new connections are asked if what is written through them is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +105,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// These settings, beside those of every connection.
+    /// These settings, beside those of every connection; the last of a name counts.
     pub(super) fn new(settings: &[&[Setting]], durability: Durability, has_options: bool) -> Self {
-        let all = settings.iter().copied().flatten();
-        Self { settings: EVERY.iter().chain(all).copied().collect(), durability, has_options }
+        let mut all: Vec<Setting> = EVERY.to_vec();
+        for setting in settings.iter().copied().flatten() {
+            all.retain(|(name, _)| *name != setting.0);
+            all.push(*setting);
+        }
+        Self { settings: all, durability, has_options }
     }
 
     /// Sets a new connection up, in two round trips; who owns its session from then on.
@@ -127,12 +138,13 @@ impl Session {
         if !same(OWNER)? {
             return Err(Unfit::SharedSessions.into());
         }
-        for (name, _) in &self.settings {
+        let durable = (self.durability != Durability::Any).then_some(SYNCHRONOUS_COMMIT);
+        for name in self.settings.iter().map(|(name, _)| *name).chain(durable) {
             if !same(name)? {
-                return Err(Unfit::Dropped((*name).to_owned()).into());
+                return Err(Unfit::Dropped(name.to_owned()).into());
             }
         }
-        if self.has_options && found.try_get::<&str, _>("options")? == "0" {
+        if self.has_options && found.try_get::<Option<&str>, _>("asked")? != Some(ASKED.1) {
             return Err(Unfit::OptionsDropped.into());
         }
         if self.durability != Durability::Any {
@@ -153,15 +165,12 @@ impl Session {
         if self.durability != Durability::Any {
             let on = "CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                            ELSE current_setting('synchronous_commit') END";
-            columns.push(set("synchronous_commit", on));
+            columns.push(set(SYNCHRONOUS_COMMIT, on));
         }
-        // PostgreSQL says of each setting where it comes from: `client` is what a connection has begun with.
-        let options = "(SELECT count(*) FROM pg_settings WHERE source = 'client' AND name NOT IN
-                           ('application_name', 'client_encoding', 'DateStyle', 'TimeZone'))::text";
-        let options = if self.has_options { options } else { "NULL" };
+        let (asked, _) = ASKED;
         format!(
             "SELECT current_setting('{OWNER}', true) AS owner, pg_backend_pid()::text AS process,
-                    {options} AS options;
+                    current_setting('{asked}', true) AS asked;
              SELECT {}",
             columns.join(", ")
         )
@@ -177,7 +186,7 @@ impl Session {
             "full_page_writes",
         ];
         let column = |name: &str| format!("current_setting('{name}', true) AS \"{name}\"");
-        let own = self.settings.iter().map(|(name, _)| *name).chain([OWNER, "synchronous_commit"]);
+        let own = self.settings.iter().map(|(name, _)| *name).chain([OWNER, SYNCHRONOUS_COMMIT]);
         let columns: Vec<_> = own.chain(SERVER).map(column).collect();
         format!(
             "SELECT pg_backend_pid()::text AS process, pg_is_in_recovery()::text AS standby, {}",

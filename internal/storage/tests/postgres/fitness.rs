@@ -147,6 +147,27 @@ async fn migrations_run_twice_at_once_and_beside_newer_ones() {
     is_whole(&journal).await;
 }
 
+/// Options that PostgreSQL does not list among its settings, or lists for every client, were called dropped by a pooler.
+#[tokio::test]
+async fn options_of_every_kind_reach_the_server() {
+    let server = server().await;
+    server.sql("CREATE ROLE owner; GRANT ALL ON SCHEMA public TO owner").unwrap();
+    for options in [
+        "options[role]=owner",
+        "options[my.own]=1",
+        "options[TimeZone]=UTC",
+        "options=-c%20DateStyle=ISO",
+        "options=--my.own=1",
+        "options=%20",
+    ] {
+        open(&format!("{}&{options}", server.url())).await;
+    }
+    assert_eq!(
+        server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'head'").unwrap(),
+        "owner"
+    );
+}
+
 #[tokio::test]
 async fn a_password_is_told_to_nobody() {
     let url = "postgres://somebody:pass1234@127.0.0.1:1/journal";

@@ -1,11 +1,14 @@
 //! PgBouncer between a replica and its journal.
 
-use placard_replica::ports::CommitError;
+use std::time::Duration;
+
+use placard_replica::ports::{CommitError, Journal};
 use placard_storage::postgres::{OpenError, Options, PostgresJournal, Unfit, migrate};
 use placard_testkit::proxy::{Proxy, Then};
 use placard_testkit::requests::{create, request};
 use placard_testkit::servers::pgbouncer::PgBouncer;
 use placard_testkit::wait::until;
+use sqlx::{Connection, PgConnection};
 
 use crate::{commit, connections, is_whole, open, server, try_commit};
 
@@ -80,4 +83,32 @@ async fn options_that_a_pooler_drops_are_not_missed_in_silence() {
         server.sql("SELECT to_regclass('own.head'), to_regclass('public.head')").unwrap(),
         "own.head|"
     );
+}
+
+/// A provider's proxy takes out what is meant for itself.
+#[tokio::test]
+async fn options_that_are_meant_for_a_proxy_are_not_missed() {
+    let server = server().await;
+    let pooler = PgBouncer::start(&server, &[("pool_mode", "session"), IGNORES]).await.unwrap();
+    open(&format!("{}&options=endpoint%3Dep-1", server.url_through(pooler.port()))).await;
+}
+
+/// Two connections are compared at the start, but not by a replica that starts while its journal is away.
+#[tokio::test]
+async fn a_shared_session_is_noticed_when_a_connection_has_rested() {
+    let server = server().await;
+    migrate(&server.url()).await.unwrap();
+    let pooler = PgBouncer::start(&server, &[("pool_mode", "transaction"), IGNORES]).await.unwrap();
+    let url = server.url_through(pooler.port());
+    let journal = PostgresJournal::new(&url, Options::default()).unwrap();
+    commit(&journal, vec![request(1, vec![create(1, "in the first session")])]).await;
+    // While another has the first session, reading gets a second one, and then the first, which is the last that was used.
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut other).await.unwrap();
+    journal.log(0, 9).await.unwrap();
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let refused = journal.log(0, 9).await.unwrap_err();
+    let told = placard_replica::reasons(&refused).unwrap_or_default();
+    assert!(told.contains("transaction or statement mode"), "{told}");
 }

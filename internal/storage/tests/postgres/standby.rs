@@ -1,8 +1,10 @@
 //! A synchronous standby that is cut off, and then promoted: what was answered must be on it.
 
 use placard_model::command::{Command, IfMatch, Outcome, Request};
-use placard_replica::ports::CommitError;
+use placard_model::entry::Position;
+use placard_replica::ports::{CommitError, Journal};
 use placard_storage::postgres::{Options, PostgresJournal};
+use placard_testkit::contract;
 use placard_testkit::proxy::Proxy;
 use placard_testkit::requests::{create, delete, keyed, request, spec};
 use placard_testkit::servers::postgres::PostgresServer;
@@ -142,6 +144,31 @@ async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
         Command::Replace { id: Uuid::from_u128(9), if_match, spec: spec("replaced") }
     };
     is_not_told_early(there, request(1, vec![replace()]), request(2, vec![replace()]), false).await;
+}
+
+/// Whatever was late ended the connections of everybody else, and had them opened again.
+#[tokio::test]
+async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
+    let pair = Pair::start().await;
+    let journal = open(&pair.primary.url()).await;
+    let mut beat = contract::beat(1, Position::START);
+    beat.identity.refuses_after = None;
+    let processes = || {
+        let others = "SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity
+                       WHERE application_name = 'placard' AND query ~ 'departures|octet_length'";
+        pair.primary.sql(others).unwrap()
+    };
+    let work = async || {
+        journal.poll(beat.clone(), 0).await.unwrap();
+        journal.log(0, 9).await.unwrap();
+        processes()
+    };
+    let before = work().await;
+    pair.cut_off(true);
+    let late = try_commit(&journal, vec![request(1, vec![create(1, "late")])], false).await;
+    assert!(matches!(late, Err(CommitError::Unknown(_))), "{late:?}");
+    assert_eq!(work().await, before);
+    assert_eq!(before.split(',').count(), 2, "{before}");
 }
 
 /// What writes nothing costs no write where no standby is waited for.
