@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1.7
 # The image of the one program: built where Rust is, run where nothing is but what the program needs.
 
 # The full image rather than the slim one: jemalloc is built with make.

@@ -1,6 +1,6 @@
 //! `placard healthcheck`: for a container that holds this program and nothing else to ask with.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,8 +13,12 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(options: HealthcheckOptions) -> anyhow::Result<()> {
     let mut server: SocketAddr = options.listen;
+    // A server may listen on any address of IPv6 and on none of IPv4.
     if server.ip().is_unspecified() {
-        server.set_ip(Ipv4Addr::LOCALHOST.into());
+        server.set_ip(match server {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
     }
     let page = format!("http://{server}/readyz");
     let client = Client::builder().no_proxy().timeout(DEADLINE).build();

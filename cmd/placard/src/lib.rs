@@ -21,9 +21,9 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
-use tracing::{Metadata, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use options::{Command, LogFormat, Options};
@@ -147,10 +147,19 @@ fn without_secrets(error: &clap::Error) -> String {
 /// What makes the log's lines of events.
 fn subscriber(
     log: &Log,
-    filter: &str,
+    text: &str,
     format: LogFormat,
-) -> Result<impl Subscriber + Send + Sync + 'static, ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?.add_directive(output::ALWAYS.parse()?);
+) -> anyhow::Result<impl Subscriber + Send + Sync + 'static> {
+    // A word alone that is no level would be taken for a module, of which everything is logged, and of all else nothing.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_whole = |part: &str| part.contains(['=', '[', ']', '}']) || is_level(part);
+    if let Some(word) = text.split(',').map(str::trim).find(|part| !is_whole(part)) {
+        anyhow::bail!(
+            "'{word}' is no level: write error, warn, info, debug, trace or off, or a module with one of them, \
+             as placard_api=debug"
+        );
+    }
+    let filter = EnvFilter::builder().parse(text)?.add_directive(output::ALWAYS.parse()?);
     let log = log.clone();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || log.clone())
@@ -161,7 +170,10 @@ fn subscriber(
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let lines = lines.with_filter(filter_fn(|event| !holds_a_password(event)));
+    let wants_sql = text.contains("sqlx");
+    let lines = lines.with_filter(filter_fn(move |event| {
+        !holds_a_password(event) && (wants_sql || !is_sql(event))
+    }));
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
 
@@ -169,4 +181,9 @@ fn subscriber(
 fn holds_a_password(event: &Metadata<'_>) -> bool {
     event.target().starts_with("sqlx_postgres::options::pgpass")
         && event.fields().field("line").is_some()
+}
+
+/// Whether an event is a statement of the queue of tasks, of which there are a dozen a second, each two kilobytes long.
+fn is_sql(event: &Metadata<'_>) -> bool {
+    event.target() == "sqlx::query" && *event.level() > Level::WARN
 }

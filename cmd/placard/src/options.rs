@@ -1,6 +1,6 @@
 //! The command line. Every option can also be given in the environment; a flag there by a word for yes or no.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ pub(crate) const RETRY_FOR_DEFAULT: u64 = 60;
 /// A batch that is repeated once its key is forgotten is written twice. The time runs from when it was written.
 const RETRY_FOR_MAX: u64 = 43_200;
 
-/// Serves targeted ads from memory.
+/// Placard serves targeted ads from memory: one process by itself, or a cluster of equal replicas.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = false)]
+#[command(version, arg_required_else_help = false)]
 pub(crate) struct Options {
     /// What to log, as a tracing filter: error, warn, info, debug, or per module.
     #[arg(long, env = "PLACARD_LOG", default_value = "info", global = true)]
@@ -84,8 +84,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
-    /// Address and port to listen on; port 0 takes a free one.
-    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address, or a name of one, and port to listen on; port 0 takes a free one, and :8080 stands for any IPv4
+    /// address.
+    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080",
+        value_parser = place)]
     pub(crate) listen: SocketAddr,
     /// Directory of the journal, made if it is missing [default: ./data]. In a cluster: directory of the
     /// checkpoint [default: none, and no checkpoint].
@@ -98,7 +100,7 @@ pub(crate) struct ServeOptions {
     /// Address and port at which to serve the task board, apalis' pages about the queue of expiry
     /// [default: none]. Anything but a loopback address needs --admin-token-file; with that the board asks for
     /// a token, as a bearer token or as the password of any user.
-    #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR", value_parser = place)]
     pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
@@ -257,7 +259,8 @@ pub(crate) struct StatusOptions {
 #[derive(Debug, Args)]
 pub(crate) struct HealthcheckOptions {
     /// The address and port that the server was told to listen on.
-    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080",
+        value_parser = place)]
     pub(crate) listen: SocketAddr,
 }
 
@@ -289,8 +292,10 @@ pub(crate) struct DemoOptions {
     /// Seed of the generator: the same seed gives the same ads.
     #[arg(long, env = "PLACARD_SEED", default_value = "42")]
     pub(crate) seed: u64,
-    /// Address and port to listen on; port 0 takes a free one.
-    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address, or a name of one, and port to listen on; port 0 takes a free one, and :8080 stands for any IPv4
+    /// address.
+    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080",
+        value_parser = place)]
     pub(crate) listen: SocketAddr,
     /// Let anyone write who can reach the server; without it, it listens on this machine only.
     #[arg(long, env = "PLACARD_INSECURE", value_parser = BoolishValueParser::new())]
@@ -315,6 +320,20 @@ pub(crate) struct SeedOptions {
     pub(crate) retry_for: u64,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
+}
+
+/// Where to listen. Of a name's addresses the first of IPv4 is taken, or else its first.
+fn place(text: &str) -> Result<SocketAddr, String> {
+    let text = if text.starts_with(':') { &format!("0.0.0.0{text}") } else { text };
+    let form = "must be like 127.0.0.1:8080, [::1]:8080, localhost:8080 or :8080";
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if !text.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) {
+        return Err(form.to_owned());
+    }
+    let addresses = text.to_socket_addrs().map_err(|error| format!("{form}: {error}"))?;
+    let addresses: Vec<_> = addresses.collect();
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.copied().ok_or_else(|| form.to_owned())
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
@@ -446,6 +465,31 @@ mod tests {
             &format!("{label}x:8080"),
         ] {
             assert!(advertised(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_place_to_listen_is_an_address_or_a_name() {
+        for (text, address) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            (":8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(place(text).map(|place| place.to_string()).as_deref(), Ok(address));
+        }
+        for other in [
+            "",
+            "here",
+            "8080",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:70000",
+            "::1",
+            ":http",
+            "a b:80",
+        ] {
+            assert!(place(other).is_err(), "{other}");
         }
     }
 

@@ -1,13 +1,20 @@
-//! Ctrl-C and SIGTERM. They are listened for from the start on, by one listener: whoever listens anew for
+//! Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes. They are listened for from the start on, by one listener: whoever listens anew for
 //! each wait misses the signal that comes in between.
+
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A signal within so long of the first counts as the same: a terminal, and whoever runs the program, may both pass it on.
+const SAME: Duration = Duration::from_secs(1);
 
 /// The signals that stop the program; they no longer end it by themselves.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    first: Option<Instant>,
 }
 
 impl Signals {
@@ -17,14 +24,34 @@ impl Signals {
         Ok(Self {
             terminate: listener(SignalKind::terminate())?,
             interrupt: listener(SignalKind::interrupt())?,
+            hang_up: listener(SignalKind::hangup())?,
+            first: None,
         })
     }
 
     /// Waits until somebody wants the program to stop, or returns at once if somebody did before.
     pub(crate) async fn stop(&mut self) -> &'static str {
+        let signal = self.next().await;
+        self.first.get_or_insert_with(Instant::now);
+        signal
+    }
+
+    /// Waits until somebody wants it to end at once: after [`Signals::stop`], by a signal that is not the same one, which
+    /// may come from two sides.
+    pub(crate) async fn insists(&mut self) -> &'static str {
+        loop {
+            let signal = self.next().await;
+            if self.first.is_none_or(|first| first.elapsed() >= SAME) {
+                return signal;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
     }
 }

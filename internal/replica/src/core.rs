@@ -265,8 +265,10 @@ impl Core {
         // Before what the journal has answered meanwhile: a replica that was held has been silent all the same.
         self.counts.lease_ends += u64::from(self.lease.ends(now));
         match input {
-            Input::Submit(ticket, request, deadline) => {
-                self.submit(Pending { ticket, request, deadline, answered: false }, outputs);
+            Input::Submit(submitted, deadline) => {
+                for (ticket, request) in submitted {
+                    self.submit(Pending { ticket, request, deadline, answered: false }, outputs);
+                }
             }
             Input::Committed(result) => self.committed(now, result, outputs),
             Input::Appended(result) => self.relay.appended(result.ok()),

@@ -1,6 +1,6 @@
 //! What a replica says in its log when it has found something wrong and mends it: the cause, the cure, and the counter
 //! that counts it. Reads of the log (`placard_heals_total`) are made for one of these, or because Redis is away; they
-//! have no line of their own, since there may be hundreds a second.
+//! have no line of their own, since there may be hundreds a second; ports that fail have theirs elsewhere ([`Outage`](crate::Outage)).
 
 use crate::core::Counts;
 use crate::restores::Cause;
@@ -51,24 +51,6 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
             "an entry cannot be decoded",
             "the journal is read instead of the stream; if it is no better there, this replica stays before it and \
              goes on answering: upgrade it if the entry is a newer build's, else see docs/OPERATIONS.md",
-        ),
-        (
-            "placard_commits_failed_total",
-            after.commits_failed - before.commits_failed,
-            "a transaction has failed, and has certainly written nothing",
-            "its batch is tried again",
-        ),
-        (
-            "placard_commits_refused_total",
-            after.commits_refused - before.commits_refused,
-            "the database refuses a batch",
-            "it is halved until the request to blame stands alone, which is answered with an error",
-        ),
-        (
-            "placard_commits_unknown_total",
-            after.commits_unknown - before.commits_unknown,
-            "the connection was lost while a batch was being committed",
-            "the same batch is repeated until its outcome is certain",
         ),
         (
             "placard_lease_ends_total",

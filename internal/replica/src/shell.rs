@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::core::{Cluster, Core, Input, Moment, Now, Output, Settings, Ticket};
-use crate::ports::{Checkpoints, Identity, Journal, Stream};
+use crate::ports::{Checkpoints, CommitError, Identity, Journal, Stream};
 use crate::spans::Sink;
 use crate::traced::Applying;
-use crate::{Clock, Freshness, Reading, Reply, Uptime, healing, reasons};
+use crate::{Clock, Freshness, Outage, Reading, Reply, Uptime, healing, reasons};
 
 use handle::{AskCommits, Submission};
 pub use handle::{Handle, Lost, Overloaded, Receipts, State};
@@ -152,6 +152,7 @@ impl Replica {
             impatient,
             state,
             cluster,
+            outages: Outages::default(),
         };
         let run = shell.run(submitted, returned, draining);
         tasks.spawn(async move {
@@ -205,6 +206,7 @@ struct Shell {
     impatient: Arc<AtomicUsize>,
     state: watch::Sender<State>,
     cluster: watch::Sender<Option<Arc<Cluster>>>,
+    outages: Outages,
 }
 
 impl Shell {
@@ -236,13 +238,13 @@ impl Shell {
                     self.step(Input::Drain, &mut outputs);
                 }
                 Some(submission) = submitted.recv() => {
-                    self.submit(submission, &mut outputs);
-                    // The first goes into a batch of its own if none is under way. The others are taken in before the next
-                    // wait, so that they go into one batch behind it.
-                    for _ in 0..limits::SUBMISSIONS_MAX {
+                    // Whoever comes together goes into one batch, and the first of them does not go alone.
+                    let mut burst = vec![submission];
+                    while burst.len() < limits::SUBMISSIONS_MAX {
                         let Ok(submission) = submitted.try_recv() else { break };
-                        self.submit(submission, &mut outputs);
+                        burst.push(submission);
                     }
+                    self.submit(burst, &mut outputs);
                 }
                 () = wake => self.step(Input::Tick, &mut outputs),
             }
@@ -259,11 +261,14 @@ impl Shell {
         }
     }
 
-    fn submit(&mut self, submission: Submission, outputs: &mut Vec<Output>) {
-        self.tickets += 1;
-        self.replies.insert(self.tickets, submission.reply);
+    fn submit(&mut self, burst: Vec<Submission>, outputs: &mut Vec<Output>) {
         let deadline = self.now() + self.config.write_deadline;
-        let input = Input::Submit(self.tickets, Arc::new(submission.request), deadline);
+        let submitted = burst.into_iter().map(|Submission { request, reply }| {
+            self.tickets += 1;
+            self.replies.insert(self.tickets, reply);
+            (self.tickets, Arc::new(request))
+        });
+        let input = Input::Submit(submitted.collect(), deadline);
         self.step(input, outputs);
     }
 
@@ -309,7 +314,7 @@ impl Shell {
 
     /// A step at a time for readers.
     fn step_at(&mut self, time: Timestamp, input: Input, outputs: &mut Vec<Output>) {
-        report(&input);
+        self.outages.report(&input);
         let (before, counted) = (self.core.phase(), self.core.counts());
         let poll_after = self.poll_after(&input);
         let moment = self.now();
@@ -342,22 +347,58 @@ impl Shell {
     }
 }
 
-/// Says in the log what went wrong, once, where it is first seen.
-fn report(input: &Input) {
-    fn warn(what: &str, error: &dyn std::error::Error) {
-        let cause = reasons(error);
-        tracing::warn!(error = %error, cause, "{what}");
+/// What the ports are asked for, and whether it works.
+struct Outages {
+    commits: Outage,
+    log: Outage,
+    head: Outage,
+    append: Outage,
+    stream: Outage,
+    top: Outage,
+    trim: Outage,
+    reset: Outage,
+    checkpoint: Outage,
+}
+
+impl Default for Outages {
+    fn default() -> Self {
+        Self {
+            commits: Outage::of("batches are not committed"),
+            log: Outage::of("the log cannot be read"),
+            head: Outage::of("the head cannot be read"),
+            append: Outage::of("the stream takes no entries"),
+            stream: Outage::of("the stream cannot be read"),
+            top: Outage::of("the stream does not tell its top"),
+            trim: Outage::of("the stream cannot be trimmed"),
+            reset: Outage::of("the stream cannot be reset"),
+            checkpoint: Outage::of("the checkpoint cannot be written"),
+        }
     }
-    match input {
-        Input::Committed(Err(error)) => warn("a batch was not committed", error),
-        Input::Appended(Err(error)) => warn("the stream takes no entries", error),
-        Input::StreamRead(Err(error)) => warn("the stream cannot be read", error),
-        Input::LogRead(_, Err(error)) => warn("the log cannot be read", error),
-        Input::Polled(Err(error)) => warn("the head cannot be read", error),
-        Input::StreamInspected(Err(error)) => warn("the stream does not tell its top", error),
-        Input::CheckpointSaved(Err(error)) => warn("the checkpoint cannot be written", error),
-        Input::StreamTrimmed(Err(error)) => warn("the stream cannot be trimmed", error),
-        Input::StreamReset(Err(error)) => warn("the stream cannot be reset", error),
-        _ => {}
+}
+
+impl Outages {
+    /// Says in the log what went wrong, where it is first seen, and when it works again.
+    fn report(&mut self, input: &Input) {
+        match input {
+            // That is one request's fault.
+            Input::Committed(Err(error @ CommitError::Refused(_))) => {
+                let cause = reasons(error);
+                tracing::warn!(
+                    %error,
+                    cause,
+                    "a batch is refused: it is halved until the request to blame stands alone"
+                );
+            }
+            Input::Committed(result) => self.commits.is(result),
+            Input::Appended(result) => self.append.is(result),
+            Input::StreamRead(result) => self.stream.is(result),
+            Input::LogRead(_, result) => self.log.is(result),
+            Input::Polled(result) => self.head.is(result),
+            Input::StreamInspected(result) => self.top.is(result),
+            Input::CheckpointSaved(result) => self.checkpoint.is(result),
+            Input::StreamTrimmed(result) => self.trim.is(result),
+            Input::StreamReset(result) => self.reset.is(result),
+            _ => {}
+        }
     }
 }

@@ -113,7 +113,7 @@ impl Stepped {
     fn commits(&mut self, id: u128) -> Plan {
         let request = Arc::new(request(id, vec![create(id, "an ad that is waited for")]));
         let deadline = Moment(self.moment + Duration::from_secs(3_600));
-        self.step(Input::Submit(TICKET, request, deadline));
+        self.step(Input::Submit(vec![(TICKET, request)], deadline));
         let batch = self.commits.pop().expect("a transaction is wanted");
         self.journal.commit(&batch)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use placard_model::limits;
 use placard_replica::expiry::Chore;
 use placard_replica::ports::Chores;
-use placard_replica::{Expiry, reasons};
+use placard_replica::{Expiry, Outage};
 
 use crate::Source;
 use crate::queue::{Cause, Queue};
@@ -24,6 +24,11 @@ pub(crate) async fn run<J: Chores>(
         Chore::Answers => limits::FORGET_ANSWERS,
         Chore::Tasks => limits::FORGET_TASKS,
     };
+    let mut outage = Outage::of(match chore {
+        Chore::Log => "old rows of the log are kept: the chore fails",
+        Chore::Answers => "answers whose keys have run out are kept: the chore fails",
+        Chore::Tasks => "tasks that are done are kept: the chore fails",
+    });
     loop {
         tokio::time::sleep(every).await;
         let open = queue.borrow().clone();
@@ -39,12 +44,13 @@ pub(crate) async fn run<J: Chores>(
             }
         });
         match done {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(chore = chore.code(), rows, "what need not be kept is gone"),
-            Err(error) => {
-                let cause = reasons(&*error);
-                tracing::warn!(chore = chore.code(), %error, cause, "a chore was not done");
+            Ok(rows) => {
+                outage.works();
+                if rows > 0 {
+                    tracing::info!(chore = chore.code(), rows, "what need not be kept is gone");
+                }
             }
+            Err(error) => outage.failed(&*error),
         }
     }
 }

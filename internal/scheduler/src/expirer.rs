@@ -9,7 +9,7 @@ use placard_model::{Timestamp, limits};
 use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
 use placard_replica::ports::{Ended, Ends, Unavailable};
-use placard_replica::{Expiry, Handle, Reading, Reply, Uptime, reasons};
+use placard_replica::{Expiry, Handle, Outage, Reading, Reply, Uptime};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -30,7 +30,13 @@ pub(crate) struct Expirer<J> {
     expiry: Expiry,
     own_clock: fn() -> Timestamp,
     /// Held for a whole round: two rounds of one replica would only propose the same.
-    watch: Mutex<Watch>,
+    rounds: Mutex<Rounds>,
+}
+
+/// What is known from earlier rounds.
+struct Rounds {
+    watch: Watch,
+    outage: Outage,
 }
 
 impl<J: Ends> Expirer<J> {
@@ -40,17 +46,19 @@ impl<J: Ends> Expirer<J> {
         expiry: Expiry,
         own_clock: fn() -> Timestamp,
     ) -> Self {
-        Self { journal, replica, expiry, own_clock, watch: Mutex::default() }
+        let outage = Outage::of("ended ads are not deleted yet");
+        let rounds = Mutex::new(Rounds { watch: Watch::default(), outage });
+        Self { journal, replica, expiry, own_clock, rounds }
     }
 
     /// Deletes what has ended, all of it, unless a clock is not to be believed.
     pub(crate) async fn expire(&self) {
-        let mut watch = self.watch.lock().await;
-        if let Err(failure) = self.round(&mut watch).await {
+        let mut rounds = self.rounds.lock().await;
+        let done = self.round(&mut rounds.watch).await;
+        if done.is_err() {
             self.expiry.note(|account| account.failures += 1);
-            let cause = reasons(&failure);
-            tracing::warn!(error = %failure, cause, "ended ads are not deleted yet");
         }
+        rounds.outage.is(&done);
     }
 
     async fn round(&self, watch: &mut Watch) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ mod expirer;
 mod queue;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Chore;
 use placard_replica::ports::{Chores, Ends};
-use placard_replica::{Expiry, Handle, reasons};
+use placard_replica::{Expiry, Handle, Outage};
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -36,6 +36,8 @@ use queue::{Cause, Queue};
 
 /// The pause after the queue has failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// A worker that has gone on for so long works.
+const WORKS: Duration = Duration::from_secs(5);
 
 /// The queue, once it could be opened.
 type Source = watch::Receiver<Option<Queue>>;
@@ -168,7 +170,7 @@ async fn work(
     (replica, runs): (Uuid, Arc<AtomicU64>),
     due: Arc<dyn Expire>,
 ) {
-    let mut healthy = true;
+    let mut outage = Outage::of("the queue of expiry fails; the sweep goes on without it");
     loop {
         let run = runs.fetch_add(1, Ordering::Relaxed);
         let worked = async {
@@ -183,12 +185,18 @@ async fn work(
             };
             queue.work(&format!("{replica}-{run}"), Arc::clone(&due)).await
         };
-        let worked: Result<(), Cause> = worked.await;
-        if let (Err(error), true) = (&worked, healthy) {
-            let cause = reasons(&**error);
-            tracing::warn!(%error, cause, "the queue of expiry fails; the sweep goes on without it");
+        let mut worked = pin!(worked);
+        let ended: Result<Result<(), Cause>, _> = tokio::time::timeout(WORKS, &mut worked).await;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(_) => {
+                outage.works();
+                worked.await
+            }
+        };
+        if let Err(error) = ended {
+            outage.failed(&*error);
         }
-        healthy = worked.is_ok();
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -197,16 +205,15 @@ async fn work(
 /// to last longer needs nothing: its task finds nothing to do.
 async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
     let mut agenda = Agenda::default();
-    let mut healthy = true;
+    let mut outage = Outage::of("no tasks are planned; the sweep goes on without them");
     loop {
         tokio::time::sleep(limits::EXPIRY_PLAN).await;
         let Some(queue) = queue.borrow().clone() else { continue };
         let planned = look_ahead(&journal, &queue, &mut agenda, &expiry).await;
-        if let (Err(error), true) = (&planned, healthy) {
-            let cause = reasons(&**error);
-            tracing::warn!(%error, cause, "no tasks are planned; the sweep goes on without them");
+        match planned {
+            Ok(()) => outage.works(),
+            Err(error) => outage.failed(&*error),
         }
-        healthy = planned.is_ok();
         let seconds = agenda.len() as u64;
         expiry.note(|account| account.seconds_pending = seconds);
     }

@@ -149,6 +149,16 @@ impl Process {
         self.signal(Signal::INT);
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked whether it has ended").is_some()
+    }
+
     /// Holds it (SIGSTOP): its connections stay, and nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

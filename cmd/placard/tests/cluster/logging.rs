@@ -1,7 +1,8 @@
-//! A replica whose log nobody reads any more.
+//! What a replica says in its log of ports that fail, and what becomes of one whose log nobody reads any more.
 
 use std::io::pipe;
 use std::process::Stdio;
+use std::time::Duration;
 
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
@@ -36,6 +37,43 @@ async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
             (answer.status() == 201).then_some(())
         })
         .await;
+    }
+    replica.process.terminate();
+    assert_eq!(replica.process.ended().await.status.code(), Some(0));
+}
+
+/// Each kind of access says that it fails, and that it works again; how often it was tried in between does not matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
+    /// So long Redis is away. Eight times a second something is tried.
+    const AWAY: Duration = Duration::from_secs(3);
+    const READS: &str = "the stream cannot be read";
+    let mut servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    replica.create(ADS, "Before").await;
+    servers.redis.kill().await;
+    let back = tokio::time::Instant::now() + AWAY;
+    while tokio::time::Instant::now() < back {
+        replica.create(ADS, "Meanwhile").await;
+        tokio::time::sleep(AWAY / 20).await;
+    }
+    servers.redis.restart().await.expect("Redis starts again");
+    let over = format!("over: {READS}");
+    let told = until("the end of the outage in the log", async || {
+        replica.process.err().into_iter().find(|line| line.contains(&over))
+    })
+    .await;
+    let failures = told.split("failures=").nth(1).and_then(|rest| rest.split(' ').next());
+    let failures: u64 = failures.and_then(|text| text.parse().ok()).expect("it says how many");
+    let err = replica.process.err();
+    let warnings = |what: &str| {
+        let is_one = |line: &&String| line.contains(" WARN ") && line.contains(what);
+        err.iter().filter(is_one).count() as u64
+    };
+    // A connection is lost, and then refused.
+    assert!((1..=4).contains(&warnings(READS)) && failures > 4, "{failures}: {err:#?}");
+    for what in ["takes no entries", "does not tell its top"] {
+        assert!(warnings(what) <= 4, "{what}: {err:#?}");
     }
     replica.process.terminate();
     assert_eq!(replica.process.ended().await.status.code(), Some(0));

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: `/readyz` says so, requests under way are finished, and the program ends with code 0.
+//! SIGTERM, SIGINT and SIGHUP: `/readyz` says so, requests under way are finished, and the program ends with code 0.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,11 @@ async fn ends_well(process: Process, since: Instant) {
 
 /// Sent as soon as it says that it serves, and with a client that keeps its connection.
 #[tokio::test]
-async fn both_signals_end_it_well() {
+async fn each_signal_ends_it_well() {
     let directory = tempfile::tempdir().unwrap();
-    for signal in [Process::terminate, Process::interrupt].into_iter().cycle().take(6) {
+    for signal in
+        [Process::terminate, Process::interrupt, Process::hang_up].into_iter().cycle().take(6)
+    {
         let server = Server::on(directory.path()).await;
         let asked = Instant::now();
         signal(&server.process);
@@ -125,7 +127,27 @@ async fn a_second_signal_ends_it_at_once() {
     server.process.terminate();
     until("a 503 on /readyz", async || (server.get("/readyz").await.status() == 503).then_some(()))
         .await;
-    server.process.interrupt();
-    let ended = server.process.ended().await;
+    // One that comes right behind the first is the same.
+    let Server { mut process, .. } = server;
+    until("the end", async || {
+        process.interrupt();
+        process.has_ended().then_some(())
+    })
+    .await;
+    let ended = process.ended().await;
     assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+}
+
+/// A terminal and whoever runs the program may both pass it on.
+#[tokio::test]
+async fn a_signal_that_comes_twice_at_once_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let server = Server::with(directory.path(), &["--drain-delay", "500"]).await;
+        let asked = Instant::now();
+        server.process.terminate();
+        server.process.terminate();
+        server.process.interrupt();
+        ends_well(server.process, asked).await;
+    }
 }

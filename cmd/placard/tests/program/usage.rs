@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use placard_testkit::process::{Ended, Process};
+use placard_testkit::wait::until;
 use tokio::net::TcpListener;
 
 use crate::server::{ANY_PORT, PLACARD, Server, ad};
@@ -35,6 +36,9 @@ async fn bad_usage_is_one_line_and_code_2() {
         &["serve", "--drain-delay", "soon"],
         &["serve", "--drain-delay", "600001"],
         &["serve", "--log", "placard=[", "--listen", ANY_PORT],
+        &["serve", "--log", "warning", "--listen", ANY_PORT],
+        &["serve", "--log", "info,verbose", "--listen", ANY_PORT],
+        &["serve", "--log", "placard_api", "--listen", ANY_PORT],
         &["serve", "--log-format", "xml"],
         &["serve", "--advertise", ""],
         &["serve", "--advertise", "ads-1"],
@@ -60,6 +64,7 @@ async fn bad_usage_is_one_line_and_code_2() {
     for (name, value) in [
         ("PLACARD_LISTEN", "here"),
         ("PLACARD_DRAIN_DELAY", "x"),
+        ("PLACARD_LOG", "warning"),
         ("PLACARD_LOG_FORMAT", "xml"),
         ("PLACARD_ADVERTISE", "here"),
         ("PLACARD_INSECURE", "perhaps"),
@@ -163,6 +168,48 @@ async fn a_replica_without_its_cluster_does_not_start() {
     assert!(ended.err.iter().any(says), "{ended:#?}");
 }
 
+/// A name, or no address at all, stands for one.
+#[tokio::test]
+async fn a_place_to_listen_may_be_a_name() {
+    for listen in ["localhost:0", ":0", "[::1]:0"] {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments =
+            ["serve", "--insecure", "--listen", listen, "--data-dir", text(directory.path())];
+        Server::of(Process::start(PLACARD, &arguments, &[])).await.stop().await;
+    }
+}
+
+/// A container's health check is given what the server was told.
+#[tokio::test]
+async fn a_server_of_ipv6_alone_is_healthy() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--listen", "[::1]:0", "--data-dir", text(directory.path())];
+    let server = Server::of(Process::start(PLACARD, &arguments, &[])).await;
+    let port = server.url.rsplit(':').next().unwrap();
+    for listen in [format!("[::1]:{port}"), format!("[::]:{port}")] {
+        let asked = run(&["healthcheck", "--listen", &listen], &[]).await;
+        assert_eq!(asked.status.code(), Some(0), "{listen}: {asked:#?}");
+    }
+    server.stop().await;
+}
+
+/// Statements of the queue of tasks are logged if they are asked for.
+#[tokio::test]
+async fn debugging_is_not_drowned_in_statements() {
+    for (filter, is_there) in [("debug", false), ("debug,sqlx=debug", true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let data = text(directory.path());
+        let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data, "--log", filter];
+        let server = Server::of(Process::start(PLACARD, &arguments, &[])).await;
+        server.create(&ad("An ad whose end is planned")).await;
+        let queue = directory.path().join("expiry.db");
+        until("the queue of tasks", async || queue.exists().then_some(())).await;
+        let ended = server.stop().await;
+        let statements = ended.err.iter().filter(|line| line.contains("sqlx::query")).count();
+        assert_eq!(statements > 0, is_there, "{filter}: {statements}");
+    }
+}
+
 /// A proxy that is set for other things gets neither requests nor tokens.
 #[tokio::test]
 async fn clients_ask_the_server_itself() {
@@ -202,6 +249,8 @@ async fn help_and_version_are_no_errors() {
         assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {ended:#?}");
         assert!(!ended.out.is_empty() && ended.err.is_empty(), "{arguments:?}: {ended:#?}");
     }
+    let ended = run(&["--help"], &[]).await;
+    assert!(ended.out[0].contains("serves targeted ads from memory"), "{ended:#?}");
 }
 
 #[tokio::test]

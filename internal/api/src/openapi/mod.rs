@@ -9,7 +9,8 @@ pub(crate) mod shapes;
 use std::sync::OnceLock;
 
 use axum::Router;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
+use axum::routing::get;
 use bytes::Bytes;
 use http::StatusCode;
 use utoipa::openapi::OpenApi as Document;
@@ -90,7 +91,9 @@ pub(crate) async fn show() -> Response {
 /// The pages of Swagger UI. It asks nobody else, not even for a verdict on the document.
 pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let config = Config::new([DOCUMENT_PATH]).validator_url("none");
-    SwaggerUi::new(UI_PATH).config(config).into()
+    let pages: Router<S> = SwaggerUi::new(UI_PATH).config(config).into();
+    // Whoever follows the address that a server says at its start.
+    pages.route("/", get(async || Redirect::temporary(UI_PATH)))
 }
 
 #[cfg(test)]

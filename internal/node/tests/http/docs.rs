@@ -14,6 +14,14 @@ async fn the_document_is_sent_as_it_is_kept() {
     assert!(sent.body == DOCUMENT.as_bytes(), "{}", String::from_utf8_lossy(&sent.body));
 }
 
+/// Somebody follows the address that a server says at its start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_root_leads_to_the_pages() {
+    let server = Server::over_socket().await;
+    let (root, page) = (server.get("/").await.is(200), server.get("/docs").await.is(200));
+    assert_eq!(root.body, page.body);
+}
+
 /// Whatever the page loads is here, and so is what that loads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pages_need_nobody_else() {

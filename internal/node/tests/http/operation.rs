@@ -88,9 +88,7 @@ async fn every_answer_names_its_request(server: Server) {
 }
 
 async fn other_paths_are_not_found(server: Server) {
-    for path in
-        ["/", "/api", "/api/v1", "/api/v1/ads", "/api/v1/ad/", "/api/v2/ad", "/livez/", "//"]
-    {
+    for path in ["/api", "/api/v1", "/api/v1/ads", "/api/v1/ad/", "/api/v2/ad", "/livez/", "//"] {
         server.get(path).await.problem(404, "route-not-found");
     }
     let below = format!("{ADS}/6f9619ff-8b86-4d01-b42d-00c04fc964ff/x");

@@ -52,8 +52,8 @@ pub type Ticket = u64;
 /// What happens to the replica.
 #[derive(Debug)]
 pub enum Input {
-    /// A client wants to write, and waits until the deadline.
-    Submit(Ticket, Arc<Request>, Moment),
+    /// Clients want to write, each by its ticket, and wait until the deadline.
+    Submit(Vec<(Ticket, Arc<Request>)>, Moment),
     /// [`Output::Commit`] has come back.
     Committed(Result<Plan, CommitError>),
     /// [`Output::Append`] has come back.

@@ -428,7 +428,7 @@ impl World {
         let request = Arc::new(self.clients[client].request(u128::from(ticket)));
         self.tickets.insert(ticket, (client, request.id));
         let deadline = Moment(self.now - running.started + DEADLINE);
-        self.step(replica, Input::Submit(ticket, request, deadline));
+        self.step(replica, Input::Submit(vec![(ticket, request)], deadline));
         // Longer than any deadline: only a crash leaves a client without an answer.
         self.after(DEADLINE * 3, Event::GiveUp(client, ticket));
     }
