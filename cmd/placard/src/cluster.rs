@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
-use placard_node::{ClusterStorage, Config, Redis, ReplicaConfig, Sentinel, Storage, Traces};
+use placard_node::{
+    ClusterStorage, Config, Connections, Redis, ReplicaConfig, Sentinel, Storage, Traces,
+};
 
 use crate::access;
 use crate::options::{
@@ -26,12 +28,16 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
         listen,
         data_dir,
         drain_delay,
+        idle_timeout,
+        connections_max,
         admin_listen,
         access,
         cluster,
         of_clusters,
         traces,
     } = options;
+    let idle_timeout = Duration::from_secs(idle_timeout);
+    let connections = Connections { max: connections_max, idle_timeout };
     let api = access::config(listen, access)?;
     access::require_for_board(admin_listen, &api.access)?;
     let TraceOptions { otlp_endpoint, otlp_sample: sample } = traces;
@@ -47,6 +53,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
         (None, None) => Ok(Config {
             storage: Storage::Embedded(data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR))),
             drain_delay: drain_delay.unwrap_or_default(),
+            connections,
             api,
             replica: ReplicaConfig::default(),
             traces,
@@ -73,6 +80,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 accept_unsafe_durability: cluster.accept_unsafe_durability,
             })),
             drain_delay: drain_delay.unwrap_or(DRAIN_DELAY),
+            connections,
             api,
             traces,
         }),

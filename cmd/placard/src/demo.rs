@@ -27,6 +27,7 @@ pub(crate) async fn run(options: DemoOptions, log: &Log) -> anyhow::Result<()> {
     let config = Config {
         storage: Storage::Embedded(directory.path().to_owned()),
         drain_delay: Duration::ZERO,
+        connections: Default::default(),
         api: ApiConfig { log_lost: log.lost(), ..ApiConfig::default() },
         replica: Default::default(),
         traces: None,

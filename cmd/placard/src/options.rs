@@ -93,10 +93,21 @@ pub(crate) struct ServeOptions {
     /// checkpoint [default: none, and no checkpoint].
     #[arg(long, env = "PLACARD_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// How long /readyz says 503 before the listener closes, in milliseconds, up to 10 minutes
-    /// [default: 0, in a cluster 3000].
+    /// How long /readyz says 503, and every answer "Connection: close", before the listener closes, in milliseconds, up
+    /// to 10 minutes [default: 0, in a cluster 3000].
     #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
     pub(crate) drain_delay: Option<Duration>,
+    /// How long a connection may be idle between two requests, in seconds, 1 to 86,400. A balancer in front must give
+    /// idle connections up sooner.
+    #[arg(long, env = "PLACARD_IDLE_TIMEOUT", value_name = "SECONDS",
+        default_value_t = limits::IDLE_TIMEOUT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) idle_timeout: u64,
+    /// Most connections at once, 1 to 1,000,000. When there is no room for one more, those go that were silent or idle
+    /// for longest.
+    #[arg(long, env = "PLACARD_CONNECTIONS_MAX", value_name = "N",
+        default_value_t = limits::CONNECTIONS_MAX, value_parser = connections_max)]
+    pub(crate) connections_max: usize,
     /// Address and port at which to serve the task board, apalis' pages about the queue of expiry
     /// [default: none]. Anything but a loopback address needs --admin-token-file; with that the board asks for
     /// a token, as a bearer token or as the password of any user.
@@ -341,6 +352,14 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(ms) if ms <= MOST => Ok(Duration::from_millis(ms)),
         _ => Err(format!("must be a whole number of milliseconds up to {MOST}")),
+    }
+}
+
+fn connections_max(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    match text.parse() {
+        Ok(max) if (1..=MOST).contains(&max) => Ok(max),
+        _ => Err(format!("must be a whole number from 1 to {MOST}")),
     }
 }
 

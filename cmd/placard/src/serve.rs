@@ -5,7 +5,9 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use placard_model::limits;
 use placard_node::{Config, Listeners, Node};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::cluster;
@@ -13,11 +15,15 @@ use crate::options::ServeOptions;
 use crate::output::{Log, announce};
 use crate::signals::Signals;
 
+/// File descriptors of a server beside its connections: files, and connections to other servers.
+const OWN_DESCRIPTORS: u64 = 128;
+
 pub(crate) async fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let (listen, admin_listen) = (options.listen, options.admin_listen);
     let mut config = cluster::config(options)?;
     config.api.log_lost = log.lost();
+    prepare(config.connections.max);
     let storage = config.storage.clone();
     let node = start(listen, admin_listen, config).await?;
     cluster::tell(&storage);
@@ -38,16 +44,40 @@ pub(crate) async fn start(
     admin_listen: Option<SocketAddr>,
     config: Config,
 ) -> anyhow::Result<Node> {
-    let api = bind(listen).await?;
+    let api = bind(listen)?;
     let admin = match admin_listen {
-        Some(listen) => Some(bind(listen).await?),
+        Some(listen) => Some(bind(listen)?),
         None => None,
     };
     Ok(Node::start(config, Listeners { api, admin }).await?)
 }
 
-async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))
+fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+    placard_node::listen(listen).with_context(|| format!("cannot listen on {listen}"))
+}
+
+/// Takes the file descriptors that so many connections need, and says what the system does not give.
+fn prepare(connections_max: usize) {
+    let given = getrlimit(Resource::Nofile);
+    // What is refused stays as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given });
+    let descriptors = getrlimit(Resource::Nofile).current;
+    let needed = (connections_max + limits::CONNECTIONS_RESERVED) as u64 + OWN_DESCRIPTORS;
+    if let Some(descriptors) = descriptors.filter(|descriptors| *descriptors < needed) {
+        tracing::warn!(
+            descriptors,
+            needed,
+            "fewer file descriptors than connections need: raise the limit (ulimit -n)"
+        );
+    }
+    if let Some(backlog) = placard_node::short_backlog() {
+        let wanted = limits::BACKLOG;
+        tracing::info!(
+            backlog,
+            wanted,
+            "few connections can wait to be accepted: raise net.core.somaxconn"
+        );
+    }
 }
 
 /// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done, or for a task of
@@ -140,6 +170,7 @@ mod tests {
         let mut config = Config {
             storage: Storage::Embedded(directory.path().to_owned()),
             drain_delay: Duration::ZERO,
+            connections: Default::default(),
             api: Default::default(),
             replica: Default::default(),
             traces: None,

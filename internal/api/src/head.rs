@@ -10,7 +10,6 @@ use axum::body::Body;
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use placard_model::limits;
@@ -25,15 +24,15 @@ impl Checked {
     }
 }
 
-impl Service<Request<Incoming>> for Checked {
+impl Service<Request<Body>> for Checked {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Either<
-        TowerToHyperServiceFuture<Router, Request<Incoming>>,
+        TowerToHyperServiceFuture<Router, Request<Body>>,
         Ready<Result<Response<Body>, Infallible>>,
     >;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Body>) -> Self::Future {
         let Some(status) = refused(&request) else {
             return Either::Left(self.0.call(request));
         };

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::options;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
 use placard_model::Version;
 use placard_replica as replica;
 use placard_replica::core::{Phase, Verdict, Why};
@@ -57,6 +59,21 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
         with_own_clock(&mut response);
     }
     response
+}
+
+/// What balancers ask that were not told which page to ask for: `OPTIONS`, of the server as a whole or of `/readyz`.
+pub(crate) fn checks() -> Router<App> {
+    const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    const PAGE: &str = "GET, HEAD, OPTIONS";
+    let check = |allowed| options(async move |State(app): State<App>| checked(&app, allowed));
+    Router::new().route("/", check(ALL)).route("/readyz", check(PAGE))
+}
+
+/// Says by the status alone what `/readyz` says.
+fn checked(app: &App, allowed: &'static str) -> Response {
+    let Readiness { is_ready, .. } = readiness(app, &app.replica.state());
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, [(ALLOW, allowed)]).into_response()
 }
 
 /// Whether a replica may be sent clients, what it is doing, and what its reads are answered.

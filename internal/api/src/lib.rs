@@ -6,11 +6,12 @@ mod admin;
 mod batch;
 mod body;
 mod cluster;
+mod connection;
 mod cors;
 mod head;
 mod headers;
 mod health;
-mod linger;
+mod house;
 mod metrics;
 mod openapi;
 mod params;
@@ -38,7 +39,7 @@ pub use access::{Access, TokensError, first_token};
 pub use admin::admin;
 pub use axum::Router;
 pub use cors::{Cors, OriginError};
-pub use serve::{Connections, serve};
+pub use serve::{Connections, Stage, listen, serve, short_backlog};
 
 use body::Room;
 use metrics::Metrics;
@@ -51,6 +52,8 @@ pub const BATCH_PATH: &str = "/api/v1/ad/batch";
 /// Where one is.
 const AD_PATH: &str = "/api/v1/ad/{id}";
 
+/// What is answered also when there are more connections than there may be.
+const HEALTH_PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 /// Where a replica tells of the cluster.
 const CLUSTER_PATH: &str = "/api/v1/cluster";
 /// Where an operator releases the brake of this replica's expiry.
@@ -154,6 +157,8 @@ impl App {
             None => router,
         };
         let spans = self.spans.clone();
+        // Behind the layer for browsers, which would answer every OPTIONS with 200.
+        let router = router.merge(health::checks());
         router.layer(requests::Identify { spans }).with_state(self.clone())
     }
 }

@@ -1,6 +1,6 @@
-//! What every request passes through: it gets an id, which its answer and its log lines carry, its place in a trace if
-//! it has one, and what no handler wants of its body is taken in. One layer for all of that, and one that allocates
-//! nothing but the id: each costs a read as much as finding its answer.
+//! What every request passes through: it gets an id, which its answer and its log lines carry, and its place in a trace
+//! if it has one. One layer for all of that, and one that allocates nothing but the id: each costs a read as much as
+//! finding its answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +19,6 @@ use tower::{Layer, Service};
 use tracing::Span;
 use uuid::{Builder, Uuid};
 
-use crate::linger::linger;
 use crate::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -60,9 +59,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let id = given(request.headers()).unwrap_or_else(generated);
-        let mut request = linger(request);
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let id = id_of(request.headers());
         let serving = self.spans.as_ref().and_then(|spans| spans.arrived(&arrival(&request)));
         if let Some(serving) = &serving {
             request.extensions_mut().insert(serving.context());
@@ -150,6 +148,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
+}
+
+/// By what a request is known.
+pub(crate) fn id_of(headers: &HeaderMap) -> HeaderValue {
+    given(headers).unwrap_or_else(generated)
 }
 
 /// The client's, or the balancer's. What cannot be one is not worth an error.

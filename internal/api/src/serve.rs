@@ -1,23 +1,19 @@
-//! The accept loop. `axum::serve` sets no timer, so hyper's header deadline would not work there; here every
-//! connection has a deadline for its head, for being idle, and for taking its answers, and there is a bound
-//! on how many there are.
+//! The accept loop. `axum::serve` has none of what is needed here: a bound on connections, with a say in who goes when
+//! it is reached; deadlines ([`crate::connection`]); and an end that no client notices.
 
 use std::io;
-use std::pin::pin;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use placard_model::limits;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use socket2::{SockFilter, SockRef};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio_io_timeout::TimeoutStream;
 
-use crate::head;
+use crate::connection::Connection;
+use crate::house::House;
 
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -27,65 +23,137 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Connections<P> {
     /// How many there may be at once.
     pub max: usize,
+    /// How many more are taken in, so that health checks are heard.
+    pub reserved: usize,
+    /// How long one may be silent or idle.
+    pub idle_timeout: Duration,
     /// Called when one has ended in a panic, which costs no other.
     pub panicked: P,
     /// How long those under way may take to finish their request, once the server is to stop.
     pub wait: Duration,
 }
 
-/// Serves connections until `stop` is done; then takes no new ones, and has those under way finish their request.
-/// Returns whether all did in time.
+/// What a server is to do. Whoever drops the sender of these has it stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Serve.
+    #[default]
+    Serving,
+    /// Serve on, with every answer its connection's last, so that clients go elsewhere by themselves.
+    Draining,
+    /// Take no new connections, and end.
+    Stopping,
+}
+
+/// Listens on an address, with room for a burst of connections ([`limits::BACKLOG`]).
+///
+/// # Errors
+/// The address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // As std's listeners do: the port of a server that has just stopped can be had.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(limits::BACKLOG)
+}
+
+/// How many connections may wait to be accepted on this system, if that is fewer than a listener asks for.
+pub fn short_backlog() -> Option<u32> {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    most.trim().parse().ok().filter(|most| *most < limits::BACKLOG)
+}
+
+/// Serves connections until the stage is [`Stage::Stopping`]. Then it takes no new ones, gives those that are idle a last
+/// moment, and has those under way finish their request. Returns whether all did in time.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    Connections { max, panicked, wait }: Connections<impl Fn()>,
-    stop: impl Future<Output = ()>,
+    connections: Connections<impl Fn()>,
+    mut stage: watch::Receiver<Stage>,
 ) -> bool {
-    let places = Arc::new(Semaphore::new(max));
-    let graceful = GracefulShutdown::new();
+    let Connections { max, reserved, idle_timeout, panicked, wait } = connections;
+    let house = House::new(max, reserved, idle_timeout);
     let mut running = JoinSet::new();
-    let mut stop = pin!(stop);
     loop {
         let accept = async {
-            let permit = Arc::clone(&places).acquire_owned().await;
-            let accepted = listener.accept().await;
-            (permit.expect("the semaphore is never closed"), accepted)
+            house.takes_one_more().await;
+            listener.accept().await
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
-            () = &mut stop => break,
+            stage = next(&mut stage) => match stage {
+                Stage::Serving => continue,
+                Stage::Draining => {
+                    house.drain();
+                    continue;
+                }
+                Stage::Stopping => break,
+            },
             Some(ended) = running.join_next() => {
                 tell(ended, &panicked);
                 continue;
             }
-            next = accept => next,
+            accepted = accept => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, router.clone());
-                let watched = graceful.watch(connection);
-                running.spawn(async move {
-                    if let Err(error) = watched.await {
-                        tracing::debug!(%error, "connection closed");
-                    }
-                    drop(permit);
-                });
+                running.spawn(Connection::new(stream, router.clone(), house.enter()));
             }
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                house.shrink();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    let finished = tokio::time::timeout(wait, graceful.shutdown()).await.is_ok();
-    while let Some(ended) = running.try_join_next() {
-        tell(ended, &panicked);
+    house.drain();
+    for stream in last_accepted(listener) {
+        running.spawn(Connection::new(stream, router.clone(), house.enter()));
     }
+    let all_ended = async |running: &mut JoinSet<()>| {
+        while let Some(ended) = running.join_next().await {
+            tell(ended, &panicked);
+        }
+    };
+    // A request may be on its way on a connection that is idle.
+    if tokio::time::timeout(limits::LAST_REQUESTS, all_ended(&mut running)).await.is_ok() {
+        return true;
+    }
+    house.finish();
+    let finished = tokio::time::timeout(wait, all_ended(&mut running)).await.is_ok();
     // Who has not finished has what is left of the process' time.
     running.detach_all();
     finished
+}
+
+async fn next(stage: &mut watch::Receiver<Stage>) -> Stage {
+    match stage.changed().await {
+        Ok(()) => *stage.borrow_and_update(),
+        Err(_) => Stage::Stopping,
+    }
+}
+
+/// Closes a listener, and returns the connections that nobody had accepted: they would be reset with it, and a request
+/// may have been sent on them.
+fn last_accepted(listener: TcpListener) -> Vec<TcpStream> {
+    /// A classic BPF program that lets nothing through: `BPF_RET | BPF_K` with 0 (linux/filter.h).
+    const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    let socket = SockRef::from(&listener);
+    // Nobody is to connect between the last accept and the close. Who tries meanwhile is not heard and tries again, as
+    // after any lost packet. Without the filter that moment stays open, which is no reason not to stop.
+    if let Err(error) = socket.attach_filter(&[NOTHING]) {
+        tracing::debug!(%error, "connections may be reset while the listener closes");
+    }
+    let accepted = std::iter::from_fn(|| socket.accept().ok());
+    let streams = accepted.filter_map(|(stream, _)| {
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream.into()).ok()
+    });
+    streams.take(limits::BACKLOG as usize).collect()
 }
 
 fn tell(ended: Result<(), JoinError>, panicked: &impl Fn()) {
@@ -102,21 +170,4 @@ fn is_the_peers(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
-}
-
-type Connection =
-    http1::Connection<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, head::Checked>;
-
-fn connection(stream: TcpStream, router: Router) -> Connection {
-    // Answers are small and written whole; a socket that refuses the option works, only later.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits::STALL_DEADLINE));
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_DEADLINE)
-        .max_headers(limits::HEADERS_MAX)
-        // A head that fits fits the buffer too.
-        .max_buf_size(limits::HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), head::Checked::new(router))
 }

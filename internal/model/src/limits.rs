@@ -144,9 +144,24 @@ pub const TOLD_BYTES_MAX: usize = 256;
 /// Most replicas that one answer lists.
 pub const MEMBERS_SHOWN_MAX: usize = 1_024;
 
-/// Connections served at once; one more waits in the listener's backlog.
+/// Connections to a server at once, where nobody says otherwise. When there is no room for one more, those go that were
+/// silent or idle for longest.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections to the task board served at once; one more waits in the listener's backlog.
+/// Connections that are taken in beyond the most there may be, so that health checks get their answers; anything else
+/// asked there waits for room, and gets 503 if none comes.
+pub const CONNECTIONS_RESERVED: usize = 64;
+/// How long a request on such a connection waits for room.
+pub const ROOM_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a connection is silent or idle at least before it has to make room: its next request may be on its way.
+pub const SILENCE_MIN: Duration = Duration::from_millis(250);
+/// How long a connection may stay idle between two requests where nobody says otherwise: longer than any balancer keeps
+/// one that cannot be told how long (Google's: 600 s).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
+/// How long idle connections are still served when a server that stops has closed its listener.
+pub const LAST_REQUESTS: Duration = Duration::from_millis(250);
+/// Connections that wait to be accepted, if `net.core.somaxconn` allows as many.
+pub const BACKLOG: u32 = 4_096;
+/// Connections to the task board served at once.
 pub const BOARD_CONNECTIONS_MAX: usize = 64;
 /// How long the task board may take for an answer.
 pub const BOARD_DEADLINE: Duration = Duration::from_secs(5);
@@ -154,22 +169,25 @@ pub const BOARD_DEADLINE: Duration = Duration::from_secs(5);
 pub const BOARD_PAGE_TASKS_MAX: u32 = 1_000;
 /// The last page of tasks that the board can be asked for.
 pub const BOARD_PAGES_MAX: u32 = 100_000;
-/// How long a connection may take to send a request's head, and may stay idle between two requests.
+/// How long a request's head may take to arrive, from its first byte.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a request's body may take to arrive.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
-/// Most bytes of a refused request's body that are still taken in, so that the client gets to read its answer.
-pub const UNWANTED_BODY_BYTES_MAX: usize = 16 << 20;
-/// How long a refused request's body is still taken in.
-pub const UNWANTED_BODY_DEADLINE: Duration = Duration::from_secs(2);
+/// Most bytes of a refused request that are still taken in, so that its client gets to read the answer.
+pub const UNWANTED_BYTES_MAX: u64 = 256 << 20;
+/// How long a refused request is still taken in.
+pub const UNWANTED_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client that has all its answers may take to close its side of the connection.
+pub const CLOSE_SIDE_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the peer may take none of an answer's bytes before the connection is dropped.
 pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest address of a replica, its host and its port, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Largest request head, in bytes: its first line and its fields, each as `name: value` with the line's end.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Most header fields in a request.
-pub const HEADERS_MAX: usize = 64;
+/// Most header fields in a request. It is hyper's own bound, which costs no allocation: a mesh and two tracing systems
+/// add dozens.
+pub const HEADERS_MAX: usize = 100;
 /// Longest path that a span tells of, in bytes; a longer one is cut.
 pub const SPAN_PATH_BYTES_MAX: usize = 256;
 /// Longest `tracestate` that is taken over, in bytes: what W3C's Trace Context (section 3.3.1.5) asks for at least. A

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
-use placard_api::{App, Connections};
+use placard_api::{App, Stage};
+pub use placard_api::{listen, short_backlog};
 use placard_model::limits;
 use placard_replica::{Handle, Replica};
 use placard_scheduler::{Board, Scheduler};
 use placard_storage::sqlite::SqliteJournal;
 use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use placard_replica::{Config as ReplicaConfig, spans};
@@ -41,13 +42,30 @@ pub struct Traces {
     pub sample: f64,
 }
 
+/// How a node treats its clients' connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many there may be at once.
+    pub max: usize,
+    /// How long one may be idle between two requests.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { max: limits::CONNECTIONS_MAX, idle_timeout: limits::IDLE_TIMEOUT }
+    }
+}
+
 /// How a node is run.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where its journal and its stream are.
     pub storage: Storage,
-    /// How long `/readyz` says 503 before the listener closes.
+    /// How long `/readyz` says 503, and every answer that its connection is to be closed, before the listener closes.
     pub drain_delay: Duration,
+    /// How clients' connections are treated.
+    pub connections: Connections,
     /// Who may write, and whose pages may read.
     pub api: ApiConfig,
     /// How the replica is run. An empty address becomes the listener's; its spans go to the collector, if there is one.
@@ -81,8 +99,8 @@ pub struct Node {
     replica: Replica,
     scheduler: Scheduler,
     tasks: Tasks,
-    /// Dropped, each ends a server.
-    servers: Vec<oneshot::Sender<()>>,
+    /// What all its servers are to do.
+    stage: watch::Sender<Stage>,
     board: Option<Board>,
     telemetry: Option<Telemetry>,
     upkeep: AbortHandle,
@@ -120,19 +138,19 @@ impl Node {
         let app = app.with_expiry(expiry).with_config(config.api).with_spans(spans);
         let app = app.with_loopback(address.ip().to_canonical().is_loopback());
         let mut tasks = Tasks::default();
-        let mut serve = |name, listener, router, connections_max| {
-            let (close, closed) = oneshot::channel();
-            let stop = async {
-                // A sender that is dropped means that nobody wants this server any more.
-                let _ = closed.await;
+        let stage = watch::Sender::new(Stage::Serving);
+        let Connections { max, idle_timeout } = config.connections;
+        let mut serve = |name, listener, router, (max, reserved)| {
+            let connections = placard_api::Connections {
+                max,
+                reserved,
+                idle_timeout,
+                panicked: app.counts_panics(),
+                wait: limits::STOP_DEADLINE - COMMITTING - limits::LAST_REQUESTS,
             };
-            let wait = limits::STOP_DEADLINE - COMMITTING;
-            let connections =
-                Connections { max: connections_max, panicked: app.counts_panics(), wait };
-            tasks.spawn(name, placard_api::serve(listener, router, connections, stop));
-            close
+            tasks.spawn(name, placard_api::serve(listener, router, connections, stage.subscribe()));
         };
-        let mut servers = vec![serve("the API", api, app.router(), limits::CONNECTIONS_MAX)];
+        serve("the API", api, app.router(), (max, limits::CONNECTIONS_RESERVED));
         let board = admin.is_some().then(|| Board::new(board));
         if let (Some(admin), Some(board)) = (admin, board.clone()) {
             let page = move |request| {
@@ -140,7 +158,7 @@ impl Node {
                 async move { board.answer(request).await }
             };
             let router = placard_api::admin(access, page);
-            servers.push(serve("the task board", admin, router, limits::BOARD_CONNECTIONS_MAX));
+            serve("the task board", admin, router, (limits::BOARD_CONNECTIONS_MAX, 0));
         }
         let folding = app.clone();
         let upkeep = tasks.spawn("upkeep", async move {
@@ -158,7 +176,7 @@ impl Node {
             replica,
             scheduler,
             tasks,
-            servers,
+            stage,
             board,
             telemetry,
             upkeep,
@@ -191,18 +209,18 @@ impl Node {
         }
     }
 
-    /// Stops: says so on `/readyz`, waits the drain delay, finishes the requests under way, commits what is
-    /// queued. Returns whether all was finished in time.
+    /// Stops: says so on `/readyz` and in every answer, waits the drain delay, finishes the requests under way, commits
+    /// what is queued. Returns whether all was finished in time.
     ///
     /// # Errors
     /// A task has panicked.
     pub async fn stop(self) -> Result<bool, Ended> {
         self.app.drain();
+        self.stage.send_replace(Stage::Draining);
         tokio::time::sleep(self.drain_delay).await;
         self.board.inspect(Board::close);
         self.upkeep.abort();
-        // All are told before the first is waited for.
-        drop(self.servers);
+        self.stage.send_replace(Stage::Stopping);
         let served = self.tasks.finished().await;
         drop(self.scheduler);
         let committed = self.replica.stop(COMMITTING).await;

@@ -17,7 +17,7 @@ use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -78,13 +78,17 @@ impl Servers {
             let replica = Replica::start(journal, stream, NoCheckpoints, config);
             let app = App::new(replica.handle().clone());
             let listener = TcpListener::from_std(listener).unwrap();
-            let never = std::future::pending();
             let connections = placard_api::Connections {
                 max: placard_model::limits::CONNECTIONS_MAX,
+                reserved: placard_model::limits::CONNECTIONS_RESERVED,
+                idle_timeout: placard_model::limits::IDLE_TIMEOUT,
                 panicked: app.counts_panics(),
                 wait: Duration::ZERO,
             };
-            tokio::spawn(placard_api::serve(listener, app.router(), connections, never));
+            tokio::spawn(async move {
+                let stage = watch::Sender::default();
+                placard_api::serve(listener, app.router(), connections, stage.subscribe()).await
+            });
             replica.handle().ready().await;
             replica
         });
@@ -109,6 +113,7 @@ pub(crate) async fn node(postgres: String, redis: String, checkpoint: Option<Pat
     let config = Config {
         storage,
         drain_delay: Duration::ZERO,
+        connections: Default::default(),
         api: Default::default(),
         replica,
         traces: None,

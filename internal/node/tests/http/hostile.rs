@@ -87,7 +87,7 @@ against_a_node! {
         sent.await;
         refused(wire).await;
         let mut many = Wire::open(server.address()).await;
-        let fields: String = (0..100).map(|n| format!("x{n}: {n}\r\n")).collect();
+        let fields: String = (0..limits::HEADERS_MAX).map(|n| format!("x{n}: {n}\r\n")).collect();
         many.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n{fields}\r\n")).await;
         refused(many).await;
         let mut long = Wire::open(server.address()).await;
@@ -108,10 +108,7 @@ against_a_node! {
                     wire.send(piece).await;
                 }
                 let answer = wire.answer().await.map(|answer| answer.status);
-                // A server that closes while there is more to read takes its answer away.
-                let gone = status == 431 && answer.is_none();
-                let what = format!("{beyond} bytes beyond, sent by {piece}: {answer:?}");
-                assert!(gone || answer == Some(status), "{what}");
+                assert_eq!(answer, Some(status), "{beyond} bytes beyond, sent by {piece}");
                 if status == 431 {
                     wire.closed().await;
                 }
@@ -219,8 +216,6 @@ async fn slow_peers_are_cut_off() {
     let open = || Wire::open(server.address());
     tokio::join!(
         a_slow_head(open().await),
-        a_silent_peer(open().await),
-        an_idle_peer(open().await),
         a_slow_body(open().await),
         a_slow_body_in_chunks(open().await),
         a_body_in_trickles(open().await),
@@ -231,16 +226,6 @@ async fn slow_peers_are_cut_off() {
 
 async fn a_slow_head(mut wire: Wire) {
     wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n")).await;
-    wire.closed().await;
-}
-
-async fn a_silent_peer(wire: Wire) {
-    wire.closed().await;
-}
-
-async fn an_idle_peer(mut wire: Wire) {
-    wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-    assert_eq!(wire.answer().await.expect("an answer").status, 200);
     wire.closed().await;
 }
 

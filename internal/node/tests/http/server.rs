@@ -118,6 +118,7 @@ impl Server {
         let config = Config {
             storage: Storage::Embedded(directory.path().to_owned()),
             drain_delay: Duration::ZERO,
+            connections: Default::default(),
             api,
             replica,
             traces: None,
