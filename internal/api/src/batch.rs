@@ -4,16 +4,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use placard_model::command::{Answer, Command, Outcome};
-use placard_model::{Fields, Version, Violation, limits};
+use placard_model::command::{Answer, Command, Conditions, Outcome};
+use placard_model::{Creation, Fields, Version, Violation, limits};
 use problem_details::ProblemDetails;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
+use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
 use crate::problem::{Extensions, Problem};
-use crate::render::{self, with_version};
-use crate::write::{JSON, accepted, with_replayed};
+use crate::render::{self, with_replayed, with_version};
+use crate::write::{JSON, accepted};
 use crate::writing::{Decided, Writing};
 use crate::{App, BATCH_PATH, receipts};
 
@@ -51,17 +53,20 @@ impl Item {
 pub(crate) async fn create(
     State(app): State<App>,
     writing: Writing,
+    _: Unconditional,
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
     let raw = writing.read_json(&app, body, JSON, bytes_max).await?;
     let ack = writing.ack()?;
-    let idempotency = writing.idempotency(&raw)?;
     let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
+    let items: Vec<_> = items.into_iter().map(Fields::into_creation).collect();
+    let idempotency =
+        writing.idempotency(None, &Conditions::default(), &raw, || meaning(&items))?;
     let mut commands = Vec::with_capacity(items.len());
     let mut broken: Vec<Option<Vec<Violation>>> = Vec::with_capacity(items.len());
-    for fields in items {
-        match fields.into_creation() {
+    for item in items {
+        match item {
             Ok(creation) => {
                 let id = creation.id.unwrap_or_else(Uuid::now_v7);
                 commands.push(Command::Create { id, spec: creation.spec });
@@ -104,8 +109,16 @@ pub(crate) async fn create(
     receipts::answer(&app, ack, &decided, response).await
 }
 
+/// What the items mean, however they are written; of one that is broken, what is told of it.
+fn meaning(items: &[Result<Creation, Vec<Violation>>]) -> Value {
+    let told = |violations: &Vec<Violation>| {
+        violations.iter().map(|violation| Value::from(violation.to_string())).collect()
+    };
+    items.iter().map(|item| item.as_ref().map_or_else(told, Creation::to_json)).collect()
+}
+
 fn item(outcome: Outcome, decided_at: Version) -> Item {
-    match accepted(outcome, decided_at) {
+    match accepted(outcome, decided_at, &Conditions::default()) {
         Ok(Outcome::Created { id, version, .. }) => {
             Item::Created { status: StatusCode::CREATED.as_u16(), id, version }
         }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::access::Principal;
+use crate::headers::Unconditional;
 use crate::openapi::answers;
 use crate::problem::Problem;
 use crate::render::{self, with_version};
@@ -116,7 +117,7 @@ impl From<Position> for PositionBody {
     tag = "operation",
     responses(answers::ClusterShown),
 )]
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn show(State(app): State<App>, _: Unconditional) -> Result<Response, Problem> {
     let cluster = app.replica.cluster().ok_or_else(Problem::not_ready)?;
     let members = cluster.members.iter().take(limits::MEMBERS_SHOWN_MAX);
     let body = ClusterBody {
@@ -156,6 +157,7 @@ struct ReleaseBody {
 pub(crate) async fn release(
     State(app): State<App>,
     principal: Principal,
+    _: Unconditional,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     app.config.access.refuse_pages(&headers)?;

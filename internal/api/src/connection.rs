@@ -376,7 +376,7 @@ impl Serving {
             }
             let mut refusal = Problem::overloaded().into_response();
             let id = requests::id_of(request.headers());
-            refusal.headers_mut().insert(requests::REQUEST_ID, id);
+            requests::name(&mut refusal, id);
             Ok(refusal)
         })
     }

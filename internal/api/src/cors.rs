@@ -4,14 +4,14 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use http::header::{ETAG, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::headers::MIN_VERSION;
-use crate::render::{STALE_HEADER, VERSION_HEADER};
-use crate::requests::REQUEST_ID;
+use crate::render::{CLOCK_HEADER, STALE_HEADER, VERSION_HEADER};
+use crate::requests::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 
 /// What pages may ask for.
 const READABLE: &str = "/api/v1/";
@@ -93,8 +93,23 @@ impl Cors {
         let layer = CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::HEAD])
-            .allow_headers([MIN_VERSION, REQUEST_ID])
-            .expose_headers([VERSION_HEADER, STALE_HEADER, ETAG, RETRY_AFTER, REQUEST_ID])
+            .allow_headers([
+                MIN_VERSION,
+                REQUEST_ID,
+                CONTENT_TYPE,
+                IF_MATCH,
+                IF_NONE_MATCH,
+                TRACEPARENT,
+                TRACESTATE,
+            ])
+            .expose_headers([
+                VERSION_HEADER,
+                STALE_HEADER,
+                CLOCK_HEADER,
+                ETAG,
+                RETRY_AFTER,
+                REQUEST_ID,
+            ])
             .max_age(MAX_AGE);
         Some(layer)
     }

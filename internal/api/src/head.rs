@@ -1,20 +1,25 @@
 //! Heads of requests that hyper lets through and that are not to be served. Its own bound is one of its buffer: it
 //! refuses what does not fit there, but what has already arrived is served, however much that is. And it leaves it to
-//! others how often a request says whom it is for.
+//! others how often a request says whom it is for, which transfer codings it takes, and what a target may be.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::Ipv6Addr;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use futures_util::future::Either;
-use http::header::{CONNECTION, HOST};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::service::Service;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use placard_model::limits;
 
-/// A router behind these checks. What does not pass them is answered as hyper answers what it refuses itself.
+use crate::problem::Problem;
+use crate::requests;
+
+/// A router behind these checks. What does not pass them is the last request of its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked(TowerToHyperService<Router>);
 
@@ -33,25 +38,89 @@ impl Service<Request<Body>> for Checked {
     >;
 
     fn call(&self, request: Request<Body>) -> Self::Future {
-        let Some(status) = refused(&request) else {
+        let Some(problem) = refused(&request) else {
             return Either::Left(self.0.call(request));
         };
-        let mut refusal = Response::new(Body::empty());
-        *refusal.status_mut() = status;
+        let id = requests::id_of(request.headers());
+        let mut refusal = problem.into_response();
+        requests::name(&mut refusal, id);
         refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         Either::Right(ready(Ok(refusal)))
     }
 }
 
 /// Why a request is not served, if it is not.
-fn refused<B>(request: &Request<B>) -> Option<StatusCode> {
+fn refused<B>(request: &Request<B>) -> Option<Problem> {
     if bytes(request) > limits::HEAD_BYTES_MAX {
-        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Some(Problem::head_too_large(limits::HEAD_BYTES_MAX));
     }
-    // RFC 9112, section 3.2. Of two hosts, a balancer may go by one and this server by the other.
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let fits = hosts == 1 || hosts == 0 && request.version() < Version::HTTP_11;
-    (!fits).then_some(StatusCode::BAD_REQUEST)
+    if !has_host(request) {
+        return Some(Problem::invalid_host());
+    }
+    if !is_delimited(request) {
+        return Some(Problem::not_implemented("the only transfer coding taken is chunked"));
+    }
+    if request.method() == Method::CONNECT {
+        return Some(Problem::not_implemented("this server is no proxy"));
+    }
+    (!has_target(request)).then(Problem::invalid_target)
+}
+
+/// RFC 9112, section 3.2. Of two hosts, a balancer may go by one and this server by the other.
+fn has_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().is_ok_and(is_host),
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether the end of its body is where this server sees it (RFC 9112, section 6.1).
+fn is_delimited<B>(request: &Request<B>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
+
+/// RFC 9112, section 3.2: a path, a URL, or `*` where the whole server is asked.
+fn has_target<B>(request: &Request<B>) -> bool {
+    let uri = request.uri();
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => {
+            let known = ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+            known && is_host(authority.as_str())
+        }
+        (None, None) if uri.path() == "*" => request.method() == Method::OPTIONS,
+        (None, None) => uri.path().starts_with('/'),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// A host and at most a port (RFC 3986, section 3.2), without the comma, which would make it a list.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(bracketed) => match bracketed.split_once(']') {
+            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("", port),
+            _ => return false,
+        },
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let is_port = |digits: &str| {
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && (digits.is_empty() || digits.parse::<u16>().is_ok())
+    };
+    let mut escapes = host.split('%');
+    let is_plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte))
+    };
+    let is_escaped = |text: &str| {
+        let digits = text.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) && is_plain(text)
+    };
+    (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+        && escapes.next().is_some_and(is_plain)
+        && escapes.all(is_escaped)
 }
 
 /// The size of a head that is written without needless space.

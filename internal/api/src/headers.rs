@@ -1,13 +1,21 @@
 //! The header fields that mean something here.
 
-use http::header::{CONTENT_TYPE, IF_MATCH};
-use http::{HeaderMap, HeaderName};
-use placard_model::command::IfMatch;
+use axum::extract::FromRequestParts;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use placard_model::command::{Conditions, Tags};
 use placard_model::{Version, Violation, limits};
 
 use crate::params;
 use crate::problem::Problem;
 
+/// Every precondition of RFC 9110, section 13.1.
+const PRECONDITIONS: [HeaderName; 5] =
+    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const MIN_VERSION: HeaderName = HeaderName::from_static("placard-min-version");
 
@@ -41,29 +49,88 @@ pub(crate) fn min_version(headers: &HeaderMap) -> Result<Option<Version>, Violat
     version.map(Some).ok_or_else(broken)
 }
 
-/// The precondition of a write. A weak tag, or one that is no version of ours, matches nothing.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Violation> {
-    let mut versions = None;
-    for value in headers.get_all(IF_MATCH) {
-        let broken = || Violation::header(IF_MATCH.as_str(), "must be * or a list of entity tags");
-        let text = value.to_str().map_err(|_| broken())?;
-        if text.trim() == "*" {
-            return Ok(Some(IfMatch::Any));
-        }
-        versions.get_or_insert_with(Vec::new).extend(tags(text).ok_or_else(broken)?);
+/// A request without preconditions, for routes whose answers have no tag that could match.
+#[derive(Debug)]
+pub(crate) struct Unconditional;
+
+impl<S: Sync> FromRequestParts<S> for Unconditional {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(&parts.headers)
     }
-    Ok(versions.map(IfMatch::Versions))
 }
 
-/// The versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is no such list.
-fn tags(text: &str) -> Option<Vec<Version>> {
+impl Unconditional {
+    /// The same of a handler that has the fields.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        match precondition(headers, &PRECONDITIONS) {
+            None => Ok(Self),
+            Some(name) => {
+                let detail = "is not evaluated here: what is at this path has no entity tag";
+                Err(Problem::invalid(vec![Violation::header(name.as_str(), detail)]))
+            }
+        }
+    }
+}
+
+/// The first of these preconditions that is there. A read costs less than looking for each would.
+fn precondition(headers: &HeaderMap, of: &[HeaderName]) -> Option<HeaderName> {
+    let mut names = headers.keys().filter(|name| name.as_str().starts_with("if-"));
+    names.find(|name| of.contains(name)).cloned()
+}
+
+/// The preconditions of a request for one ad. By date there are none: an ad's last change has no date.
+pub(crate) fn conditions(headers: &HeaderMap) -> Result<Conditions, Violation> {
+    if let Some(name) = precondition(headers, &PRECONDITIONS[2..]) {
+        let detail = "is not evaluated: use If-Match or If-None-Match with the ad's ETag";
+        return Err(Violation::header(name.as_str(), detail));
+    }
+    let if_match = tags(headers, &IF_MATCH, Comparison::Strong)?;
+    let if_none_match = tags(headers, &IF_NONE_MATCH, Comparison::Weak)?;
+    Ok(Conditions { if_match, if_none_match })
+}
+
+/// How entity tags are compared (RFC 9110, section 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// A weak tag matches nothing.
+    Strong,
+    /// A weak tag matches like a strong one.
+    Weak,
+}
+
+/// The tags of one precondition. One that is no version of ours matches nothing.
+fn tags(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    comparison: Comparison,
+) -> Result<Option<Tags>, Violation> {
+    let broken = || Violation::header(name.as_str(), "must be * or a list of entity tags");
+    let mut versions = None;
+    for value in headers.get_all(name) {
+        let text = value.to_str().map_err(|_| broken())?;
+        if text.trim() == "*" {
+            return Ok(Some(Tags::Any));
+        }
+        let listed = listed(text, comparison).ok_or_else(broken)?;
+        versions.get_or_insert_with(Vec::new).extend(listed);
+    }
+    Ok(versions.map(Tags::Versions))
+}
+
+/// The versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is no such list, or an empty one.
+fn listed(text: &str, comparison: Comparison) -> Option<Vec<Version>> {
     let mut versions = Vec::new();
     let mut rest = text.trim_start_matches(BETWEEN_TAGS);
+    if rest.is_empty() {
+        return None;
+    }
     while !rest.is_empty() {
-        let weak = rest.starts_with("W/");
+        let matches = comparison == Comparison::Weak || !rest.starts_with("W/");
         let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
         let (tag, after) = quoted.split_once('"')?;
-        versions.extend(params::version(tag).filter(|_| !weak));
+        versions.extend(params::version(tag).filter(|_| matches));
         rest = after.trim_start_matches(BETWEEN_TAGS);
         let listed = after[..after.len() - rest.len()].contains(',');
         if !rest.is_empty() && !listed {
@@ -75,33 +142,54 @@ fn tags(text: &str) -> Option<Vec<Version>> {
 
 const BETWEEN_TAGS: [char; 3] = [' ', '\t', ','];
 
-/// Refuses a body that does not say that it is JSON.
+/// Refuses a body that does not say that it is JSON, or that says that it is in another character set than UTF-8.
 pub(crate) fn require_json(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if accepted.iter().any(|media| media.eq_ignore_ascii_case(essence)) {
+    let mut parts = given.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    if !accepted.iter().any(|media| media.eq_ignore_ascii_case(essence)) {
+        return Err(Problem::media_type(&accepted.join(" or ")));
+    }
+    let mut parameters = parts.filter_map(|parameter| parameter.split_once('='));
+    let is_utf8 = |(name, value): (&str, &str)| {
+        let value = value.trim().trim_matches('"');
+        !name.trim_end().eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8"].iter().any(|utf8| value.eq_ignore_ascii_case(utf8))
+    };
+    if parameters.all(is_utf8) { Ok(()) } else { Err(Problem::charset()) }
+}
+
+/// Refuses a body that is coded, and says that none is to be.
+pub(crate) fn require_uncoded(headers: &HeaderMap) -> Result<(), Problem> {
+    const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    let is_none = |coding: &HeaderValue| {
+        let coding = coding.as_bytes().trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    };
+    if codings.all(is_none) {
         return Ok(());
     }
-    Err(Problem::media_type(&accepted.join(" or ")))
+    Err(Problem::content_coding().with(ACCEPT_ENCODING, IDENTITY))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn if_match_of(values: &[&'static str]) -> Option<Option<IfMatch>> {
+    fn if_match_of(values: &[&'static str]) -> Option<Option<Tags>> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(IF_MATCH, value.parse().unwrap());
         }
-        if_match(&headers).ok()
+        conditions(&headers).ok().map(|conditions| conditions.if_match)
     }
 
     #[test]
     fn preconditions_are_read() {
-        let versions = |versions: &[Version]| Some(Some(IfMatch::Versions(versions.to_vec())));
+        let versions = |versions: &[Version]| Some(Some(Tags::Versions(versions.to_vec())));
         assert_eq!(if_match_of(&[]), Some(None));
-        assert_eq!(if_match_of(&["*"]), Some(Some(IfMatch::Any)));
+        assert_eq!(if_match_of(&["*"]), Some(Some(Tags::Any)));
         assert_eq!(if_match_of(&["\"7\""]), versions(&[7]));
         assert_eq!(if_match_of(&["\"7\", \"9\"", "\"11\""]), versions(&[7, 9, 11]));
         assert_eq!(if_match_of(&["W/\"7\""]), versions(&[]));
@@ -110,6 +198,9 @@ mod tests {
         assert_eq!(if_match_of(&["\"7\" \"9\""]), None);
         assert_eq!(if_match_of(&["\"7\"9"]), None);
         assert_eq!(if_match_of(&["7"]), None);
+        assert_eq!(if_match_of(&["*, \"7\""]), None);
+        assert_eq!(if_match_of(&[""]), None);
+        assert_eq!(if_match_of(&[" , "]), None);
         assert_eq!(if_match_of(&["\"7"]), None);
     }
 }

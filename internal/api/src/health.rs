@@ -15,6 +15,7 @@ use placard_replica::ports::Commits;
 use serde::Serialize;
 
 use crate::App;
+use crate::headers::Unconditional;
 use crate::openapi::answers;
 use crate::render::{self, with_own_clock, with_stale, with_version};
 
@@ -32,7 +33,7 @@ struct Health {
     tag = "operation",
     responses(answers::Live)
 )]
-pub(crate) async fn livez() -> Response {
+pub(crate) async fn livez(_: Unconditional) -> Response {
     render::json(StatusCode::OK, &b"{\"status\":\"live\"}"[..])
 }
 
@@ -44,7 +45,7 @@ pub(crate) async fn livez() -> Response {
     tag = "operation",
     responses(answers::Readiness)
 )]
-pub(crate) async fn readyz(State(app): State<App>) -> Response {
+pub(crate) async fn readyz(State(app): State<App>, _: Unconditional) -> Response {
     let state = app.replica.state();
     let Readiness { is_ready, status, verdict } = readiness(&app, &state);
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -115,7 +116,7 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
     tag = "operation",
     responses(answers::Metrics)
 )]
-pub(crate) async fn metrics(State(app): State<App>) -> Response {
+pub(crate) async fn metrics(State(app): State<App>, _: Unconditional) -> Response {
     let state = app.replica.state();
     let Readiness { is_ready, verdict, .. } = readiness(&app, &state);
     app.metrics.log_lost(app.config.log_lost.load(Ordering::Relaxed));

@@ -2,12 +2,13 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
+use placard_model::command::{Conditions, Tags};
 use placard_model::{Place, Version, Violation, limits};
 use problem_details::ProblemDetails;
 use serde::Serialize;
 
-use crate::render::with_version;
+use crate::render::{with_replayed, with_version};
 
 /// Seconds after which a client may try again what was not possible now.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -21,6 +22,9 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<Violation>,
     version: Option<Version>,
+    /// Whether it was given before, to the same idempotency key.
+    replayed: bool,
+    field: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,7 +52,8 @@ enum PlaceBody {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), version: None }
+        let (detail, errors) = (detail.into(), Vec::new());
+        Self { status, kind, detail, errors, version: None, replayed: false, field: None }
     }
 
     pub(crate) fn invalid(mut errors: Vec<Violation>) -> Self {
@@ -86,8 +91,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "ad-exists", "there is an ad with this id already")
     }
 
-    pub(crate) fn version_mismatch() -> Self {
-        let detail = "the ad is at another version than If-Match names";
+    /// These do not hold of an ad at this version; 0 if there is none.
+    pub(crate) fn version_mismatch(only_if: &Conditions, version: Version) -> Self {
+        let names = |tags: &Tags| version > 0 && tags.name(version);
+        let detail = if only_if.if_none_match.as_ref().is_some_and(names) {
+            "the ad is at a version that If-None-Match names"
+        } else if version == 0 {
+            "there is no ad with this id, and If-Match asks for one"
+        } else {
+            "the ad is at another version than If-Match names"
+        };
         Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail)
     }
 
@@ -110,8 +123,39 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
     }
 
+    pub(crate) fn charset() -> Self {
+        let detail = "JSON must be in UTF-8";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    }
+
+    pub(crate) fn content_coding() -> Self {
+        let detail = "the body must not have a Content-Encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+    }
+
+    pub(crate) fn head_too_large(bytes_max: usize) -> Self {
+        let detail =
+            format!("the request's first line and its fields must not exceed {bytes_max} bytes");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", detail)
+    }
+
+    pub(crate) fn invalid_host() -> Self {
+        let detail =
+            "there must be one Host field, with a host's name or address and at most a port";
+        Self::new(StatusCode::BAD_REQUEST, "invalid-host", detail)
+    }
+
+    pub(crate) fn invalid_target() -> Self {
+        let detail = "the request's target must be a path, or a URL of http or https";
+        Self::new(StatusCode::BAD_REQUEST, "invalid-target", detail)
+    }
+
+    pub(crate) fn not_implemented(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", detail)
+    }
+
     pub(crate) fn key_reused() -> Self {
-        let detail = "this Idempotency-Key was used before, for another body";
+        let detail = "this Idempotency-Key was used before, for another request";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
     }
 
@@ -169,6 +213,18 @@ impl Problem {
         self
     }
 
+    /// Says whether it was given before, to the same idempotency key.
+    pub(crate) fn replayed(mut self, replayed: bool) -> Self {
+        self.replayed = replayed;
+        self
+    }
+
+    /// Says this in a header field too.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.field = Some(Box::new((name, value)));
+        self
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -195,9 +251,16 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let (status, version) = (self.status, self.version);
+    fn into_response(mut self) -> Response {
+        let (status, version, replayed) = (self.status, self.version, self.replayed);
+        let field = self.field.take();
         let mut response = self.into_details().into_response();
+        if let Some((name, value)) = field.map(|field| *field) {
+            response.headers_mut().insert(name, value);
+        }
+        if replayed {
+            with_replayed(&mut response);
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }

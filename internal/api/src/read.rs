@@ -4,15 +4,18 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
-use placard_model::{Version, fragment_with_status, limits};
+use placard_engine::StoredAd;
+use placard_model::command::{Conditions, Tags};
+use placard_model::{Status, Version, fragment_with_status, limits};
 use placard_replica::Leave;
 use placard_replica::core::Verdict;
 
+use crate::headers::{self, Unconditional};
 use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
 use crate::problem::Problem;
 use crate::render::{self, with_etag, with_own_clock, with_stale, with_version};
-use crate::{AD_PATH, ADS_PATH, App, headers};
+use crate::{AD_PATH, ADS_PATH, App};
 
 /// Lists the ads that fit.
 ///
@@ -31,6 +34,7 @@ pub(crate) async fn search(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    Unconditional::of(&headers)?;
     let Search { query, min_version } = params::search(uri.query()).map_err(Problem::invalid)?;
     let asked = wait_for(&app, min_version, &headers).await?;
     let page = render::page(app.replica.reader(), &query, app.replica.clock().now());
@@ -43,7 +47,7 @@ pub(crate) async fn search(
     path = AD_PATH,
     operation_id = "showAd",
     tag = "ads",
-    params(parameters::Id, parameters::MinVersion),
+    params(parameters::Id, parameters::MinVersion, parameters::Conditions),
     responses(answers::Shown),
 )]
 pub(crate) async fn by_id(
@@ -53,18 +57,59 @@ pub(crate) async fn by_id(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let min_version = params::min_version(uri.query()).map_err(Problem::invalid)?;
+    let only_if = headers::conditions(&headers).map_err(|broken| Problem::invalid(vec![broken]))?;
     let asked = wait_for(&app, min_version, &headers).await?;
     // The version is read first: the ad may then be newer than the answer says, but never older.
     let version = app.replica.reader().published().version;
     let Some(ad) = app.replica.reader().ad(id) else {
-        return fresh(&app, asked, Problem::ad_not_found().at(version).into_response());
+        let problem = match only_if.hold(None) {
+            true => Problem::ad_not_found(),
+            false => Problem::version_mismatch(&only_if, 0),
+        };
+        return fresh(&app, asked, problem.at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
-    let body = fragment_with_status(ad.fragment(), status);
-    let mut response = render::json(StatusCode::OK, body);
+    let mut response = match judged(&only_if, &ad, status) {
+        Judged::Shown => {
+            let body = fragment_with_status(ad.fragment(), status);
+            let mut response = render::json(StatusCode::OK, body);
+            with_etag(&mut response, ad.version);
+            response
+        }
+        Judged::Known => render::not_modified(ad.version),
+        Judged::Refused => Problem::version_mismatch(&only_if, ad.version)
+            .at(version.max(ad.version))
+            .into_response(),
+    };
     with_version(&mut response, version.max(ad.version));
-    with_etag(&mut response, ad.version);
     fresh(&app, asked, response)
+}
+
+/// What a read comes to under its preconditions.
+enum Judged {
+    Shown,
+    /// The client has what it would be shown.
+    Known,
+    Refused,
+}
+
+/// In the order of RFC 9110, section 13.2.2. A tag is the ad's version, and what is shown has its status too, which
+/// changes without a version: whoever has the tag has the status only if that is what it was when the ad was created.
+fn judged(only_if: &Conditions, ad: &StoredAd, status: Status) -> Judged {
+    let Conditions { if_match, if_none_match } = only_if;
+    let names = |tags: &Tags| tags.name(ad.version);
+    if !if_match.as_ref().is_none_or(names) {
+        return Judged::Refused;
+    }
+    match if_none_match {
+        Some(Tags::Any) => Judged::Known,
+        Some(tags) if names(tags) => {
+            let created = ad.encoded.view().map(|ad| ad.created_at);
+            let since = created.is_ok_and(|created| ad.status(created) == status);
+            if since { Judged::Known } else { Judged::Shown }
+        }
+        _ => Judged::Shown,
+    }
 }
 
 /// What is known of an answer before it is made.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use placard_engine::{Found, Reader};
 use placard_model::{Query, Timestamp, Version};
@@ -23,6 +23,9 @@ pub(crate) const STALE_HEADER: HeaderName = HeaderName::from_static("placard-sta
 pub(crate) const CLOCK_HEADER: HeaderName = HeaderName::from_static("placard-clock");
 /// On an answer that was given before, to the same idempotency key.
 pub(crate) const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// What is the same until another build is started may be kept for a while.
+const KEPT: HeaderValue = HeaderValue::from_static("max-age=300");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -49,9 +52,29 @@ pub(crate) fn with_etag(response: &mut Response, version: Version) {
     response.headers_mut().insert(ETAG, tag.expect("digits in quotes are a header value"));
 }
 
+pub(crate) fn with_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED_HEADER, HeaderValue::from_static("true"));
+}
+
+/// The answer, which caches may keep if it is what was asked for.
+pub(crate) fn kept(mut response: Response) -> Response {
+    if response.status().is_success() {
+        response.headers_mut().insert(CACHE_CONTROL, KEPT);
+    }
+    response
+}
+
 pub(crate) fn with_location(response: &mut Response, id: Uuid) {
     let path = HeaderValue::try_from(format!("{ADS_PATH}/{id}"));
     response.headers_mut().insert(LOCATION, path.expect("a path with a UUID is a header value"));
+}
+
+/// The answer to a client that has the ad at this version.
+pub(crate) fn not_modified(version: Version) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    with_etag(&mut response, version);
+    response
 }
 
 /// An answer whose body is JSON already.

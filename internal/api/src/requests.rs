@@ -1,6 +1,6 @@
-//! What every request passes through: it gets an id, which its answer and its log lines carry, and its place in a trace
-//! if it has one. One layer for all of that, and one that allocates nothing but the id: each costs a read as much as
-//! finding its answer.
+//! What every request passes through: it gets an id, which its answer and its log lines carry, its place in a trace if it
+//! has one, and no cache keeps its answer unless that says so. One layer for all of that, and one that allocates nothing
+//! but the id: each costs a read as much as finding its answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use axum::extract::Request;
 use axum::response::Response;
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pin_project_lite::pin_project;
 use placard_model::limits;
@@ -22,8 +23,8 @@ use uuid::{Builder, Uuid};
 use crate::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The layer.
 #[derive(Debug, Clone)]
@@ -115,7 +116,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
             serving.answered(status);
         }
         if let Some(id) = this.id.take() {
-            response.headers_mut().insert(REQUEST_ID, id);
+            name(&mut response, id);
         }
         Poll::Ready(Ok(response))
     }
@@ -150,9 +151,18 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// By what a request is known.
+/// The id of the request that has these fields.
 pub(crate) fn id_of(headers: &HeaderMap) -> HeaderValue {
     given(headers).unwrap_or_else(generated)
+}
+
+/// Says what every answer says. Nearly all depend on the ads or on the time, and a cache keeps by its own rules what says
+/// nothing of that.
+pub(crate) fn name(response: &mut Response, id: HeaderValue) {
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
 }
 
 /// The client's, or the balancer's. What cannot be one is not worth an error.

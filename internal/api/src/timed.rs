@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 /// The status classes that are answered.
-pub(crate) const CLASSES: [(u16, &str); 3] = [(2, "2xx"), (4, "4xx"), (5, "5xx")];
+pub(crate) const CLASSES: [(u16, &str); 4] = [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
 /// The handles of one route, looked up once; as a layer it times that route.
 #[derive(Debug, Clone)]

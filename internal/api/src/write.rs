@@ -3,16 +3,18 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
-use placard_model::command::{Answer, Command, Outcome};
+use http::StatusCode;
+use placard_model::command::{Answer, Command, Conditions, Idempotency, Outcome};
 use placard_model::{EncodedAd, Fields, Version, fragment, limits};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
 use crate::params::Id;
 use crate::problem::Problem;
-use crate::render::{self, REPLAYED_HEADER, with_etag, with_location, with_version};
+use crate::render::{self, with_etag, with_location, with_replayed, with_version};
 use crate::writing::Writing;
 use crate::{AD_PATH, ADS_PATH, App, receipts};
 
@@ -33,14 +35,17 @@ const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json
 pub(crate) async fn create(
     State(app): State<App>,
     writing: Writing,
+    _: Unconditional,
     body: Body,
 ) -> Result<Response, Problem> {
     let raw = writing.read_json(&app, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_creation);
     let creation = fields.map_err(Problem::invalid)?;
+    let none = Conditions::default();
+    let idempotency = writing.idempotency(None, &none, &raw, || creation.to_json())?;
     let id = creation.id.unwrap_or_else(Uuid::now_v7);
     let command = Command::Create { id, spec: creation.spec };
-    one(&app, &writing, &raw, command).await
+    one(&app, &writing, idempotency, command).await
 }
 
 /// Replaces an ad wholly.
@@ -49,7 +54,7 @@ pub(crate) async fn create(
     path = AD_PATH,
     operation_id = "replaceAd",
     tag = "ads",
-    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::Conditions),
     request_body(content = shapes::Replacement, content_type = "application/json"),
     responses(answers::Replaced),
     security(("bearer" = [])),
@@ -60,11 +65,14 @@ pub(crate) async fn replace(
     Id(id): Id,
     body: Body,
 ) -> Result<Response, Problem> {
-    let if_match = writing.precondition()?;
+    let only_if = writing.conditions()?;
     let raw = writing.read_json(&app, body, JSON, limits::AD_BODY_BYTES_MAX).await?;
-    let spec = Fields::from_json(&raw).and_then(Fields::into_spec).map_err(Problem::invalid)?;
-    let command = Command::Replace { id, if_match, spec };
-    one(&app, &writing, &raw, command).await
+    let fields = Fields::from_json(&raw).and_then(Fields::into_spec);
+    let (spec, said) = fields.map_err(Problem::invalid)?;
+    let meaning = || json!([spec.to_json(), said.to_json()]);
+    let idempotency = writing.idempotency(Some(id), &only_if, &raw, meaning)?;
+    let command = Command::Replace { id, only_if, said, spec };
+    one(&app, &writing, idempotency, command).await
 }
 
 /// Changes some of an ad.
@@ -73,7 +81,7 @@ pub(crate) async fn replace(
     path = AD_PATH,
     operation_id = "patchAd",
     tag = "ads",
-    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::Conditions),
     request_body(content((shapes::Patch = "application/merge-patch+json"), (shapes::Patch = "application/json"))),
     responses(answers::Patched),
     security(("bearer" = [])),
@@ -84,11 +92,14 @@ pub(crate) async fn patch(
     Id(id): Id,
     body: Body,
 ) -> Result<Response, Problem> {
-    let if_match = writing.precondition()?;
+    let only_if = writing.conditions()?;
     let raw = writing.read_json(&app, body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
-    let patch = Fields::from_json(&raw).and_then(Fields::into_patch).map_err(Problem::invalid)?;
-    let command = Command::Patch { id, if_match, patch };
-    one(&app, &writing, &raw, command).await
+    let fields = Fields::from_json(&raw).and_then(Fields::into_patch);
+    let (patch, said) = fields.map_err(Problem::invalid)?;
+    let meaning = || json!([patch.to_json(), said.to_json()]);
+    let idempotency = writing.idempotency(Some(id), &only_if, &raw, meaning)?;
+    let command = Command::Patch { id, only_if, said, patch };
+    one(&app, &writing, idempotency, command).await
 }
 
 /// Deletes an ad.
@@ -97,7 +108,7 @@ pub(crate) async fn patch(
     path = AD_PATH,
     operation_id = "deleteAd",
     tag = "ads",
-    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::IfMatch),
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::Conditions),
     responses(answers::Deleted),
     security(("bearer" = [])),
 )]
@@ -107,24 +118,28 @@ pub(crate) async fn delete(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     writing.ack()?;
-    let command = Command::Delete { id, if_match: writing.precondition()? };
-    one(&app, &writing, b"", command).await
+    let only_if = writing.conditions()?;
+    let idempotency = writing.idempotency(Some(id), &only_if, b"", || Value::Null)?;
+    let command = Command::Delete { id, only_if };
+    one(&app, &writing, idempotency, command).await
 }
 
 /// Has one command decided, and answers with what became of it.
 async fn one(
     app: &App,
     writing: &Writing,
-    raw: &[u8],
+    idempotency: Option<Idempotency>,
     command: Command,
 ) -> Result<Response, Problem> {
-    let idempotency = writing.idempotency(raw)?;
     let ack = writing.ack()?;
+    let only_if = command.only_if().cloned().unwrap_or_default();
     let decided = writing.decided(app, idempotency, vec![command]).await?;
     let Answer { version, replayed, outcomes } = &decided.answer;
     let (version, replayed) = (*version, *replayed);
     let outcome = outcomes.first().cloned().ok_or_else(Problem::failed)?;
-    let mut response = rendered(outcome, version, decided.visible)?;
+    let outcome =
+        accepted(outcome, version, &only_if).map_err(|problem| problem.replayed(replayed))?;
+    let mut response = rendered(outcome, decided.visible)?;
     if replayed {
         with_replayed(&mut response);
     }
@@ -137,17 +152,17 @@ struct Gone {
     version: Version,
 }
 
-pub(crate) fn with_replayed(response: &mut Response) {
-    response.headers_mut().insert(REPLAYED_HEADER, HeaderValue::from_static("true"));
-}
-
 /// The problem of a command that was not accepted, or the outcome of one that was.
-pub(crate) fn accepted(outcome: Outcome, decided_at: Version) -> Result<Outcome, Problem> {
+pub(crate) fn accepted(
+    outcome: Outcome,
+    decided_at: Version,
+    only_if: &Conditions,
+) -> Result<Outcome, Problem> {
     match outcome {
         Outcome::NotFound { .. } => Err(Problem::ad_not_found().at(decided_at)),
         Outcome::Exists { version, .. } => Err(Problem::ad_exists().at(decided_at.max(version))),
         Outcome::VersionMismatch { version, .. } => {
-            Err(Problem::version_mismatch().at(decided_at.max(version)))
+            Err(Problem::version_mismatch(only_if, version).at(decided_at.max(version)))
         }
         Outcome::Invalid { violations, .. } => Err(Problem::invalid(violations).at(decided_at)),
         Outcome::KeyReused => Err(Problem::key_reused().at(decided_at)),
@@ -156,9 +171,9 @@ pub(crate) fn accepted(outcome: Outcome, decided_at: Version) -> Result<Outcome,
     }
 }
 
-fn rendered(outcome: Outcome, decided_at: Version, visible: bool) -> Result<Response, Problem> {
+fn rendered(accepted: Outcome, visible: bool) -> Result<Response, Problem> {
     let status = |done| if visible { done } else { StatusCode::ACCEPTED };
-    Ok(match accepted(outcome, decided_at)? {
+    Ok(match accepted {
         Outcome::Created { id, version, ad } => {
             let mut response = ad_response(status(StatusCode::CREATED), version, &ad)?;
             with_location(&mut response, id);

@@ -4,9 +4,10 @@
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri};
-use placard_model::command::{Answer, Command, Idempotency, IfMatch, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use placard_model::command::{Answer, Command, Conditions, Idempotency, Request, Sums};
 use placard_replica::Reply;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -14,7 +15,9 @@ use crate::access::Principal;
 use crate::body::Whole;
 use crate::params::Ack;
 use crate::problem::Problem;
-use crate::{App, headers, params};
+use crate::{ADS_PATH, App, headers, params};
+
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// A write whose body was not read yet, of somebody who may write.
 #[derive(Debug)]
@@ -54,7 +57,15 @@ impl Writing {
         bytes_max: usize,
     ) -> Result<Whole, Problem> {
         self.ack()?;
-        headers::require_json(&self.headers, accepted)?;
+        headers::require_json(&self.headers, accepted).map_err(|problem| {
+            // RFC 5789, section 2.2.
+            let taken = HeaderValue::from_str(&accepted.join(", "));
+            match taken {
+                Ok(taken) if self.method == Method::PATCH => problem.with(ACCEPT_PATCH, taken),
+                _ => problem,
+            }
+        })?;
+        headers::require_uncoded(&self.headers)?;
         app.room.read(&self.headers, body, bytes_max).await
     }
 
@@ -63,17 +74,35 @@ impl Writing {
         params::ack(self.uri.query()).map_err(Problem::invalid)
     }
 
-    /// The version that the ad must have, if the client names one.
-    pub(crate) fn precondition(&self) -> Result<Option<IfMatch>, Problem> {
-        headers::if_match(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
+    /// What must hold of the ad.
+    pub(crate) fn conditions(&self) -> Result<Conditions, Problem> {
+        headers::conditions(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
     }
 
-    /// By what the request is known if it is sent again.
-    pub(crate) fn idempotency(&self, raw: &[u8]) -> Result<Option<Idempotency>, Problem> {
+    /// By what the request is known if it is sent again: the ad that its path names, if it names one, its
+    /// preconditions, and its body, as it came and as it is meant.
+    pub(crate) fn idempotency(
+        &self,
+        id: Option<Uuid>,
+        only_if: &Conditions,
+        raw: &[u8],
+        meaning: impl FnOnce() -> Value,
+    ) -> Result<Option<Idempotency>, Problem> {
         let key = headers::idempotency_key(&self.headers);
         let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;
-        let (principal, method, path) = (self.principal.name(), &self.method, self.uri.path());
-        Ok(key.map(|key| idempotency([principal, method.as_str(), path, key], raw)))
+        let Some(key) = key else { return Ok(None) };
+        let scope = |path| sum([self.principal.name(), self.method.as_str(), path, key]);
+        let spelt = self.uri.path();
+        let path = id.map_or_else(|| spelt.to_owned(), |id| format!("{ADS_PATH}/{id}"));
+        Ok(Some(Idempotency {
+            scope: scope(&path),
+            spelt: (path != spelt).then(|| scope(spelt)),
+            body: Sha256::digest(raw).into(),
+            sums: Sums {
+                conditions: Sha256::digest(only_if.to_bytes()).into(),
+                meaning: Sha256::digest(meaning().to_string()).into(),
+            },
+        }))
     }
 
     /// Puts a request on the committer's queue and waits for its answer.
@@ -103,12 +132,13 @@ impl Writing {
     }
 }
 
-fn idempotency(parts: [&str; 4], body: &[u8]) -> Idempotency {
-    let mut scope = Sha256::new();
+/// SHA-256 over several texts.
+fn sum(parts: [&str; 4]) -> [u8; 32] {
+    let mut sum = Sha256::new();
     for part in parts {
         // Each part behind its length, so that no two lists of parts run together to the same bytes.
-        scope.update((part.len() as u64).to_be_bytes());
-        scope.update(part);
+        sum.update((part.len() as u64).to_be_bytes());
+        sum.update(part);
     }
-    Idempotency { scope: scope.finalize().into(), body: Sha256::digest(body).into() }
+    sum.finalize().into()
 }

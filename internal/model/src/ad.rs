@@ -107,6 +107,13 @@ impl Status {
         }
     }
 
+    /// The status that clients see written so.
+    pub fn from_code(code: &str) -> Option<Self> {
+        [Self::Scheduled, Self::Active, Self::Ended]
+            .into_iter()
+            .find(|status| status.code() == code)
+    }
+
     /// How clients see it written.
     pub fn code(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::entry::Reason;
 pub use crate::form::Patch;
-use crate::{EncodedAd, Spec, TraceContext, Version, Violation};
+use crate::{EncodedAd, Said, Spec, TraceContext, Version, Violation};
 
 /// One write request: its commands are decided one by one, in order, in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,26 +27,115 @@ pub struct Request {
 pub struct Idempotency {
     /// SHA-256 over principal, method, path and the client's key.
     pub scope: [u8; 32],
-    /// SHA-256 of the raw body: another body under the same key is refused.
+    /// The same with the path as it was spelt, if that is another: older builds know the request by this one.
+    pub spelt: Option<[u8; 32]>,
+    /// SHA-256 of the raw body.
     pub body: [u8; 32],
+    /// What else must be the same.
+    pub sums: Sums,
 }
 
-/// A precondition on the ad's version (`If-Match`).
+/// What decides a request's outcome, beside its scope: another of either is another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sums {
+    /// SHA-256 over the preconditions.
+    pub conditions: [u8; 32],
+    /// SHA-256 over what the body means, however it is written.
+    pub meaning: [u8; 32],
+}
+
+impl Idempotency {
+    /// Every scope under which an answer to it may be kept.
+    pub fn scopes(&self) -> impl Iterator<Item = [u8; 32]> {
+        [self.scope].into_iter().chain(self.spelt)
+    }
+
+    /// Whether the request that was answered under this key is this one. What an older build has kept has no sums, and
+    /// is told by its body; so is, beside its preconditions, what a build has kept that writes meanings otherwise.
+    pub fn repeats(&self, body: &[u8; 32], sums: Option<&Sums>) -> bool {
+        match sums {
+            Some(sums) => {
+                self.sums.conditions == sums.conditions
+                    && (self.sums.meaning == sums.meaning || self.body == *body)
+            }
+            None => self.body == *body,
+        }
+    }
+}
+
+/// Entity tags that a precondition lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IfMatch {
-    /// The ad is there.
+pub enum Tags {
+    /// That of any ad.
     Any,
-    /// The ad's version is one of these.
+    /// Those of these versions.
     Versions(Vec<Version>),
 }
 
-impl IfMatch {
-    /// Whether an ad at `version` meets it.
-    pub fn holds(&self, version: Version) -> bool {
+impl Tags {
+    /// Whether that of an ad at this version is among them.
+    pub fn name(&self, version: Version) -> bool {
         match self {
             Self::Any => true,
             Self::Versions(versions) => versions.contains(&version),
         }
+    }
+}
+
+/// The preconditions of a request for one ad (RFC 9110, section 13).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// `If-Match`: the ad is there, and its tag is listed.
+    pub if_match: Option<Tags>,
+    /// `If-None-Match`: the ad is not there, or its tag is not listed.
+    pub if_none_match: Option<Tags>,
+}
+
+impl Conditions {
+    /// `If-Match` with the tags of these versions.
+    pub fn at(versions: impl Into<Vec<Version>>) -> Self {
+        Self { if_match: Some(Tags::Versions(versions.into())), if_none_match: None }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.if_match.is_none() && self.if_none_match.is_none()
+    }
+
+    /// Whether they hold of an ad at this version, or of there being no ad.
+    pub fn hold(&self, version: Option<Version>) -> bool {
+        let name = |tags: &Tags| version.is_some_and(|version| tags.name(version));
+        self.if_match.as_ref().is_none_or(name) && !self.if_none_match.as_ref().is_some_and(name)
+    }
+
+    /// All of them, written in the same way however they were sent.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for tags in [&self.if_match, &self.if_none_match] {
+            match tags {
+                None => bytes.push(0),
+                Some(Tags::Any) => bytes.push(1),
+                Some(Tags::Versions(versions)) => {
+                    let mut versions = versions.clone();
+                    versions.sort_unstable();
+                    versions.dedup();
+                    bytes.push(2);
+                    bytes.extend((versions.len() as u64).to_be_bytes());
+                    bytes.extend(versions.iter().flat_map(|version| version.to_be_bytes()));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Bytes that they hold, about.
+    fn bytes(&self) -> usize {
+        let tags = [&self.if_match, &self.if_none_match].into_iter().flatten();
+        tags.map(|tags| match tags {
+            Tags::Any => 0,
+            Tags::Versions(versions) => versions.len() * size_of::<Version>(),
+        })
+        .sum()
     }
 }
 
@@ -65,7 +154,9 @@ pub enum Command {
         /// Which ad.
         id: Uuid,
         /// Only if.
-        if_match: Option<IfMatch>,
+        only_if: Conditions,
+        /// What is said of the rest of it.
+        said: Said,
         /// What it becomes.
         spec: Spec,
     },
@@ -74,7 +165,9 @@ pub enum Command {
         /// Which ad.
         id: Uuid,
         /// Only if.
-        if_match: Option<IfMatch>,
+        only_if: Conditions,
+        /// What is said of the rest of it.
+        said: Said,
         /// What changes.
         patch: Patch,
     },
@@ -83,7 +176,7 @@ pub enum Command {
         /// Which ad.
         id: Uuid,
         /// Only if.
-        if_match: Option<IfMatch>,
+        only_if: Conditions,
     },
     /// The ad goes, because it has ended.
     Expire {
@@ -114,6 +207,16 @@ impl Command {
         }
     }
 
+    /// Its preconditions, if a client could have given some.
+    pub fn only_if(&self) -> Option<&Conditions> {
+        match self {
+            Self::Replace { only_if, .. }
+            | Self::Patch { only_if, .. }
+            | Self::Delete { only_if, .. } => Some(only_if),
+            Self::Create { .. } | Self::Expire { .. } => None,
+        }
+    }
+
     /// Bytes that it holds, about.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
@@ -124,14 +227,7 @@ impl Command {
                 Self::Patch { patch, .. } => patch.bytes(),
                 Self::Delete { .. } | Self::Expire { .. } => 0,
             }
-            + match self {
-                Self::Replace { if_match: Some(IfMatch::Versions(versions)), .. }
-                | Self::Patch { if_match: Some(IfMatch::Versions(versions)), .. }
-                | Self::Delete { if_match: Some(IfMatch::Versions(versions)), .. } => {
-                    versions.len() * size_of::<Version>()
-                }
-                _ => 0,
-            }
+            + self.only_if().map_or(0, Conditions::bytes)
     }
 }
 
@@ -154,11 +250,11 @@ pub enum Outcome {
         /// The ad.
         ad: EncodedAd,
     },
-    /// The ad has changed.
+    /// The ad has changed, or is as it was if nothing was to be changed.
     Updated {
         /// The ad's id.
         id: Uuid,
-        /// The entry that changed it.
+        /// The entry that changed it last.
         version: Version,
         /// The ad as it is now.
         ad: EncodedAd,
@@ -182,11 +278,11 @@ pub enum Outcome {
         /// Its version.
         version: Version,
     },
-    /// The ad is at another version than the precondition names.
+    /// The ad is at another version than the preconditions ask for.
     VersionMismatch {
         /// The ad's id.
         id: Uuid,
-        /// Its version.
+        /// Its version; 0 if there is no such ad.
         version: Version,
     },
     /// The ad would break a rule.
@@ -196,7 +292,7 @@ pub enum Outcome {
         /// Every rule it would break.
         violations: Vec<Violation>,
     },
-    /// The idempotency key was used before, for another body.
+    /// The idempotency key was used before, for another request.
     KeyReused,
     /// The journal refuses this command, whatever is tried; the log says why.
     Failed,
@@ -241,8 +337,10 @@ impl Answer {
 /// An answer as the journal keeps it for an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptAnswer {
-    /// The key's scope and the body it was used for.
-    pub key: Idempotency,
-    /// The encoded [`Answer`].
+    /// The key's scope.
+    pub scope: [u8; 32],
+    /// The sum of the body that it was used for.
+    pub body: [u8; 32],
+    /// The encoded [`Answer`], and behind it the request's [`Sums`].
     pub answer: Bytes,
 }

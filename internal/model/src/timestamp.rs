@@ -23,6 +23,10 @@ const EARLIEST: i64 = -62_167_219_200_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
 /// Longest accepted stamp, in bytes; both forms stay well below it.
 const STAMP_BYTES_MAX: usize = 64;
+/// Most digits of a second: programs write nanoseconds.
+const FRACTION_DIGITS_MAX: usize = 9;
+/// Where a date ends, in bytes.
+const DATE_BYTES: usize = "2006-01-02".len();
 
 impl Timestamp {
     /// 0000-01-01T00:00:00Z, the earliest there is.
@@ -48,7 +52,9 @@ impl Timestamp {
     }
 
     /// Reads RFC 3339 (`2026-01-02T15:04:05.5+08:00`) or `2026-01-02 15:04:05.5 +0800 CST`, where the zone's
-    /// name is optional and ignored, because the offset already says all.
+    /// name is optional and ignored, because the offset already says all. In both forms `T`, `t` or a space stands
+    /// between date and time. What a second has beyond microseconds is cut off, so that no stamp is later than what
+    /// was written.
     ///
     /// # Errors
     /// A clause that says what is wrong with the text.
@@ -61,17 +67,28 @@ impl Timestamp {
         let digits_of_fraction = text
             .split_once('.')
             .map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-        if digits_of_fraction > 6 {
-            return Err("must not be finer than a microsecond (6 digits of a second)");
+        if digits_of_fraction > FRACTION_DIGITS_MAX {
+            return Err("must not be finer than a nanosecond (9 digits of a second)");
         }
-        let moment = OffsetDateTime::parse(text, &Rfc3339)
-            .or_else(|_| OffsetDateTime::parse(without_zone_name(text), GO_STAMP))
-            .map_err(|_| SHAPE)?;
-        i64::try_from(moment.unix_timestamp_nanos() / 1_000)
+        let moment = moment(text).ok_or(SHAPE)?;
+        // A division would round up what is before 1970.
+        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000))
             .ok()
             .and_then(Self::from_micros)
             .ok_or("must be within the years 0 to 9999 in UTC")
     }
+}
+
+/// Reads either form. The parser takes any character between date and time, so it is given the one that it should be.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    let (date, rest) = text.split_at_checked(DATE_BYTES)?;
+    let time = rest.strip_prefix(['T', 't', ' '])?;
+    OffsetDateTime::parse(&format!("{date}T{time}"), &Rfc3339)
+        .or_else(|_| {
+            let stamp = format!("{date} {time}");
+            OffsetDateTime::parse(without_zone_name(&stamp), GO_STAMP)
+        })
+        .ok()
 }
 
 /// Cuts a fourth word off that looks like a zone's name: letters, or digits after a sign.
@@ -110,6 +127,9 @@ mod tests {
         for text in [
             "2026-01-02T15:04:05+08:00",
             "2026-01-02t07:04:05z",
+            "2026-01-02 07:04:05Z",
+            "2026-01-02T15:04:05 +0800 CST",
+            "2026-01-02T07:04:05.000000999Z",
             "2026-01-02 15:04:05 +0800 CST",
             "2026-01-02 15:04:05 +0800",
             "2026-01-02 15:04:05 +0800 +08",
@@ -133,8 +153,12 @@ mod tests {
             "2026-13-02T15:04:05Z",
             "2026-02-30T15:04:05Z",
             "2026-01-02T25:04:05Z",
-            "2026-01-02T15:04:05.1234567Z",
-            "2026-01-02 15:04:05.1234567 +0800 CST",
+            "2026-01-02_15:04:05Z",
+            "2026-01-02\u{0}15:04:05Z",
+            "2026-01-02_15:04:05 +0800 CST",
+            "2026-01-0215:04:05Z",
+            "2026-01-02T15:04:05.1234567890Z",
+            "2026-01-02 15:04:05.1234567890 +0800 CST",
             "2026-01-02 15:04:05 +0800 CST extra",
             "2026-01-02 15:04:05 +0800 C5T",
             "２026-01-02T15:04:05Z",
@@ -142,6 +166,19 @@ mod tests {
             "9999-12-31T23:59:59-01:00",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn stamps_are_cut_to_the_microsecond_and_never_rounded_up() {
+        for (text, cut) in [
+            ("1970-01-01T00:00:00.000001999Z", 1),
+            ("1970-01-01 00:00:00.999999999 +0000", 999_999),
+            ("1969-12-31T23:59:59.999999999Z", -1),
+            ("1969-12-31 23:59:59.0000001 +0000 UTC", -1_000_000),
+            ("9999-12-31T23:59:59.999999999Z", LATEST),
+        ] {
+            assert_eq!(micros(text), cut, "{text}");
         }
     }
 

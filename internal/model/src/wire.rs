@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
 use uuid::Uuid;
 
-use crate::command::{Answer, Outcome};
+use crate::command::{Answer, KeptAnswer, Outcome, Sums};
 use crate::entry::{Change, Digest, Entry, Reason};
 use crate::{EncodedAd, Timestamp, TraceContext, Violation};
 
@@ -151,6 +151,12 @@ struct AnswerMessage {
     version: u64,
     #[prost(message, repeated, tag = "2")]
     outcomes: Vec<OutcomeMessage>,
+    /// Of the request's `Sums`, 32 bytes each, in what is kept for a key. Not behind a level: a reader that does not know
+    /// them compares the sum of the body, as ever.
+    #[prost(bytes = "bytes", tag = "3")]
+    conditions: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    meaning: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -177,10 +183,9 @@ struct ViolationMessage {
 }
 
 impl Answer {
-    /// Writes the answer down for readers of `level`, to be given again to the same idempotency key.
+    /// Writes the answer down for readers of `level`.
     pub fn encode(&self, level: u8) -> Bytes {
-        let outcomes = self.outcomes.iter().map(outcome_message).collect();
-        leveled(level, &AnswerMessage { version: self.version, outcomes })
+        leveled(level, &self.message())
     }
 
     /// Reads an answer back.
@@ -188,9 +193,39 @@ impl Answer {
     /// # Errors
     /// The bytes are no answer, or one that only a newer build understands.
     pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
-        let message: AnswerMessage = from_leveled(bytes)?;
+        Self::of(from_leveled(bytes)?)
+    }
+
+    fn message(&self) -> AnswerMessage {
+        let outcomes = self.outcomes.iter().map(outcome_message).collect();
+        AnswerMessage { version: self.version, outcomes, ..Default::default() }
+    }
+
+    fn of(message: AnswerMessage) -> Result<Self, Undecodable> {
         let outcomes = message.outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?;
         Ok(Self { version: message.version, outcomes, replayed: false })
+    }
+}
+
+impl KeptAnswer {
+    /// Writes the answer down for readers of `level`, with what tells the request again.
+    pub fn new(scope: [u8; 32], body: [u8; 32], sums: &Sums, answer: &Answer, level: u8) -> Self {
+        let sum = |sum: &[u8; 32]| Bytes::copy_from_slice(sum);
+        let (conditions, meaning) = (sum(&sums.conditions), sum(&sums.meaning));
+        let message = AnswerMessage { conditions, meaning, ..answer.message() };
+        Self { scope, body, answer: leveled(level, &message) }
+    }
+
+    /// Reads the answer back, and the sums, which an older build has not kept.
+    ///
+    /// # Errors
+    /// The bytes are no answer, or one that only a newer build understands.
+    pub fn decode(&self) -> Result<(Answer, Option<Sums>), Undecodable> {
+        let message: AnswerMessage = from_leveled(&self.answer)?;
+        let sum = |bytes: &Bytes| <[u8; 32]>::try_from(bytes.as_ref()).ok();
+        let sums = sum(&message.conditions).zip(sum(&message.meaning));
+        let sums = sums.map(|(conditions, meaning)| Sums { conditions, meaning });
+        Ok((Answer::of(message)?, sums))
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use bytes::Bytes;
-use placard_model::command::{Answer, Outcome};
+use placard_model::command::{Answer, KeptAnswer, Outcome, Sums};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
 use placard_model::{
     Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, TraceContext,
@@ -148,6 +148,21 @@ fn kept_answers_are_written_as_ever_and_read_back() {
     let bytes = answer().encode(FORMAT_LEVEL);
     golden("answer.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(answer()));
+}
+
+/// The sums stand behind everything else, so that an older build reads the answer as it always did.
+#[test]
+fn sums_are_two_fields_more() {
+    let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
+    let kept = KeptAnswer::new([1; 32], [2; 32], &sums, &answer(), FORMAT_LEVEL);
+    golden("answer_kept.hex", &kept.answer);
+    let before = answer().encode(FORMAT_LEVEL);
+    let fields = [&[3 << 3 | 2, 32][..], &[3; 32], &[4 << 3 | 2, 32], &[4; 32]].concat();
+    assert_eq!(kept.answer, [&before[..], &fields].concat());
+    assert_eq!(Answer::decode(&kept.answer), Ok(answer()));
+    assert_eq!(kept.decode(), Ok((answer(), Some(sums))));
+    let old = KeptAnswer { answer: before, ..kept };
+    assert_eq!(old.decode(), Ok((answer(), None)));
 }
 
 #[test]

@@ -100,7 +100,8 @@ impl Batch {
 
     /// The idempotency scopes that the batch names.
     pub fn scopes(&self) -> Vec<[u8; 32]> {
-        self.requests.iter().filter_map(|request| Some(request.idempotency?.scope)).collect()
+        let keys = self.requests.iter().filter_map(|request| request.idempotency);
+        keys.flat_map(|key| key.scopes().collect::<Vec<_>>()).collect()
     }
 
     /// The ids under which an earlier try may have written to the log.
@@ -163,7 +164,7 @@ impl Planning {
             .zip(&request.commands)
             .any(|(item, _)| self.written.contains_key(&(request.id, item)));
         if let Some(key) = request.idempotency
-            && let Some(kept) = self.kept.get(&key.scope)
+            && let Some(kept) = key.scopes().find_map(|scope| self.kept.get(&scope))
         {
             let mut answer = self.replay(request.commands.len(), key, kept);
             // An earlier try of this request's own has kept it: its client has had no answer yet.
@@ -179,9 +180,12 @@ impl Planning {
         if let Some(key) = request.idempotency
             && answer.is_final()
         {
-            let kept = KeptAnswer { key, answer: answer.encode(self.format_level) };
-            self.kept.insert(key.scope, kept.clone());
-            self.newly_kept.push(kept);
+            for scope in key.scopes() {
+                let level = self.format_level;
+                let kept = KeptAnswer::new(scope, key.body, &key.sums, &answer, level);
+                self.kept.insert(scope, kept.clone());
+                self.newly_kept.push(kept);
+            }
         }
         answer
     }
@@ -189,11 +193,13 @@ impl Planning {
     fn replay(&self, commands: usize, key: Idempotency, kept: &KeptAnswer) -> Answer {
         let version = self.head.version;
         let only = |outcome| Answer { version, outcomes: vec![outcome; commands], replayed: false };
-        if kept.key.body != key.body {
+        let decoded = kept.decode();
+        let sums = decoded.as_ref().ok().and_then(|(_, sums)| sums.as_ref());
+        if !key.repeats(&kept.body, sums) {
             return only(Outcome::KeyReused);
         }
-        match Answer::decode(&kept.answer) {
-            Ok(answer) => Answer { replayed: true, ..answer },
+        match decoded {
+            Ok((answer, _)) => Answer { replayed: true, ..answer },
             // Kept by a newer build: this one cannot say what it was, and must not do it again.
             Err(_) => only(Outcome::Failed),
         }
@@ -215,6 +221,7 @@ impl Planning {
         };
         let change = match decide(command, ad.as_ref(), self.now) {
             Decision::Reject(outcome) => return outcome,
+            Decision::Keep => return kept_as_it_is(ad.zip(old)),
             _ if decided_before => return rejected_then(command),
             Decision::Put { spec, created_at } => {
                 let version = self.head.version + 1;
@@ -289,13 +296,21 @@ fn rejected_then(command: &Command) -> Outcome {
     let id = command.id();
     match command {
         Command::Create { .. } => Outcome::Exists { id, version: 0 },
-        Command::Replace { if_match: Some(_), .. }
-        | Command::Patch { if_match: Some(_), .. }
-        | Command::Delete { if_match: Some(_), .. }
-        | Command::Expire { .. } => Outcome::VersionMismatch { id, version: 0 },
-        Command::Replace { .. } | Command::Patch { .. } | Command::Delete { .. } => {
-            Outcome::NotFound { id }
-        }
+        Command::Expire { .. } => Outcome::VersionMismatch { id, version: 0 },
+        Command::Replace { only_if, .. }
+        | Command::Patch { only_if, .. }
+        | Command::Delete { only_if, .. } => match only_if.is_empty() {
+            true => Outcome::NotFound { id },
+            false => Outcome::VersionMismatch { id, version: 0 },
+        },
+    }
+}
+
+/// What a client is told of an ad that is what it is to be, without an entry.
+fn kept_as_it_is(ad: Option<(Ad, EncodedAd)>) -> Outcome {
+    match ad {
+        Some((Ad { id, version, .. }, ad)) => Outcome::Updated { id, version, ad },
+        None => Outcome::Failed,
     }
 }
 
@@ -313,12 +328,18 @@ fn outcome_of(command: &Command, record: &Record) -> Outcome {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use placard_model::command::Sums;
     use placard_model::entry::FORMAT_LEVEL;
     use placard_model::{Spec, Targeting};
 
     use super::*;
 
     const BROKEN: Uuid = Uuid::from_u128(9);
+
+    fn key() -> Idempotency {
+        let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
+        Idempotency { scope: [1; 32], spelt: None, body: [2; 32], sums }
+    }
 
     /// The request to create an ad, and another under an id whose ad cannot be read; each time it is sent the first
     /// ad has an id of its own, as ids that a server makes.
@@ -335,7 +356,7 @@ mod tests {
         Arc::new(Request {
             id: Uuid::from_u128(id),
             principal: String::new(),
-            idempotency: Some(Idempotency { scope: [1; 32], body: [2; 32] }),
+            idempotency: Some(key()),
             trace: None,
             commands: vec![create(Uuid::from_u128(id)), create(BROKEN)],
         })
@@ -347,7 +368,7 @@ mod tests {
             head: Position::START,
             now: Timestamp::EPOCH,
             ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
-            kept: kept.into_iter().map(|kept| (kept.key.scope, kept)).collect(),
+            kept: kept.into_iter().map(|kept| (kept.scope, kept)).collect(),
             written: HashMap::new(),
         })
     }
@@ -375,5 +396,56 @@ mod tests {
             (&first.answers[0].outcomes[..], &first.kept[..]),
             (&[Outcome::Failed][..], &[][..])
         );
+    }
+
+    /// The same request under this key.
+    fn under(key: Idempotency) -> Arc<Request> {
+        Arc::new(Request { idempotency: Some(key), ..Arc::unwrap_or_clone(request(2)) })
+    }
+
+    /// A build before the sums has kept an answer by the request's body and its path as it was spelt. It is given again,
+    /// whatever the new build would compare; and such a build finds what the new one keeps.
+    #[test]
+    fn answers_are_given_again_across_a_rolling_upgrade() {
+        let first = plan(request(1), Vec::new());
+        let spelt = [9; 32];
+        let old = |scope| KeptAnswer {
+            scope,
+            body: key().body,
+            answer: first.answers[0].encode(FORMAT_LEVEL),
+        };
+        let replayed = Answer { replayed: true, ..first.answers[0].clone() };
+        for kept in [old(key().scope), old(spelt)] {
+            let again = plan(under(Idempotency { spelt: Some(spelt), ..key() }), vec![kept]);
+            assert_eq!((&again.answers[0], &again.log[..]), (&replayed, &[][..]));
+        }
+        let other = plan(under(Idempotency { body: [8; 32], ..key() }), vec![old(key().scope)]);
+        assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
+        let new = plan(under(Idempotency { spelt: Some(spelt), ..key() }), Vec::new()).kept;
+        let known: Vec<_> = new.iter().map(|kept| (kept.scope, kept.body)).collect();
+        assert_eq!(known, [(key().scope, key().body), (spelt, key().body)]);
+        // What an old build reads of it is the answer.
+        assert!(new.iter().all(|kept| Answer::decode(&kept.answer).is_ok()));
+    }
+
+    #[test]
+    fn request_is_told_by_its_conditions_and_its_meaning() {
+        let kept = plan(request(1), Vec::new()).kept;
+        for (body, conditions, meaning, same) in [
+            ([2; 32], [3; 32], [4; 32], true),
+            // Written otherwise; or a build that writes meanings otherwise.
+            ([8; 32], [3; 32], [4; 32], true),
+            ([2; 32], [3; 32], [8; 32], true),
+            ([2; 32], [8; 32], [4; 32], false),
+            ([8; 32], [3; 32], [8; 32], false),
+        ] {
+            let again = under(Idempotency { body, sums: Sums { conditions, meaning }, ..key() });
+            let outcomes = &plan(again, kept.clone()).answers[0].outcomes;
+            assert_eq!(
+                outcomes[0] != Outcome::KeyReused,
+                same,
+                "{body:?} {conditions:?} {meaning:?}"
+            );
+        }
     }
 }

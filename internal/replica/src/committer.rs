@@ -292,8 +292,9 @@ impl Committer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use placard_model::Timestamp;
+    use placard_model::command::{Command, Conditions};
     use placard_model::entry::{FORMAT_LEVEL, Position};
-    use placard_model::{Timestamp, command::Command};
     use uuid::Uuid;
 
     fn at(micros: u64) -> Moment {
@@ -302,7 +303,7 @@ mod tests {
 
     fn submit(committer: &mut Committer, tickets: std::ops::Range<u64>) {
         for ticket in tickets {
-            let command = Command::Delete { id: Uuid::nil(), if_match: None };
+            let command = Command::Delete { id: Uuid::nil(), only_if: Conditions::default() };
             let request = Request {
                 id: Uuid::from_u128(ticket.into()),
                 principal: String::new(),

@@ -1,8 +1,7 @@
 //! The one place where a command is accepted or rejected.
 
-use placard_model::command::{Command, IfMatch, Outcome};
-use placard_model::{Ad, Spec, Timestamp, Version, Violation};
-use uuid::Uuid;
+use placard_model::command::{Command, Outcome};
+use placard_model::{Ad, Said, Spec, Timestamp, Version, Violation};
 
 /// What a command comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,38 +15,70 @@ pub(crate) enum Decision {
     },
     /// The ad goes.
     Delete,
+    /// The ad is what it is to be.
+    Keep,
     /// Nothing changes.
     Reject(Outcome),
 }
 
 /// Decides a command on the ad it concerns (`None`: there is none) at the journal's time.
 pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) -> Decision {
+    let version = current.map(|ad| ad.version);
+    if command.only_if().is_some_and(|only_if| !only_if.hold(version)) {
+        let (id, version) = (command.id(), version.unwrap_or(0));
+        return Decision::Reject(Outcome::VersionMismatch { id, version });
+    }
     match (command, current) {
         (Command::Create { id, .. }, Some(ad)) => {
             Decision::Reject(Outcome::Exists { id: *id, version: ad.version })
         }
-        (Command::Create { id, spec }, None) => put(*id, spec.clone(), now, now),
-        (command, None) => Decision::Reject(Outcome::NotFound { id: command.id() }),
-        (Command::Replace { id, if_match, spec }, Some(ad)) => mismatch(ad, if_match.as_ref())
-            .unwrap_or_else(|| put(*id, spec.clone(), ad.created_at, now)),
-        (Command::Patch { id, if_match, patch }, Some(ad)) => mismatch(ad, if_match.as_ref())
-            .unwrap_or_else(|| match patch.merged(&ad.spec) {
-                Ok(spec) => put(*id, spec, ad.created_at, now),
-                Err(violations) => Decision::Reject(Outcome::Invalid { id: *id, violations }),
-            }),
-        (Command::Delete { if_match, .. }, Some(ad)) => {
-            mismatch(ad, if_match.as_ref()).unwrap_or(Decision::Delete)
+        (Command::Create { spec, .. }, None) => {
+            put(spec, now, now).unwrap_or_else(|violations| invalid(command, violations))
         }
+        (command, None) => Decision::Reject(Outcome::NotFound { id: command.id() }),
+        (Command::Replace { said, spec, .. }, Some(ad)) => {
+            changed(command, ad, said, put(spec, ad.created_at, now), now)
+        }
+        (Command::Patch { said, patch, .. }, Some(ad)) => {
+            let decision = if patch.is_empty() {
+                Ok(Decision::Keep)
+            } else {
+                patch.merged(&ad.spec).and_then(|spec| put(&spec, ad.created_at, now))
+            };
+            changed(command, ad, said, decision, now)
+        }
+        (Command::Delete { .. }, Some(_)) => Decision::Delete,
         (Command::Expire { version, .. }, Some(ad)) => expire(ad, *version, now),
     }
 }
 
-fn put(id: Uuid, spec: Spec, created_at: Timestamp, now: Timestamp) -> Decision {
+fn put(spec: &Spec, created_at: Timestamp, now: Timestamp) -> Result<Decision, Vec<Violation>> {
     if spec.end_at <= now {
-        let violations = vec![Violation::field("end_at", format!("is past: it is {now}"))];
-        return Decision::Reject(Outcome::Invalid { id, violations });
+        return Err(vec![Violation::field("end_at", format!("is past: it is {now}"))]);
     }
-    Decision::Put { spec, created_at }
+    Ok(Decision::Put { spec: spec.clone(), created_at })
+}
+
+/// A change, if what is said of the ad that it concerns is so. All that is wrong is told at once.
+fn changed(
+    command: &Command,
+    ad: &Ad,
+    said: &Said,
+    decision: Result<Decision, Vec<Violation>>,
+    now: Timestamp,
+) -> Decision {
+    let mut violations = said.violations(ad, now);
+    match decision {
+        Ok(decision) if violations.is_empty() => return decision,
+        Ok(_) => {}
+        Err(more) => violations.extend(more),
+    }
+    violations.sort();
+    invalid(command, violations)
+}
+
+fn invalid(command: &Command, violations: Vec<Violation>) -> Decision {
+    Decision::Reject(Outcome::Invalid { id: command.id(), violations })
 }
 
 /// An end that was moved has given the ad another version, and an end that the journal's clock has not reached
@@ -63,14 +94,11 @@ fn expire(ad: &Ad, version: Version, now: Timestamp) -> Decision {
     Decision::Delete
 }
 
-fn mismatch(ad: &Ad, if_match: Option<&IfMatch>) -> Option<Decision> {
-    let holds = if_match.is_none_or(|if_match| if_match.holds(ad.version));
-    (!holds).then(|| Decision::Reject(Outcome::VersionMismatch { id: ad.id, version: ad.version }))
-}
-
 #[cfg(test)]
 mod tests {
     use placard_model::Targeting;
+    use placard_model::command::Conditions;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -119,6 +147,9 @@ mod tests {
     fn only_expiry_gives_itself_as_the_reason() {
         use placard_model::entry::Reason;
         assert_eq!(Command::Expire { id: ID, version: 1 }.reason(), Reason::Expired);
-        assert_eq!(Command::Delete { id: ID, if_match: None }.reason(), Reason::Client);
+        assert_eq!(
+            Command::Delete { id: ID, only_if: Conditions::default() }.reason(),
+            Reason::Client
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::command::{Answer, Command, IfMatch, Outcome, Request};
+use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
 use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
 use placard_replica::ports::{
@@ -179,14 +179,14 @@ async fn sums_agree<J: Journal>(journal: &J) {
 
 async fn conflicts_concern_only_themselves<J: Journal>(journal: &J) {
     let before = poll(journal, 0).await.position.version;
-    let if_match = Some(IfMatch::Versions(vec![1]));
+    let only_if = Conditions::at([1]);
     let plan = commit(
         journal,
         vec![
             request(10, vec![create(1, "there already"), create(10, "fresh one")]),
             request(11, vec![create(10, "there since a moment")]),
             request(12, vec![replace(11, "nobody")]),
-            request(13, vec![Command::Delete { id: Uuid::from_u128(1), if_match }]),
+            request(13, vec![Command::Delete { id: Uuid::from_u128(1), only_if }]),
             request(14, vec![delete(10), create(10, "and back again")]),
         ],
     )

@@ -75,7 +75,7 @@ impl JournalState {
             };
         }
         self.level = self.level.max(plan.level());
-        self.kept.extend(plan.kept.iter().map(|kept| (kept.key.scope, kept.clone())));
+        self.kept.extend(plan.kept.iter().map(|kept| (kept.scope, kept.clone())));
         plan
     }
 

@@ -1,7 +1,7 @@
 //! Requests as clients send them, for tests that talk to a committer directly.
 
-use placard_model::command::{Command, Idempotency, Request};
-use placard_model::{Spec, Targeting, Timestamp};
+use placard_model::command::{Command, Conditions, Idempotency, Request, Sums};
+use placard_model::{Said, Spec, Targeting, Timestamp};
 use uuid::Uuid;
 
 /// An open ad with this title, served from 2020 to 2099.
@@ -29,16 +29,19 @@ pub fn create(id: u128, title: &str) -> Command {
 
 /// The replacement of ad `id`.
 pub fn replace(id: u128, title: &str) -> Command {
-    Command::Replace { id: Uuid::from_u128(id), if_match: None, spec: spec(title) }
+    let (only_if, said) = (Conditions::default(), Said::default());
+    Command::Replace { id: Uuid::from_u128(id), only_if, said, spec: spec(title) }
 }
 
 /// The deletion of ad `id`.
 pub fn delete(id: u128) -> Command {
-    Command::Delete { id: Uuid::from_u128(id), if_match: None }
+    Command::Delete { id: Uuid::from_u128(id), only_if: Conditions::default() }
 }
 
 /// The request under an idempotency key, for a body.
 #[must_use]
 pub fn keyed(request: Request, key: u8, body: u8) -> Request {
-    Request { idempotency: Some(Idempotency { scope: [key; 32], body: [body; 32] }), ..request }
+    let sums = Sums { conditions: [0; 32], meaning: [body; 32] };
+    let key = Idempotency { scope: [key; 32], spelt: None, body: [body; 32], sums };
+    Request { idempotency: Some(key), ..request }
 }

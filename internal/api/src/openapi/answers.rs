@@ -40,8 +40,11 @@ answers! {
     /// To a read by id.
     Shown = [
         Answer::json(200, "AdAndStatus", "The ad.").with(&[VERSION, STALE, CLOCK, ETAG]),
+        Answer::empty(304, "The client has it: If-None-Match names its ETag, and its status is the same.")
+            .with(&[VERSION, STALE, CLOCK, ETAG]),
         invalid(),
         Answer::problem(404, "There is no ad with this id.").with(&[VERSION, STALE, CLOCK]),
+        Answer::problem(412, UNMET).with(&[VERSION, STALE, CLOCK]),
         not_to_be_read(),
     ];
     /// To a creation.
@@ -49,7 +52,7 @@ answers! {
         [
             Answer::json(201, "WrittenAd", "The ad is written, and this replica serves it.").with(&[VERSION, ETAG, LOCATION, REPLAYED]),
             Answer::json(202, "WrittenAd", NOT_YET).with(&[VERSION, ETAG, LOCATION, REPLAYED]),
-            Answer::problem(409, "There is an ad with this id already.").with(&[VERSION]),
+            Answer::problem(409, "There is an ad with this id already.").with(&[VERSION, REPLAYED]),
         ].into(),
         refused_body(AD_BODY_BYTES_MAX, "application/json"),
         refused_write(),
@@ -86,41 +89,52 @@ answers! {
     /// To a question for the cluster.
     ClusterShown = [
         Answer::json(200, "Cluster", "What this replica knows.").with(&[VERSION]),
+        invalid(),
         Answer::problem(503, "This replica has not heard of the journal yet.").with(&[RETRY_AFTER]),
     ];
     /// To a release of the brake.
     Released = [
         Answer::json(200, "Release", "The brake is off."),
+        invalid(),
         unauthorised(),
         Answer::problem(403, "Anyone may write, and a browser asks for a page of another origin."),
         renamed(),
     ];
     /// To a question for life.
-    Live = [Answer::json(200, "Live", "The process answers.")];
+    Live = [Answer::json(200, "Live", "The process answers."), invalid()];
     /// To a question for readiness.
     Readiness = [
         Answer::json(200, "Readiness", "It may be sent clients.").with(&[VERSION, STALE, CLOCK]),
+        invalid(),
         Answer::json(503, "Readiness", "It must not be sent clients.").with(&[VERSION, STALE, CLOCK]),
     ];
     /// To Prometheus.
-    Metrics = [Answer {
-        status: 200,
-        media: "text/plain",
-        schema: json!({"type": "string", "description": "Prometheus text, version 0.0.4."}),
-        description: "What is counted; docs/OPERATIONS.md lists it.".to_owned(),
-        headers: Vec::new(),
-    }];
+    Metrics = [
+        Answer {
+            status: 200,
+            media: "text/plain",
+            schema: json!({"type": "string", "description": "Prometheus text, version 0.0.4."}),
+            description: "What is counted; docs/OPERATIONS.md lists it.".to_owned(),
+            headers: Vec::new(),
+        },
+        invalid(),
+    ];
     /// To a question for the document.
-    Document = [Answer {
-        status: 200,
-        media: "application/json",
-        schema: json!({"type": "object", "description": "OpenAPI 3.1."}),
-        description: "This document.".to_owned(),
-        headers: Vec::new(),
-    }];
+    Document = [
+        Answer {
+            status: 200,
+            media: "application/json",
+            schema: json!({"type": "object", "description": "OpenAPI 3.1."}),
+            description: "This document.".to_owned(),
+            headers: Vec::new(),
+        },
+        invalid(),
+    ];
 }
 
 const NOT_YET: &str = "It is written, but not served yet: by this replica, or with ack=all by those that receipts name.";
+
+const UNMET: &str = "The ad's version, or that there is no ad with this id, is not what If-Match and If-None-Match ask for.";
 
 /// A header field that answers may have.
 type Header = (&'static str, fn() -> Value);
@@ -155,8 +169,19 @@ const LOCATION: Header = ("Location", || {
     })
 });
 const REPLAYED: Header = ("Idempotency-Replayed", || {
-    let text = "Only if the key was used before, and this is the answer of then.";
+    let text = "Only if the key was used before, and this is the answer of then. What it says may have changed since.";
     json!({"type": "string", "enum": ["true"], "description": text, "examples": ["true"]})
+});
+const ACCEPT_ENCODING: Header = ("Accept-Encoding", || {
+    let text = "Only if the body has a Content-Encoding: that it must not have one.";
+    json!({"type": "string", "enum": ["identity"], "description": text, "examples": ["identity"]})
+});
+const ACCEPT_PATCH: Header = ("Accept-Patch", || {
+    let text = "Only to a patch of another type: the types that are taken.";
+    json!({
+        "type": "string", "maxLength": 255, "description": text,
+        "examples": ["application/merge-patch+json, application/json"],
+    })
 });
 const RETRY_AFTER: Header =
     ("Retry-After", || whole(0, 3_600, "When to try again, in seconds.", 1));
@@ -190,6 +215,11 @@ impl Answer {
         Self { status, media: "application/json", schema, description, headers: Vec::new() }
     }
 
+    fn empty(status: u16, description: impl Into<String>) -> Self {
+        let description = description.into();
+        Self { status, media: "", schema: Value::Null, description, headers: Vec::new() }
+    }
+
     fn problem(status: u16, description: impl Into<String>) -> Self {
         Self { media: "application/problem+json", ..Self::json(status, "Problem", description) }
     }
@@ -207,10 +237,10 @@ impl Answer {
             ((*name).to_owned(), json!({"description": description, "schema": schema}))
         };
         let headers: Map<_, _> = self.headers.iter().chain([&NAMED]).map(header).collect();
-        let response = json!({
-            "description": self.description, "headers": headers,
-            "content": {self.media: {"schema": self.schema}},
-        });
+        let mut response = json!({"description": self.description, "headers": headers});
+        if !self.media.is_empty() {
+            response["content"] = json!({self.media: {"schema": self.schema}});
+        }
         let response =
             serde_json::from_value(response).expect("what is written here is a response");
         (self.status.to_string(), RefOr::T(response))
@@ -238,8 +268,8 @@ fn changed() -> Vec<Answer> {
 
 fn absent() -> Vec<Answer> {
     vec![
-        Answer::problem(404, "There is no ad with this id.").with(&[VERSION]),
-        Answer::problem(412, "The ad is at another version than If-Match names.").with(&[VERSION]),
+        Answer::problem(404, "There is no ad with this id.").with(&[VERSION, REPLAYED]),
+        Answer::problem(412, UNMET).with(&[VERSION, REPLAYED]),
     ]
 }
 
@@ -248,7 +278,17 @@ fn refused_body(bytes_max: usize, media: &str) -> Vec<Answer> {
     vec![
         Answer::problem(408, format!("The body did not arrive within {seconds} s.")),
         Answer::problem(413, format!("The body exceeds {bytes_max} bytes.")),
-        Answer::problem(415, format!("The Content-Type is not {media}.")),
+        Answer::problem(
+            415,
+            format!(
+                "The Content-Type is not {media} in UTF-8, or the body has a Content-Encoding."
+            ),
+        )
+        .with(if media.contains("patch") {
+            &[ACCEPT_ENCODING, ACCEPT_PATCH][..]
+        } else {
+            &[ACCEPT_ENCODING]
+        }),
     ]
 }
 
@@ -258,7 +298,7 @@ fn refused_write() -> Vec<Answer> {
         invalid(),
         unauthorised(),
         renamed(),
-        Answer::problem(422, "The Idempotency-Key was used before, for another body.")
+        Answer::problem(422, "The Idempotency-Key was used before, for another request.")
             .with(&[VERSION]),
         Answer::problem(
             503,

@@ -9,6 +9,7 @@ pub(crate) mod shapes;
 use std::sync::OnceLock;
 
 use axum::Router;
+use axum::middleware::{from_extractor, map_response};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::headers::Unconditional;
 use crate::render;
 
 /// Where the document is.
@@ -84,8 +86,8 @@ pub(crate) fn write(document: &Document) -> &'static Bytes {
     tag = "operation",
     responses(answers::Document),
 )]
-pub(crate) async fn show() -> Response {
-    render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default())
+pub(crate) async fn show(_: Unconditional) -> Response {
+    render::kept(render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default()))
 }
 
 /// The pages of Swagger UI. It asks nobody else, not even for a verdict on the document.
@@ -93,7 +95,10 @@ pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let config = Config::new([DOCUMENT_PATH]).validator_url("none");
     let pages: Router<S> = SwaggerUi::new(UI_PATH).config(config).into();
     // Whoever follows the address that a server says at its start.
-    pages.route("/", get(async || Redirect::temporary(UI_PATH)))
+    let pages = pages.route("/", get(async || Redirect::temporary(UI_PATH)));
+    pages
+        .layer(from_extractor::<Unconditional>())
+        .layer(map_response(async |page: Response| render::kept(page)))
 }
 
 #[cfg(test)]

@@ -73,12 +73,16 @@ groups! {
         ),
         "examples": ["0198-summer-sale"],
     }))];
-    /// Only if the ad is still what the client has seen.
-    IfMatch = vec![of("header", "If-Match", json!({
-        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(\\*|\"[0-9]{1,20}\"(, \"[0-9]{1,20}\")*)$",
-        "description": "The ETag of the ad, or several, or * for any: the write is refused if the ad is at another version.",
-        "examples": ["\"42\""],
-    }))];
+    /// Only if the ad is still what the client has seen, or is not.
+    Conditions = vec![
+        of("header", "If-Match", tags(
+            "The ETag of the ad, or several, or * for any: refused if the ad is at another version, or if there is none.",
+        )),
+        of("header", "If-None-Match", tags(
+            "The ETag of the ad, or several, or * for any: a read is answered with 304 if the ad is at such a version and \
+             has the same status, and a write is refused.",
+        )),
+    ];
 }
 
 fn countries() -> Vec<&'static str> {
@@ -91,6 +95,13 @@ fn genders() -> Vec<&'static str> {
 
 fn platforms() -> Vec<&'static str> {
     Platform::ALL.iter().map(|platform| platform.code()).collect()
+}
+
+fn tags(description: &str) -> Value {
+    json!({
+        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(\\*|\"[0-9]{1,20}\"(, \"[0-9]{1,20}\")*)$",
+        "description": description, "examples": ["\"42\""],
+    })
 }
 
 fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {

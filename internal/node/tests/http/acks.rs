@@ -17,7 +17,8 @@ async fn every_write_can_ask_for_receipts(server: Server) {
     let created = server.post(&format!("{ADS}?ack=all"), &ad()).await.is(201);
     let path = format!("{}?ack=all", created.location());
     let replaced = server.call("PUT", &path).json(&ad()).send().await.is(200);
-    let patched = server.call("PATCH", &path).json(&json!({})).send().await.is(200);
+    let patched =
+        server.call("PATCH", &path).json(&json!({ "title": "Changed" })).send().await.is(200);
     let deleted = server.call("DELETE", &path).send().await.is(200);
     let batch = server.post(&format!("{BATCH}?ack=all"), &json!([ad()])).await.is(200);
     for (answer, version) in [created, replaced, patched, deleted, batch].iter().zip(1..) {

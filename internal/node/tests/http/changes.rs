@@ -21,6 +21,8 @@ both!(
     no_ad_is_changed_to_an_ended_one,
     one_of_many_conditional_writers_wins,
     no_reader_sees_half_a_change,
+    put_takes_exactly_what_get_gave,
+    read_only_fields_that_are_not_so_are_refused,
 );
 
 /// An ad with every condition.
@@ -240,4 +242,62 @@ async fn no_reader_sees_half_a_change(server: Server) {
         }
     };
     tokio::join!(write, read(), read());
+}
+
+/// What a client reads, it may send back, with or without a change.
+async fn put_takes_exactly_what_get_gave(server: Server) {
+    let path = server.create(&targeted()).await.location();
+    for changes in [
+        json!({}),
+        json!({ "title": "Changed title" }),
+        json!({ "start_at": "2098-01-01T00:00:00Z" }),
+    ] {
+        let shown = server.get(&path).await.is(200);
+        let tag = shown.header("etag").expect("a tag").to_owned();
+        let sent = with(shown.json(), changes);
+        let put =
+            server.call("PUT", &path).header("if-match", &tag).json(&sent).send().await.is(200);
+        let expected = json!({ "version": put.version(), "status": null });
+        let mut sent = with(sent, expected);
+        sent.as_object_mut().expect("an object").remove("status");
+        assert_eq!(put.json(), sent);
+        let patched =
+            server.call("PATCH", &path).json(&server.get(&path).await.json()).send().await;
+        assert_eq!(patched.is(200).json()["title"], sent["title"]);
+    }
+    // A listing and a write show an ad without its status.
+    let listed = server.create(&ad()).await;
+    server.call("PUT", &listed.location()).json(&listed.json()).send().await.is(200);
+    // However it is written.
+    let shown = server.get(&path).await.json();
+    let id = shown["id"].as_str().expect("an id").to_uppercase();
+    let created = shown["created_at"].as_str().expect("a stamp").replace('Z', "+00:00");
+    let sent = with(shown, json!({ "id": id, "created_at": created }));
+    server.call("PUT", &path).json(&sent).send().await.is(200);
+}
+
+async fn read_only_fields_that_are_not_so_are_refused(server: Server) {
+    let path = server.create(&ad()).await.location();
+    for (name, value) in [
+        ("id", json!("0190a6c2-0000-7000-8000-00000000000a")),
+        ("id", json!("x")),
+        ("version", json!(2)),
+        ("version", json!("1")),
+        ("version", json!(1.5)),
+        ("created_at", json!("2026-01-01T00:00:00Z")),
+        ("created_at", json!(7)),
+        ("status", json!("scheduled")),
+        ("status", json!("Active")),
+    ] {
+        let place = format!("pointer /{name}");
+        let fields = json!({ name: value });
+        server.call("PUT", &path).json(&ad_with(fields.clone())).send().await.names(&[&place]);
+        server.call("PATCH", &path).json(&fields).send().await.names(&[&place]);
+    }
+    // All at once, and nothing is so before there is an ad.
+    let wrong = ad_with(json!({ "version": 9, "status": "ended" }));
+    let places = ["pointer /status", "pointer /version"];
+    server.call("PUT", &path).json(&wrong).send().await.names(&places);
+    server.post(ADS, &wrong).await.names(&places);
+    assert_eq!(server.get(ADS).await.version(), 1, "something was written");
 }

@@ -20,6 +20,10 @@ both!(
     concurrent_rivals_for_a_key_create_one_ad,
     without_a_key_every_request_counts,
     what_is_no_key_is_refused,
+    replayed_refusals_say_so,
+    another_precondition_is_another_request,
+    spelling_of_an_id_is_no_part_of_a_request,
+    same_ad_written_otherwise_is_the_same_request,
 );
 
 /// Status, version and body are the same; the second says that it was given before.
@@ -128,9 +132,6 @@ async fn another_body_is_refused(server: Server) {
     let first = server.call("POST", ADS).key("k").json(&ad()).send().await.is(201);
     let other = server.call("POST", ADS).key("k").json(&ad_with(json!({ "title": "Other" })));
     other.send().await.problem(422, "idempotency-key-reused");
-    // The raw body counts, not what it means.
-    let spaced = server.call("POST", ADS).key("k").text(format!("{} ", ad()));
-    spaced.send().await.problem(422, "idempotency-key-reused");
     alike(&first, &server.call("POST", ADS).key("k").json(&ad()).send().await);
     assert_eq!(server.list("").await.1, 1);
 }
@@ -196,5 +197,115 @@ async fn what_is_no_key_is_refused(server: Server) {
     let latin = server.call("POST", ADS).header_bytes("idempotency-key", b"caf\xe9").json(&ad());
     latin.send().await.names(&["header idempotency-key"]);
     server.call("POST", ADS).key(&"x".repeat(255)).json(&ad()).send().await.is(201);
+    assert_eq!(server.list("").await.1, 2);
+}
+
+/// Whether they are untrue meanwhile is for the client to judge; it must know that they are old.
+async fn replayed_refusals_say_so(server: Server) {
+    let mine = ad_with(json!({ "id": Uuid::new_v4().to_string() }));
+    let path = server.create(&mine).await.location();
+    let unknown = format!("{ADS}/{}", Uuid::new_v4());
+    let calls = || {
+        [
+            (409, server.call("POST", ADS).key("k").json(&mine)),
+            (404, server.call("PUT", &unknown).key("k").json(&ad())),
+            (404, server.call("PATCH", &unknown).key("k").json(&json!({}))),
+            (404, server.call("DELETE", &unknown).key("k")),
+            (412, server.call("PUT", &path).key("k").header("if-match", "\"9\"").json(&ad())),
+            (412, server.call("DELETE", &path).key("k").header("if-none-match", "*")),
+            (412, server.call("DELETE", &unknown).key("l").header("if-match", "*")),
+        ]
+    };
+    for replayed in [None, Some("true"), Some("true")] {
+        for (status, call) in calls() {
+            let answer = call.send().await.is(status);
+            assert_eq!(answer.header("idempotency-replayed"), replayed, "{answer:?}");
+        }
+    }
+}
+
+async fn another_precondition_is_another_request(server: Server) {
+    let path = server.create(&ad()).await.location();
+    server.call("PATCH", &path).json(&json!({ "title": "Changed" })).send().await.is(200);
+    for (key, method, body) in [
+        ("p", "PUT", Some(ad())),
+        ("q", "PATCH", Some(json!({ "title": "Too late" }))),
+        ("d", "DELETE", None),
+    ] {
+        let send = async |fields: &[(&str, &str)]| {
+            let mut call = server.call(method, &path).key(key);
+            for (name, value) in fields {
+                call = call.header(name, value);
+            }
+            if let Some(body) = &body { call.json(body) } else { call }.send().await
+        };
+        let stale = &[("if-match", "\"1\"")];
+        send(stale).await.problem(412, "version-mismatch");
+        for other in [
+            &[("if-match", "\"2\"")][..],
+            &[("if-match", "*")],
+            &[("if-none-match", "\"1\"")],
+            &[("if-match", "\"1\""), ("if-none-match", "\"9\"")],
+            &[],
+        ] {
+            send(other).await.problem(422, "idempotency-key-reused");
+        }
+        let again = send(stale).await;
+        again.problem(412, "version-mismatch");
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        // The same versions in another order are the same condition.
+        let key = format!("{key}-listed");
+        let listed = async |tags: &str| {
+            let call = server.call(method, &path).key(&key).header("if-match", tags);
+            if let Some(body) = &body { call.json(body) } else { call }.send().await
+        };
+        listed("\"7\", \"9\"").await.problem(412, "version-mismatch");
+        listed("\"9\",\"7\",\"x\"").await.problem(412, "version-mismatch");
+    }
+    assert_eq!(server.get(ADS).await.version(), 2, "something was written");
+}
+
+async fn spelling_of_an_id_is_no_part_of_a_request(server: Server) {
+    let id = "0190a6c2-0000-7000-8000-00000000000a";
+    let upper = id.to_uppercase();
+    let creation = |id: &str| server.call("POST", ADS).key("k").json(&ad_with(json!({ "id": id })));
+    let first = creation(id).send().await.is(201);
+    alike(&first, &creation(&upper).send().await);
+    let (path, spelt) = (format!("{ADS}/{id}"), format!("{ADS}/{upper}"));
+    let escaped = path.replace("0190", "%30190");
+    for (one, other) in [(&path, &spelt), (&spelt, &path), (&path, &escaped), (&spelt, &escaped)] {
+        let key = format!("{one} {other}").replace([' ', '/', '%'], ".");
+        let put = |path: &str| server.call("PUT", path).key(&key).json(&ad()).send();
+        let first = put(one).await.is(200);
+        let again = put(other).await;
+        alike(&first, &again);
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+    assert_eq!(server.get(ADS).await.version(), 5);
+}
+
+/// White space, the order of fields, and three ways to leave a condition open.
+async fn same_ad_written_otherwise_is_the_same_request(server: Server) {
+    let first = server.call("POST", ADS).key("k").json(&ad()).send().await.is(201);
+    let open = ad_with(json!({ "age_start": null, "country": [], "gender": null }));
+    let spaced = format!("\u{feff} {} ", ad());
+    for body in [open.to_string(), spaced] {
+        alike(&first, &server.call("POST", ADS).key("k").text(body).send().await);
+    }
+    for other in [
+        json!({ "title": "Other sale" }),
+        json!({ "country": ["TW"] }),
+        json!({ "id": first.id() }),
+    ] {
+        let other = server.call("POST", ADS).key("k").json(&ad_with(other)).send().await;
+        other.problem(422, "idempotency-key-reused");
+    }
+    let batch = |items: Value| server.call("POST", BATCH).key("k").json(&items).send();
+    let broken = json!({ "title": "x" });
+    let first = batch(json!([ad(), broken])).await.is(200);
+    alike(&first, &batch(json!([ad_with(json!({ "platform": [] })), broken])).await);
+    for other in [json!([broken, ad()]), json!([ad()]), json!([ad(), { "title": 7 }])] {
+        batch(other).await.problem(422, "idempotency-key-reused");
+    }
     assert_eq!(server.list("").await.1, 2);
 }

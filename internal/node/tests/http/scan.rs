@@ -228,6 +228,11 @@ impl History {
         };
         prop_assert_eq!(answer.status, 200);
         let shown = answer.json();
+        if body == &json!({}) {
+            let version = self.scan.get(id).map(|ad| ad.version);
+            prop_assert_eq!(shown["version"].as_u64(), version);
+            return Ok(());
+        }
         for (name, value) in spec.to_json().as_object().into_iter().flatten() {
             prop_assert_eq!(&shown[name], value, "{}", name);
         }

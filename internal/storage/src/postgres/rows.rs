@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use placard_model::command::{Idempotency, KeptAnswer};
+use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
@@ -190,9 +190,9 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
             }
             KEPT => {
                 let scope = sum(row.try_get("a")?)?;
-                let key = Idempotency { scope, body: sum(row.try_get("b")?)? };
+                let body = sum(row.try_get("b")?)?;
                 let answer = row.try_get::<Vec<u8>, _>("c")?.into();
-                kept.insert(scope, KeptAnswer { key, answer });
+                kept.insert(scope, KeptAnswer { scope, body, answer });
             }
             WRITTEN => {
                 let item = u32::try_from(row.try_get::<i32, _>("item")?)

@@ -165,8 +165,8 @@ pub(super) async fn write(
     if statement.kept {
         query = query
             .bind(Stamp(plan.now))
-            .bind(list(kept, |one| one.key.scope.as_slice()))
-            .bind(list(kept, |one| one.key.body.as_slice()))
+            .bind(list(kept, |one| one.scope.as_slice()))
+            .bind(list(kept, |one| one.body.as_slice()))
             .bind(list(kept, |one| one.answer.as_ref()));
     }
     if statement.deleted {

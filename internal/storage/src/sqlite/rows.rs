@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use placard_model::command::{Idempotency, KeptAnswer};
+use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::Ended;
@@ -130,8 +130,8 @@ pub(super) fn current(
         .prepare_cached("SELECT body, answer FROM idempotency WHERE scope = ?1 AND at > ?2")?;
     for scope in batch.scopes() {
         let found = answer.query_row(params![scope, oldest.micros()], |row| {
-            let key = Idempotency { scope, body: row.get(0)? };
-            Ok(KeptAnswer { key, answer: row.get::<_, Vec<u8>>(1)?.into() })
+            let answer = row.get::<_, Vec<u8>>(1)?.into();
+            Ok(KeptAnswer { scope, body: row.get(0)?, answer })
         });
         kept.extend(found.optional()?.map(|found| (scope, found)));
     }
@@ -187,8 +187,8 @@ pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Res
     let mut keep = transaction.prepare_cached(
         "INSERT OR REPLACE INTO idempotency (scope, body, answer, at) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for KeptAnswer { key, answer } in &plan.kept {
-        keep.execute(params![key.scope, key.body, answer.as_ref(), plan.now.micros()])?;
+    for KeptAnswer { scope, body, answer } in &plan.kept {
+        keep.execute(params![scope, body, answer.as_ref(), plan.now.micros()])?;
     }
     if plan.level() > FORMAT_LEVEL_MIN {
         let mut raise = transaction.prepare_cached("UPDATE journal SET level = max(level, ?1)")?;

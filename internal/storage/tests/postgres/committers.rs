@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use placard_model::command::{Command, IfMatch, Outcome, Request};
+use placard_model::Said;
+use placard_model::command::{Command, Conditions, Outcome, Request};
 use placard_model::entry::Chain;
 use placard_replica::ports::Journal;
 use placard_storage::postgres::PostgresJournal;
@@ -99,8 +100,8 @@ async fn no_update_is_lost() {
         tasks.spawn(async move {
             let (mut won, mut seen) = (0, 1);
             for round in 1.. {
-                let if_match = Some(IfMatch::Versions(vec![seen]));
-                let replaced = Command::Replace { id: ad, if_match, spec: spec("counted") };
+                let (only_if, said) = (Conditions::at([seen]), Said::default());
+                let replaced = Command::Replace { id: ad, only_if, said, spec: spec("counted") };
                 let request = request((nth << 64) + round, vec![replaced]);
                 let plan = commit_at_last(&journal, vec![request]).await;
                 match plan.answers[0].outcomes[0] {

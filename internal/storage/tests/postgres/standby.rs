@@ -1,6 +1,7 @@
 //! A synchronous standby that is cut off, and then promoted: what was answered must be on it.
 
-use placard_model::command::{Command, IfMatch, Outcome, Request};
+use placard_model::Said;
+use placard_model::command::{Command, Conditions, Outcome, Request};
 use placard_model::entry::Position;
 use placard_replica::ports::{CommitError, Journal};
 use placard_storage::postgres::{Options, PostgresJournal};
@@ -140,8 +141,8 @@ async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
     let created = request(1, vec![create(1, "first")]);
     is_not_told_early(vec![], created, request(2, vec![create(1, "again")]), false).await;
     let replace = || {
-        let if_match = Some(IfMatch::Versions(vec![1]));
-        Command::Replace { id: Uuid::from_u128(9), if_match, spec: spec("replaced") }
+        let (only_if, said) = (Conditions::at([1]), Said::default());
+        Command::Replace { id: Uuid::from_u128(9), only_if, said, spec: spec("replaced") }
     };
     is_not_told_early(there, request(1, vec![replace()]), request(2, vec![replace()]), false).await;
 }

@@ -1,0 +1,174 @@
+//! Preconditions of RFC 9110, section 13: each that a client sends is evaluated, or refused, on every route.
+
+use placard_model::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::both;
+use crate::server::{ADS, Answer, BATCH, Call, Server, ad, ad_with};
+
+both!(
+    if_none_match_guards_writes,
+    if_match_on_an_unknown_id_is_412,
+    reads_answer_304_to_a_matching_tag,
+    reads_evaluate_if_match,
+    matching_tag_of_a_changed_status_is_answered_whole,
+    preconditions_that_are_not_evaluated_are_refused,
+);
+
+const UNEVALUATED: [(&str, &str); 3] = [
+    ("if-modified-since", "Sat, 29 Oct 2094 19:43:31 GMT"),
+    ("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+    ("if-range", "\"1\""),
+];
+
+/// Every write to one ad.
+fn writes<'a>(server: &'a Server, path: &str) -> [Call<'a>; 3] {
+    [
+        server.call("PUT", path).json(&ad_with(json!({ "title": "Put it" }))),
+        server.call("PATCH", path).json(&json!({ "title": "Patched" })),
+        server.call("DELETE", path),
+    ]
+}
+
+fn failed(answer: &Answer) {
+    answer.problem(412, "version-mismatch");
+}
+
+async fn if_none_match_guards_writes(server: Server) {
+    let path = server.create(&ad()).await.location();
+    for tag in ["*", "\"1\"", "W/\"1\"", "\"7\", \"1\"", " * "] {
+        for call in writes(&server, &path) {
+            failed(&call.header("if-none-match", tag).send().await);
+        }
+        assert_eq!(server.get(&path).await.json()["title"], "Summer sale", "{tag}");
+        assert_eq!(server.get(ADS).await.version(), 1, "{tag}");
+    }
+    for wrong in ["1", "\"1", "*, \"1\"", "\"1\" \"2\"", ""] {
+        for call in writes(&server, &path) {
+            call.header("if-none-match", wrong).send().await.names(&["header if-none-match"]);
+        }
+    }
+    let unknown = format!("{ADS}/{}", Uuid::new_v4());
+    for call in writes(&server, &unknown) {
+        call.header("if-none-match", "*").send().await.problem(404, "ad-not-found");
+    }
+    let [put, ..] = writes(&server, &path);
+    failed(&put.header("if-match", "\"1\"").header("if-none-match", "\"1\"").send().await);
+    let [put, ..] = writes(&server, &path);
+    put.header("if-match", "\"1\"").header("if-none-match", "\"9\"").send().await.is(200);
+    let [.., delete] = writes(&server, &path);
+    delete.header("if-none-match", "\"1\"").send().await.is(200);
+}
+
+async fn if_match_on_an_unknown_id_is_412(server: Server) {
+    let gone = server.create(&ad()).await.location();
+    server.call("DELETE", &gone).send().await.is(200);
+    for path in [gone, format!("{ADS}/{}", Uuid::new_v4())] {
+        for tag in ["*", "\"1\""] {
+            for call in writes(&server, &path) {
+                failed(&call.header("if-match", tag).send().await);
+            }
+            failed(&server.call("GET", &path).header("if-match", tag).send().await);
+            server.call("HEAD", &path).header("if-match", tag).send().await.is(412);
+        }
+        server.get(&path).await.problem(404, "ad-not-found");
+    }
+}
+
+async fn reads_answer_304_to_a_matching_tag(server: Server) {
+    let created = server.create(&ad()).await;
+    server.create(&ad()).await;
+    let path = created.location();
+    for method in ["GET", "HEAD"] {
+        for tag in ["\"1\"", "W/\"1\"", "\"x\", \"1\"", "*"] {
+            let same = server.call(method, &path).header("if-none-match", tag).send().await.is(304);
+            assert!(same.body.is_empty(), "{method} {tag}");
+            assert_eq!(same.header("etag"), Some("\"1\""));
+            assert_eq!(same.header("content-type"), None);
+            assert_eq!(same.version(), 2);
+        }
+        for tag in ["\"2\"", "\"x\"", "\"\""] {
+            server.call(method, &path).header("if-none-match", tag).send().await.is(200);
+        }
+    }
+    server.call("PATCH", &path).json(&json!({ "title": "Changed" })).send().await.is(200);
+    let changed = server.call("GET", &path).header("if-none-match", "\"1\"").send().await.is(200);
+    assert_eq!(changed.header("etag"), Some("\"3\""));
+    let unknown = format!("{ADS}/{}", Uuid::new_v4());
+    let missing = server.call("GET", &unknown).header("if-none-match", "*").send().await;
+    missing.problem(404, "ad-not-found");
+    let wrong = server.call("GET", &path).header("if-none-match", "1").send().await;
+    wrong.names(&["header if-none-match"]);
+}
+
+async fn reads_evaluate_if_match(server: Server) {
+    let path = server.create(&ad()).await.location();
+    for tag in ["\"7\"", "W/\"1\"", "\"x\""] {
+        failed(&server.call("GET", &path).header("if-match", tag).send().await);
+        server.call("HEAD", &path).header("if-match", tag).send().await.is(412);
+    }
+    for tag in ["\"1\"", "*", "\"7\", \"1\""] {
+        server.call("GET", &path).header("if-match", tag).send().await.is(200);
+        let both = server.call("GET", &path).header("if-match", tag).header("if-none-match", tag);
+        both.send().await.is(304);
+    }
+    let wrong = server.call("GET", &path).header("if-match", "1").send().await;
+    wrong.names(&["header if-match"]);
+}
+
+/// A tag is the ad's version, and its status is in the body too: who has seen it scheduled must be told that it is
+/// active.
+async fn matching_tag_of_a_changed_status_is_answered_whole(server: Server) {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
+    let now = i64::try_from(since.as_micros()).expect("it is before the year 292277");
+    let start = Timestamp::EPOCH.saturating_add_micros(now + 500_000).to_string();
+    let path = server.create(&ad_with(json!({ "start_at": start }))).await.location();
+    let mut known = server.get(&path).await.is(200);
+    placard_testkit::wait::until("the ad's start, told to who has its tag", async || {
+        let tag = known.header("etag").expect("a tag").to_owned();
+        let answer = server.call("GET", &path).header("if-none-match", &tag).send().await;
+        if answer.status == 200 {
+            known = answer;
+        }
+        (known.json()["status"] == "active").then_some(())
+    })
+    .await;
+}
+
+async fn preconditions_that_are_not_evaluated_are_refused(server: Server) {
+    let path = server.create(&ad()).await.location();
+    for (name, value) in UNEVALUATED {
+        for method in ["GET", "HEAD"] {
+            server.call(method, &path).header(name, value).send().await.is(400);
+        }
+        let place = format!("header {name}");
+        for call in writes(&server, &path) {
+            call.header(name, value).send().await.names(&[&place]);
+        }
+    }
+    // What has no tag has none that could match.
+    let all = [
+        ("if-match", "\"1\""),
+        ("if-match", "*"),
+        ("if-none-match", "*"),
+        ("if-none-match", "\"1\""),
+    ];
+    for (name, value) in all.into_iter().chain(UNEVALUATED) {
+        let place = format!("header {name}");
+        for path in [ADS, "/api/v1/cluster", "/livez", "/readyz", "/metrics", "/openapi.json"] {
+            let get = server.call("GET", path).header(name, value).send().await;
+            get.names(&[&place]);
+            server.call("HEAD", path).header(name, value).send().await.is(400);
+        }
+        server.call("GET", "/docs/").header(name, value).send().await.is(400);
+        for (path, body) in
+            [(ADS, ad()), (BATCH, json!([ad()])), ("/api/v1/admin/expiry/release", Value::Null)]
+        {
+            let call = server.call("POST", path).header(name, value);
+            let call = if body.is_null() { call } else { call.json(&body) };
+            call.send().await.names(&[&place]);
+        }
+    }
+    assert_eq!(server.get(ADS).await.version(), 1, "something was written");
+}
