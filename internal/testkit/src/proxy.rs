@@ -48,6 +48,9 @@ pub enum Then {
     StallRequest,
     /// The server gets them, and its answer is not taken; both ends stay open.
     StallAnswer,
+    /// The server gets the bytes up to the trap's last one and nothing more, and nothing is taken of it; both ends stay
+    /// open.
+    Stall,
     /// The server gets them, and from now on answers are held on every connection, as by [`Flow::Hold`].
     HoldAnswers,
 }
@@ -275,7 +278,8 @@ async fn requests(
                     connection.caught.send_replace(Some(then));
                     return to.write_all(piece).await;
                 }
-                Then::StallRequest => {
+                Then::StallRequest | Then::Stall => {
+                    connection.caught.send_replace(Some(then));
                     to.write_all(&piece[..end.saturating_sub(before)]).await?;
                     return std::future::pending().await;
                 }
@@ -312,5 +316,6 @@ async fn answers(
 
 async fn stalled(caught: &mut watch::Receiver<Option<Then>>) {
     // The sender lives as long as the connection.
-    let _ = caught.wait_for(|then| *then == Some(Then::StallAnswer)).await;
+    let stalls = |then: &Option<Then>| matches!(then, Some(Then::StallAnswer | Then::Stall));
+    let _ = caught.wait_for(stalls).await;
 }

@@ -42,10 +42,10 @@ enum Lock {
 /// Takes a lock, unless another replica has it; whether it did. It is the session's: if its holder ends early the
 /// connection is closed, and the lock goes with it.
 async fn lock(lane: &Lane, lock: Lock) -> Result<(bool, Held<'_>), Failure> {
-    let take = lane.repeatable(STATEMENT, |connection| {
+    let take = lane.repeatable(STATEMENT, |held| {
         Box::pin(async move {
             let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock as i64);
-            Ok(taken.fetch_one(connection).await?)
+            Ok(taken.fetch_one(&mut held.connection).await?)
         })
     });
     take.await

@@ -7,15 +7,21 @@
 //! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of
 //! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
 //!
-//! **Locked**, in four: the head's lock is taken first and held to the commit. So it is done for a while after
-//! somebody else was found to have written in between, since waiting for one's turn costs less than deciding
-//! in vain, and whenever a batch is repeated. An earlier try of that batch may still be on its way: it either
-//! holds the lock, and what it has written is seen behind it, or it comes too late, because the repetition
-//! counts as a write even if it changes nothing.
+//! **Locked**, in two as well: one message takes the head's lock and reads, another writes and commits, and the lock
+//! is held in between. So it is done for a while after somebody else was found to have written in between, since
+//! waiting for one's turn costs less than deciding in vain, and whenever a batch is repeated. An earlier try of that
+//! batch may still be on its way: it either holds the lock, and what it has written is seen behind it, or it comes too
+//! late, because the repetition counts as a write even if it changes nothing.
+//!
+//! The lock is held for one round trip of its holder and keeps all others waiting, so that a replica far away costs
+//! them least with the fewest. Such a message has several statements, and PostgreSQL takes no parameters with it: they
+//! were prepared by name, once on each connection, and their values are written out as text. That has twice the bytes,
+//! and PostgreSQL's log has them if it refuses the statement. So a large batch is locked, read, written and committed
+//! with four messages, and its values are bound.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use placard_model::command::Command;
@@ -24,6 +30,7 @@ use placard_model::{Timestamp, limits};
 use placard_replica::ports::CommitError;
 use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::lane::{Failure, Held, Lane, Opened, Server};
 use super::rows::{self, State};
@@ -33,10 +40,11 @@ use super::write::{self, Basis, From};
 /// How the server guards the head's lock.
 ///
 /// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it (with a
-/// batch of more than 1 MiB after two): between two statements, or in the middle of one, through
+/// large batch after two): between two messages, or in the middle of one, through
 /// `idle_in_transaction_session_timeout`. With the queue behind the lock that holds the others up for about half
 /// a second. One that does not take a large answer loses it within about a
-/// second, through `tcp_user_timeout`, and one that dies in the queue leaves it through
+/// second, through `tcp_user_timeout`. A transaction raises both by its replica's round trip, or one far away would
+/// lose the lock at every try. One that dies in the queue leaves it through
 /// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
 /// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
 /// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
@@ -53,12 +61,17 @@ pub(super) const SETTINGS: &[Setting] = &[
     // scan it when it has grown.
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    // Messages that hold the lock have their values written out, and are answered in text.
+    ("standard_conforming_strings", "on"),
+    ("bytea_output", "hex"),
 ];
 
 /// How long an answer may take that may wait for the head's lock; the server has given up before.
 const STATEMENT: Duration = Duration::from_secs(5);
-/// How long the answer to a read without the lock may take.
+/// How long the answer to a read without the lock may take, and how much longer for each ad that is read: a thousand
+/// large ones are some 10 MB. The others who write wait for none of that.
 const READ: Duration = Duration::from_secs(2);
+const READ_AD: Duration = Duration::from_millis(10);
 /// How long a commit may take before it is repeated; with a synchronous standby it waits for that one too.
 const COMMIT: Duration = Duration::from_secs(5);
 /// How long what was written last is taken for the head, the database's clock for one that goes like ours, and
@@ -67,13 +80,26 @@ const WRITTEN: Duration = Duration::from_millis(100);
 /// Batches that are committed locked after one was decided in vain.
 const CAUTIOUS: u32 = 32;
 
-const BEGIN_AND_LOCK: &str = "
-    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT FROM head FOR UPDATE";
-/// A batch request beyond the committer's usual size may keep a slow machine busy between two statements for
-/// longer than that: it would lose the lock at every try.
-const BEGIN_AND_LOCK_LARGE: &str = "
-    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-    SET LOCAL idle_in_transaction_session_timeout = '2s'; SELECT FROM head FOR UPDATE";
+/// How long the server waits for the next message of a transaction that holds the head's lock, beside a round trip.
+const IDLE: Duration = Duration::from_millis(400);
+/// A large batch may keep a slow machine busy between two messages for longer than that: it would lose the lock at
+/// every try.
+const IDLE_LARGE: Duration = Duration::from_secs(2);
+/// How long an answer may go unheard, beside a round trip.
+const UNHEARD: Duration = Duration::from_millis(500);
+/// A round trip that took longer when the connection was opened says nothing of the way.
+const TRIP_MAX: Duration = Duration::from_secs(1);
+
+/// A server's answer to who has kept a transaction idle for too long.
+const IDLE_IN_TRANSACTION: &str = "25P03";
+
+/// Commits, and so waits for the standby, behind everything that could be seen before: what is written is a note in the
+/// write-ahead log that nobody reads. No row is changed by it, and nobody's plan.
+const BEHIND_ALL: &str = "SELECT pg_logical_emit_message(true, 'placard', '')";
+
+/// Prepares what messages of several statements call.
+static PREPARE: LazyLock<String> =
+    LazyLock::new(|| format!("{}; {};", rows::prepare(), write::prepare()));
 
 pub(super) struct Committer {
     lane: Lane,
@@ -144,10 +170,16 @@ impl Committer {
         if !commands.all(|command| matches!(command, Command::Create { .. })) {
             return Ok(None);
         }
-        let micros = written.since.elapsed().as_micros() as i64;
+        // To open a connection takes time: the clock is read when there is one.
+        let mut held = self.lane.hold().await.map_err(before)?;
+        let elapsed = written.since.elapsed();
+        if elapsed >= WRITTEN {
+            held.keep();
+            return Ok(None);
+        }
         let plan = batch.plan(Current {
             head: written.head,
-            now: written.at.saturating_add_micros(micros),
+            now: written.at.saturating_add_micros(elapsed.as_micros() as i64),
             ads: HashMap::new(),
             kept: HashMap::new(),
             written: HashMap::new(),
@@ -156,9 +188,9 @@ impl Committer {
         // among the ads and keys that the statement looks for.
         let mut outcomes = plan.answers.iter().flat_map(|answer| &answer.outcomes);
         if plan.log.is_empty() || outcomes.any(|outcome| outcome.entry().is_none()) {
+            held.keep();
             return Ok(None);
         }
-        let mut held = self.lane.hold().await.map_err(before)?;
         let at = self.write(&mut held, written.from(), Basis::Nothing, &plan);
         let committed = self.lane.within(COMMIT, at).await.map_err(at_commit)?;
         held.keep();
@@ -185,13 +217,17 @@ impl Committer {
 
     /// Returns no plan if somebody else has written in between.
     async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
-        let read = self.lane.repeatable(READ, |connection| {
+        let each = READ_AD * batch.ads().len().try_into().unwrap_or(u32::MAX);
+        let read = self.lane.repeatable((READ + each).min(STATEMENT), |held| {
             let batch = Arc::clone(batch);
-            Box::pin(async move { rows::state(connection, &batch).await })
+            Box::pin(async move { rows::state(&mut held.connection, &batch).await })
         });
         let (State { current, from, standby }, mut held) = read.await.map_err(before)?;
         let plan = batch.plan(current);
-        let committed = if writes_nothing(&plan) && !standby {
+        let committed = if writes_nothing(&plan) {
+            if standby {
+                self.settle(&mut held, BEHIND_ALL).await.map_err(before)?;
+            }
             true
         } else {
             let written = self.write(&mut held, from, Basis::Read, &plan);
@@ -202,46 +238,106 @@ impl Committer {
     }
 
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
-        let mut held = self.begin(batch).await.map_err(before)?;
-        let read = rows::state(&mut held.connection, batch);
-        let State { current, from, standby } =
-            self.lane.within(STATEMENT, read).await.map_err(before)?;
+        let (State { current, from, standby }, mut held) =
+            self.lock(batch).await.map_err(before)?;
         let plan = batch.plan(current);
-        if writes_nothing(&plan) && !batch.repeated && !standby {
-            // What was read stays true whether or not this arrives.
-            let ended = sqlx::raw_sql("ROLLBACK").execute(&mut held.connection);
-            if self.lane.within(STATEMENT, ended).await.is_ok() {
+        if writes_nothing(&plan) && !batch.repeated {
+            if standby {
+                // Nobody waits for the lock while this waits for the standby.
+                let settle = format!("ROLLBACK; {BEHIND_ALL}");
+                self.settle(&mut held, settle).await.map_err(before)?;
+                held.keep();
+            } else if self.settle(&mut held, "ROLLBACK").await.is_ok() {
+                // What was read stays true whether or not this arrives.
                 held.keep();
             }
             return Ok(plan);
         }
-        let written = write::write(&mut held.connection, from, Basis::Read, &plan);
-        if self.lane.within(STATEMENT, written).await.map_err(before)?.is_none() {
-            // Under the lock nobody else can have written.
-            return Err(before(Failure::Malformed("a moved head")));
-        }
-        let committed = sqlx::raw_sql("COMMIT").execute(&mut held.connection);
-        self.lane.within(COMMIT, committed).await.map_err(at_commit)?;
+        self.write_and_commit(&mut held, from, &plan, is_large(batch)).await?;
         held.keep();
         Ok(plan)
     }
 
-    /// Begins a transaction that holds the head's lock.
-    async fn begin(&self, batch: &Batch) -> Result<Held<'_>, Failure> {
-        let bytes: usize = batch.requests.iter().map(|request| request.bytes()).sum();
-        let large = bytes > limits::COMMIT_BYTES_MAX;
-        let statements = if large { BEGIN_AND_LOCK_LARGE } else { BEGIN_AND_LOCK };
-        let begun = self.lane.repeatable(STATEMENT, |connection| {
-            Box::pin(async move { Ok(sqlx::raw_sql(statements).execute(connection).await?) })
+    /// Begins a transaction that holds the head's lock, and reads what the batch touches.
+    async fn lock(&self, batch: &Batch) -> Result<(State, Held<'_>), Failure> {
+        let is_large = is_large(batch);
+        let idle = if is_large { IDLE_LARGE } else { IDLE };
+        let read = if is_large { String::new() } else { rows::execute(batch) };
+        let locked = self.lane.repeatable(STATEMENT, |held| {
+            let trip = held.trip().min(TRIP_MAX);
+            let (idle, unheard) = ((idle + trip).as_millis(), (UNHEARD + trip).as_millis());
+            // It outlives a transaction that is rolled back.
+            let prepare = if is_large || *held.prepared() { "" } else { &**PREPARE };
+            let message = format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+                 SET LOCAL idle_in_transaction_session_timeout = {idle};
+                 SET LOCAL tcp_user_timeout = {unheard};
+                 {prepare} SELECT FROM head FOR UPDATE; {read}"
+            );
+            Box::pin(async move {
+                let message = sqlx::raw_sql(AssertSqlSafe(message));
+                let mut rows = message.fetch_all(&mut held.connection).await?;
+                *held.prepared() |= !is_large;
+                // The lock's own row has no columns.
+                rows.retain(|row| !row.is_empty());
+                Ok(rows)
+            })
         });
-        let (_, held) = begun.await?;
-        Ok(held)
+        let (rows, mut held) = locked.await?;
+        let state = if is_large {
+            let read = rows::state(&mut held.connection, batch);
+            self.lane.within(STATEMENT, read).await?
+        } else {
+            rows::read(&rows)?
+        };
+        Ok((state, held))
+    }
+
+    /// Writes a plan down and commits it, in a transaction that holds the head's lock.
+    async fn write_and_commit(
+        &self,
+        held: &mut Held<'_>,
+        from: From,
+        plan: &Plan,
+        is_large: bool,
+    ) -> Result<(), CommitError> {
+        // Under the lock nobody else can have written. Such a transaction is not committed, or has changed nothing.
+        let unmoved = || before(Failure::Malformed("a moved head"));
+        if is_large {
+            let written = write::write(&mut held.connection, from, Basis::Read, plan);
+            self.lane.within(STATEMENT, written).await.map_err(before)?.ok_or_else(unmoved)?;
+            return self.settle(held, "COMMIT").await.map_err(at_commit);
+        }
+        // If the statement fails the server does nothing with the rest of the message.
+        let message = format!("{}; COMMIT", write::execute(from, plan));
+        let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut held.connection);
+        let rows = self.lane.within(COMMIT, message).await.map_err(at_commit)?;
+        let moved = rows.first().map(|row| row.try_get::<i64, _>("moved"));
+        match moved {
+            Some(Ok(1)) => Ok(()),
+            Some(Ok(_)) => Err(unmoved()),
+            _ => Err(at_commit(Failure::Malformed("an answer"))),
+        }
+    }
+
+    /// Ends what is under way on the connection.
+    async fn settle(&self, held: &mut Held<'_>, end: impl Into<String>) -> Result<(), Failure> {
+        let ended = sqlx::raw_sql(AssertSqlSafe(end.into())).execute(&mut held.connection);
+        self.lane.within(COMMIT, ended).await.map(drop)
     }
 }
 
+/// Whether a batch is beyond the committer's usual size: a batch request, in commands or in bytes.
+fn is_large(batch: &Batch) -> bool {
+    let requests = || batch.requests.iter();
+    requests().map(|request| request.bytes()).sum::<usize>() > limits::COMMIT_BYTES_MAX
+        || requests().map(|request| request.commands.len()).sum::<usize>()
+            > limits::COMMIT_ENTRIES_MAX
+}
+
 /// Such a plan answers with what others have written. Where commits wait for a standby, a row may be visible that the
-/// standby does not have: its commit was given up, or came out of the server's recovery. Then the head is written all the
-/// same, so that the answer waits for a commit behind that row's.
+/// standby does not have: its commit was given up, or came out of the server's recovery. Then the answer waits for a
+/// commit that comes behind that row's.
 fn writes_nothing(plan: &Plan) -> bool {
     plan.log.is_empty() && plan.kept.is_empty()
 }
@@ -255,11 +351,16 @@ fn before(failure: Failure) -> CommitError {
     }
 }
 
-/// A commit has been asked for. An error of the statement or of the commit itself has rolled it back; of
-/// anything else, the end of the session included, nobody can say what it came after.
+/// A commit has been asked for. An error of the statement or of the commit itself has rolled it back, and a session
+/// that ends because its transaction was idle has not had the message that commits. After anything else, the end of the
+/// session included, nobody can say what it came after.
 fn at_commit(failure: Failure) -> CommitError {
     match database_error(&failure) {
-        Some(error) if error.severity() == PgSeverity::Error => before(failure),
+        Some(error)
+            if error.severity() == PgSeverity::Error || error.code() == IDLE_IN_TRANSACTION =>
+        {
+            before(failure)
+        }
         _ => CommitError::Unknown(failure.into()),
     }
 }

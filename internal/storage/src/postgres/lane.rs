@@ -144,9 +144,17 @@ impl Opened {
     }
 }
 
+/// What is known of a connection's session.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    owner: Uuid,
+    trip: Duration,
+    prepared: bool,
+}
+
 struct Idle {
     connection: PgConnection,
-    owner: Uuid,
+    session: Known,
     /// When the server has last answered on it, and how many silences there had been by then.
     heard: Instant,
     silences: u64,
@@ -203,9 +211,9 @@ impl Lane {
     }
 
     async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
-        while let Some(Idle { mut connection, owner, mut heard, silences }) = self.pop() {
+        while let Some(Idle { mut connection, session, mut heard, silences }) = self.pop() {
             if heard.elapsed() >= RESTED || silences != *self.server.silences.borrow() {
-                let ping = session::still_owns(&mut connection, owner);
+                let ping = session::still_owns(&mut connection, session.owner);
                 match self.within(Limit::of_life(PING), ping).await {
                     Ok(()) => heard = Instant::now(),
                     Err(Failure::Unfit(unfit)) => return Err(unfit.into()),
@@ -215,7 +223,7 @@ impl Lane {
             return Ok(Held {
                 lane: self,
                 connection,
-                owner,
+                session,
                 heard,
                 reused: true,
                 _permit: permit,
@@ -224,14 +232,14 @@ impl Lane {
         let opened = self.open().await;
         let before = self.opened();
         self.opened.store(before.after(opened.is_ok()) as u8, Ordering::Relaxed);
-        let ((connection, owner), heard) = (opened?, Instant::now());
-        Ok(Held { lane: self, connection, owner, heard, reused: false, _permit: permit })
+        let ((connection, session), heard) = (opened?, Instant::now());
+        Ok(Held { lane: self, connection, session, heard, reused: false, _permit: permit })
     }
 
-    async fn open(&self) -> Result<(PgConnection, Uuid), Failure> {
+    async fn open(&self) -> Result<(PgConnection, Known), Failure> {
         let mut connection = within(CONNECT, self.server.options.connect()).await?;
-        let owner = within(SESSION, self.session.begin(&mut connection)).await?;
-        Ok((connection, owner))
+        let (owner, trip) = within(SESSION, self.session.begin(&mut connection)).await?;
+        Ok((connection, Known { owner, trip, prepared: false }))
     }
 
     /// Whether it could be given a connection when it last asked for one.
@@ -282,15 +290,15 @@ impl Lane {
     }
 
     /// Does what can be done twice; once more, on another connection, if an idle one turns out to be lost.
-    pub(super) async fn repeatable<T>(
-        &self,
+    pub(super) async fn repeatable<'l, T>(
+        &'l self,
         limit: impl Into<Limit>,
-        work: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
-    ) -> Result<(T, Held<'_>), Failure> {
+        work: impl for<'c> Fn(&'c mut Held<'l>) -> Work<'c, T>,
+    ) -> Result<(T, Held<'l>), Failure> {
         let limit = limit.into();
         loop {
             let mut held = self.hold().await?;
-            match self.within(limit, work(&mut held.connection)).await {
+            match self.within(limit, work(&mut held)).await {
                 Ok(done) => return Ok((done, held)),
                 Err(failure) if held.reused && failure.is_broken() => {}
                 Err(failure) => return Err(failure),
@@ -304,7 +312,7 @@ impl Lane {
         limit: impl Into<Limit>,
         work: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<T, Failure> {
-        let (done, held) = self.repeatable(limit, work).await?;
+        let (done, held) = self.repeatable(limit, |held| work(&mut held.connection)).await?;
         held.keep();
         Ok(done)
     }
@@ -314,30 +322,40 @@ impl Lane {
 pub(super) struct Held<'l> {
     pub(super) lane: &'l Lane,
     pub(super) connection: PgConnection,
-    owner: Uuid,
+    session: Known,
     heard: Instant,
     reused: bool,
     _permit: SemaphorePermit<'l>,
 }
 
 impl Held<'_> {
+    /// How long a round trip took when the connection was opened.
+    pub(super) fn trip(&self) -> Duration {
+        self.session.trip
+    }
+
+    /// Whether its owner's statements have been prepared on it, which is once.
+    pub(super) fn prepared(&mut self) -> &mut bool {
+        &mut self.session.prepared
+    }
+
     /// Gives the connection back, in no transaction and with nothing under way.
     pub(super) fn keep(self) {
         self.put_back(Instant::now());
     }
 
     fn put_back(self, heard: Instant) {
-        let Self { lane, connection, owner, .. } = self;
+        let Self { lane, connection, session, .. } = self;
         let silences = *lane.server.silences.borrow();
         let mut idle = lane.idle();
         if idle.len() < lane.kept {
-            idle.push(Idle { connection, owner, heard, silences });
+            idle.push(Idle { connection, session, heard, silences });
         }
     }
 
     /// Makes sure that no other connection has been given this one's session.
     pub(super) async fn still_owns_its_session(&mut self) -> Result<(), Failure> {
-        let owns = session::still_owns(&mut self.connection, self.owner);
+        let owns = session::still_owns(&mut self.connection, self.session.owner);
         self.lane.within(SESSION, owns).await
     }
 }

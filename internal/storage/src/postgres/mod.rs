@@ -15,6 +15,7 @@ mod poll;
 mod rows;
 mod session;
 mod snapshot;
+mod values;
 mod write;
 
 use std::fmt;

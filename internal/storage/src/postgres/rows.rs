@@ -1,6 +1,8 @@
-//! The statements of a commit and of the log: rows in, rows out.
+//! What a commit and the log's readers ask for, and what comes back: rows in binary from a statement of its own, in text
+//! from a message of several.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
@@ -14,6 +16,7 @@ use sqlx::{Decode, Encode, PgConnection, Postgres, Row, Type};
 use uuid::Uuid;
 
 use super::lane::Failure;
+use super::values::{self, Value};
 use super::write::From;
 
 /// PostgreSQL's own epoch, 2000-01-01T00:00:00Z, in microseconds since 1970.
@@ -48,6 +51,17 @@ impl Encode<'_, Postgres> for Stamp {
     }
 }
 
+impl fmt::Display for Stamp {
+    /// As PostgreSQL reads it: it has no year 0, but one before the first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match text.strip_prefix("0000") {
+            Some(rest) => write!(f, "0001{rest} BC"),
+            None => f.write_str(&text),
+        }
+    }
+}
+
 impl Decode<'_, Postgres> for Stamp {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
@@ -79,7 +93,7 @@ pub(super) fn position(number: i64, sum: &[u8], digest: &[u8]) -> Result<Positio
 fn record(row: &PgRow, number: &str, sum: &str, bytes: &str) -> Result<Record, Failure> {
     Ok(Record {
         version: version(row.try_get(number)?)?,
-        chain: chain(row.try_get(sum)?)?,
+        chain: chain(&row.try_get::<Vec<u8>, _>(sum)?)?,
         bytes: row.try_get::<Vec<u8>, _>(bytes)?.into(),
     })
 }
@@ -137,7 +151,8 @@ const WRITTEN: i32 = 3;
 const CURRENT: &str = "
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT 0 AS kind, head.version, chain AS a, digest AS b, int2send(journal.level) AS c,
-           (current_setting('synchronous_standby_names') <> '')::int AS item, clock.now, head.writes
+           (current_setting('synchronous_standby_names') <> '')::int AS item,
+           (extract(epoch FROM clock.now) * 1000000)::bigint AS now, head.writes
       FROM head, journal, clock
     UNION ALL
     SELECT 1, 0, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM ads WHERE id = ANY ($1)
@@ -156,41 +171,63 @@ pub(super) struct State {
     pub(super) standby: bool,
 }
 
-/// Reads what the batch touches, all at the moment at which the statement begins. If the head's lock was taken
-/// by an earlier statement, that is what the lock's last holder has left.
+/// What [`CURRENT`] asks for.
+fn touched<'s>(batch: &Batch, scopes: &'s [[u8; 32]]) -> [Value<'s>; 4] {
+    let requests = if batch.repeated { batch.request_ids() } else { Vec::new() };
+    [
+        Value::Ids(batch.ads()),
+        Value::BytesList(scopes.iter().map(<[u8; 32]>::as_slice).collect()),
+        Value::Seconds(limits::IDEMPOTENCY_KEPT.as_secs_f64()),
+        Value::Ids(requests),
+    ]
+}
+
+/// Prepares the statement that [`execute`] calls.
+pub(super) fn prepare() -> String {
+    format!("PREPARE placard_state AS {CURRENT}")
+}
+
+/// Has the prepared statement read what the batch touches: for a message that takes the head's lock first. Like every
+/// statement it sees what is there when it begins, which is what the lock's last holder has left.
+pub(super) fn execute(batch: &Batch) -> String {
+    values::execute("placard_state", &touched(batch, &batch.scopes()))
+}
+
+/// Reads what the batch touches, all at the moment at which the statement begins.
 pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Result<State, Failure> {
     let scopes = batch.scopes();
-    let scopes: Vec<&[u8]> = scopes.iter().map(<[u8; 32]>::as_slice).collect();
-    let requests = if batch.repeated { batch.request_ids() } else { Vec::new() };
-    let rows = sqlx::query(CURRENT)
-        .bind(batch.ads())
-        .bind(scopes)
-        .bind(limits::IDEMPOTENCY_KEPT.as_secs_f64())
-        .bind(requests)
-        .fetch_all(connection)
-        .await?;
+    let query = touched(batch, &scopes).into_iter().fold(sqlx::query(CURRENT), |q, v| v.bind(q));
+    let rows = query.fetch_all(connection).await?;
+    read(&rows)
+}
+
+/// What the statement has found.
+pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
     let (mut ads, mut kept, mut written) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut head = None;
+    // A row may have come as text, whose bytes cannot be borrowed.
+    let bytes = |row: &PgRow, name: &str| row.try_get::<Vec<u8>, _>(name);
     let id =
-        |bytes: &[u8]| Uuid::from_slice(bytes).map_err(|_| Failure::Malformed("an identifier"));
-    let sum = |bytes: &[u8]| bytes.try_into().map_err(|_| Failure::Malformed("a key's sum"));
-    for row in &rows {
+        |bytes: Vec<u8>| Uuid::from_slice(&bytes).map_err(|_| Failure::Malformed("an identifier"));
+    let sum = |bytes: Vec<u8>| bytes.try_into().map_err(|_| Failure::Malformed("a key's sum"));
+    for row in rows {
         match row.try_get("kind")? {
             HEAD => {
-                let level = row.try_get::<&[u8], _>("c")?.try_into();
+                let level = bytes(row, "c")?.try_into();
                 readable(level.map_or(0, i16::from_be_bytes).into())?;
-                let Stamp(now) = row.try_get("now")?;
-                let here = position(row.try_get("version")?, row.try_get("a")?, row.try_get("b")?)?;
+                let now = Timestamp::from_micros(row.try_get("now")?);
+                let now = now.ok_or(Failure::Malformed("a time"))?;
+                let (chain, digest) = (bytes(row, "a")?, bytes(row, "b")?);
+                let here = position(row.try_get("version")?, &chain, &digest)?;
                 let standby = row.try_get::<i32, _>("item")? != 0;
                 head = Some((here, now, row.try_get("writes")?, standby));
             }
             AD => {
                 let encoded: Vec<u8> = row.try_get("b")?;
-                ads.insert(id(row.try_get("a")?)?, EncodedAd::from_bytes(encoded.into()));
+                ads.insert(id(bytes(row, "a")?)?, EncodedAd::from_bytes(encoded.into()));
             }
             KEPT => {
-                let scope = sum(row.try_get("a")?)?;
-                let body = sum(row.try_get("b")?)?;
+                let (scope, body) = (sum(bytes(row, "a")?)?, sum(bytes(row, "b")?)?);
                 let answer = row.try_get::<Vec<u8>, _>("c")?.into();
                 kept.insert(scope, KeptAnswer { scope, body, answer });
             }
@@ -198,7 +235,7 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
                 let item = u32::try_from(row.try_get::<i32, _>("item")?)
                     .map_err(|_| Failure::Malformed("an item"))?;
                 let record = record(row, "version", "a", "b")?;
-                written.insert((id(row.try_get("c")?)?, item), record);
+                written.insert((id(bytes(row, "c")?)?, item), record);
             }
             _ => return Err(Failure::Malformed("a kind")),
         }

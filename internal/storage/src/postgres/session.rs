@@ -4,6 +4,8 @@
 //! begins may be dropped by a pooler, silently, and with it the guards of the head's lock; a pooler that shares a
 //! session among transactions would drop them later.
 
+use std::time::{Duration, Instant};
+
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
@@ -115,8 +117,12 @@ impl Session {
         Self { settings: all, durability, has_options }
     }
 
-    /// Sets a new connection up, in two round trips; who owns its session from then on.
-    pub(super) async fn begin(&self, connection: &mut PgConnection) -> Result<Uuid, Failure> {
+    /// Sets a new connection up, in two round trips; who owns its session from then on, and how
+    /// long a round trip took.
+    pub(super) async fn begin(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(Uuid, Duration), Failure> {
         let owner = Uuid::new_v4();
         let rows = sqlx::raw_sql(AssertSqlSafe(self.set(owner))).fetch_all(&mut *connection).await;
         let rows = match rows {
@@ -127,7 +133,9 @@ impl Session {
         if found.try_get::<Option<&str>, _>("owner")?.is_some_and(|owner| !owner.is_empty()) {
             return Err(Unfit::SharedSessions.into());
         }
+        let asked = Instant::now();
         let read = sqlx::raw_sql(AssertSqlSafe(self.read())).fetch_one(&mut *connection).await?;
+        let trip = asked.elapsed();
         let same = |name: &str| -> Result<bool, sqlx::Error> {
             Ok(set.try_get::<&str, _>(name)?
                 == read.try_get::<Option<&str>, _>(name)?.unwrap_or(""))
@@ -150,7 +158,7 @@ impl Session {
         if self.durability != Durability::Any {
             fit(&read, self.durability == Durability::Accepted)?;
         }
-        Ok(owner)
+        Ok((owner, trip))
     }
 
     /// What the session was before, and then every setting. `synchronous_commit` is turned on if it is off. Every

@@ -1,14 +1,16 @@
-//! The statement that writes a plan down, if the head is still the one that the plan follows.
+//! The statement that writes a plan down, if the head is still the one that the plan follows: by itself, with its values
+//! bound, or by name behind the head's lock, in a message that commits too.
 
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{Chain, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
+use placard_model::entry::{Chain, FORMAT_LEVEL, FORMAT_LEVEL_MIN};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
 use super::lane::Failure;
 use super::rows::{Stamp, column};
+use super::values::{self, Value};
 
 /// What a plan rests on, and what its statement must do beside moving the head, appending to the log and putting
 /// ads: few plans need either, and together they cost a small write a third of the server's time even if there is
@@ -22,15 +24,30 @@ struct Statement {
 
 impl Statement {
     fn text(&self) -> &'static str {
-        static TEXTS: LazyLock<[String; 16]> = LazyLock::new(|| {
-            std::array::from_fn(|nth| {
-                let basis = if nth & 8 == 0 { Basis::Read } else { Basis::Nothing };
-                let (kept, deleted, raised) = (nth & 4 != 0, nth & 2 != 0, nth & 1 != 0);
-                Statement { basis, kept, deleted, raised }.write()
-            })
-        });
+        static TEXTS: LazyLock<[String; 16]> =
+            LazyLock::new(|| std::array::from_fn(|nth| Statement::numbered(nth).write()));
+        &TEXTS[self.number()]
+    }
+
+    /// Those that rest on what was read come first.
+    fn numbered(nth: usize) -> Self {
+        let basis = if nth < READ { Basis::Read } else { Basis::Nothing };
+        Self { basis, kept: nth & 4 != 0, deleted: nth & 2 != 0, raised: nth & 1 != 0 }
+    }
+
+    fn number(&self) -> usize {
         let flags = [self.basis == Basis::Nothing, self.kept, self.deleted, self.raised];
-        &TEXTS[flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))]
+        flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))
+    }
+
+    /// The one for a plan.
+    fn of(basis: Basis, plan: &Plan) -> Self {
+        Self {
+            basis,
+            kept: !plan.kept.is_empty(),
+            deleted: plan.ads.iter().any(|(_, ad)| ad.is_none()),
+            raised: plan.level() > FORMAT_LEVEL_MIN,
+        }
     }
 
     /// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
@@ -123,6 +140,22 @@ pub(super) enum Basis {
     Nothing,
 }
 
+/// How many statements there are for plans that rest on what was read.
+const READ: usize = 8;
+
+/// Prepares the statements that [`execute`] calls.
+pub(super) fn prepare() -> String {
+    let prepare =
+        |nth| format!("PREPARE placard_write_{nth} AS {}", Statement::numbered(nth).text());
+    (0..READ).map(prepare).collect::<Vec<_>>().join("; ")
+}
+
+/// Has a prepared statement write a plan down that rests on what was read: for a message that goes on behind it.
+pub(super) fn execute(from: From, plan: &Plan) -> String {
+    let nth = Statement::of(Basis::Read, plan).number();
+    values::execute(&format!("placard_write_{nth}"), &written(&from, plan))
+}
+
 /// Writes a plan down, in one round trip, if the head is still what it follows. Returns the time of the write, by
 /// the database, or nothing if it did not write.
 pub(super) async fn write(
@@ -131,53 +164,55 @@ pub(super) async fn write(
     basis: Basis,
     plan: &Plan,
 ) -> Result<Option<Timestamp>, Failure> {
+    let text = Statement::of(basis, plan).text();
+    let query = written(&from, plan).into_iter().fold(sqlx::query(text), |q, v| v.bind(q));
+    let row = query.fetch_one(connection).await?;
+    let Stamp(now) = row.try_get("now")?;
+    Ok((row.try_get::<i64, _>("moved")? == 1).then_some(now))
+}
+
+/// The values of a plan's statement.
+fn written<'v>(from: &'v From, plan: &'v Plan) -> Vec<Value<'v>> {
     let log = &plan.log;
     let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
     let deleted: Vec<_> =
         plan.ads.iter().filter(|(_, ad)| ad.is_none()).map(|(id, _)| *id).collect();
-    // PostgreSQL's text cannot hold the character U+0000; the encoded ad has the title as it is.
-    let titles = list(&put, |(_, (ad, _))| ad.spec.title.replace("\0", "\u{fffd}"));
-    let kept = &plan.kept;
-    let Position { version, chain, digest } = plan.head;
-    let level = plan.level();
-    let (kept_any, deleted_any, raised) =
-        (!kept.is_empty(), !deleted.is_empty(), level > FORMAT_LEVEL_MIN);
-    let statement = Statement { basis, kept: kept_any, deleted: deleted_any, raised };
-    let mut query = sqlx::query(statement.text())
-        .bind(column(version))
-        .bind(chain.0.as_slice())
-        .bind(digest.0.to_be_bytes().as_slice())
-        .bind(from.writes)
-        .bind(from.chain.0.as_slice())
-        .bind(list(log, |row| column(row.record.version)))
-        .bind(list(log, |row| row.record.chain.0.as_slice()))
-        .bind(list(log, |row| row.request))
-        .bind(list(log, |row| row.item as i32))
-        .bind(list(log, |row| Stamp(row.at)))
-        .bind(list(log, |row| row.record.bytes.as_ref()))
-        .bind(list(&put, |(id, _)| **id))
-        .bind(list(&put, |(_, (ad, _))| column(ad.version)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.created_at)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.start_at)))
-        .bind(list(&put, |(_, (ad, _))| Stamp(ad.spec.end_at)))
-        .bind(titles)
-        .bind(list(&put, |(_, (_, encoded))| encoded.bytes().as_ref()));
-    if statement.kept {
-        query = query
-            .bind(Stamp(plan.now))
-            .bind(list(kept, |one| one.scope.as_slice()))
-            .bind(list(kept, |one| one.body.as_slice()))
-            .bind(list(kept, |one| one.answer.as_ref()));
+    let (kept, level) = (&plan.kept, plan.level());
+    let mut values = vec![
+        Value::Number(column(plan.head.version)),
+        Value::Bytes(&plan.head.chain.0),
+        Value::Digest(plan.head.digest),
+        Value::Number(from.writes),
+        Value::Bytes(&from.chain.0),
+        Value::Numbers(list(log, |row| column(row.record.version))),
+        Value::BytesList(list(log, |row| row.record.chain.0.as_slice())),
+        Value::Ids(list(log, |row| row.request)),
+        Value::Items(list(log, |row| row.item as i32)),
+        Value::Stamps(list(log, |row| Stamp(row.at))),
+        Value::BytesList(list(log, |row| row.record.bytes.as_ref())),
+        Value::Ids(list(&put, |(id, _)| **id)),
+        Value::Numbers(list(&put, |(_, (ad, _))| column(ad.version))),
+        Value::Stamps(list(&put, |(_, (ad, _))| Stamp(ad.created_at))),
+        Value::Stamps(list(&put, |(_, (ad, _))| Stamp(ad.spec.start_at))),
+        Value::Stamps(list(&put, |(_, (ad, _))| Stamp(ad.spec.end_at))),
+        // PostgreSQL's text cannot hold the character U+0000, be it bound or written out, and no other text is a value;
+        // the encoded ad has the title as it is.
+        Value::Texts(list(&put, |(_, (ad, _))| ad.spec.title.replace('\0', "\u{fffd}"))),
+        Value::BytesList(list(&put, |(_, (_, encoded))| encoded.bytes().as_ref())),
+    ];
+    if !kept.is_empty() {
+        values.push(Value::Stamp(Stamp(plan.now)));
+        values.push(Value::BytesList(list(kept, |one| one.scope.as_slice())));
+        values.push(Value::BytesList(list(kept, |one| one.body.as_slice())));
+        values.push(Value::BytesList(list(kept, |one| one.answer.as_ref())));
     }
-    if statement.deleted {
-        query = query.bind(deleted);
+    if !deleted.is_empty() {
+        values.push(Value::Ids(deleted));
     }
-    if statement.raised {
-        query = query.bind(i16::from(level));
+    if level > FORMAT_LEVEL_MIN {
+        values.push(Value::Level(level.into()));
     }
-    let row = query.fetch_one(connection).await?;
-    let Stamp(now) = row.try_get("now")?;
-    Ok((row.try_get::<i64, _>("moved")? == 1).then_some(now))
+    values
 }
 
 /// One column of a bulk insert.

@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use placard_model::command::{Command, Outcome, Request};
 use placard_model::{Spec, Timestamp};
+use placard_testkit::proxy::{Flow, Proxy, Way};
 use placard_testkit::requests::{create, keyed, request, spec};
 use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{commit, open, server};
+use crate::{commit, open, server, try_commit};
 
 /// What one journal has just written is not the head any more, the ad is there already, the key has its answer:
 /// all of that is noticed, and nothing is lost, doubled or written over.
@@ -101,4 +102,36 @@ async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
         assert!(matches!(plan.answers[0].outcomes[0], Outcome::Exists { id, .. } if id == new));
         assert_eq!(plan.log.len(), 0);
     }
+}
+
+/// Its time was taken before its connection was opened, which may take seconds: an entry was dated back by them.
+#[tokio::test]
+async fn a_blind_commit_that_has_to_connect_takes_its_time_afterwards() {
+    // Whether the log's last row is younger than the connection that has written it.
+    const YOUNGER: &str = "
+        SELECT bool_and(backend_start < (SELECT at FROM log ORDER BY version DESC LIMIT 1))
+          FROM pg_stat_activity WHERE application_name = 'placard' AND query LIKE '%WITH moved%'";
+    let server = server().await;
+    let mut other = PgConnection::connect(&server.url()).await.unwrap();
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    let creation = |id| vec![request(id, vec![create(id, "one after the other")])];
+    let mut held_up = Box::pin(try_commit(&journal, creation(1), true));
+    let mut blind = Box::pin(commit(&journal, creation(3)));
+    commit(&journal, creation(2)).await;
+    // One has the connection and waits for the lock; behind it another, which knows the head, waits for the connection.
+    sqlx::raw_sql("BEGIN; SELECT FROM head FOR UPDATE").execute(&mut other).await.unwrap();
+    tokio::select! {
+        biased;
+        early = &mut held_up => panic!("{early:?}"),
+        early = &mut blind => panic!("{early:?}"),
+        () = std::future::ready(()) => {}
+    }
+    // The connection goes with the one that had it, and opening one takes longer than a head is remembered.
+    proxy.set(Way::Answers, Flow::Delay(Duration::from_millis(50)));
+    drop(held_up);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(blind.await.log.len(), 1);
+    let younger = sqlx::query_scalar::<_, bool>(YOUNGER).fetch_one(&mut other);
+    assert!(younger.await.unwrap());
 }

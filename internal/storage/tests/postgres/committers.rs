@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use placard_model::Said;
 use placard_model::command::{Command, Conditions, Outcome, Request};
 use placard_model::entry::Chain;
+use placard_model::{Spec, Timestamp};
 use placard_replica::ports::Journal;
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
-use placard_testkit::requests::{create, keyed, replace, request, spec};
+use placard_testkit::requests::{create, delete, keyed, replace, request, spec};
 use uuid::Uuid;
 
-use crate::{commit, commit_at_last, digest, follow, is_whole, open, server, snapshot};
+use crate::{commit, commit_at_last, digest, follow, is_whole, open, server, snapshot, try_commit};
 
 const BATCHES: u128 = 40;
 
@@ -134,4 +135,57 @@ async fn the_same_key_at_three_replicas_is_answered_once() {
     let answers: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
     assert!(answers.iter().all(|answer| answer.outcomes == answers[0].outcomes));
+}
+
+/// What is written out as text has to come to the same as what is bound, under whatever settings somebody has given to
+/// the database.
+#[tokio::test]
+async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
+    const ROWS: [&str; 3] = [
+        "SELECT json_agg((id, version, start_at, end_at, title) ORDER BY id) FROM ads",
+        "SELECT json_agg((version, request, item) ORDER BY version) FROM log",
+        "SELECT json_agg((scope, body, octet_length(answer)) ORDER BY scope) FROM idempotency",
+    ];
+    const TITLES: [&str; 6] =
+        ["it's \\ \"so\"", "{NULL}", "\0 is none", "'); COMMIT; --", "\u{1f600}, \u{6f22}", "NULL"];
+    let mut found = Vec::new();
+    for locked in [false, true] {
+        let server = server().await;
+        for setting in [
+            "bytea_output = 'escape'",
+            "standard_conforming_strings = off",
+            "DateStyle = 'German'",
+            "TimeZone = 'Asia/Kolkata'",
+        ] {
+            server.sql(&format!("ALTER ROLE ALL SET {setting}")).unwrap();
+        }
+        let journal = open(&server.url()).await;
+        let always =
+            |title: &&str| Spec { start_at: Timestamp::MIN, end_at: Timestamp::MAX, ..spec(title) };
+        let creations = (1..).zip(TITLES.iter().map(always));
+        let creations =
+            creations.map(|(id, spec)| Command::Create { id: Uuid::from_u128(id), spec });
+        let batches = [
+            vec![request(1, creations.collect())],
+            vec![
+                keyed(request(2, vec![create(7, "with a key"), delete(1)]), 1, 0xff),
+                keyed(request(3, vec![replace(2, TITLES[0]), delete(9)]), 2, 0),
+                request(4, vec![delete(3)]),
+            ],
+            vec![keyed(request(5, vec![create(8, "with a key")]), 1, 0xff)],
+            vec![keyed(request(6, vec![create(10, "new")]), 3, 0)],
+        ];
+        let mut answers = Vec::new();
+        for batch in batches {
+            let plan = try_commit(&journal, batch, locked).await.unwrap();
+            for answer in plan.answers {
+                let entries: Vec<_> = answer.outcomes.iter().map(Outcome::entry).collect();
+                answers.push((entries, answer.version, answer.replayed));
+            }
+        }
+        assert_eq!(is_whole(&journal).await.version, 11);
+        let rows = ROWS.map(|rows| server.sql(&format!("SET TimeZone = 'UTC'; {rows}")).unwrap());
+        found.push((answers, rows));
+    }
+    assert_eq!(found[0], found[1]);
 }

@@ -19,12 +19,10 @@ use crate::{commit, commit_at_last, connections, is_whole, open, server, snapsho
 
 /// The promise is half a second; a loaded machine may take longer to notice.
 const STALL_MAX: Duration = Duration::from_secs(3);
-/// In the statement that writes a plan down, when it is sent for the first time.
-const WRITE: &[u8] = b"INSERT INTO log";
-/// The last message of a transaction that holds the lock.
+/// The end of the last message of a transaction that holds the lock.
 const COMMIT: &[u8] = b"COMMIT\0";
-/// In the only message of a transaction that does not: a title that is written.
-const AT_ONCE: &[u8] = b"second";
+/// In the middle of the message that writes: a title.
+const WRITE: &[u8] = b"with a key";
 
 /// A journal through a proxy, whose next connection is a new one: what is lost on an idle one is only repeated.
 async fn through_proxy(server: &PostgresServer) -> (Proxy, PostgresJournal) {
@@ -50,7 +48,7 @@ async fn cut_at_commit(locked: bool, then: Then, committed: bool) {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server).await;
     let direct = open(&server.url()).await;
-    proxy.trap(if locked { COMMIT } else { AT_ONCE }, then);
+    proxy.trap(if locked { COMMIT } else { WRITE }, then);
     let unknown = try_commit(&journal, requests(), locked).await;
     assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
     proxy.sprung().await;
@@ -139,18 +137,59 @@ async fn waiting(server: &PostgresServer, count: &str) {
 #[tokio::test]
 async fn before_commit_is_sent_nothing_is_committed() {
     let server = server().await;
-    for (nth, words) in ["FOR UPDATE", "AS MATERIALIZED", "INSERT INTO log"].iter().enumerate() {
+    let marks = [("FOR UPDATE", true, requests()), ("AS MATERIALIZED", false, requests())];
+    // A large batch is written and committed in two messages.
+    let marks = marks.into_iter().chain([("at the end", true, large_requests())]);
+    let mut version = 0;
+    for (mark, locked, batch) in marks {
         for then in [Then::LoseRequest, Then::LoseAnswer] {
             let (proxy, journal) = through_proxy(&server).await;
-            proxy.trap(words.as_bytes(), then);
-            let result = try_commit(&journal, requests(), true).await;
-            assert!(matches!(result, Err(CommitError::NotCommitted(_))), "{words}: {result:?}");
+            proxy.trap(mark.as_bytes(), then);
+            let result = try_commit(&journal, batch.clone(), locked).await;
+            assert!(matches!(result, Err(CommitError::NotCommitted(_))), "{mark}: {result:?}");
             proxy.sprung().await;
-            let id = nth as u128 * 2 + u128::from(then == Then::LoseAnswer) + 100;
+            version += 1;
+            let id = u128::from(version) + 1_000;
             let next = commit(&journal, vec![request(id, vec![create(id, "the next one")])]).await;
-            assert_eq!(next.head.version, u64::try_from(id).unwrap() - 99);
+            assert_eq!(next.head.version, version);
         }
     }
+}
+
+/// More than a mebibyte, which the committer puts into no batch with others.
+fn large_requests() -> Vec<Request> {
+    let large = Spec { content: "wide".repeat(2_500), ..spec("large") };
+    let large = |id| Command::Create { id: Uuid::from_u128(id), spec: large.clone() };
+    vec![request(1, (1..=110).map(large).chain([create(111, "at the end")]).collect())]
+}
+
+#[tokio::test]
+async fn a_large_locked_batch_is_written_once_whatever_is_lost() {
+    let server = server().await;
+    let (proxy, journal) = through_proxy(&server).await;
+    let direct = open(&server.url()).await;
+    for (then, written) in [(Then::LoseRequest, 111), (Then::LoseAnswer, 0)] {
+        let batch = || {
+            let mut batch = large_requests();
+            let one = &mut batch[0];
+            one.id = Uuid::from_u128(1 + written as u128);
+            if written == 0 {
+                let deleted = (1..=111).map(delete).chain((0..500).map(|_| delete(1)));
+                one.commands = deleted.collect();
+            }
+            batch
+        };
+        proxy.trap(COMMIT, then);
+        let unknown = try_commit(&journal, batch(), true).await;
+        assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
+        let repeated = try_commit(&journal, batch(), true).await.unwrap();
+        assert_eq!(repeated.log.len(), written);
+        assert_eq!(
+            repeated.answers[0].outcomes.iter().filter(|one| one.entry().is_some()).count(),
+            111
+        );
+    }
+    assert_eq!(is_whole(&direct).await.version, 222);
 }
 
 /// A replica takes the head's lock, stalls as the trap says, and must not keep another one from committing.
@@ -161,12 +200,13 @@ async fn stalled(
     other: &PostgresJournal,
 ) {
     let version = snapshot(other).await.0.version;
+    let id = (1 << 70) + u128::from(version);
     // A repeated batch is one that is committed under the lock.
     let stalled = try_commit(stalling, batch, true);
     let mean = async {
         proxy.sprung().await;
         let since = Instant::now();
-        commit(other, vec![request(1 << 70, vec![create(1 << 70, "another's")])]).await;
+        commit(other, vec![request(id, vec![create(id, "another's")])]).await;
         assert!(since.elapsed() < STALL_MAX, "{:?}", since.elapsed());
         // What the stalled one hears after that is that it has lost.
         proxy.cut();
@@ -177,37 +217,81 @@ async fn stalled(
 }
 
 #[tokio::test]
-async fn a_replica_that_stalls_between_two_statements_does_not_keep_the_lock() {
+async fn a_replica_that_stalls_between_two_messages_does_not_keep_the_lock() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server).await;
     proxy.trap(b"BEGIN ISOLATION", Then::StallAnswer);
     stalled(&proxy, &journal, requests(), &open(&server.url()).await).await;
 }
 
+/// It hears that its session has ended while it was idle, and so that nothing is committed.
 #[tokio::test]
-async fn a_replica_that_stalls_in_the_middle_of_a_statement_does_not_keep_the_lock() {
+async fn a_replica_that_stalls_in_the_middle_of_a_message_does_not_keep_the_lock() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server).await;
     proxy.trap(WRITE, Then::StallRequest);
     stalled(&proxy, &journal, requests(), &open(&server.url()).await).await;
 }
 
+/// The message says COMMIT at its end. Whoever does not hear what became of it does not know, and the repetition does.
 #[tokio::test]
-async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
+async fn a_stall_in_the_middle_of_the_message_that_commits_is_settled_by_repeating() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server).await;
     let other = open(&server.url()).await;
+    proxy.trap(WRITE, Then::Stall);
+    let stalled = try_commit(&journal, requests(), true);
+    let mean = async {
+        proxy.sprung().await;
+        let head = commit(&other, vec![request(8, vec![create(8, "another's")])]).await.head;
+        proxy.cut();
+        head.version
+    };
+    let (unknown, version) = tokio::join!(stalled, mean);
+    assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
+    assert_eq!(version, 1, "the stalled one has not committed");
+    let repeated = try_commit(&journal, requests(), true).await.unwrap();
+    assert_eq!((repeated.log.len(), repeated.head.version), (4, 5));
+    assert_eq!(is_whole(&other).await.version, 5);
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
+    let server = server().await;
+    let other = open(&server.url()).await;
     // More than the buffers between the server and the proxy hold.
-    let large = Spec { content: "wide".repeat(2_500), ..spec("large") };
+    let large = Spec { content: "\u{1f600}".repeat(10_000), ..spec("large") };
     let large = |id| Command::Create { id: Uuid::from_u128(id), spec: large.clone() };
-    for batch in 0..20 {
-        let ids = batch * 100 + 1..=(batch + 1) * 100;
-        commit_at_last(&journal, vec![request(1 + batch, ids.map(large).collect())]).await;
+    for batch in 0..24 {
+        let ids = batch * 25 + 1..=(batch + 1) * 25;
+        commit_at_last(&other, vec![request(1 + batch, ids.map(large).collect())]).await;
     }
-    // The statement has been prepared by now: it is known by what is asked for.
-    proxy.trap(Uuid::from_u128(1_234).as_bytes(), Then::StallAnswer);
-    let deletions = vec![request(99, (1..=2_000).map(delete).collect())];
-    stalled(&proxy, &journal, deletions, &other).await;
+    // What is asked for, in text and in binary.
+    let asked = Uuid::from_u128(500);
+    for (ads, mark) in [(512, asked.to_string().as_bytes()), (600, asked.as_bytes().as_slice())] {
+        let (proxy, journal) = through_proxy(&server).await;
+        proxy.trap(mark, Then::StallAnswer);
+        let deletions = vec![request(99, (1..=ads).map(delete).collect())];
+        stalled(&proxy, &journal, deletions, &other).await;
+    }
+}
+
+/// Two seconds were not enough for a thousand large ads on a slow path, however often it was tried.
+#[tokio::test]
+async fn a_commit_has_the_longer_to_read_the_more_ads_it_touches() {
+    const LONG: Duration = Duration::from_secs(3);
+    let server = server().await;
+    let (proxy, journal) = through_proxy(&server).await;
+    // One that no statement has been prepared for yet, so that all is asked for with its text.
+    proxy.trap(b"AS MATERIALIZED", Then::HoldAnswers);
+    let deleting = try_commit(&journal, vec![request(1, (1..=1_000).map(delete).collect())], false);
+    let slow = async {
+        proxy.sprung().await;
+        tokio::time::sleep(LONG).await;
+        proxy.set(Way::Answers, Flow::Pass);
+    };
+    let (deleted, ()) = tokio::join!(deleting, slow);
+    assert_eq!(deleted.unwrap().answers[0].outcomes.len(), 1_000);
 }
 
 /// Whoever dies while it waits for the lock must not be given it.

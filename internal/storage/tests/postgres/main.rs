@@ -6,6 +6,7 @@
 mod blind;
 mod committers;
 mod connections;
+mod distance;
 mod faults;
 mod fitness;
 mod levels;

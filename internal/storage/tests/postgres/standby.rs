@@ -172,6 +172,30 @@ async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
     assert_eq!(before.split(',').count(), 2, "{before}");
 }
 
+/// It moved the head, so that others' commits that had been decided without the lock were in vain.
+#[tokio::test]
+async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
+    let pair = Pair::start().await;
+    let journal = open(&pair.primary.url()).await;
+    let writes = || pair.primary.sql("SELECT writes FROM head").unwrap();
+    for cautious in [false, true] {
+        if cautious {
+            made_cautious(&journal, &pair.primary).await;
+        }
+        let before = writes();
+        pair.cut_off(true);
+        let gone = || vec![request(1, vec![delete(1)])];
+        let mut asking = std::pin::pin!(commit_at_last(&journal, gone()));
+        tokio::select! {
+            early = &mut asking => panic!("{:?}", early.answers),
+            () = pair.awaited() => {}
+        }
+        pair.cut_off(false);
+        assert!(matches!(asking.await.answers[0].outcomes[0], Outcome::NotFound { .. }));
+        assert_eq!(writes(), before);
+    }
+}
+
 /// What writes nothing costs no write where no standby is waited for.
 #[tokio::test]
 async fn a_refusal_writes_nothing_without_a_synchronous_standby() {

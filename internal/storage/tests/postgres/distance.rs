@@ -1,0 +1,53 @@
+//! A replica that is far from PostgreSQL, beside one that is near and writes all the time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use placard_storage::postgres::PostgresJournal;
+use placard_testkit::proxy::{Flow, Proxy, Way};
+use placard_testkit::requests::{create, replace, request};
+
+use crate::{commit, commit_at_last, is_whole, open, server};
+
+/// The distance that is meant to work, there and back.
+const FAR: Duration = Duration::from_millis(400);
+
+/// Replaces an ad of its own again and again; how often.
+async fn writes(journal: PostgresJournal, nth: u128, count: Arc<AtomicU64>, done: Arc<AtomicBool>) {
+    for round in 1.. {
+        if done.load(Ordering::Acquire) {
+            break;
+        }
+        let ours = request((nth << 64) + round, vec![replace(nth, "once more")]);
+        commit_at_last(&journal, vec![ours]).await;
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What the far one decided without the lock came too late whenever the near one had written, and under the lock it lost
+/// that before its next statement came.
+#[tokio::test]
+async fn a_far_replica_commits_while_a_near_one_writes() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    for way in [Way::Requests, Way::Answers] {
+        proxy.set(way, Flow::Delay(FAR / 2));
+    }
+    let near = open(&server.url()).await;
+    commit(&near, vec![request(1, vec![create(1, "near"), create(2, "far")])]).await;
+    let far = open(&server.url_through(proxy.port())).await;
+    let (count, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writing = tokio::spawn(writes(near.clone(), 1, Arc::clone(&count), Arc::clone(&done)));
+    for round in 1..=3 {
+        let before = count.load(Ordering::Acquire);
+        let ours = request((2 << 64) + round, vec![replace(2, "from afar")]);
+        let committed = commit_at_last(&far, vec![ours]);
+        let plan = tokio::time::timeout(Duration::from_secs(60), committed).await;
+        assert_eq!(plan.expect("a commit from afar").log.len(), 1);
+        assert!(count.load(Ordering::Acquire) > before, "the near one has written meanwhile");
+    }
+    done.store(true, Ordering::Release);
+    writing.await.unwrap();
+    assert_eq!(is_whole(&near).await.version, 2 + 3 + count.load(Ordering::Acquire));
+}
