@@ -9,13 +9,12 @@ use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
 use placard_node::{
-    ClusterStorage, Config, Connections, Redis, ReplicaConfig, Sentinel, Storage, Traces,
+    ClusterStorage, Config, Connections, Redis, RedisTls, ReplicaConfig, Secret, Sentinel, Storage,
+    Traces,
 };
 
 use crate::access;
-use crate::options::{
-    ClusterOptions, OnStale, PostgresOptions, Secret, ServeOptions, TraceOptions,
-};
+use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
 
 /// Where an embedded server keeps its journal.
 pub(crate) const DATA_DIR: &str = "./data";
@@ -69,11 +68,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             storage: Storage::Cluster(Box::new(ClusterStorage {
                 postgres_url,
                 redis,
-                redis_authorities_pem: cluster
-                    .redis_ca_file
-                    .as_deref()
-                    .map(|file| read("--redis-ca-file", file))
-                    .transpose()?,
+                redis_tls: redis_tls(&cluster)?,
                 checkpoint_dir: data_dir,
                 log_kept: Duration::from_secs(cluster.log_keep_hours * 3_600),
                 run_migrations: !cluster.no_migrate,
@@ -121,36 +116,51 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
 }
 
 /// The URL of PostgreSQL, if one is given.
-pub(crate) fn postgres_url(options: &PostgresOptions) -> anyhow::Result<Option<String>> {
+pub(crate) fn postgres_url(options: &PostgresOptions) -> anyhow::Result<Option<Secret>> {
     let PostgresOptions { postgres_url, postgres_url_file } = options;
     match postgres_url_file {
         Some(file) => secret("--postgres-url-file", file).map(Some),
-        None => Ok(postgres_url.clone().map(|Secret(url)| url)),
+        None => Ok(postgres_url.clone()),
     }
 }
 
 /// The URL of PostgreSQL, for a command that cannot do without.
-pub(crate) fn required_postgres_url(options: &PostgresOptions) -> anyhow::Result<String> {
+pub(crate) fn required_postgres_url(options: &PostgresOptions) -> anyhow::Result<Secret> {
     postgres_url(options)?.context("name PostgreSQL by --postgres-url or --postgres-url-file")
 }
 
 fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
+    let from = |option, file: &Option<PathBuf>| {
+        file.as_deref().map(|file| secret(option, file)).transpose()
+    };
     if let Some(master) = &options.redis_master {
-        let password = options.redis_password_file.as_deref();
-        let password = password.map(|file| secret("--redis-password-file", file)).transpose()?;
         return Ok(Some(Redis::Sentinel(Sentinel {
             addresses: options.redis_sentinel.clone(),
             master: master.clone(),
-            password,
-            tls: options.redis_ca_file.is_some(),
-            ..Sentinel::default()
+            sentinel_username: options.redis_sentinel_user.clone(),
+            sentinel_password: from(
+                "--redis-sentinel-password-file",
+                &options.redis_sentinel_password_file,
+            )?,
+            username: options.redis_user.clone(),
+            password: from("--redis-password-file", &options.redis_password_file)?,
+            database: options.redis_database.into(),
+            tls: options.redis_ca_file.is_some() || options.redis_cert_file.is_some(),
         })));
     }
-    let url = match &options.redis_url_file {
-        Some(file) => Some(secret("--redis-url-file", file)?),
-        None => options.redis_url.clone().map(|Secret(url)| url),
-    };
-    Ok(url.map(Redis::Url))
+    let url = from("--redis-url-file", &options.redis_url_file)?;
+    Ok(url.or_else(|| options.redis_url.clone()).map(Redis::Url))
+}
+
+fn redis_tls(options: &ClusterOptions) -> anyhow::Result<RedisTls> {
+    let from =
+        |option, file: &Option<PathBuf>| file.as_deref().map(|file| read(option, file)).transpose();
+    let certificate = from("--redis-cert-file", &options.redis_cert_file)?;
+    let key = from("--redis-key-file", &options.redis_key_file)?;
+    Ok(RedisTls {
+        authorities_pem: from("--redis-ca-file", &options.redis_ca_file)?,
+        client_pem: certificate.zip(key),
+    })
 }
 
 /// Where others reach this replica, or nothing if that is simply where it listens. "Any address" would name no
@@ -163,10 +173,9 @@ fn reached_at(listen: SocketAddr) -> String {
     format!("{}:{}", system.nodename().to_string_lossy(), listen.port())
 }
 
-/// What a file holds, without what editors leave: a line end, and a byte order mark before it all.
-fn secret(option: &str, file: &Path) -> anyhow::Result<String> {
-    let text = text(option, file)?;
-    Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
+/// The secret in the file that an option names.
+fn secret(option: &str, file: &Path) -> anyhow::Result<Secret> {
+    Secret::read(file).with_context(|| unread(option, file))
 }
 
 /// The text in the file that an option names.
@@ -176,11 +185,15 @@ pub(crate) fn text(option: &str, file: &Path) -> anyhow::Result<String> {
     text.map_err(|_| anyhow::anyhow!("cannot read {} as text", file.display()))
 }
 
-/// The file that an option names. The name is told only if it leads somewhere: else it may be the secret itself, given in
-/// place of a file that holds it.
 fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| match file.symlink_metadata() {
+    std::fs::read(file).with_context(|| unread(option, file))
+}
+
+/// What cannot be read. The name is told only if it leads somewhere: else it may be the secret itself, given in place of a
+/// file that holds it.
+fn unread(option: &str, file: &Path) -> String {
+    match file.symlink_metadata() {
         Ok(_) => format!("cannot read {}", file.display()),
         Err(_) => format!("cannot read the file that {option} names"),
-    })
+    }
 }

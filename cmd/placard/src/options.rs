@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use placard_model::limits;
-use placard_node::Cors;
+use placard_node::{Cors, Secret};
 use reqwest::Url;
 
 /// Seconds for which a batch is sent again: a PostgreSQL that fails over is back by then.
@@ -27,22 +27,6 @@ pub(crate) struct Options {
     pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What may hold a password, and is not to be seen among the options.
-#[derive(Clone)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -171,10 +155,11 @@ pub(crate) struct TokenOptions {
 /// Where a cluster's journal is.
 #[derive(Debug, Args)]
 pub(crate) struct PostgresOptions {
-    /// PostgreSQL, as postgres://user:password@host:port/database[?sslmode=verify-full&sslrootcert=...].
+    /// PostgreSQL, as postgres://user:password@host:port,.../database[?sslmode=verify-full&sslrootcert=...]; of
+    /// several hosts the one that takes writes.
     #[arg(long, env = "PLACARD_POSTGRES_URL", value_name = "URL")]
     pub(crate) postgres_url: Option<Secret>,
-    /// A file that holds the PostgreSQL URL.
+    /// A file that holds the PostgreSQL URL; it is read again at each connection.
     #[arg(
         long,
         env = "PLACARD_POSTGRES_URL_FILE",
@@ -193,7 +178,7 @@ pub(crate) struct ClusterOptions {
     /// Redis, as redis://user:password@host:port/database, or rediss:// for TLS.
     #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL")]
     pub(crate) redis_url: Option<Secret>,
-    /// A file that holds the Redis URL.
+    /// A file that holds the Redis URL; it is read again at each connection.
     #[arg(long, env = "PLACARD_REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
     /// Sentinels that know where Redis is, as host:port,...
@@ -203,7 +188,10 @@ pub(crate) struct ClusterOptions {
     /// The name under which the Sentinels watch the master.
     #[arg(long, env = "PLACARD_REDIS_MASTER", value_name = "NAME", requires = "redis_sentinel")]
     pub(crate) redis_master: Option<String>,
-    /// A file that holds the password of a Redis behind Sentinels.
+    /// The user of a Redis behind Sentinels.
+    #[arg(long, env = "PLACARD_REDIS_USER", value_name = "NAME", requires = "redis_sentinel")]
+    pub(crate) redis_user: Option<String>,
+    /// A file that holds the password of a Redis behind Sentinels; it is read again at each connection.
     #[arg(
         long,
         env = "PLACARD_REDIS_PASSWORD_FILE",
@@ -211,10 +199,36 @@ pub(crate) struct ClusterOptions {
         requires = "redis_sentinel"
     )]
     pub(crate) redis_password_file: Option<PathBuf>,
+    /// The database of a Redis behind Sentinels, 0 to 1,023.
+    #[arg(long, env = "PLACARD_REDIS_DATABASE", value_name = "N", default_value = "0",
+        value_parser = clap::value_parser!(u16).range(0..1_024))]
+    pub(crate) redis_database: u16,
+    /// The user of the Sentinels themselves.
+    #[arg(
+        long,
+        env = "PLACARD_REDIS_SENTINEL_USER",
+        value_name = "NAME",
+        requires = "redis_sentinel"
+    )]
+    pub(crate) redis_sentinel_user: Option<String>,
+    /// A file that holds the Sentinels' own password; it is read again at each connection.
+    #[arg(
+        long,
+        env = "PLACARD_REDIS_SENTINEL_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "redis_sentinel"
+    )]
+    pub(crate) redis_sentinel_password_file: Option<PathBuf>,
     /// Certificates, in PEM, of the authorities that Redis is checked against over TLS
     /// [default: the system's].
     #[arg(long, env = "PLACARD_REDIS_CA_FILE", value_name = "FILE")]
     pub(crate) redis_ca_file: Option<PathBuf>,
+    /// A certificate, in PEM, that this replica shows to Redis over TLS.
+    #[arg(long, env = "PLACARD_REDIS_CERT_FILE", value_name = "FILE", requires = "redis_key_file")]
+    pub(crate) redis_cert_file: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, env = "PLACARD_REDIS_KEY_FILE", value_name = "FILE", requires = "redis_cert_file")]
+    pub(crate) redis_key_file: Option<PathBuf>,
     /// Where clients reach this replica, as host:port [default: the address it listens on; if that is
     /// any address, this machine's name and the port].
     #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT", value_parser = advertised)]

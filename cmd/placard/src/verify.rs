@@ -26,7 +26,7 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
             digest: member.published.digest,
         }));
     }
-    let Report { base, head, entries, ads, wrong } = placard_node::verify(&url, &claims).await?;
+    let Report { base, head, entries, ads, wrong } = placard_node::verify(url, &claims).await?;
     let mut text = format!(
         "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared\n",
         claims.len()

@@ -23,7 +23,9 @@ use tokio::task::AbortHandle;
 
 pub use placard_replica::{Config as ReplicaConfig, spans};
 use storage::Started;
-pub use storage::{ClusterStorage, Redis, Sentinel, StartError, Storage, backup, migrate};
+pub use storage::{
+    ClusterStorage, Redis, RedisTls, Secret, Sentinel, StartError, Storage, backup, migrate,
+};
 pub use tasks::Ended;
 use tasks::Tasks;
 pub use verify::{Audited, Report, VerifyError, verify};

@@ -17,7 +17,8 @@ use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
 use placard_storage::sqlite::{self, SqliteJournal};
 
-pub use placard_storage::redis::{Sentinel, Server as Redis};
+pub use placard_storage::redis::{Sentinel, Server as Redis, Tls as RedisTls};
+pub use placard_storage::secret::Secret;
 
 /// Where a node's journal and stream are.
 #[derive(Debug, Clone)]
@@ -31,12 +32,12 @@ pub enum Storage {
 /// The servers of a cluster, and what this node keeps of its own.
 #[derive(Clone)]
 pub struct ClusterStorage {
-    /// `postgres://user:password@host:port/database`; holds a password.
-    pub postgres_url: String,
+    /// `postgres://user:password@host:port/database`, of one or several hosts.
+    pub postgres_url: Secret,
     /// Where Redis is.
     pub redis: Redis,
-    /// Certificates, in PEM, of the authorities that Redis is checked against over TLS.
-    pub redis_authorities_pem: Option<Vec<u8>>,
+    /// How Redis and this node are known to each other over TLS.
+    pub redis_tls: RedisTls,
     /// Where the checkpoint is; `None` for a node that keeps none.
     pub checkpoint_dir: Option<PathBuf>,
     /// How long rows of the log are kept.
@@ -125,7 +126,7 @@ async fn start_clustered(
 ) -> Result<Started, StartError> {
     let stream = RedisStream::connect(&redis::Options {
         entries_max: Some(config.stream_entries_max as u64),
-        authorities_pem: cluster.redis_authorities_pem.clone(),
+        tls: cluster.redis_tls.clone(),
         ..redis::Options::new(cluster.redis.clone())
     })?;
     let checkpoint = cluster.checkpoint_dir.as_deref().map(CheckpointFile::open).transpose()?;
@@ -137,12 +138,8 @@ async fn start_clustered(
             tracing::warn!(%error, cause, "the journal is tailed until Redis is there");
         }
     }
-    let tasks = Tasks::Postgres {
-        pool: postgres::tasks_pool(&cluster.postgres_url)?,
-        migrate: cluster.run_migrations,
-    };
-    let board =
-        Tasks::Postgres { pool: postgres::board_pool(&cluster.postgres_url)?, migrate: false };
+    let tasks = Tasks::Postgres { pool: journal.tasks_pool(), migrate: cluster.run_migrations };
+    let board = Tasks::Postgres { pool: journal.board_pool(), migrate: false };
     let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
     let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
@@ -177,12 +174,12 @@ async fn connect(
         accept_older_tables: false,
         accept_unsafe_durability: cluster.accept_unsafe_durability,
     };
-    match PostgresJournal::connect(&cluster.postgres_url, options).await {
+    match PostgresJournal::connect(cluster.postgres_url.clone(), options).await {
         Err(error @ postgres::OpenError::Connect(..))
             if checkpoint.is_some_and(CheckpointFile::exists) =>
         {
             tracing::warn!(%error, "starting from the checkpoint");
-            Ok(PostgresJournal::new(&cluster.postgres_url, options)?)
+            Ok(PostgresJournal::new(cluster.postgres_url.clone(), options)?)
         }
         connected => Ok(connected?),
     }
@@ -202,9 +199,8 @@ pub async fn backup(directory: PathBuf, to: PathBuf) -> Result<Version, sqlite::
 ///
 /// # Errors
 /// The journal cannot be reached or migrated.
-pub async fn migrate(postgres_url: &str) -> Result<(), StartError> {
-    postgres::migrate(postgres_url).await?;
-    let pool = postgres::tasks_pool(postgres_url)?;
+pub async fn migrate(postgres_url: Secret) -> Result<(), StartError> {
+    let pool = postgres::migrate(postgres_url).await?;
     // The sweep does without them, so that a server that lacks what they need is no reason to fail.
     if let Err(error) = placard_scheduler::migrate(&pool).await {
         let cause = placard_replica::reasons(&*error);

@@ -9,7 +9,7 @@ use placard_replica::ports::Unavailable;
 use placard_storage::postgres::{self, PostgresJournal};
 use tokio::sync::mpsc;
 
-use crate::StartError;
+use crate::{Secret, StartError};
 
 /// Records read at once.
 const PAGE: usize = 4_096;
@@ -51,7 +51,7 @@ pub struct Audited {
 ///
 /// # Errors
 /// The journal cannot be read to its end.
-pub async fn verify(postgres_url: &str, claims: &[Audited]) -> Result<Report, VerifyError> {
+pub async fn verify(postgres_url: Secret, claims: &[Audited]) -> Result<Report, VerifyError> {
     let options = postgres::Options {
         run_migrations: false,
         accept_older_tables: true,

@@ -83,10 +83,12 @@ impl Queue {
     pub(crate) async fn open(tasks: &Tasks) -> Result<Self, Cause> {
         match tasks {
             Tasks::Postgres { pool, migrate } => {
-                if *migrate {
-                    PostgresStorage::setup(pool).await?;
+                let opened = Self::Postgres(pool.clone());
+                if *migrate && let Err(error) = PostgresStorage::setup(pool).await {
+                    // Whoever may not change tables need not, where somebody else has made them.
+                    postgres(pool).fetch_by_id(&task_id(0)).await.map_err(|_| error)?;
                 }
-                Ok(Self::Postgres(pool.clone()))
+                Ok(opened)
             }
             Tasks::Sqlite { directory } => {
                 let options = SqliteConnectOptions::new().filename(file(directory));

@@ -29,7 +29,8 @@ async fn main() {
     let full = std::env::args().any(|argument| argument == "--bench");
     let rounds = if full { 3_000 } else { 20 };
     let server = RedisServer::start().await.unwrap();
-    let options = Options { entries_max: Some(KEPT), ..Options::new(Server::Url(server.url())) };
+    let options =
+        Options { entries_max: Some(KEPT), ..Options::new(Server::Url(server.url().into())) };
     let stream = RedisStream::connect(&options).unwrap();
     stream.follow(Incarnation { journal: Uuid::nil(), database: 0, started: Timestamp::EPOCH });
     let client = redis::Client::open(server.url()).unwrap();

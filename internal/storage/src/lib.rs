@@ -7,4 +7,5 @@ pub mod directory;
 pub mod in_process;
 pub mod postgres;
 pub mod redis;
+pub mod secret;
 pub mod sqlite;

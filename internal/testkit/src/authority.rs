@@ -1,6 +1,6 @@
 //! A certificate authority for a test, and what it signs.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority that nobody else knows.
 #[derive(Debug)]
@@ -43,7 +43,10 @@ impl Authority {
     /// The name is none.
     pub fn sign(&self, name: &str) -> Certificate {
         let key = KeyPair::generate().expect("a key can be made");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name or an address");
+        let names = vec![name.to_owned()];
+        let mut params = CertificateParams::new(names).expect("a name or an address");
+        // OpenSSL takes one that is named like its issuer for one that has signed itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate is signed");
         Certificate { certificate: certificate.pem(), key: key.serialize_pem() }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use placard_api::App;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
-use placard_node::{ClusterStorage, Config, Node, Redis, ReplicaConfig, Storage};
+use placard_node::{ClusterStorage, Config, Node, Redis, RedisTls, ReplicaConfig, Storage};
 use placard_replica::ports::{Beat, CommitError, Head, Journal, NoCheckpoints, Unavailable};
 use placard_replica::{Batch, Handle, Plan, Replica};
 use placard_storage::postgres::{self, PostgresJournal};
@@ -72,7 +72,7 @@ impl Servers {
             let journal = TimedJournal { inner: journal.await.unwrap(), told };
             let config = ReplicaConfig { address: address.to_string(), ..ReplicaConfig::default() };
             let entries_max = Some(config.stream_entries_max as u64);
-            let server = redis::Server::Url(redis_url);
+            let server = redis::Server::Url(redis_url.into());
             let options = redis::Options { entries_max, ..redis::Options::new(server) };
             let stream = RedisStream::connect(&options).unwrap();
             let replica = Replica::start(journal, stream, NoCheckpoints, config);
@@ -102,9 +102,9 @@ pub(crate) async fn node(postgres: String, redis: String, checkpoint: Option<Pat
     let checkpoint_every = checkpoint.as_ref().map(|_| Duration::from_secs(1));
     let replica = ReplicaConfig { checkpoint_every, ..ReplicaConfig::default() };
     let storage = Storage::Cluster(Box::new(ClusterStorage {
-        postgres_url: postgres,
-        redis: Redis::Url(redis),
-        redis_authorities_pem: None,
+        postgres_url: postgres.into(),
+        redis: Redis::Url(redis.into()),
+        redis_tls: RedisTls::default(),
         log_kept: Duration::from_secs(7 * 24 * 3_600),
         checkpoint_dir: checkpoint,
         run_migrations: true,

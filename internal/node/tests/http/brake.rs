@@ -145,10 +145,9 @@ async fn the_brake_is_shown_and_released_by_an_operator() {
 fn scheduled(
     journal: &PostgresJournal,
     replica: &Handle,
-    servers: &PostgresServer,
     own_clock: fn() -> Timestamp,
 ) -> (Scheduler, Expiry) {
-    let pool = postgres::tasks_pool(&servers.url()).expect("the URL is one");
+    let pool = journal.tasks_pool();
     let config = Config { own_clock, ..Config::new(Tasks::Postgres { pool, migrate: true }) };
     let expiry = Expiry::default();
     (Scheduler::start(journal.clone(), replica.clone(), expiry.clone(), config), expiry)
@@ -165,7 +164,7 @@ async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others(
     replica.handle().ready().await;
     let ahead = || own().saturating_add_micros(HOUR_MS * 1_000);
     let handle = replica.handle().clone();
-    let (_wrong, account) = scheduled(&journal, &handle, &servers, ahead);
+    let (_wrong, account) = scheduled(&journal, &handle, ahead);
     let app = App::new(handle.clone()).with_expiry(account.clone());
     let server = Server::of(&app, replica);
     let ending = |in_ms: i64| {
@@ -191,7 +190,7 @@ async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others(
     server.get(&soon).await.is(200);
     assert_eq!(server.list("").await, (vec![server.get(&later).await.is(200).id()], 1));
     // Another replica's, as it were.
-    let (_right, other) = scheduled(&journal, &handle, &servers, own);
+    let (_right, other) = scheduled(&journal, &handle, own);
     until("the ended ad to go", async || (server.get(&soon).await.status == 404).then_some(()))
         .await;
     until("the account of it", async || (other.account().deleted == 1).then_some(())).await;

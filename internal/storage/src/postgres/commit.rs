@@ -32,8 +32,9 @@ use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::lane::{Failure, Held, Lane, Opened, Server};
+use super::lane::{Failure, Held, Lane, Opened};
 use super::rows::{self, State};
+use super::server::Server;
 use super::session::{Session, Setting};
 use super::write::{self, Basis, From};
 

@@ -11,20 +11,20 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use placard_model::entry::{FORMAT_LEVEL, Position};
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use sqlx::postgres::PgConnection;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::server::{Server, Way};
 use super::session::{self, Session, Unfit};
 
-/// How long a connection may take to come about, and then its session.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
 /// How long the others that use a lane may keep a newcomer waiting: longer than any one statement may take.
 const QUEUE: Duration = Duration::from_secs(30);
@@ -42,9 +42,9 @@ pub(super) enum Failure {
     Late(Duration),
     #[error("PostgreSQL has not answered on another connection either")]
     Silent,
-    #[error("an error of PostgreSQL, or on the way to it")]
-    Sql(#[from] sqlx::Error),
-    #[error("the server is not fit to hold a journal")]
+    #[error("{}", told(.0))]
+    Sql(sqlx::Error),
+    #[error(transparent)]
     Unfit(#[from] Unfit),
     #[error(
         "reading the journal needs format level {0}, and this build's is {FORMAT_LEVEL}: run a newer build"
@@ -56,7 +56,34 @@ pub(super) enum Failure {
     NoneToSpare,
 }
 
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// What went wrong, once: sqlx says an error's source in the error too, and of the server's errors the line of its code.
+fn told(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => format!("PostgreSQL says: {}", error.message()),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Tls(error) => match error.to_string() {
+            // RFC 5280 and all before it have had version 3 since 1996.
+            told if told.contains("UnsupportedCertVersion") => {
+                "TLS: the server's certificate is X.509 version 1, which is refused: make one of version 3".to_owned()
+            }
+            told => format!("TLS: {told}"),
+        },
+        other => other.to_string(),
+    }
+}
+
 impl Failure {
+    /// Whether the server was reached, and takes no writes.
+    fn is_of_a_standby(&self) -> bool {
+        matches!(self, Self::Unfit(Unfit::Standby | Unfit::ReadOnly))
+    }
+
     /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.
     fn is_broken(&self) -> bool {
         match self {
@@ -101,20 +128,6 @@ async fn within<T, E: Into<Failure>>(
     answer: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
     timeout(limit, answer).await.map_err(|_| Failure::Late(limit))?.map_err(Into::into)
-}
-
-/// The server that all lanes lead to.
-#[derive(Clone)]
-pub(super) struct Server {
-    pub(super) options: PgConnectOptions,
-    /// How many signs of life have failed to come.
-    silences: Arc<watch::Sender<u64>>,
-}
-
-impl Server {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, silences: Arc::new(watch::Sender::new(0)) }
-    }
 }
 
 /// Whether a lane could be given a connection when it last asked for one.
@@ -212,7 +225,7 @@ impl Lane {
 
     async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
         while let Some(Idle { mut connection, session, mut heard, silences }) = self.pop() {
-            if heard.elapsed() >= RESTED || silences != *self.server.silences.borrow() {
+            if heard.elapsed() >= RESTED || silences != *self.server.silences().borrow() {
                 let ping = session::still_owns(&mut connection, session.owner);
                 match self.within(Limit::of_life(PING), ping).await {
                     Ok(()) => heard = Instant::now(),
@@ -236,9 +249,27 @@ impl Lane {
         Ok(Held { lane: self, connection, session, heard, reused: false, _permit: permit })
     }
 
+    /// Tries the hosts in turn, that of the last connection first.
     async fn open(&self) -> Result<(PgConnection, Known), Failure> {
-        let mut connection = within(CONNECT, self.server.options.connect()).await?;
-        let (owner, trip) = within(SESSION, self.session.begin(&mut connection)).await?;
+        let mut failed = None;
+        for way in self.server.ways().await {
+            match self.open_by(&way).await {
+                Ok(opened) => {
+                    self.server.found(&way);
+                    return Ok(opened);
+                }
+                // That one of several is a standby says less than why another is not the primary.
+                Err(failure) if failed.is_some() && failure.is_of_a_standby() => {}
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        Err(failed.unwrap_or(Failure::Malformed("a URL without a host")))
+    }
+
+    async fn open_by(&self, way: &Way) -> Result<(PgConnection, Known), Failure> {
+        let mut connection = within(way.limit, way.options.connect()).await?;
+        let begun = self.session.begin(&mut connection, way.asks_more);
+        let (owner, trip) = within(SESSION, begun).await?;
         Ok((connection, Known { owner, trip, prepared: false }))
     }
 
@@ -269,7 +300,7 @@ impl Lane {
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
         let Limit { duration, is_sign_of_life } = limit.into();
-        let mut silences = self.server.silences.subscribe();
+        let mut silences = self.server.silences().subscribe();
         let elsewhere = async {
             if silences.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -281,7 +312,7 @@ impl Lane {
             answer = answer => answer.map_err(Into::into),
             () = sleep(duration) => {
                 if is_sign_of_life {
-                    self.server.silences.send_modify(|silences| *silences += 1);
+                    self.server.silences().send_modify(|silences| *silences += 1);
                 }
                 Err(Failure::Late(duration))
             }
@@ -346,7 +377,7 @@ impl Held<'_> {
 
     fn put_back(self, heard: Instant) {
         let Self { lane, connection, session, .. } = self;
-        let silences = *lane.server.silences.borrow();
+        let silences = *lane.server.silences().borrow();
         let mut idle = lane.idle();
         if idle.len() < lane.kept {
             idle.push(Idle { connection, session, heard, silences });
@@ -381,8 +412,8 @@ mod tests {
     }
 
     fn lanes() -> [Lane; 2] {
-        let server = Server::new(PgConnectOptions::new_without_pgpass());
-        [(); 2].map(|()| Lane::new(&server, 1, 1, Session::new(&[], Durability::Any, false)))
+        let server = Server::new("postgres://nobody@127.0.0.1:1/none".into()).expect("a URL");
+        [(); 2].map(|()| Lane::new(&server, 1, 1, Session::new(&[], Durability::Any)))
     }
 
     #[tokio::test]

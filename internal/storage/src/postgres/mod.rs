@@ -13,13 +13,14 @@ mod keeper;
 mod lane;
 mod poll;
 mod rows;
+mod server;
 mod session;
 mod snapshot;
+mod url;
 mod values;
 mod write;
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,19 +30,22 @@ use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
 };
 use placard_replica::{Batch, Plan};
-use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use commit::Committer;
 use keeper::Keeper;
-use lane::{Failure, Lane, Limit, Opened, Server};
+use lane::{Failure, Lane, Limit, Opened};
+use server::Server;
 use session::{Durability, Session, Setting};
+
+use crate::secret::Secret;
 
 pub use session::Unfit;
 pub use snapshot::Audit;
+pub use url::UrlError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -60,28 +64,6 @@ const LOG_READ: &[Setting] = &[
     ("tcp_user_timeout", "2s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
-];
-
-/// What a URL can say behind its `?`, as sqlx reads it; it passes over anything else with no more than a warning.
-const PARAMETERS: &[&str] = &[
-    "sslmode",
-    "ssl-mode",
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-ca",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "statement-cache-capacity",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-    "options",
 ];
 
 /// How a journal is opened.
@@ -104,19 +86,9 @@ impl Default for Options {
 /// Why a journal was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is none of PostgreSQL's. What is in it is not repeated: it may hold a password.
-    #[error(
-        "not a PostgreSQL URL (postgres://user:password@host:port/database, with what is special in a name or password \
-         percent-encoded)"
-    )]
-    Url,
-    /// The URL has a parameter that means nothing: a mistyped `sslmode` would leave the connection unchecked. Nor is the
-    /// parameter repeated, which may be a part of a password that was not escaped.
-    #[error(
-        "the PostgreSQL URL has an unknown parameter; known are {known}, and options[NAME]",
-        known = PARAMETERS.join(", ")
-    )]
-    Parameter,
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// The server cannot be reached, or does not let us in.
     #[error("cannot connect to PostgreSQL at {0}")]
     Connect(String, #[source] Cause),
@@ -149,12 +121,12 @@ pub struct PostgresJournal {
 
 impl fmt::Debug for PostgresJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PostgresJournal").field(&self.lanes.place).finish()
+        write!(f, "PostgresJournal({})", self.lanes.server)
     }
 }
 
 struct Lanes {
-    place: String,
+    server: Server,
     committer: Committer,
     poll: Lane,
     /// Of the log, and of what ends.
@@ -168,18 +140,15 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(options: PgConnectOptions, accept_unsafe: bool) -> Self {
+    fn new(server: Server, accept_unsafe: bool) -> Self {
         let durable = if accept_unsafe { Durability::Accepted } else { Durability::Checked };
-        let (place, has_options) = (place(&options), has_options(&options));
-        let server = Server::new(options);
-        let session = |settings, durability| Session::new(settings, durability, has_options);
+        let session = Session::new;
         // Housekeeping gives back what it borrows.
         let chore = || {
             let session = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
             Lane::new(&server, 1, 0, session)
         };
         Self {
-            place,
             committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
             poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)),
             reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
@@ -187,6 +156,7 @@ impl Lanes {
             trim: chore(),
             chores: chore(),
             keeper: OnceLock::new(),
+            server,
         }
     }
 
@@ -199,94 +169,29 @@ impl Lanes {
     }
 }
 
-/// Whether an operator asks for settings as a connection begins. What else stands among the options, such as the
-/// `endpoint=…` by which a provider's proxy finds the server, is not meant for PostgreSQL, which would refuse it.
-fn has_options(options: &PgConnectOptions) -> bool {
-    let options = options.get_options().unwrap_or_default();
-    options.split_whitespace().any(|word| word.starts_with("-c") || word.starts_with("--"))
-}
-
-/// Where a server is, for messages: `host:port/database`, as far as these look like names. A URL may have been understood
-/// otherwise than it was meant, and its password then be taken for one of them.
-fn place(options: &PgConnectOptions) -> String {
-    let is_name = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    let host = options.get_host();
-    let without = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let host = if is_name(host) || without.parse::<Ipv6Addr>().is_ok() { host } else { "..." };
-    let database = options.get_database().map(|name| if is_name(name) { name } else { "..." });
-    let database = database.map(|name| format!("/{name}")).unwrap_or_default();
-    format!("{host}:{}{database}", options.get_port())
-}
-
-/// Whether this is a URL of PostgreSQL's. sqlx takes any scheme, and takes for a database whatever follows the server, such
-/// as the rest of a password with a `/` in it; messages, ours and the server's, would show it.
-fn is_url(url: &str) -> bool {
-    let schemes = ["postgres://", "postgresql://"];
-    let Some(rest) = schemes.into_iter().find_map(|scheme| url.strip_prefix(scheme)) else {
-        return false;
-    };
-    let server = rest.split('?').next().unwrap_or_default();
-    let database = server.split_once('/').map_or("", |(_, database)| database);
-    // Nothing follows a `#`: it is a password's.
-    !rest.contains('#') && !database.contains(['/', ':', '@'])
-}
-
-/// The names of what a URL says behind its `?`, as they are written but for brackets, which may be escaped.
-fn parameters(url: &str) -> impl Iterator<Item = String> {
-    let before_fragment = url.split('#').next().unwrap_or_default();
-    let query = before_fragment.split_once('?').map_or("", |(_, query)| query);
-    let named = query.split('&').filter(|parameter| !parameter.is_empty());
-    named.map(|parameter| {
-        let name = parameter.split('=').next().unwrap_or_default().to_owned();
-        name.replace("%5B", "[").replace("%5b", "[").replace("%5D", "]").replace("%5d", "]")
-    })
-}
-
-fn is_known(parameter: &str) -> bool {
-    PARAMETERS.contains(&parameter)
-        || (parameter.starts_with("options[") && parameter.ends_with(']'))
-}
-
-fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
-    if !is_url(url) {
-        return Err(OpenError::Url);
-    }
-    // Before sqlx reads it, which would say the parameter and its value in the log.
-    if !parameters(url).all(|parameter| is_known(&parameter)) {
-        return Err(OpenError::Parameter);
-    }
-    let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
-    // A pooler need not know of a parameter that no PostgreSQL from 12 on needs.
-    let options = options.extra_float_digits(None).disable_statement_logging();
-    let options = if has_options(&options) { options.options([session::ASKED]) } else { options };
-    Ok(match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("placard"),
-    })
-}
-
 /// Brings the journal's tables up to date, beside whoever else does the same. Migrations that only a newer
-/// build knows are left alone: they only ever add.
+/// build knows are left alone: they only ever add. Returns a connection for the tables of tasks, which stand beside.
 ///
 /// # Errors
 /// The server cannot be reached, is not fit for a journal in a way that no option accepts, or refuses a
 /// migration.
-pub async fn migrate(url: &str) -> Result<(), OpenError> {
-    let options = parse(url)?;
-    let place = place(&options);
-    let session = |durability| Session::new(&[MIGRATE], durability, has_options(&options));
-    let server = Server::new(options.clone());
+pub async fn migrate(url: impl Into<Secret>) -> Result<PgPool, OpenError> {
+    let server = Server::new(url.into())?;
+    let session = |durability| Session::new(&[MIGRATE], durability);
     // Whether it is durable is nothing that migrations depend on.
     let one = Lane::new(&server, 1, 1, session(Durability::Accepted));
     let other = Lane::new(&server, 1, 0, session(Durability::Any));
-    fit(&one, &other, &place).await?;
-    run_migrations(&one, place).await
+    fit(&one, &other, &server.to_string()).await?;
+    run_migrations(&one, server.to_string()).await?;
+    Ok(tasks_pool(&server))
 }
 
 async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
     let mut held = lane.hold().await.map_err(|failure| refused(place.clone(), failure))?;
+    // Whoever may not change tables need not: to look whether there is anything to do takes such rights too.
+    if is_migrated(&mut held.connection).await.unwrap_or(false) {
+        return Ok(());
+    }
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_ignore_missing(true);
     let run = migrator.run_direct(None, &mut held.connection, false).await;
@@ -300,45 +205,11 @@ fn refused(place: String, failure: Failure) -> OpenError {
     }
 }
 
-/// A connection for the tables of the task queue that stands beside the journal. It is not opened yet.
-///
-/// # Errors
-/// The URL is none of PostgreSQL's.
-pub fn tasks_pool(url: &str) -> Result<PgPool, OpenError> {
+fn tasks_pool(server: &Server) -> PgPool {
     /// How long it may be waited for.
     const ACQUIRE: Duration = Duration::from_secs(3);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
-    pool_of(url, pool, chores::SETTINGS)
-}
-
-/// Connections for people who look at the tasks; there are none while nobody does.
-///
-/// # Errors
-/// The URL is none of PostgreSQL's.
-pub fn board_pool(url: &str) -> Result<PgPool, OpenError> {
-    /// Within what a look at the tasks may take.
-    const SETTINGS: &[Setting] = &[("statement_timeout", "4s"), ("lock_timeout", "1s")];
-    const ACQUIRE: Duration = Duration::from_secs(4);
-    const IDLE: Duration = Duration::from_secs(30);
-    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(ACQUIRE).idle_timeout(IDLE);
-    pool_of(url, pool, SETTINGS)
-}
-
-fn pool_of(
-    url: &str,
-    pool: PgPoolOptions,
-    settings: &'static [Setting],
-) -> Result<PgPool, OpenError> {
-    let options = parse(url)?;
-    let session = Arc::new(Session::new(&[settings], Durability::Any, has_options(&options)));
-    let pool = pool.after_connect(move |connection, _| {
-        let session = Arc::clone(&session);
-        Box::pin(async move {
-            let begun = session.begin(connection).await;
-            begun.map(drop).map_err(|failure| sqlx::Error::Configuration(failure.into()))
-        })
-    });
-    Ok(pool.connect_lazy_with(options))
+    server.pool(pool, chores::SETTINGS)
 }
 
 /// Whether the server can hold a journal, that it can be reached, and that two connections have sessions of their own.
@@ -365,8 +236,8 @@ impl PostgresJournal {
     ///
     /// # Errors
     /// The URL is none of PostgreSQL's.
-    pub fn new(url: &str, options: Options) -> Result<Self, OpenError> {
-        let lanes = Lanes::new(parse(url)?, options.accept_unsafe_durability);
+    pub fn new(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
+        let lanes = Lanes::new(Server::new(url.into())?, options.accept_unsafe_durability);
         Ok(Self { lanes: Arc::new(lanes) })
     }
 
@@ -376,15 +247,14 @@ impl PostgresJournal {
     /// # Errors
     /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet), or an older
     /// build's.
-    pub async fn connect(url: &str, options: Options) -> Result<Self, OpenError> {
+    pub async fn connect(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
         let journal = Self::new(url, options)?;
         let lanes = &*journal.lanes;
-        let place = || lanes.place.clone();
-        fit(lanes.committer.lane(), &lanes.poll, &lanes.place).await?;
+        let place = || lanes.server.to_string();
+        fit(lanes.committer.lane(), &lanes.poll, &place()).await?;
         if options.run_migrations {
-            let server = parse(url)?;
-            let session = Session::new(&[MIGRATE], Durability::Any, has_options(&server));
-            run_migrations(&Lane::new(&Server::new(server), 1, 0, session), place()).await?;
+            let session = Session::new(&[MIGRATE], Durability::Any);
+            run_migrations(&Lane::new(&lanes.server, 1, 0, session), place()).await?;
         }
         let first = lanes.reads.read(LOG, move |connection| {
             Box::pin(async move {
@@ -399,6 +269,21 @@ impl PostgresJournal {
             Err(Failure::TooNew(level)) => Err(OpenError::TooNew(place(), level)),
             Err(failure) => Err(refused(place(), failure)),
         }
+    }
+
+    /// A connection for the tables of the task queue that stands beside the journal. It is not opened yet.
+    pub fn tasks_pool(&self) -> PgPool {
+        tasks_pool(&self.lanes.server)
+    }
+
+    /// Connections for people who look at the tasks; there are none while nobody does.
+    pub fn board_pool(&self) -> PgPool {
+        /// Within what a look at the tasks may take.
+        const SETTINGS: &[Setting] = &[("statement_timeout", "4s"), ("lock_timeout", "1s")];
+        const ACQUIRE: Duration = Duration::from_secs(4);
+        const IDLE: Duration = Duration::from_secs(30);
+        let pool = PgPoolOptions::new().max_connections(2);
+        self.lanes.server.pool(pool.acquire_timeout(ACQUIRE).idle_timeout(IDLE), SETTINGS)
     }
 
     /// The journal as it is now, for whoever recomputes its chain and its digest.
@@ -518,79 +403,5 @@ impl Chores for PostgresJournal {
     async fn forget_tasks(&self, keep: Duration) -> Result<u64, Unavailable> {
         let forgotten = async { chores::forget_tasks(self.chores()?, keep).await }.await;
         forgotten.map_err(|failure| Unavailable("forget done tasks", failure.into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_has_known_parameters_only() {
-        let with = |query: &str| parse(&format!("postgres://ann:s3cret@127.0.0.1:1/ads{query}"));
-        for known in [
-            "",
-            "?",
-            "?sslmode=verify-full&sslrootcert=/a.pem",
-            "?options[jit]=on&options%5Bjit%5D=on&user=bob",
-        ] {
-            assert!(with(known).is_ok(), "{known}");
-        }
-        for parameter in PARAMETERS {
-            let refused = with(&format!("?{parameter}=127"));
-            assert!(!matches!(refused, Err(OpenError::Parameter)), "{parameter}");
-        }
-        for mistyped in
-            ["?sslmod=verify-full", "?SSLMODE=require", "?options[jit=on", "?sslmode=disable&x"]
-        {
-            let refused = with(mistyped).expect_err(mistyped);
-            assert!(matches!(refused, OpenError::Parameter), "{mistyped}: {refused:?}");
-            let told = format!("{refused}");
-            assert!(!told.contains('\n') && !told.contains("s3cret"), "{told}");
-        }
-        assert!(matches!(with("?sslmode=very"), Err(OpenError::Url)));
-    }
-
-    #[test]
-    fn urls_of_another_form_are_refused_unseen() {
-        for other in [
-            "",
-            "s3cret",
-            "postgres:ann:s3cret@h/db",
-            "postgres:/ann:s3cret@h/db",
-            "postgres:///ann:s3cret@h/db",
-            "postgres:///ann:s3cret",
-            "postgres://ann:s3cret/db",
-            "postgres://ann:12/s3cret@h/db",
-            "postgres://ann:12#s3cret@h/db",
-            "postgres://ann:s3cret@h:port/db",
-            "postgres://ann:s3cret@h/db/more",
-            "jdbc:postgresql://ann:s3cret@h/db",
-            "mysql://ann:s3cret@h/db",
-            " postgres://ann:s3cret@h/db",
-            "host=h user=ann password=s3cret",
-        ] {
-            let refused = parse(other).expect_err(other);
-            assert!(matches!(refused, OpenError::Url), "{other}: {refused:?}");
-            assert!(!format!("{refused} {refused:?}").contains("s3cret"), "{refused:?}");
-        }
-        let refused = parse("postgres://ann:12?s3cret@h/db").expect_err("no parameter");
-        assert!(matches!(refused, OpenError::Parameter), "{refused:?}");
-    }
-
-    #[test]
-    fn a_place_shows_what_looks_like_names() {
-        for (url, shown) in [
-            ("postgres://ann:s3cret@db-1.example:6432/ads", "db-1.example:6432/ads"),
-            ("postgresql://ann:s3cret@h", "h:5432"),
-            ("postgres://s3cret@h", "h:5432"),
-            ("postgres://ann:s3cret@[2001:db8::1]:6432/ads", "[2001:db8::1]:6432/ads"),
-            ("postgres://ann:s3@cret@h/ads", "h:5432/ads"),
-            ("postgres://ann%3As3cret%40h/ads", "...:5432/ads"),
-            ("postgres://h/ann%3As3cret%40h", "h:5432/..."),
-            ("postgres://h/?host=ann:s3cret@h&dbname=ads", "...:5432/ads"),
-        ] {
-            assert_eq!(place(&parse(url).expect(url)), shown, "{url}");
-        }
     }
 }

@@ -102,26 +102,25 @@ pub(super) enum Durability {
 pub(super) struct Session {
     settings: Vec<Setting>,
     durability: Durability,
-    /// Whether the operator asks for more as a connection begins.
-    has_options: bool,
 }
 
 impl Session {
     /// These settings, beside those of every connection; the last of a name counts.
-    pub(super) fn new(settings: &[&[Setting]], durability: Durability, has_options: bool) -> Self {
+    pub(super) fn new(settings: &[&[Setting]], durability: Durability) -> Self {
         let mut all: Vec<Setting> = EVERY.to_vec();
         for setting in settings.iter().copied().flatten() {
             all.retain(|(name, _)| *name != setting.0);
             all.push(*setting);
         }
-        Self { settings: all, durability, has_options }
+        Self { settings: all, durability }
     }
 
-    /// Sets a new connection up, in two round trips; who owns its session from then on, and how
-    /// long a round trip took.
+    /// Sets a new connection up, in two round trips; who owns its session from then on, and how long a round trip took. An
+    /// operator may ask for more as it begins.
     pub(super) async fn begin(
         &self,
         connection: &mut PgConnection,
+        asks_more: bool,
     ) -> Result<(Uuid, Duration), Failure> {
         let owner = Uuid::new_v4();
         let rows = sqlx::raw_sql(AssertSqlSafe(self.set(owner))).fetch_all(&mut *connection).await;
@@ -152,9 +151,10 @@ impl Session {
                 return Err(Unfit::Dropped(name.to_owned()).into());
             }
         }
-        if self.has_options && found.try_get::<Option<&str>, _>("asked")? != Some(ASKED.1) {
+        if asks_more && found.try_get::<Option<&str>, _>("asked")? != Some(ASKED.1) {
             return Err(Unfit::OptionsDropped.into());
         }
+        takes_writes(&read)?;
         if self.durability != Durability::Any {
             fit(&read, self.durability == Durability::Accepted)?;
         }
@@ -239,8 +239,8 @@ pub(super) async fn still_owns(connection: &mut PgConnection, owner: Uuid) -> Re
     if is_own { Ok(()) } else { Err(Unfit::SharedSessions.into()) }
 }
 
-/// Whether what is committed is durable on a server that says this of itself.
-fn fit(server: &PgRow, accept_unsafe: bool) -> Result<(), Failure> {
+/// Whether a server that says this of itself takes writes: of several hosts, only one does.
+fn takes_writes(server: &PgRow) -> Result<(), Failure> {
     let text = |name: &str| server.try_get::<&str, _>(name);
     new_enough(server)?;
     if text("standby")? == "true" {
@@ -249,6 +249,12 @@ fn fit(server: &PgRow, accept_unsafe: bool) -> Result<(), Failure> {
     if text("default_transaction_read_only")? == "on" {
         return Err(Unfit::ReadOnly.into());
     }
+    Ok(())
+}
+
+/// Whether what is committed is durable on a server that says this of itself.
+fn fit(server: &PgRow, accept_unsafe: bool) -> Result<(), Failure> {
+    let text = |name: &str| server.try_get::<&str, _>(name);
     if text("server_encoding")? != "UTF8" {
         return Err(Unfit::Encoding(text("server_encoding")?.to_owned()).into());
     }

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use placard_replica::Outage;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
+    IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
 };
 use tokio::sync::Mutex;
+
+use crate::secret::Secret;
 
 /// How long it may take to connect, log in included.
 const DIRECT: Duration = Duration::from_secs(1);
@@ -28,15 +31,45 @@ pub struct Options {
     ///
     /// [`trim`]: placard_replica::ports::Stream::trim
     pub entries_max: Option<u64>,
-    /// Certificates, in PEM, of the authorities that a server over TLS is checked against; `None` for the
-    /// system's. Chain and name are always checked.
+    /// How the two ends are known to each other over TLS.
+    pub tls: Tls,
+}
+
+/// How the two ends of a connection over TLS are known to each other.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Certificates, in PEM, of the authorities that a server is checked against; `None` for the system's. Chain and name
+    /// are always checked.
     pub authorities_pem: Option<Vec<u8>>,
+    /// A certificate and its key, in PEM, which are shown to the server.
+    pub client_pem: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Without the key.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("authorities", &self.authorities_pem.is_some())
+            .field("client", &self.client_pem.is_some())
+            .finish()
+    }
+}
+
+impl Tls {
+    /// As the library has it; `None` if it says nothing.
+    fn certificates(&self) -> Option<TlsCertificates> {
+        let Self { authorities_pem, client_pem } = self.clone();
+        let client_tls =
+            client_pem.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let says_something = client_tls.is_some() || authorities_pem.is_some();
+        says_something.then_some(TlsCertificates { client_tls, root_cert: authorities_pem })
+    }
 }
 
 impl Options {
     /// Streams there, with no bound of their own.
     pub fn new(server: Server) -> Self {
-        Self { server, entries_max: None, authorities_pem: None }
+        Self { server, entries_max: None, tls: Tls::default() }
     }
 }
 
@@ -44,7 +77,7 @@ impl Options {
 #[derive(Clone)]
 pub enum Server {
     /// `redis://[user][:password]@host[:port][/database]`, or `rediss://` for TLS.
-    Url(String),
+    Url(Secret),
     /// Whichever Redis the Sentinels call the master, asked anew for every connection.
     Sentinel(Sentinel),
 }
@@ -66,12 +99,14 @@ pub struct Sentinel {
     pub addresses: Vec<String>,
     /// The name under which they watch the master.
     pub master: String,
+    /// Who logs in to the Sentinels themselves.
+    pub sentinel_username: Option<String>,
     /// The Sentinels' own password.
-    pub sentinel_password: Option<String>,
+    pub sentinel_password: Option<Secret>,
     /// Who logs in to the master.
     pub username: Option<String>,
     /// The master's password.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// The master's database.
     pub database: i64,
     /// Whether Sentinels and master speak TLS. The Sentinels must then name the master as its certificate does
@@ -114,27 +149,106 @@ pub enum OptionsError {
     #[error("cannot use the Sentinels")]
     Sentinel(#[source] redis::RedisError),
     /// Certificates are given, and TLS is not asked for.
-    #[error("an authority's certificate is given, and the connection is not over TLS")]
+    #[error("a certificate is given, and the connection is not over TLS: use rediss://")]
     Authorities,
 }
 
-/// Makes connections.
-pub(super) enum Target {
+/// Makes connections. What is needed for that is read again at each, so that a password may change.
+pub(super) struct Target {
+    made: Mutex<Made>,
+    deadline: Duration,
+}
+
+/// What connections are made by, and with.
+struct Made {
+    server: Server,
+    tls: Option<TlsCertificates>,
+    client: Clients,
+    outage: Outage,
+}
+
+enum Clients {
     Direct(Client),
     /// Asking the Sentinels changes what is kept of them.
-    Sentinel(Mutex<SentinelClient>),
+    Sentinel(SentinelClient),
 }
 
 impl Target {
     pub(super) fn new(options: &Options) -> Result<Self, OptionsError> {
         // The library leaves the choice to the process. An error says that it is made already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let authorities = options.authorities_pem.clone();
-        let authorities =
-            authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
-        match &options.server {
-            Server::Url(url) => Self::direct(url, authorities),
-            Server::Sentinel(sentinel) => Self::sentinel(sentinel, authorities),
+        let (server, tls) = (options.server.clone(), options.tls.certificates());
+        let client = Clients::new(&server, tls.clone())?;
+        let deadline = match server {
+            Server::Url(_) => DIRECT,
+            Server::Sentinel(_) => SENTINEL,
+        };
+        let outage =
+            Outage::of("a file of Redis' passwords cannot be used; what it said before still is");
+        Ok(Self { made: Mutex::new(Made { server, tls, client, outage }), deadline })
+    }
+
+    /// How long [`Target::open`] may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Connects, to the address that the name has now, or to the master of now.
+    pub(super) async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        // Each call has a deadline of its own.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DIRECT))
+            .set_response_timeout(None);
+        let mut made = self.made.lock().await;
+        made.renew().await;
+        match &mut made.client {
+            Clients::Direct(client) => {
+                client.get_multiplexed_async_connection_with_config(&config).await
+            }
+            Clients::Sentinel(client) => client.get_async_connection_with_config(&config).await,
+        }
+    }
+}
+
+impl Made {
+    async fn renew(&mut self) {
+        match self.server.renew().await {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(error) => return self.outage.failed(&error),
+        }
+        match Clients::new(&self.server, self.tls.clone()) {
+            Ok(client) => {
+                self.client = client;
+                self.outage.works();
+                tracing::info!("Redis' URL or a password has changed in its file");
+            }
+            Err(error) => self.outage.failed(&error),
+        }
+    }
+}
+
+impl Server {
+    /// Reads again what comes from files; whether anything has changed.
+    async fn renew(&mut self) -> std::io::Result<bool> {
+        match self {
+            Self::Url(url) => url.renew().await,
+            Self::Sentinel(Sentinel { sentinel_password, password, .. }) => {
+                let mut is_another = false;
+                for secret in [sentinel_password, password].into_iter().flatten() {
+                    is_another |= secret.renew().await?;
+                }
+                Ok(is_another)
+            }
+        }
+    }
+}
+
+impl Clients {
+    fn new(server: &Server, tls: Option<TlsCertificates>) -> Result<Self, OptionsError> {
+        match server {
+            Server::Url(url) => Self::direct(url.text(), tls),
+            Server::Sentinel(sentinel) => Self::sentinel(sentinel, tls),
         }
     }
 
@@ -194,53 +308,29 @@ impl Target {
                     .set_client_to_redis_certificates(authorities.clone())
                     .set_client_to_sentinel_certificates(authorities);
             }
+            if let Some(username) = &sentinel.sentinel_username {
+                builder = builder.set_client_to_sentinel_username(username);
+            }
             if let Some(password) = &sentinel.sentinel_password {
-                builder = builder.set_client_to_sentinel_password(password);
+                builder = builder.set_client_to_sentinel_password(password.text());
             }
             if let Some(username) = &sentinel.username {
                 builder = builder.set_client_to_redis_username(username);
             }
             if let Some(password) = &sentinel.password {
-                builder = builder.set_client_to_redis_password(password);
+                builder = builder.set_client_to_redis_password(password.text());
             }
             builder.build()
         };
         let client = built().map_err(OptionsError::Sentinel)?;
-        Ok(Self::Sentinel(Mutex::new(client)))
-    }
-
-    /// How long [`Target::open`] may take.
-    pub(super) fn deadline(&self) -> Duration {
-        match self {
-            Self::Direct(_) => DIRECT,
-            Self::Sentinel(_) => SENTINEL,
-        }
-    }
-
-    /// Connects, to the address that the name has now, or to the master of now.
-    pub(super) async fn open(&self) -> RedisResult<MultiplexedConnection> {
-        // Each call has a deadline of its own.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(DIRECT))
-            .set_response_timeout(None);
-        match self {
-            Self::Direct(client) => {
-                client.get_multiplexed_async_connection_with_config(&config).await
-            }
-            Self::Sentinel(client) => {
-                client.lock().await.get_async_connection_with_config(&config).await
-            }
-        }
+        Ok(Self::Sentinel(client))
     }
 }
 
 /// Not even its length is told.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Direct(_) => "Direct",
-            Self::Sentinel(_) => "Sentinel",
-        })
+        f.write_str("Target")
     }
 }
 
@@ -287,7 +377,7 @@ mod tests {
 
     #[test]
     fn unusable_options_are_refused_and_tell_no_password() {
-        let url = |url: &str| Target::new(&Options::new(Server::Url(url.to_owned())));
+        let url = |url: &str| Target::new(&Options::new(Server::Url(url.into())));
         for bad in [
             "",
             "secret",
@@ -315,11 +405,11 @@ mod tests {
         assert!(matches!(url("rediss://one/#insecure"), Err(OptionsError::Insecure)));
         assert!(url("rediss://user:secret@one:6380/3").is_ok());
         assert!(url("redis://user:secret%23%3F@one/3?protocol=resp3").is_ok());
-        let mut options = Options::new(Server::Url("redis://:secret@one".to_owned()));
+        let mut options = Options::new(Server::Url("redis://:secret@one".into()));
         assert!(!format!("{options:?}").contains("secret"), "{options:?}");
-        options.authorities_pem = Some(Vec::new());
+        options.tls.authorities_pem = Some(Vec::new());
         assert!(matches!(Target::new(&options), Err(OptionsError::Authorities)));
-        let mut sentinel = Sentinel { password: Some("secret".to_owned()), ..Sentinel::default() };
+        let mut sentinel = Sentinel { password: Some("secret".into()), ..Sentinel::default() };
         let target =
             |sentinel: &Sentinel| Target::new(&Options::new(Server::Sentinel(sentinel.clone())));
         assert!(matches!(target(&sentinel), Err(OptionsError::Incomplete)));

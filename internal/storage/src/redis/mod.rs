@@ -23,7 +23,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 pub use check::Warning;
-pub use connect::{Options, OptionsError, Sentinel, Server};
+pub use connect::{Options, OptionsError, Sentinel, Server, Tls};
 
 use connect::Target;
 use line::{Failure, Line};

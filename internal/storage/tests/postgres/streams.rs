@@ -98,7 +98,7 @@ async fn all_write(replicas: &[Replica], written: &mut u128) {
 async fn a_rolling_upgrade_from_the_first_names_loses_nothing() {
     let (postgres, redis) = tokio::join!(server(), RedisServer::start());
     let redis = redis.unwrap();
-    let stream = || RedisStream::connect(&Options::new(Server::Url(redis.url()))).unwrap();
+    let stream = || RedisStream::connect(&Options::new(Server::Url(redis.url().into()))).unwrap();
     let config = |name: &str| Config { address: name.to_owned(), ..Config::default() };
     let url = postgres.url();
     let mut replicas = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use placard_model::entry::{Chain, Position};
 use placard_model::limits;
 use placard_replica::ports::{Beat, Chores, Journal};
-use placard_storage::postgres::{self, PostgresJournal};
+use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
 use tokio::sync::{mpsc, oneshot};
@@ -220,7 +220,7 @@ async fn done_tasks_are_forgotten_after_a_while() {
     let journal = open(&server.url()).await;
     // Without the queue's tables there is nothing to forget.
     assert_eq!(journal.forget_tasks(HOUR).await.unwrap(), 0);
-    let pool = postgres::tasks_pool(&server.url()).unwrap();
+    let pool = journal.tasks_pool();
     placard_scheduler::migrate(&pool).await.unwrap();
     server
         .sql(

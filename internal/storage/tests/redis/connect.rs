@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream};
 use placard_storage::redis::{Options, Sentinel, Server, Warning};
-use placard_testkit::authority::Authority;
+use placard_storage::secret::Secret;
+use placard_testkit::authority::{Authority, Certificate};
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::servers::sentinel::RedisSentinel;
 
@@ -30,7 +31,7 @@ async fn a_password_is_used_and_never_told() {
     run::<()>(&server, "CONFIG SET requirepass opensesame").await;
     let with = |password: &str| {
         let url = format!("redis://:{password}@127.0.0.1:{}", server.port());
-        following(&Options::new(Server::Url(url)))
+        following(&Options::new(Server::Url(url.into())))
     };
     assert_eq!(append(&with("opensesame"), &records(2)).await, Appended::Done);
     let wrong = with("opensesam");
@@ -40,33 +41,121 @@ async fn a_password_is_used_and_never_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_checked_against_the_given_authority_and_name() {
+async fn a_password_that_changes_is_read_from_its_file() {
     let server = RedisServer::start().await.unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (authority, stranger) = (Authority::new(), Authority::new());
-    let signed = authority.sign("127.0.0.1");
-    let write = |name: &str, text: &str| {
-        let file = server.directory().join(name);
-        std::fs::write(&file, text).unwrap();
-        file.display().to_string()
+    let file = server.directory().join("url");
+    let write = |password: &str| {
+        let url = format!("redis://teller:{password}@127.0.0.1:{}\n", server.port());
+        std::fs::write(&file, url).unwrap();
     };
-    let settings = [
-        format!("tls-cert-file {}", write("certificate.pem", &signed.certificate)),
-        format!("tls-key-file {}", write("key.pem", &signed.key)),
-        format!("tls-ca-cert-file {}", write("authority.pem", authority.pem())),
-        format!("tls-auth-clients no tls-port {port}"),
-    ];
-    run::<()>(&server, &format!("CONFIG SET {}", settings.join(" "))).await;
-    let to = |host: &str, authority: &Authority| {
-        let mut options = Options::new(Server::Url(format!("rediss://{host}:{port}")));
-        options.authorities_pem = Some(authority.pem().as_bytes().to_vec());
+    run::<()>(&server, "ACL SETUSER teller on >first ~* &* +@all").await;
+    write("first");
+    let stream = following(&Options::new(Server::Url(Secret::read(&file).unwrap())));
+    let all = records(4);
+    assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
+    write("second");
+    run::<()>(&server, "ACL SETUSER teller resetpass >second").await;
+    run::<u64>(&server, "CLIENT KILL USER teller").await;
+    assert_eq!(append_at_last(&stream, &all[2..]).await, Appended::Done);
+}
+
+/// A Redis that speaks TLS on a port of its own.
+struct Encrypted {
+    _server: RedisServer,
+    port: u16,
+    authority: Authority,
+}
+
+impl Encrypted {
+    async fn start(asks_clients: bool) -> Self {
+        let server = RedisServer::start().await.unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let authority = Authority::new();
+        let signed = authority.sign("127.0.0.1");
+        let write = |name: &str, text: &str| {
+            let file = server.directory().join(name);
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        let settings = [
+            format!("tls-cert-file {}", write("certificate.pem", &signed.certificate)),
+            format!("tls-key-file {}", write("key.pem", &signed.key)),
+            format!("tls-ca-cert-file {}", write("authority.pem", authority.pem())),
+            format!("tls-auth-clients {}", if asks_clients { "yes" } else { "no" }),
+            format!("tls-port {port}"),
+        ];
+        run::<()>(&server, &format!("CONFIG SET {}", settings.join(" "))).await;
+        Self { _server: server, port, authority }
+    }
+
+    fn to(&self, host: &str, authority: &Authority) -> Options {
+        let url = format!("rediss://{host}:{}", self.port);
+        let mut options = Options::new(Server::Url(url.into()));
+        options.tls.authorities_pem = Some(authority.pem().as_bytes().to_vec());
+        options
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_checked_against_the_given_authority_and_name() {
+    let server = Encrypted::start(false).await;
+    let stranger = Authority::new();
+    let to = |host: &str, authority: &Authority| following(&server.to(host, authority));
+    let all = records(2);
+    assert_eq!(append(&to("127.0.0.1", &server.authority), &all).await, Appended::Done);
+    assert_eq!(to("127.0.0.1", &server.authority).read(0, 10).await.unwrap(), all[..]);
+    let elsewhere = to("localhost", &server.authority);
+    assert!(elsewhere.status().await.is_err(), "not the certificate's name");
+    assert!(to("127.0.0.1", &stranger).status().await.is_err(), "not the certificate's authority");
+}
+
+/// That it asks clients for certificates is Redis' default.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_shown_to_a_redis_that_asks_for_one() {
+    let server = Encrypted::start(true).await;
+    let with = |signed: Option<Certificate>| {
+        let mut options = server.to("127.0.0.1", &server.authority);
+        options.tls.client_pem =
+            signed.map(|signed| (signed.certificate.into_bytes(), signed.key.into_bytes()));
         following(&options)
     };
-    let all = records(2);
-    assert_eq!(append(&to("127.0.0.1", &authority), &all).await, Appended::Done);
-    assert_eq!(to("127.0.0.1", &authority).read(0, 10).await.unwrap(), all[..]);
-    assert!(to("localhost", &authority).status().await.is_err(), "not the certificate's name");
-    assert!(to("127.0.0.1", &stranger).status().await.is_err(), "not the certificate's authority");
+    let known = with(Some(server.authority.sign("replica")));
+    assert_eq!(append(&known, &records(2)).await, Appended::Done);
+    assert!(with(None).status().await.is_err(), "no certificate");
+    let strange = with(Some(Authority::new().sign("replica")));
+    assert!(strange.status().await.is_err(), "a stranger's certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_and_their_redis_have_users_and_a_database() {
+    let master = RedisServer::start().await.unwrap();
+    run::<()>(&master, "ACL SETUSER teller on >opensesame ~* &* +@all").await;
+    let sentinel = RedisSentinel::start("main", &master).await.unwrap();
+    let asked = redis::Client::open(format!("redis://{}", sentinel.address())).unwrap();
+    let mut asked = asked.get_multiplexed_async_connection().await.unwrap();
+    for rule in ["ACL SETUSER guard on >knock &* +@all", "ACL SETUSER default off"] {
+        let words: Vec<_> = rule.split(' ').collect();
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]).query_async::<()>(&mut asked).await.unwrap();
+    }
+    let with = |sentinel_password: &str, password: &str| {
+        let server = Sentinel {
+            addresses: vec![sentinel.address()],
+            master: "main".to_owned(),
+            sentinel_username: Some("guard".to_owned()),
+            sentinel_password: Some(sentinel_password.into()),
+            username: Some("teller".to_owned()),
+            password: Some(password.into()),
+            database: 3,
+            ..Sentinel::default()
+        };
+        following(&Options::new(Server::Sentinel(server)))
+    };
+    assert_eq!(append(&with("knock", "opensesame"), &records(2)).await, Appended::Done);
+    assert!(with("nock", "opensesame").status().await.is_err(), "the Sentinels' password");
+    assert!(with("knock", "sesame").status().await.is_err(), "Redis' password");
+    let keyspace = run::<String>(&master, "INFO keyspace").await;
+    assert!(keyspace.contains("db3:") && !keyspace.contains("db0:"), "{keyspace}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

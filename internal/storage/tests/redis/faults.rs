@@ -235,7 +235,7 @@ async fn an_append_without_an_answer_is_done_once_or_not_at_all() {
     let server = RedisServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let stream = following(&Options::new(Server::Url(url)));
+    let stream = following(&Options::new(Server::Url(url.into())));
     let all = records(6);
     assert_eq!(append(&stream, &all[..2]).await, Appended::Done);
     let faults = [Then::LoseRequest, Then::StallRequest, Then::LoseAnswer, Then::StallAnswer];
@@ -262,7 +262,7 @@ async fn a_reader_behind_a_silent_network_learns_of_it() {
     let server = RedisServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let stream = following(&Options::new(Server::Url(url)));
+    let stream = following(&Options::new(Server::Url(url.into())));
     let all = records(2);
     let reader = stream.clone();
     let read = tokio::spawn(async move { reader.read(0, 10).await });

@@ -38,7 +38,7 @@ fn following(options: &Options) -> RedisStream {
 }
 
 fn options(server: &RedisServer) -> Options {
-    Options::new(Server::Url(server.url()))
+    Options::new(Server::Url(server.url().into()))
 }
 
 /// A connection past the adapter.

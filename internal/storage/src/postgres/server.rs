@@ -1,0 +1,205 @@
+//! The server that all connections lead to: of the hosts that the URL names, the one that takes writes. The URL may come
+//! from a file, which is read again at each connection, so that a password may change.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use placard_replica::Outage;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::sync::watch;
+
+use super::session::{Durability, Session, Setting};
+use super::url::{self, Target, UrlError};
+use crate::secret::Secret;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+/// As above, where there are others to try.
+const CONNECT_ONE_OF: Duration = Duration::from_secs(1);
+
+/// The server; clones are the same.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Shared>);
+
+struct Shared {
+    target: Mutex<Arc<Target>>,
+    /// Whether an operator asks for settings as a connection begins.
+    asks_more: Arc<AtomicBool>,
+    /// Held by whoever reads the URL again.
+    renewing: tokio::sync::Mutex<Source>,
+    /// Connections that others have made theirs, which are to go where these go.
+    pools: Mutex<Vec<PgPool>>,
+    /// How many signs of life have failed to come.
+    silences: watch::Sender<u64>,
+    /// Which of the hosts has taken the last connection.
+    last: AtomicUsize,
+}
+
+struct Source {
+    url: Secret,
+    outage: Outage,
+}
+
+impl Server {
+    pub(super) fn new(url: Secret) -> Result<Self, UrlError> {
+        let target = url::parse(url.text())?;
+        let outage =
+            Outage::of("the file of PostgreSQL's URL cannot be used; what it said before still is");
+        Ok(Self(Arc::new(Shared {
+            asks_more: Arc::new(AtomicBool::new(target.asks_more)),
+            target: Mutex::new(Arc::new(target)),
+            renewing: tokio::sync::Mutex::new(Source { url, outage }),
+            pools: Mutex::default(),
+            silences: watch::Sender::new(0),
+            last: AtomicUsize::new(0),
+        })))
+    }
+
+    pub(super) fn silences(&self) -> &watch::Sender<u64> {
+        &self.0.silences
+    }
+
+    /// Where to connect, by the URL as it is now.
+    pub(super) async fn ways(&self) -> Vec<Way> {
+        self.renew().await;
+        let target = self.target();
+        let count = target.hosts.len();
+        let limit = if count > 1 { CONNECT_ONE_OF } else { CONNECT };
+        let limit = target.connect_timeout.map_or(limit, |asked| asked.min(limit));
+        let first = self.0.last.load(Ordering::Relaxed);
+        let in_turn = (0..count).map(|nth| (first + nth) % count);
+        let asks_more = target.asks_more;
+        let way = |host| Way { host, options: target.hosts[host].clone(), limit, asks_more };
+        in_turn.map(way).collect()
+    }
+
+    /// This way has led to a server that takes writes.
+    pub(super) fn found(&self, way: &Way) {
+        if self.0.last.swap(way.host, Ordering::Relaxed) != way.host {
+            tracing::info!(
+                host = place_of(&way.options),
+                "connected to another of PostgreSQL's hosts"
+            );
+            self.lead_pools(&way.options);
+        }
+    }
+
+    async fn renew(&self) {
+        let mut source = self.0.renewing.lock().await;
+        match source.url.renew().await {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(error) => return source.outage.failed(&error),
+        }
+        match url::parse(source.url.text()) {
+            Ok(target) => {
+                source.outage.works();
+                tracing::info!("PostgreSQL's URL has changed in its file");
+                let host = self.0.last.load(Ordering::Relaxed) % target.hosts.len();
+                self.lead_pools(&target.hosts[host]);
+                self.0.asks_more.store(target.asks_more, Ordering::Relaxed);
+                *lock(&self.0.target) = Arc::new(target);
+            }
+            Err(error) => source.outage.failed(&error),
+        }
+    }
+
+    fn lead_pools(&self, options: &PgConnectOptions) {
+        for pool in lock(&self.0.pools).iter() {
+            pool.set_connect_options(options.clone());
+        }
+    }
+
+    fn target(&self) -> Arc<Target> {
+        Arc::clone(&lock(&self.0.target))
+    }
+
+    /// Connections for somebody else, to the same host. None is opened yet.
+    pub(super) fn pool(&self, pool: PgPoolOptions, settings: &'static [Setting]) -> PgPool {
+        let session = Arc::new(Session::new(&[settings], Durability::Any));
+        let asks_more = Arc::clone(&self.0.asks_more);
+        let pool = pool.after_connect(move |connection, _| {
+            let (session, asks_more) = (Arc::clone(&session), asks_more.load(Ordering::Relaxed));
+            Box::pin(async move {
+                let begun = session.begin(connection, asks_more).await;
+                begun.map(drop).map_err(|failure| sqlx::Error::Configuration(failure.into()))
+            })
+        });
+        let target = self.target();
+        let host = self.0.last.load(Ordering::Relaxed) % target.hosts.len();
+        let pool = pool.connect_lazy_with(target.hosts[host].clone());
+        lock(&self.0.pools).push(pool.clone());
+        pool
+    }
+}
+
+/// A host, and how one gets there.
+pub(super) struct Way {
+    host: usize,
+    pub(super) options: PgConnectOptions,
+    /// How long connecting may take.
+    pub(super) limit: Duration,
+    /// Whether an operator asks for settings as the connection begins.
+    pub(super) asks_more: bool,
+}
+
+/// Where the server is, for messages: `host:port,…/database`, as far as these look like names. A URL may have been
+/// understood otherwise than it was meant, and its password then be taken for one of them.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.target();
+        let hosts: Vec<_> = target.hosts.iter().map(place_of).collect();
+        f.write_str(&hosts.join(","))?;
+        let database = target.hosts.first().and_then(PgConnectOptions::get_database);
+        match database {
+            Some(database) => write!(f, "/{}", if is_name(database) { database } else { "..." }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn place_of(options: &PgConnectOptions) -> String {
+    if let Some(socket) = options.get_socket() {
+        return format!("{}:{}", socket.display(), options.get_port());
+    }
+    let host = options.get_host();
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) if is_name(host) => host.to_owned(),
+        Err(_) => "...".to_owned(),
+    };
+    format!("{host}:{}", options.get_port())
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_shows_what_looks_like_names() {
+        for (url, shown) in [
+            ("postgres://ann:s3cret@db-1.example:6432/ads", "db-1.example:6432/ads"),
+            ("postgresql://ann:s3cret@h", "h:5432"),
+            ("postgres://s3cret@h", "h:5432"),
+            ("postgres://ann:s3cret@[2001:db8::1]:6432/ads", "[2001:db8::1]:6432/ads"),
+            ("postgres://ann:s3@cret@h/ads", "h:5432/ads"),
+            ("postgres://ann:s3cret@h1,h2:6432/ads", "h1:5432,h2:6432/ads"),
+            ("postgres://ann:s3cret@/ads?host=/run/postgresql", "/run/postgresql:5432/ads"),
+            ("postgres://h/ann%3As3cret%40h", "h:5432/..."),
+        ] {
+            let server = Server::new(url.into()).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(server.to_string(), shown, "{url}");
+        }
+    }
+}

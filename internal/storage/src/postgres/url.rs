@@ -1,0 +1,569 @@
+//! A URL of PostgreSQL's, as libpq understands it: its hosts, and its parameters, which are honoured, or refused by name
+//! with the reason. Nothing of what was not understood is shown: it may be a part of a password.
+
+use std::fmt::Write;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+
+use super::session;
+
+/// The least that `connect_timeout` means, as libpq has it.
+const CONNECT_MIN: u64 = 2;
+/// More hosts than a cluster of PostgreSQL has.
+const HOSTS_MAX: usize = 16;
+
+/// What a URL says.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// Where the server is; of several the one that takes writes.
+    pub(super) hosts: Vec<PgConnectOptions>,
+    /// How long connecting may take, if the URL says so.
+    pub(super) connect_timeout: Option<Duration>,
+    /// Whether an operator asks for settings as a connection begins.
+    pub(super) asks_more: bool,
+}
+
+/// Why a URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// It is no URL of PostgreSQL's.
+    #[error(
+        "not a PostgreSQL URL (postgres://user:password@host:port/database, with what is special in a name or password \
+         percent-encoded)"
+    )]
+    Form,
+    /// A parameter means nothing: a mistyped `sslmode` would leave the connection unchecked. It is named only if it cannot
+    /// be a part of a password that was not escaped.
+    #[error("the PostgreSQL URL has an unknown parameter{}", .0.as_ref().map(|name| format!(", {name}")).unwrap_or_default())]
+    Unknown(Option<String>),
+    /// A parameter's value is none that it can have.
+    #[error("the PostgreSQL URL's {0} must be {1}")]
+    Value(&'static str, &'static str),
+    /// A parameter is libpq's, and what it asks for cannot be had.
+    #[error("the PostgreSQL URL's {0} cannot be honoured: {1}")]
+    Refused(&'static str, &'static str),
+    /// A file that is named cannot be read.
+    #[error("cannot read {1}, which the PostgreSQL URL names as {0}")]
+    File(&'static str, PathBuf, #[source] std::io::Error),
+}
+
+/// What becomes of a parameter.
+enum Rule {
+    /// sqlx knows it by this name.
+    Passed(&'static str),
+    /// As before, and it names a file.
+    File(&'static str),
+    /// With one of these values it asks for nothing that is not so anyway; without any, whatever it says. Or else the
+    /// reason why it is refused.
+    Needless(&'static [&'static str], &'static str),
+    /// It is read here.
+    Own(Own),
+}
+
+enum Own {
+    Hosts,
+    Ports,
+    SslMode,
+    Ssl,
+    Timeout,
+    Attributes,
+}
+
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// The parameters that mean something, by libpq's names and by sqlx's.
+const RULES: &[(&str, Rule)] = &[
+    ("host", Rule::Own(Own::Hosts)),
+    ("hostaddr", Rule::Own(Own::Hosts)),
+    ("port", Rule::Own(Own::Ports)),
+    ("sslmode", Rule::Own(Own::SslMode)),
+    ("ssl-mode", Rule::Own(Own::SslMode)),
+    ("ssl", Rule::Own(Own::Ssl)),
+    ("connect_timeout", Rule::Own(Own::Timeout)),
+    ("target_session_attrs", Rule::Own(Own::Attributes)),
+    ("user", Rule::Passed("user")),
+    ("password", Rule::Passed("password")),
+    ("dbname", Rule::Passed("dbname")),
+    ("application_name", Rule::Passed("application_name")),
+    ("options", Rule::Passed("options")),
+    ("statement-cache-capacity", Rule::Passed("statement-cache-capacity")),
+    ("sslrootcert", Rule::File("sslrootcert")),
+    ("ssl-root-cert", Rule::File("sslrootcert")),
+    ("ssl-ca", Rule::File("sslrootcert")),
+    ("sslcert", Rule::File("sslcert")),
+    ("ssl-cert", Rule::File("sslcert")),
+    ("sslkey", Rule::File("sslkey")),
+    ("ssl-key", Rule::File("sslkey")),
+    // A server that is silent is noticed within 2 s, whatever these say.
+    ("keepalives", Rule::Needless(&[], "")),
+    ("keepalives_idle", Rule::Needless(&[], "")),
+    ("keepalives_interval", Rule::Needless(&[], "")),
+    ("keepalives_count", Rule::Needless(&[], "")),
+    ("tcp_user_timeout", Rule::Needless(&[], "")),
+    ("fallback_application_name", Rule::Needless(&[], "")),
+    ("client_encoding", Rule::Needless(&["auto", "UTF8", "utf8", "UTF-8", "utf-8"], "it is UTF8")),
+    (
+        "channel_binding",
+        Rule::Needless(
+            &["disable", "prefer"],
+            "a login is not bound to the TLS channel; leave it out, and have the server checked by sslmode=verify-full",
+        ),
+    ),
+    (
+        "gssencmode",
+        Rule::Needless(&["disable", "prefer"], "there is no encryption by GSSAPI; use TLS"),
+    ),
+    ("sslnegotiation", Rule::Needless(&["postgres"], "TLS begins as PostgreSQL's protocol has it")),
+    ("sslcompression", Rule::Needless(&["0"], "TLS does not compress")),
+    ("sslsni", Rule::Needless(&["1"], "the server's name is always sent")),
+    (
+        "ssl_min_protocol_version",
+        Rule::Needless(&["", "TLSv1", "TLSv1.1", "TLSv1.2"], "versions from 1.2 on are spoken"),
+    ),
+    ("ssl_max_protocol_version", Rule::Needless(&["", "TLSv1.3"], "versions up to 1.3 are spoken")),
+    (
+        "sslcertmode",
+        Rule::Needless(&["allow"], "a certificate is sent if one is named and asked for"),
+    ),
+    ("load_balance_hosts", Rule::Needless(&["disable"], "the host that takes writes is used")),
+    ("require_auth", Rule::Needless(&[""], "the server chooses how it lets in")),
+    ("replication", Rule::Needless(&["false", "off", "no", "0"], "the journal is no standby")),
+    ("passfile", Rule::Needless(&[""], "name the file in PGPASSFILE")),
+    ("service", Rule::Needless(&[""], "files of services are not read")),
+    ("servicefile", Rule::Needless(&[""], "files of services are not read")),
+    ("sslcrl", Rule::Needless(&[""], "lists of revoked certificates are not read")),
+    ("sslcrldir", Rule::Needless(&[""], "lists of revoked certificates are not read")),
+    ("sslpassword", Rule::Needless(&[""], "encrypted keys are not read")),
+    ("requirepeer", Rule::Needless(&[""], "the owner of a server's socket is not checked")),
+    ("krbsrvname", Rule::Needless(&[""], "there is no login by GSSAPI")),
+    ("gsslib", Rule::Needless(&[""], "there is no login by GSSAPI")),
+    ("gssdelegation", Rule::Needless(&["0"], "there is no login by GSSAPI")),
+];
+
+/// Reads a URL.
+pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
+    let schemes = ["postgres://", "postgresql://"];
+    let rest = schemes.into_iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = rest.ok_or(UrlError::Form)?;
+    let (server, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = server.split_once('/').unwrap_or((server, ""));
+    // Nothing follows a `#`: it is a password's, and so may be what looks like a database.
+    if rest.contains('#') || database.contains(['/', ':', '@']) {
+        return Err(UrlError::Form);
+    }
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let mut said = Said { hosts: places(hosts)?, ..Said::default() };
+    for (name, value) in [("user", user), ("password", password), ("dbname", database)] {
+        if !value.is_empty() {
+            said.pass(name, &decoded(value)?);
+        }
+    }
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        said.take(&decoded(name)?, value, query)?;
+    }
+    said.target()
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Said {
+    hosts: Vec<Place>,
+    /// Ports apart from hosts, which are named apart too.
+    ports: Vec<u16>,
+    ssl_mode: Option<String>,
+    has_root: bool,
+    is_system_root: bool,
+    connect_timeout: Option<Duration>,
+    /// What sqlx is told beside the host: names and values.
+    passed: Vec<(String, String)>,
+}
+
+/// A host, if it is named, and a port, if it is.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Place(Option<String>, Option<u16>);
+
+impl Said {
+    fn pass(&mut self, name: &str, value: &str) {
+        self.passed.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn take(&mut self, name: &str, value: &str, query: &str) -> Result<(), UrlError> {
+        if name.starts_with("options[") && name.ends_with(']') {
+            self.pass(name, &decoded(value)?);
+            return Ok(());
+        }
+        let rule = RULES.iter().find(|(known, _)| *known == name);
+        let Some((name, rule)) = rule else {
+            // Behind a `?` that belongs to a password there is an `@` too.
+            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let shown = is_name && !query.contains('@');
+            return Err(UrlError::Unknown(shown.then(|| name.to_owned())));
+        };
+        let value = decoded(value)?;
+        match rule {
+            Rule::Passed("options") => self.pass("options", &value.replace('+', " ")),
+            Rule::Passed("statement-cache-capacity") if value.parse::<u16>().is_err() => {
+                return Err(UrlError::Value(name, "a whole number"));
+            }
+            Rule::Passed(known) => self.pass(known, &value),
+            Rule::File(known) => self.file(name, known, &value)?,
+            Rule::Needless([], _) => {}
+            Rule::Needless(values, reason) => {
+                if !values.contains(&&*value) {
+                    return Err(UrlError::Refused(name, reason));
+                }
+            }
+            Rule::Own(own) => self.own(own, name, &value)?,
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        name: &'static str,
+        known: &'static str,
+        file: &str,
+    ) -> Result<(), UrlError> {
+        if known == "sslrootcert" {
+            self.has_root = true;
+            if file == "system" {
+                self.is_system_root = true;
+                return Ok(());
+            }
+        }
+        std::fs::File::open(file).map_err(|error| UrlError::File(name, file.into(), error))?;
+        self.pass(known, file);
+        Ok(())
+    }
+
+    fn own(&mut self, own: &Own, name: &'static str, value: &str) -> Result<(), UrlError> {
+        match own {
+            Own::Hosts => {
+                let hosts = value.split(',').map(|host| Ok(Place(named(host)?, None)));
+                self.hosts = hosts.collect::<Result<_, UrlError>>()?;
+            }
+            Own::Ports => {
+                let ports = value.split(',').map(port).collect::<Result<_, UrlError>>();
+                self.ports =
+                    ports.map_err(|_| UrlError::Value(name, "a port, or as many as hosts"))?;
+            }
+            Own::SslMode => {
+                let form = "disable, allow, prefer, require, verify-ca or verify-full";
+                if !SSL_MODES.contains(&value) {
+                    return Err(UrlError::Value(name, form));
+                }
+                self.ssl_mode = Some(value.to_owned());
+            }
+            Own::Ssl => {
+                if value != "true" {
+                    return Err(UrlError::Value(name, "true; use sslmode for anything else"));
+                }
+                self.ssl_mode = Some("require".to_owned());
+            }
+            Own::Timeout => {
+                let seconds: i64 =
+                    value.parse().map_err(|_| UrlError::Value(name, "a number of seconds"))?;
+                let seconds = u64::try_from(seconds).unwrap_or(0);
+                let timeout = Duration::from_secs(seconds.max(CONNECT_MIN));
+                self.connect_timeout = (seconds > 0).then_some(timeout);
+            }
+            Own::Attributes => match value {
+                "any" | "read-write" | "primary" => {}
+                "read-only" | "standby" | "prefer-standby" => {
+                    return Err(UrlError::Refused(
+                        name,
+                        "the journal is written to: use read-write",
+                    ));
+                }
+                _ => return Err(UrlError::Value(name, "read-write, primary or any")),
+            },
+        }
+        Ok(())
+    }
+
+    fn target(mut self) -> Result<Target, UrlError> {
+        // With certificates to check by, libpq checks the chain.
+        let asked = self.ssl_mode.as_deref();
+        let ssl_mode = match (asked, self.has_root, self.is_system_root) {
+            (None | Some("verify-full"), _, true) => Some("verify-full"),
+            (_, _, true) => {
+                return Err(UrlError::Refused(
+                    "sslrootcert=system",
+                    "it needs sslmode=verify-full",
+                ));
+            }
+            (Some("require"), true, false) => Some("verify-ca"),
+            (mode, ..) => mode,
+        };
+        if let Some(mode) = ssl_mode.map(str::to_owned) {
+            self.pass("sslmode", &mode);
+        }
+        match &self.ports[..] {
+            [] => {}
+            [one] => self.hosts.iter_mut().for_each(|place| place.1 = Some(*one)),
+            ports if ports.len() == self.hosts.len() => {
+                self.hosts.iter_mut().zip(ports).for_each(|(place, port)| place.1 = Some(*port));
+            }
+            _ => return Err(UrlError::Value("port", "a port, or as many as hosts")),
+        }
+        if self.hosts.len() > HOSTS_MAX {
+            return Err(UrlError::Value("host", "of at most 16"));
+        }
+        let hosts = self.hosts.iter().map(|place| self.options(place));
+        let hosts: Vec<_> = hosts.collect::<Result<_, UrlError>>()?;
+        let asks_more = hosts.iter().any(asks_more);
+        Ok(Target { hosts, connect_timeout: self.connect_timeout, asks_more })
+    }
+
+    /// As sqlx has it, which adds what the environment and the file of passwords say.
+    fn options(&self, Place(host, port): &Place) -> Result<PgConnectOptions, UrlError> {
+        let mut url = "postgres:///?".to_owned();
+        let own = [("host", host.clone()), ("port", port.map(|port| port.to_string()))];
+        let own = own.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let passed = self.passed.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in passed.chain(own) {
+            url += &format!("{}={}&", encoded(name), encoded(value));
+        }
+        let options: PgConnectOptions = url.parse().map_err(|_| UrlError::Form)?;
+        // A pooler need not know of a parameter that no PostgreSQL from 12 on needs.
+        let options = options.extra_float_digits(None).disable_statement_logging();
+        let options = if asks_more(&options) { options.options([session::ASKED]) } else { options };
+        Ok(match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name("placard"),
+        })
+    }
+}
+
+/// Whether an operator asks for settings as a connection begins. A provider's `endpoint=…` is none.
+fn asks_more(options: &PgConnectOptions) -> bool {
+    let asks = |options: &str| options.contains("-c") || options.contains("--");
+    options.get_options().is_some_and(asks)
+}
+
+/// Hosts, each with its port, between commas.
+fn places(text: &str) -> Result<Vec<Place>, UrlError> {
+    text.split(',').map(place).collect()
+}
+
+fn place(text: &str) -> Result<Place, UrlError> {
+    let (host, after) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, after)) => {
+            host.parse::<Ipv6Addr>().map_err(|_| UrlError::Form)?;
+            (Some(host.to_owned()), after)
+        }
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            (named(&decoded(&text[..end])?)?, &text[end..])
+        }
+    };
+    let port = match after {
+        "" | ":" => None,
+        _ => Some(port(after.strip_prefix(':').ok_or(UrlError::Form)?)?),
+    };
+    Ok(Place(host, port))
+}
+
+/// A host's name, its address, or the directory of its socket; `None` if it is empty, which stands for the usual one.
+fn named(host: &str) -> Result<Option<String>, UrlError> {
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let is_known = is_name || host.starts_with('/') || host.parse::<Ipv6Addr>().is_ok();
+    is_known.then(|| (!host.is_empty()).then(|| host.to_owned())).ok_or(UrlError::Form)
+}
+
+fn port(text: &str) -> Result<u16, UrlError> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port > 0).ok_or(UrlError::Form)
+}
+
+/// With all but letters, digits and what stands in names percent-encoded, so that nothing in it means anything.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let _ = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                write!(encoded, "{}", char::from(byte))
+            }
+            byte => write!(encoded, "%{byte:02X}"),
+        };
+    }
+    encoded
+}
+
+/// Without percent-encoding.
+fn decoded(text: &str) -> Result<String, UrlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let byte = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                rest = after;
+                let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(UrlError::Form);
+                (digit(*high)? * 16 + digit(*low)?) as u8
+            }
+            (b'%', _) => return Err(UrlError::Form),
+            (byte, _) => *byte,
+        };
+        bytes.push(byte);
+    }
+    let decoded = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    decoded.ok_or(UrlError::Form)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgSslMode;
+
+    use super::*;
+
+    fn one(url: &str) -> PgConnectOptions {
+        let mut hosts = parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).hosts;
+        assert_eq!(hosts.len(), 1, "{url}");
+        hosts.remove(0)
+    }
+
+    #[test]
+    fn urls_as_providers_hand_them_out_are_understood() {
+        let options =
+            one("postgresql://ann:p%40ss@db-1.example:6432/ads?sslmode=require&connect_timeout=10");
+        assert_eq!((options.get_host(), options.get_port()), ("db-1.example", 6432));
+        assert_eq!((options.get_username(), options.get_database()), ("ann", Some("ads")));
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Require));
+        assert!(matches!(one("postgres://h/d?ssl=true").get_ssl_mode(), PgSslMode::Require));
+        for same in [
+            "channel_binding=prefer",
+            "target_session_attrs=read-write",
+            "keepalives=1&keepalives_idle=30&keepalives_interval=10&keepalives_count=3",
+            "gssencmode=disable",
+            "gssencmode=prefer",
+            "sslnegotiation=postgres",
+            "tcp_user_timeout=5000",
+            "client_encoding=UTF8",
+            "options=endpoint%3Dadverts-1",
+        ] {
+            assert_eq!(one(&format!("postgres://ann:secret@h/d?{same}")).get_host(), "h", "{same}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_named_by_its_directory() {
+        for url in
+            ["postgresql://u:p@/db?host=/run/postgresql", "postgres://u:p@%2Frun%2Fpostgresql/db"]
+        {
+            let options = one(url);
+            let socket = options.get_socket().and_then(|socket| socket.to_str());
+            assert_eq!(socket, Some("/run/postgresql"), "{url}");
+            assert_eq!((options.get_username(), options.get_database()), ("u", Some("db")));
+        }
+    }
+
+    #[test]
+    fn several_hosts_have_ports_of_their_own() {
+        let of = |url: &str| -> Vec<(String, u16)> {
+            let hosts = parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).hosts;
+            hosts.iter().map(|host| (host.get_host().to_owned(), host.get_port())).collect()
+        };
+        let is = |places: &[(&str, u16)]| -> Vec<(String, u16)> {
+            places.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect()
+        };
+        let two = is(&[("h1", 5432), ("h2", 5433)]);
+        for url in [
+            "postgres://u@h1,h2:5433/db?target_session_attrs=read-write",
+            "postgres://u@h1:5432,h2:5433/db",
+            "postgres:///db?host=h1,h2&port=5432,5433",
+        ] {
+            assert_eq!(of(url), two, "{url}");
+        }
+        assert_eq!(of("postgres:///db?host=h1,h2&port=7"), is(&[("h1", 7), ("h2", 7)]));
+        assert_eq!(of("postgres://[::1]:7,h2/db"), is(&[("::1", 7), ("h2", 5432)]));
+        assert!(matches!(
+            parse("postgres:///d?host=a,b,c&port=1,2"),
+            Err(UrlError::Value("port", _))
+        ));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_its_name() {
+        for (query, name) in [
+            ("sslmode=bogus", "sslmode"),
+            ("channel_binding=require", "channel_binding"),
+            ("gssencmode=require", "gssencmode"),
+            ("sslnegotiation=direct", "sslnegotiation"),
+            ("target_session_attrs=standby", "target_session_attrs"),
+            ("connect_timeout=soon", "connect_timeout"),
+            ("sslrootcert=system&sslmode=require", "sslrootcert"),
+            ("sslmode=verify-full&sslrootcert=/nowhere/root.crt", "/nowhere/root.crt"),
+            ("service=ads", "service"),
+            ("port=http", "port"),
+            ("sslmod=verify-full", "sslmod"),
+        ] {
+            let refused = parse(&format!("postgres://ann:s3cret@h/d?{query}")).expect_err(query);
+            let told = refused.to_string();
+            assert!(told.contains(name) && !told.contains("s3cret"), "{query}: {told}");
+            assert!(!told.contains("bogus") && !told.contains("soon"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_root_certificate_has_the_chain_checked() {
+        let root = tempfile::NamedTempFile::new().unwrap();
+        let with = |mode: &str| {
+            let root = root.path().display();
+            one(&format!("postgres://h/d?sslmode={mode}&sslrootcert={root}")).get_ssl_mode()
+        };
+        assert!(matches!(with("require"), PgSslMode::VerifyCa));
+        assert!(matches!(with("verify-full"), PgSslMode::VerifyFull));
+        assert!(matches!(with("prefer"), PgSslMode::Prefer));
+        let system = one("postgres://h/d?sslrootcert=system").get_ssl_mode();
+        assert!(matches!(system, PgSslMode::VerifyFull));
+    }
+
+    #[test]
+    fn urls_of_another_form_are_refused_unseen() {
+        for other in [
+            "",
+            "s3cret",
+            "postgres:ann:s3cret@h/db",
+            "postgres:/ann:s3cret@h/db",
+            "postgres:///ann:s3cret@h/db",
+            "postgres:///ann:s3cret",
+            "postgres://ann:s3cret/db",
+            "postgres://ann:12/s3cret@h/db",
+            "postgres://ann:12#s3cret@h/db",
+            "postgres://ann:s3cret@h:port/db",
+            "postgres://ann:s3cret@h/db/more",
+            "postgres://ann:s3cret%4@h/db",
+            "postgres://ann:s3cret%zz@h/db",
+            "postgres://ann%3As3cret%40h/ads",
+            "postgres://h/?host=ann:s3cret@h&dbname=ads",
+            "jdbc:postgresql://ann:s3cret@h/db",
+            "mysql://ann:s3cret@h/db",
+            " postgres://ann:s3cret@h/db",
+            "host=h user=ann password=s3cret",
+        ] {
+            let refused = parse(other).expect_err(other);
+            assert!(matches!(refused, UrlError::Form), "{other}: {refused:?}");
+            assert!(!format!("{refused} {refused:?}").contains("s3cret"), "{refused:?}");
+        }
+        let refused = parse("postgres://ann:12?s3cret@h/db").expect_err("no parameter");
+        assert!(matches!(refused, UrlError::Unknown(None)), "{refused:?}");
+    }
+
+    #[test]
+    fn passwords_arrive_as_they_are() {
+        // sqlx does not give the password away; the user's name goes the same way.
+        for name in ["ann", "a+b", "a%2Bb c", "ä&=?#/:@", "{}[]\"\\"] {
+            let options = one(&format!("postgres://{}@h/d", encoded(name)));
+            assert_eq!(options.get_username(), name);
+            let options = one(&format!("postgres://h/d?user={}", encoded(name)));
+            assert_eq!(options.get_username(), name);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Those who let us in: a role with no more rights than it needs, and passwords that change.
+
+use placard_replica::ports::{Chores, Journal};
+use placard_storage::postgres::{Options, PostgresJournal};
+use placard_storage::secret::Secret;
+use placard_testkit::requests::{create, request};
+use std::time::Duration;
+
+use crate::{commit, commit_at_last, is_whole, open, server};
+
+/// The rights that docs/OPERATIONS.md lists.
+const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
+
+/// The statements of the manual that give a role what a replica needs.
+fn grants(role: &str) -> String {
+    let (_, block) =
+        MANUAL.split_once("```sql\n-- What a replica needs").expect("the manual has it");
+    let (block, _) = block.split_once("```").expect("it ends");
+    let (_, statements) = block.split_once('\n').expect("it has lines");
+    statements.replace("placard_replica", role)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_with_data_rights_alone_serves() {
+    let server = server().await;
+    let owner = open(&server.url()).await;
+    placard_scheduler::migrate(&owner.tasks_pool()).await.unwrap();
+    server.sql("CREATE ROLE teller LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC").unwrap();
+    server.sql(&grants("teller")).unwrap();
+    let journal = open(&as_role(&server.url(), "teller", None)).await;
+    commit(&journal, vec![request(1, vec![create(1, "by a role that may not change tables")])])
+        .await;
+    is_whole(&journal).await;
+    placard_scheduler::migrate(&journal.tasks_pool()).await.unwrap();
+    // Housekeeping too.
+    const HOUR: Duration = Duration::from_secs(3_600);
+    journal.trim_log(HOUR).await.unwrap();
+    journal.forget_answers().await.unwrap();
+    journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_changes_is_read_from_its_file() {
+    let mut server = server().await;
+    drop(open(&server.url()).await);
+    server.sql("CREATE ROLE teller LOGIN SUPERUSER PASSWORD 'first'").unwrap();
+    let rules = server.data().join("pg_hba.conf");
+    let before = std::fs::read_to_string(&rules).unwrap();
+    let rule = format!("host all teller 127.0.0.1/32 scram-sha-256\n{before}");
+    std::fs::write(&rules, rule).unwrap();
+    server.restart().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    let write = |password: &str| {
+        std::fs::write(&file, as_role(&server.url(), "teller", Some(password)) + "\n").unwrap();
+    };
+    write("first");
+    let secret = Secret::read(&file).unwrap();
+    let journal = PostgresJournal::connect(secret, Options::default()).await.unwrap();
+    commit(&journal, vec![request(1, vec![create(1, "by the first password")])]).await;
+    write("second");
+    server.sql("ALTER ROLE teller PASSWORD 'second'").unwrap();
+    let cut =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'teller'";
+    assert_ne!(server.sql(cut).unwrap(), "0");
+    commit_at_last(&journal, vec![request(2, vec![create(2, "by the second")])]).await;
+    is_whole(&journal).await;
+}
+
+/// The URL of a server, for another role.
+fn as_role(url: &str, role: &str, password: Option<&str>) -> String {
+    let (_, rest) = url.rsplit_once('@').expect("it names a user");
+    let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+    format!("postgres://{role}{password}@{rest}")
+}
