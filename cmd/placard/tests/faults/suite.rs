@@ -106,9 +106,14 @@ const ORDINARY: &[&str] = &[
     "placard_scheduler_restarts_total",
 ];
 
-/// A way to heal that has no line in the log of its own: the log is read, up to hundreds of times a second, because of
-/// what has one.
-pub(crate) const UNSAID: &[&str] = &["placard_heals_total"];
+/// Ways to heal that have no line in the log of their own: the log is read, up to hundreds of times a second, because of
+/// what has one; and commits that fail are told when that begins and when it is over, however many there are.
+pub(crate) const UNSAID: &[&str] = &[
+    "placard_heals_total",
+    "placard_commits_failed_total",
+    "placard_commits_refused_total",
+    "placard_commits_unknown_total",
+];
 
 /// Ways that no test here takes, and why.
 const ELSEWHERE: &[&str] = &[
