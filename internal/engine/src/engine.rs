@@ -236,9 +236,14 @@ impl Engine {
         self.index.advance(now)
     }
 
+    /// Whether so many ads have begun by `now` that the last advance has left some for the next.
+    pub fn is_behind(&self, now: Timestamp) -> bool {
+        self.index.is_behind(now)
+    }
+
     /// Goes back to `now`, if ads were let begin and end beyond it: what has ended since is found again, and what has
-    /// begun waits again. Readers' answers need it once their clock was set back. Looks at every ad, on all cores. Whether
-    /// there is something to publish.
+    /// begun waits again. Readers' answers need it once their clock was set back. If that is by more than a minute, it looks
+    /// at every ad, on all cores. Whether there is something to publish.
     pub fn rewind(&mut self, now: Timestamp) -> bool {
         let Self { index, ads, deleted, .. } = self;
         index.rewind(now, |moved| {

@@ -52,7 +52,7 @@ pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Most bytes of entries read from the log or the stream in one go, unless a single entry has more. Entries of an
 /// ordinary size stay below it, and a page of any entries arrives within a read's deadline on a path of about
-/// 3 Mbit/s.
+/// 3 Mbit/s. On a slower path pages are made smaller.
 pub const READ_BYTES_MAX: usize = 512 << 10;
 /// No entry is larger, in bytes: the longest content in four bytes a character, and all else that an entry says.
 pub const ENTRY_BYTES_MAX: usize = 48 << 10;
@@ -67,6 +67,8 @@ pub const STREAM_ENTRIES_MAX: usize = 16_384;
 pub const PUBLISH_ENTRIES_MAX: usize = 256;
 /// How often ads that have begun or ended are moved in the index; answers are right at any time.
 pub const INDEX_ADVANCE: Duration = Duration::from_millis(100);
+/// The same while there are more of them than are moved at once.
+pub const INDEX_ADVANCE_MORE: Duration = Duration::from_millis(1);
 /// How often a replica trims the stream.
 pub const STREAM_TRIM: Duration = Duration::from_secs(5);
 /// Entries kept in the stream beyond what the slowest live replica needs, for those that are just joining.

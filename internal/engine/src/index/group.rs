@@ -218,7 +218,11 @@ impl<S: Schema> Group<S> {
 
     /// Drops the first chunk if all of its ads have ended by `now`, or those of its ads that have. What was
     /// dropped is passed to `dropped`; whether there may be more.
-    pub(super) fn drop_ended(&mut self, now: Timestamp, mut dropped: impl FnMut(&S::Ad)) -> bool {
+    pub(super) fn drop_ended(
+        &mut self,
+        now: Timestamp,
+        mut dropped: impl FnMut(&Arc<S::Ad>),
+    ) -> bool {
         let Some(chunk) = self.chunks.first() else { return false };
         let ended = chunk.first_after(now);
         if ended == 0 {

@@ -149,7 +149,7 @@ fn a_fifth_dimension_with_200_values_is_answered_as_a_scan_would() {
             now += numbers.below(5) as i64;
         }
         if numbers.below(30) == 0 {
-            tree.advance(stamp(now), 3);
+            tree.advance(stamp(now), 3, |_, _| {});
         }
         if id % 3 == 0 {
             let asked = numbers.asked();

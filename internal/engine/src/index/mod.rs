@@ -7,6 +7,7 @@
 //! | `values`, `row`, `wide`, `block` | sets of values; bit rows; the rows of a dimension with many values; a chunk's ads |
 //! | `chunk`, `group`, `counts` | some hundred ads and their rows; chunks and their counts; counts per prefix |
 //! | `tree` | all of them, and the ads whose time is to come |
+//! | `lately` | the ads whose time came, or ended, in the last minute |
 //!
 //! The writer changes its own tree and publishes clones; readers hold one and never wait. What a published
 //! tree shares with the writer's is copied before it is changed.
@@ -19,6 +20,7 @@ mod dimension;
 mod group;
 #[cfg(test)]
 mod language;
+mod lately;
 mod row;
 mod tree;
 mod values;
@@ -35,15 +37,19 @@ use uuid::Uuid;
 use crate::StoredAd;
 use crate::by_id::ById;
 use dimension::Ads;
+use lately::Lately;
 use tree::Tree;
 
 /// About how many ads begin and how many end in one advance of the tree, so that entries do not wait long.
-const ADVANCE_ADS: usize = 1_024;
+const ADVANCE_ADS: usize = 4_096;
+/// Of what has happened lately, how much is forgotten in one advance: more than is added.
+const FORGET_MOMENTS: usize = 4 * ADVANCE_ADS;
 
 /// The writer's side.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     tree: Tree<Ads>,
+    lately: Lately,
     /// What has changed since the tree was published. It is worked in in the order of the answers, so that a
     /// chunk, its group and its counts are fetched into the caches and copied once for all of their changes.
     changed: HashMap<Uuid, Changed>,
@@ -73,7 +79,8 @@ pub(crate) type Moved<'a> = dyn Fn(&StoredAd) -> bool + Sync + 'a;
 impl Index {
     /// An index of all these ads, in whatever order, at a time.
     pub(crate) fn build(ads: Vec<Arc<StoredAd>>, time: Timestamp) -> Self {
-        Self { tree: Tree::build(ads, time), ..Self::default() }
+        let lately = Lately::build(&ads, time);
+        Self { tree: Tree::build(ads, time), lately, ..Self::default() }
     }
 
     /// Adds an ad that is not in the index.
@@ -98,6 +105,9 @@ impl Index {
             old.extend(changed.old);
             new.extend(changed.new);
         }
+        let time = self.tree.time();
+        old.iter().for_each(|ad| self.lately.forget(ad));
+        new.iter().for_each(|ad| self.lately.enter(ad, time));
         for ads in [&mut old, &mut new] {
             ads.sort_unstable_by_key(|ad| ad.key());
         }
@@ -107,11 +117,19 @@ impl Index {
     /// Lets ads begin and end up to a time; whether there is something to publish.
     pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
         self.settle();
-        self.tree.advance(now, ADVANCE_ADS)
+        let Self { tree, lately, .. } = self;
+        let changed = tree.advance(now, ADVANCE_ADS, |moment, ad| lately.passed(moment, ad));
+        lately.advance(tree.time(), FORGET_MOMENTS);
+        changed
     }
 
-    /// Moves the index back, if it is beyond a time; whether there is something to publish. `find` looks for those that
-    /// move among all ads that there are.
+    /// Whether ads have begun by a time that were too many for the last advance.
+    pub(crate) fn is_behind(&self, now: Timestamp) -> bool {
+        self.tree.is_behind(now)
+    }
+
+    /// Moves the index back, if it is beyond a time; whether there is something to publish. If that is more than a minute
+    /// back, `find` looks for those that move among all ads that there are.
     pub(crate) fn rewind(
         &mut self,
         now: Timestamp,
@@ -121,7 +139,14 @@ impl Index {
             return false;
         }
         self.settle();
-        self.tree.rewind(now, find);
+        let lately = self.lately.rewind(now);
+        self.tree.rewind(now, |moved| match lately {
+            Some(mut ads) => {
+                ads.retain(|ad| moved(ad));
+                ads
+            }
+            None => find(moved),
+        });
         true
     }
 
@@ -169,5 +194,73 @@ impl Root {
     /// Bytes that the index takes.
     pub(crate) fn bytes(&self) -> usize {
         self.tree.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placard_model::generator::Generator;
+    use placard_model::{Ad, EncodedAd};
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::EPOCH;
+
+    fn ads(count: u128, start_ms: impl Fn(u128) -> u128) -> Vec<Arc<StoredAd>> {
+        let at = |ms: u128| START.saturating_add_micros(ms as i64 * 1_000);
+        let specs = Generator::new(1, START).zip(1..=count);
+        let ads = specs.map(|(mut spec, nth)| {
+            (spec.start_at, spec.end_at) = (at(start_ms(nth)), at(start_ms(nth) + 30_000));
+            let ad = Ad { id: Uuid::from_u128(nth), version: 1, created_at: START, spec };
+            Arc::new(StoredAd::new(EncodedAd::encode(&ad)).expect("it is an ad"))
+        });
+        ads.collect()
+    }
+
+    fn served(index: &mut Index, ads: &[Arc<StoredAd>], at: Timestamp) {
+        let root = index.root(Position::START, &Arc::new(crate::by_id::empty()));
+        let fitting = ads.iter().filter(|ad| ad.start_at <= at && at < ad.end_at).count();
+        assert_eq!(root.search(&Query::default(), at, |_| {}), fitting as u64, "at {at}");
+    }
+
+    /// All ads were looked at, in the step of whoever applies entries, for a clock that was 50 ms off.
+    #[test]
+    fn a_clock_set_back_by_less_than_a_minute_has_no_ad_looked_for() {
+        let ads = ads(2_000, |nth| nth * 100);
+        let second = |seconds: i64| START.saturating_add_micros(seconds * 1_000_000);
+        let mut index = Index::build(ads.clone(), second(50));
+        for (now, back) in [(50, 5), (60, 59), (170, 111), (140, 120), (190, 135), (240, 181)] {
+            index.advance(second(now));
+            served(&mut index, &ads, second(now));
+            index.rewind(second(back), |_| unreachable!("it is known what moves"));
+            served(&mut index, &ads, second(back));
+        }
+        index.advance(second(300));
+        let mut asked = false;
+        index.rewind(second(230), |moved| {
+            asked = true;
+            ads.iter().filter(|ad| moved(ad)).cloned().collect()
+        });
+        assert!(asked, "further back, it is not");
+        served(&mut index, &ads, second(230));
+    }
+
+    /// They were worked in together, however many they were, while entries waited.
+    #[test]
+    fn ads_that_begin_at_one_instant_are_worked_in_bit_by_bit() {
+        let count = 3 * ADVANCE_ADS + 5;
+        let ads = ads(count as u128, |nth| if nth == 1 { 500 } else { 1_000 });
+        let mut index = Index::build(ads.clone(), START);
+        let now = START.saturating_add_micros(1_000_000);
+        let mut steps = 0;
+        while index.is_behind(now) {
+            let before = index.tree.len().0;
+            assert!(index.advance(now));
+            assert!(index.tree.len().0 - before <= ADVANCE_ADS);
+            served(&mut index, &ads, now);
+            steps += 1;
+        }
+        assert_eq!((index.tree.len(), steps), ((count, 0), 4));
+        assert!(!index.advance(now), "nothing is left to do");
     }
 }

@@ -1,9 +1,9 @@
 //! The index of the ads whose time has come, and of those that wait for theirs: one value that the writer
 //! changes and publishes clones of. A clone shares all that has not changed since.
 //!
-//! A tree stands at a time. Up to it, ads that have ended are gone and ads that have begun are indexed; a
-//! reader at a later time leaves the ended ones at the head out and merges the begun ones in, so an answer
-//! is right whenever the writer last found time to advance.
+//! A tree stands at a time. Up to it, ads that have ended are gone and ads that have begun are indexed, but for those that
+//! the writer had no time for yet; a reader leaves the ended ones at the head out and merges the begun ones in, so an
+//! answer is right whenever the writer last found time to advance.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const PARALLEL_MIN: usize = 512;
 pub(super) struct Tree<S: Schema> {
     groups: Vec<Arc<Group<S>>>,
     totals: Counts<S, u32>,
-    /// Ads that begin after `time`, by start.
+    /// Ads that begin after `time`, or have begun and are not indexed yet, by start.
     future: OrdMap<(Timestamp, Uuid), Arc<S::Ad>>,
     /// None of them begins before this, so that most readers need not look at them at all, which would be a
     /// sixth of a query.
@@ -219,35 +219,49 @@ impl<S: Schema> Tree<S> {
     }
 
     /// Moves the tree to a later time: what has ended goes, what has begun is indexed, at most about `most` of
-    /// each, so that no writer is held up; whether anything changed.
-    pub(super) fn advance(&mut self, now: Timestamp, most: usize) -> bool {
-        if now <= self.time {
+    /// each, so that no writer is held up; whether anything changed. `passed` is told of each ad that has begun or has gone,
+    /// and when that was due.
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        most: usize,
+        mut passed: impl FnMut(Timestamp, &Arc<S::Ad>),
+    ) -> bool {
+        if !self.is_behind(now) || now < self.time {
             return false;
         }
-        let begun = self.future.iter().take_while(|((start, _), _)| *start <= now);
-        let begun: Vec<_> = begun.take(most + 1).map(|(key, ad)| (*key, Arc::clone(ad))).collect();
-        // Only up to where everything is done: the first ad that must wait for the next call says how far.
-        let time = match begun.get(most) {
-            Some(((start, _), _)) => before(*start),
-            None => now,
+        let due = self.future.iter().take_while(|((start, _), _)| *start <= now).take(most + 1);
+        let mut begun: Vec<_> = due.map(|(key, ad)| (*key, Arc::clone(ad))).collect();
+        // Only up to where everything that has begun is done, but for what begins at the same instant as the last of it:
+        // that waits on among the future ones, where readers find it.
+        let time = if begun.len() > most {
+            begun.truncate(most);
+            begun.last().map_or(self.time, |((start, _), _)| *start).max(self.time)
+        } else {
+            now
         };
-        if time <= self.time {
-            // More than `most` begin at one instant: then all of them are done at once.
-            return self.advance(now, most * 2);
-        }
-        let ended = self.drop_ended(time, most);
-        let due = begun.into_iter().filter(|((start, _), _)| *start <= time);
-        let mut changed = ended;
+        let ended = self.drop_ended(time, most, |ad| passed(ad.key().0, ad));
         self.time = time;
-        for (key, ad) in due {
+        let changed = ended || !begun.is_empty();
+        let mut new = Vec::with_capacity(begun.len());
+        for (key, ad) in begun {
             self.future.remove(&key);
+            passed(key.0, &ad);
             if ad.key().0 > time {
-                self.index(&ad);
+                new.push(ad);
+            } else {
+                passed(ad.key().0, &ad);
             }
-            changed = true;
         }
         self.begins = self.first_start();
+        new.sort_unstable_by_key(|ad| ad.key());
+        self.change(&[], &new);
         changed
+    }
+
+    /// Whether ads have begun by `now` that are not indexed yet, or may have.
+    pub(super) fn is_behind(&self, now: Timestamp) -> bool {
+        self.time < now || self.begins <= now
     }
 
     /// What is indexed is right from this time on.
@@ -255,9 +269,8 @@ impl<S: Schema> Tree<S> {
         self.time
     }
 
-    /// Moves the tree back to an earlier time, which only a clock that was set back asks for. `find` looks among all ads
-    /// for those that begin or end in between: a scan, since nothing else would ever need an order of the ads that have
-    /// begun by their beginnings.
+    /// Moves the tree back to an earlier time, which only a clock that was set back asks for. `find` looks for the ads that
+    /// begin or end in between.
     pub(super) fn rewind(
         &mut self,
         now: Timestamp,
@@ -276,7 +289,12 @@ impl<S: Schema> Tree<S> {
         self.future.get_min().map_or(Timestamp::MAX, |((start, _), _)| *start)
     }
 
-    fn drop_ended(&mut self, time: Timestamp, most: usize) -> bool {
+    fn drop_ended(
+        &mut self,
+        time: Timestamp,
+        most: usize,
+        mut dropped: impl FnMut(&Arc<S::Ad>),
+    ) -> bool {
         let before = self.len;
         let (totals, len) = (&mut self.totals, &mut self.len);
         while let Some(first) = self.groups.first_mut()
@@ -286,6 +304,7 @@ impl<S: Schema> Tree<S> {
             let more = Arc::make_mut(first).drop_ended(time, |ad| {
                 totals.subtract(&Coordinates::of::<S>(ad));
                 *len -= 1;
+                dropped(ad);
             });
             if first.is_empty() {
                 self.groups.remove(0);
@@ -354,7 +373,7 @@ impl<S: Schema> Tree<S> {
         total + begun.len() as u64
     }
 
-    /// The ads that fit, have begun since the tree's time and have not ended, in result order.
+    /// The ads that fit, have begun and are not indexed, and have not ended, in result order.
     fn begun(&self, query: &S::Query, now: Timestamp) -> Vec<&Arc<S::Ad>> {
         let served = |ad: &&Arc<S::Ad>| ad.key().0 > now && S::fits(ad, query);
         let due = self.future.iter().take_while(|((start, _), _)| *start <= now);
@@ -461,8 +480,4 @@ impl<S: Schema> Tree<S> {
 fn located<S: Schema>(ads: &[Arc<S::Ad>]) -> Vec<Located<S>> {
     let ads = ads.par_iter().with_min_len(PARALLEL_MIN / 4);
     ads.map(|ad| (Arc::clone(ad), Coordinates::of::<S>(ad))).collect()
-}
-
-fn before(at: Timestamp) -> Timestamp {
-    at.saturating_add_micros(-1)
 }
