@@ -137,8 +137,11 @@ impl Core {
         }
         let mut changed = self.engine.rewind(time);
         if now >= self.advance_due {
-            self.advance_due = now + limits::INDEX_ADVANCE;
             changed |= self.engine.advance(time);
+            // Entries have their turn in between.
+            let is_behind = self.engine.is_behind(time);
+            let pause = if is_behind { limits::INDEX_ADVANCE_MORE } else { limits::INDEX_ADVANCE };
+            self.advance_due = now + pause;
         }
         if changed {
             self.engine.publish();
