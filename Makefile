@@ -37,6 +37,7 @@ test: ## Run every test; installs PostgreSQL, Redis, HAProxy and PgBouncer first
 	PLACARD=target/debug/placard scripts/test-cluster
 	PLACARD=target/debug/placard scripts/test-backup
 	PLACARD=target/debug/placard scripts/test-api
+	PLACARD=target/debug/placard scripts/test-client
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index

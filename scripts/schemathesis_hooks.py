@@ -11,7 +11,7 @@ def near(values):
     if isinstance(values, dict):
         for name in NAMES:
             text = str(values.get(name, ""))
-            if text.isascii() and text.isdigit() and int(text) < 2**64:
+            if text.isascii() and text.isdigit() and int(text) < 2**63:
                 values[name] = "1" if isinstance(values[name], str) else 1
     return values
 
@@ -23,5 +23,5 @@ def before_call(context, case, kwargs):
         for name in list(case.headers):
             if name.lower() == "placard-min-version":
                 text = str(case.headers[name])
-                if text.isascii() and text.isdigit() and int(text) < 2**64:
+                if text.isascii() and text.isdigit() and int(text) < 2**63:
                     case.headers[name] = "1"

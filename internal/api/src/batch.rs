@@ -39,7 +39,9 @@ impl Item {
     }
 }
 
-/// Creates many ads, each decided by itself.
+/// Creates many ads.
+///
+/// Each is decided by itself; the answer lists what became of each, in the order of the request.
 #[utoipa::path(
     post,
     path = BATCH_PATH,

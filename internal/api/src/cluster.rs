@@ -110,6 +110,8 @@ impl From<Position> for PositionBody {
 }
 
 /// Shows every replica, the head and the stream.
+///
+/// That is what the replica that answers has heard at its last look at the journal.
 #[utoipa::path(
     get,
     path = CLUSTER_PATH,

@@ -26,6 +26,8 @@ struct Health {
 }
 
 /// Says that the process answers.
+///
+/// It rests on nothing else: a replica that is not ready, or has no journal, is live.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -37,7 +39,9 @@ pub(crate) async fn livez(_: Unconditional) -> Response {
     render::json(StatusCode::OK, &b"{\"status\":\"live\"}"[..])
 }
 
-/// Says whether the replica may be sent clients: it is restored, caught up, and not about to go.
+/// Says whether the replica may be sent clients.
+///
+/// It may if it is restored, caught up, and not about to go. Balancers ask this.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -109,6 +113,8 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
 }
 
 /// Shows what is counted, for Prometheus.
+///
+/// It is text in the format of Prometheus, version 0.0.4.
 #[utoipa::path(
     get,
     path = "/metrics",

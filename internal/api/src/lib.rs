@@ -147,11 +147,18 @@ impl App {
     /// The routes. They are built here, and described: a server asks for them once.
     pub fn router(&self) -> Router {
         let (router, document) = routes(&self.metrics).split_for_parts();
-        openapi::write(&document);
+        openapi::write(document);
+        let [unknown, refused] = self.metrics.unrouted();
         let router = router
             .merge(openapi::pages())
-            .fallback(async || Problem::route_not_found())
-            .method_not_allowed_fallback(async || Problem::method_not_allowed());
+            .fallback(async move || {
+                unknown.increment(1);
+                Problem::route_not_found()
+            })
+            .method_not_allowed_fallback(async move || {
+                refused.increment(1);
+                Problem::method_not_allowed()
+            });
         let router = match self.config.cors.layer() {
             Some(cors) => router.layer(cors),
             None => router,

@@ -75,6 +75,21 @@ impl Metrics {
         self.counter("placard_connection_panics_total", "Connections that have ended in a panic")
     }
 
+    /// The counts of what is answered 404 because no route has its path, and 405 because its route has not its method.
+    pub(crate) fn unrouted(&self) -> [Counter; 2] {
+        let name = "placard_http_unrouted_total";
+        let text = "Requests that no route takes, by status: nothing is at their path, or not by their method";
+        self.recorder.describe_counter(
+            KeyName::from_const_str(name),
+            Some(Unit::Count),
+            text.into(),
+        );
+        ["404", "405"].map(|status| {
+            let key = Key::from_parts(name, vec![Label::new("status", status)]);
+            self.recorder.register_counter(&key, &METADATA)
+        })
+    }
+
     /// What is too long for a scrape, to be done every few seconds.
     pub(crate) fn upkeep(&self, reader: &Reader) {
         self.handle.run_upkeep();

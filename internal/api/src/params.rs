@@ -7,7 +7,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 use placard_model::limits::{
-    AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN,
+    AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
 };
 use placard_model::{Country, Gender, Platform, Query, Version, Violation};
 use uuid::Uuid;
@@ -99,7 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 /// A version as clients write it.
 pub(crate) fn version(text: &str) -> Option<Version> {
-    whole(text, 0, Version::MAX)
+    whole(text, 0, VERSION_MAX)
 }
 
 /// Digits only: `+5`, `05` and ` 5` are no numbers that anybody means.

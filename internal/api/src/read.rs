@@ -42,6 +42,8 @@ pub(crate) async fn search(
 }
 
 /// Shows an ad.
+///
+/// It is shown until it is deleted, also before and after its window; its status says where that stands.
 #[utoipa::path(
     get,
     path = AD_PATH,

@@ -22,6 +22,8 @@ pub(crate) const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 /// Creates an ad.
+///
+/// It is served from its start, to those whom its conditions fit. An ad whose end is past is refused.
 #[utoipa::path(
     post,
     path = ADS_PATH,
@@ -49,6 +51,8 @@ pub(crate) async fn create(
 }
 
 /// Replaces an ad wholly.
+///
+/// Its id and the time of its creation stay. There must be such an ad: none is created.
 #[utoipa::path(
     put,
     path = AD_PATH,
@@ -76,6 +80,8 @@ pub(crate) async fn replace(
 }
 
 /// Changes some of an ad.
+///
+/// The ad that comes of it must keep all rules. A patch without fields changes nothing, and keeps the version.
 #[utoipa::path(
     patch,
     path = AD_PATH,
@@ -103,6 +109,8 @@ pub(crate) async fn patch(
 }
 
 /// Deletes an ad.
+///
+/// It is served no more, and its id is free again.
 #[utoipa::path(
     delete,
     path = AD_PATH,

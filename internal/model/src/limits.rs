@@ -24,6 +24,9 @@ pub const PAGE_ADS_MAX: u32 = 100;
 /// Largest offset, in ads.
 pub const OFFSET_MAX: u32 = 10_000_000;
 
+/// Largest version that is spoken of: the journal and most clients count in 64 bits with a sign.
+pub const VERSION_MAX: u64 = i64::MAX as u64;
+
 /// Most ads in one batch request.
 pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Largest body of a batch request, in bytes.

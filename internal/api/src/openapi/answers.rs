@@ -140,7 +140,7 @@ const UNMET: &str = "The ad's version, or that there is no ad with this id, is n
 type Header = (&'static str, fn() -> Value);
 
 const VERSION: Header = ("Placard-Version", || {
-    version(0, "The version that the answer depends on: it holds all that is in it.", 42)
+    version("The version that the answer depends on: it holds all that is in it.", 42)
 });
 const STALE: Header = ("Placard-Stale", || {
     let text = "Only if the answer may be older than the replica's lease: how old at most, in milliseconds. The largest \

@@ -4,12 +4,11 @@ use placard_model::limits::{
     IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
     PAGE_ADS_MIN,
 };
-use placard_model::{Country, Gender, Platform};
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::shapes::{KEY_KEPT_HOURS, age, code, id, version, whole};
+use super::shapes::{KEY_KEPT_HOURS, age, id, shared, version, whole, with_default};
 
 /// Names a group of parameters that handlers take together.
 macro_rules! groups {
@@ -34,9 +33,9 @@ groups! {
     /// Which ads fit, and which of them to answer.
     Search = vec![
         of("query", "age", age("The visitor's age, in years.", 24)),
-        of("query", "country", code(&countries(), "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
-        of("query", "gender", code(&genders(), "The visitor's gender.", "F")),
-        of("query", "platform", code(&platforms(), "The visitor's platform.", "ios")),
+        of("query", "country", shared("Country", "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
+        of("query", "gender", shared("Gender", "The visitor's gender.", "F")),
+        of("query", "platform", shared("Platform", "The visitor's platform.", "ios")),
         of("query", "offset", with_default(
             whole(0, OFFSET_MAX.into(), "How many fitting ads to pass over.", 20), 0,
         )),
@@ -53,15 +52,12 @@ groups! {
             "Wait, for up to {seconds} s, until this version is published: a client that gives the \
              Placard-Version of its write reads that write. If it is given twice, the greater counts.",
         );
-        of(place, name, version(0, &text, 1))
+        of(place, name, version(&text, 1))
     }).to_vec();
     /// Whom the answer waits for.
-    Ack = vec![of("query", "ack", with_default(
-        code(
-            &["applied", "all"],
-            "Answer once this replica serves the write, or once every registered replica does.",
-            "applied",
-        ),
+    Ack = vec![of("query", "ack", shared(
+        "Ack",
+        "Answer once this replica serves the write, or once every registered replica does.",
         "applied",
     ))];
     /// Whether this was asked before.
@@ -85,28 +81,11 @@ groups! {
     ];
 }
 
-fn countries() -> Vec<&'static str> {
-    Country::all().map(Country::code).collect()
-}
-
-fn genders() -> Vec<&'static str> {
-    Gender::ALL.iter().map(|gender| gender.code()).collect()
-}
-
-fn platforms() -> Vec<&'static str> {
-    Platform::ALL.iter().map(|platform| platform.code()).collect()
-}
-
 fn tags(description: &str) -> Value {
     json!({
         "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(\\*|\"[0-9]{1,20}\"(, \"[0-9]{1,20}\")*)$",
         "description": description, "examples": ["\"42\""],
     })
-}
-
-fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {
-    schema["default"] = default.into();
-    schema
 }
 
 /// A parameter whose description and example stand where tools look for a parameter's.

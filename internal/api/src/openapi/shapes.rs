@@ -2,12 +2,12 @@
 //! bounds are the constants that the checks use, which is why these are values rather than derived: the attributes
 //! of a derive take nothing but literals.
 
+use placard_model::Timestamp;
 use placard_model::limits::{
     ADDRESS_BYTES_MAX, AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX,
     CONTENT_CHARS_MIN, IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX,
-    TITLE_CHARS_MIN, TOLD_BYTES_MAX, VIOLATIONS_MAX,
+    TITLE_CHARS_MIN, TOLD_BYTES_MAX, VERSION_MAX, VIOLATIONS_MAX,
 };
-use placard_model::{Country, Gender, Platform, Timestamp, Version};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -16,8 +16,6 @@ pub(crate) const ID: &str = "6f9619ff-8b86-4d01-b42d-00c04fc964ff";
 const ID_PATTERN: &str =
     "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
 const HEX_PATTERN: &str = "^[0-9a-f]+$";
-/// Longest stamp of ours: years have four digits, seconds at most six behind the point.
-const STAMP_CHARS_MAX: usize = "9999-12-31T23:59:59.999999Z".len();
 
 /// Furthest that two stamps can be apart, in milliseconds.
 const APART_MS_MAX: i64 = (Timestamp::MAX.micros() - Timestamp::MIN.micros()) / 1_000;
@@ -57,16 +55,31 @@ macro_rules! shapes {
 }
 
 shapes! {
+    /// A country, by ISO 3166-1 alpha-2.
+    Country = code(&placard_model::Country::all().map(|it| it.code()).collect::<Vec<_>>(), "", "TW");
+    /// A gender.
+    Gender = code(&placard_model::Gender::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "F");
+    /// A platform.
+    Platform = code(&placard_model::Platform::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "ios");
+    /// A position of the log: that of an entry, from 1, or 0 before the first.
+    Version = whole(0, VERSION_MAX, "", 42);
+    /// An instant, by RFC 3339. Answers have it in UTC, with at most six digits of a second. A request may have nine, of
+    /// which six are kept, and may write it like `2006-01-02 15:04:05 +0800 CST`.
+    Stamp = json!({"type": "string", "format": "date-time", "maxLength": 64, "examples": ["2026-01-02T07:04:05Z"]});
+    /// Where an ad's window stands: the time is before it, in it, or after it.
+    Status = code(&["scheduled", "active", "ended"], "", "active");
+    /// When a write is answered: once the replica that takes it serves it, or once every registered replica does.
+    Ack = with_default(code(&["applied", "all"], "", "applied"), "applied");
     /// An ad as it is served. A condition that is left open is absent.
     Ad = object(&OPEN, shown_fields());
     /// An ad, and where its window stands by the clock of the replica that answers.
-    AdAndStatus = object(&OPEN, [shown_fields(), vec![("status", status())]].concat());
+    AdAndStatus = object(&OPEN, [shown_fields(), vec![("status", shared("Status", "Where its window stands.", "active"))]].concat());
     /// An ad as a write has left it.
     WrittenAd = object(&[&["receipts"], &OPEN[..]].concat(), [shown_fields(), vec![("receipts", reference("Receipts"))]].concat());
     /// What is left of an ad that was deleted.
     DeletedAd = object(&["receipts"], vec![
         ("id", id("The ad's id.")),
-        ("version", version(1, "The entry that deleted it.", 42)),
+        ("version", version("The entry that deleted it.", 42)),
         ("receipts", reference("Receipts")),
     ]);
     /// A new ad.
@@ -74,13 +87,21 @@ shapes! {
         &[&["id"], &OPEN[..]].concat(),
         [vec![("id", nullable(id("Chosen by the client, or drawn by the server if it is left out.")))], spec_fields(true)].concat(),
     ));
-    /// What an ad becomes, wholly: a condition that is left out is opened.
-    Replacement = closed(object(&OPEN, spec_fields(true)));
-    /// A JSON merge patch (RFC 7396): a field that is left out stays, and a condition that is null is opened.
-    Patch = closed(object(
-        &[&["title", "content", "start_at", "end_at"], &OPEN[..]].concat(),
-        spec_fields(true),
-    ));
+    /// What an ad becomes, wholly: a condition that is left out is opened. The read-only fields may stay in what was read:
+    /// they are refused if they are not so.
+    Replacement = shown_as(
+        closed(object(&[&READ_ONLY[..], &OPEN].concat(), [read_only_fields(), spec_fields(true)].concat())),
+        example(&object(&[], spec_fields(true))),
+    );
+    /// A JSON merge patch (RFC 7396): a field that is left out stays, and a condition that is null is opened. The read-only
+    /// fields may stay in what was read: they are refused if they are not so.
+    Patch = shown_as(
+        closed(object(
+            &[&READ_ONLY[..], &["title", "content", "start_at", "end_at"], &OPEN].concat(),
+            [read_only_fields(), spec_fields(true)].concat(),
+        )),
+        json!({"title": "Winter sale", "country": null}),
+    );
     /// Ads to create. Each is decided by itself; a member that breaks a rule is refused alone.
     BatchRequest = json!({
         "type": "array", "minItems": 1, "maxItems": BATCH_ITEMS_MAX, "items": reference("Creation"),
@@ -109,7 +130,7 @@ shapes! {
     BatchItemCreated = object(&[], vec![
         ("status", whole(201, 201, "The HTTP status that the creation alone would have had.", 201)),
         ("id", id("The ad's id.")),
-        ("version", version(1, "The entry that created it.", 42)),
+        ("version", version("The entry that created it.", 42)),
     ]);
     /// An ad of a batch that was not created.
     BatchItemFailed = object(&[], vec![
@@ -128,7 +149,7 @@ shapes! {
     Receipt = object(&[], vec![
         ("replica", id("The replica's id.")),
         ("address", address()),
-        ("version", version(0, "The newest version that it is known to have published.", 42)),
+        ("version", version("The newest version that it is known to have published.", 42)),
     ]);
     /// What went wrong (RFC 9457).
     Problem = object(&["errors", "version"], vec![
@@ -144,7 +165,7 @@ shapes! {
             "description": "Every rule that the request breaks, or the first of them.",
             "examples": [[example(&reference("ProblemError"))]],
         })),
-        ("version", version(0, "The version that the answer depends on, if it does.", 42)),
+        ("version", version("The version that the answer depends on, if it does.", 42)),
     ]);
     /// A rule that is broken, and where: one of pointer, parameter and header.
     ProblemError = shown_as(
@@ -159,7 +180,7 @@ shapes! {
     /// What one replica knows of the cluster.
     Cluster = object(&[], vec![
         ("replica", id("The replica that answers.")),
-        ("now", stamp_shown("The journal's clock at the replica's last head poll.")),
+        ("now", stamp("The journal's clock at the replica's last head poll.")),
         ("head", reference("Position")),
         ("stream", reference("Stream")),
         ("members", json!({
@@ -171,13 +192,13 @@ shapes! {
     ]);
     /// A point of the log.
     Position = object(&[], vec![
-        ("version", version(0, "The newest entry; 0 if there is none.", 42)),
+        ("version", version("The newest entry; 0 if there is none.", 42)),
         ("chain", hex(64, "SHA-256 over the log up to there.")),
         ("digest", hex(32, "A sum over the ads there.")),
     ]);
     /// What carries entries from replica to replica.
     Stream = object(&[], vec![
-        ("top", nullable(version(1, "The newest version that it ever held; null if it held none.", 42))),
+        ("top", nullable(whole(1, VERSION_MAX, "The newest version that it ever held; null if it held none.", 42))),
         ("entries", whole(0, i64::MAX as u64, "How many entries it holds.", 42)),
     ]);
     /// A replica.
@@ -201,7 +222,7 @@ shapes! {
         ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds; at least a minute is told.", 0)),
         ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
         ("clock_ahead_ms", json!({
-            "type": "number", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
+            "type": "number", "format": "double", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
             "description": "How far its clock was ahead of the journal's, in milliseconds.",
             "examples": [-0.4],
         })),
@@ -220,7 +241,7 @@ shapes! {
     /// Why nothing is deleted.
     Brake = object(&[], vec![
         ("jump_ms", signed("By how much the journal's clock has jumped, in milliseconds.", 86_400_000)),
-        ("since", stamp_shown("The journal's clock when that was noticed.")),
+        ("since", stamp("The journal's clock when that was noticed.")),
     ]);
     /// What came of a release.
     Release = object(&[], vec![
@@ -238,44 +259,51 @@ shapes! {
              commit with, and is ready if it had one since it started.",
             "ready",
         )),
-        ("version", version(0, "The version that it has published.", 42)),
+        ("version", version("The version that it has published.", 42)),
     ]);
 }
 
 /// The conditions: each may be left open.
 const OPEN: [&str; 5] = ["age_start", "age_end", "gender", "country", "platform"];
+/// What a client is shown of an ad and cannot set.
+const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
+
+fn read_only_fields() -> Vec<(&'static str, Value)> {
+    vec![
+        ("id", id("The ad's id.")),
+        ("version", version("Its version.", 42)),
+        ("created_at", stamp("When the ad was created.")),
+        ("status", shared("Status", "Where the ad's window stands.", "active")),
+    ]
+}
 
 fn shown_fields() -> Vec<(&'static str, Value)> {
     let own = vec![
         ("id", id("The ad's id.")),
-        ("version", version(1, "The entry that last changed the ad.", 42)),
-        ("created_at", stamp_shown("When the ad was created, by the journal's clock.")),
+        ("version", version("The entry that last changed the ad.", 42)),
+        ("created_at", stamp("When the ad was created, by the journal's clock.")),
     ];
     [own, spec_fields(false)].concat()
 }
 
 /// What a client can set; `taken` says that it is about to.
 fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
-    let stamp = if taken { stamp_taken } else { stamp_shown };
     let open = |schema| if taken { nullable(schema) } else { schema };
-    let countries: Vec<_> = Country::all().map(Country::code).collect();
-    let genders: Vec<_> = Gender::ALL.iter().map(|gender| gender.code()).collect();
-    let platforms: Vec<_> = Platform::ALL.iter().map(|platform| platform.code()).collect();
     vec![
         (
             "title",
             json!({
                 "type": "string", "minLength": TITLE_CHARS_MIN, "maxLength": TITLE_CHARS_MAX,
-                "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-                "description": "One line, in Unicode scalars.", "examples": ["Summer sale"],
+                "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e]*$",
+                "description": "One line, in Unicode scalars, not all of them white space.", "examples": ["Summer sale"],
             }),
         ),
         (
             "content",
             json!({
                 "type": "string", "minLength": CONTENT_CHARS_MIN, "maxLength": CONTENT_CHARS_MAX,
-                "pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$",
-                "description": "Text, in Unicode scalars; line ends and tabs are its only control characters.",
+                "pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u2028-\\u202e]*$",
+                "description": "Text, in Unicode scalars, not all of them white space; line ends and tabs are its only control characters.",
                 "examples": ["Everything must go"],
             }),
         ),
@@ -286,17 +314,36 @@ fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
             open(age("The youngest age that it is for, in years; together with age_end.", 18)),
         ),
         ("age_end", open(age("The oldest age that it is for, in years; not below age_start.", 35))),
-        ("gender", open(set(taken, &genders, "Genders that it is for.", &["F"]))),
+        (
+            "gender",
+            open(set(
+                taken,
+                "Gender",
+                placard_model::Gender::ALL.len(),
+                "Genders that it is for.",
+                &["F"],
+            )),
+        ),
         (
             "country",
             open(set(
                 taken,
-                &countries,
-                "Countries that it is for, by ISO 3166-1 alpha-2.",
+                "Country",
+                placard_model::Country::all().count(),
+                "Countries that it is for.",
                 &["TW", "JP"],
             )),
         ),
-        ("platform", open(set(taken, &platforms, "Platforms that it is for.", &["ios"]))),
+        (
+            "platform",
+            open(set(
+                taken,
+                "Platform",
+                placard_model::Platform::ALL.len(),
+                "Platforms that it is for.",
+                &["ios"],
+            )),
+        ),
     ]
 }
 
@@ -306,11 +353,11 @@ pub(crate) fn reference(name: &str) -> Value {
 
 /// A value that fits the schema, put together from the examples of its parts.
 fn example(schema: &Value) -> Value {
-    if let Some(name) = schema["$ref"].as_str() {
-        return example(&shape(name.rsplit('/').next().unwrap_or_default()));
-    }
     if let Some(example) = schema["examples"].get(0) {
         return example.clone();
+    }
+    if let Some(name) = schema["$ref"].as_str() {
+        return example(&shape(name.rsplit('/').next().unwrap_or_default()));
     }
     match schema["properties"].as_object() {
         Some(parts) => parts.iter().map(|(name, part)| (name.clone(), example(part))).collect(),
@@ -351,10 +398,28 @@ pub(crate) fn id(description: &str) -> Value {
     })
 }
 
+/// A whole number. Generators take one without a format for one of 32 bits.
 pub(crate) fn whole(min: u64, max: u64, description: &str, example: u64) -> Value {
-    json!({
+    let mut schema = json!({
         "type": "integer", "minimum": min, "maximum": max, "description": description, "examples": [example],
-    })
+    });
+    if max > i32::MAX as u64 {
+        schema["format"] = "int64".into();
+    }
+    schema
+}
+
+/// A schema that many have in common, and what it is here.
+pub(crate) fn shared(name: &str, description: &str, example: impl Into<Value>) -> Value {
+    let mut schema = reference(name);
+    schema["description"] = description.into();
+    schema["examples"] = json!([example.into()]);
+    schema
+}
+
+pub(crate) fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {
+    schema["default"] = default.into();
+    schema
 }
 
 fn signed(description: &str, example: i64) -> Value {
@@ -364,8 +429,8 @@ fn signed(description: &str, example: i64) -> Value {
     })
 }
 
-pub(crate) fn version(min: Version, description: &str, example: Version) -> Value {
-    whole(min, Version::MAX, description, example)
+pub(crate) fn version(description: &str, example: u64) -> Value {
+    shared("Version", description, example)
 }
 
 pub(crate) fn age(description: &str, example: u8) -> Value {
@@ -389,24 +454,21 @@ pub(crate) fn code(codes: &[&str], description: &str, example: &str) -> Value {
     json!({"type": "string", "enum": codes, "description": description, "examples": [example]})
 }
 
-fn set(taken: bool, codes: &[&str], description: &str, example: &[&str]) -> Value {
+/// Values of a code of which there are so many.
+fn set(taken: bool, code: &str, codes: usize, description: &str, example: &[&str]) -> Value {
     let (min, max, end) = if taken {
         (0, CONDITION_VALUES_MAX, "; all of them if it is empty")
     } else {
-        (1, codes.len(), "; all of them if it is absent")
+        (1, codes, "; all of them if it is absent")
     };
     json!({
-        "type": "array", "minItems": min, "maxItems": max, "items": {"type": "string", "enum": codes},
+        "type": "array", "minItems": min, "maxItems": max, "items": reference(code),
         "description": format!("{}{end}.", description.trim_end_matches('.')), "examples": [example],
     })
 }
 
-fn stamp_taken(description: &str) -> Value {
-    let forms = "RFC 3339, not finer than a microsecond; `2006-01-02 15:04:05 +0800 CST` is understood too.";
-    json!({
-        "type": "string", "format": "date-time", "description": format!("{description} {forms}"),
-        "examples": ["2026-01-02T15:04:05+08:00"],
-    })
+fn stamp(description: &str) -> Value {
+    shared("Stamp", description, "2026-01-02T07:04:05Z")
 }
 
 /// The stamp, with an example a month after the others.
@@ -414,18 +476,6 @@ fn later(mut stamp: Value) -> Value {
     let example = stamp["examples"][0].as_str().unwrap_or_default().replace("-01-", "-02-");
     stamp["examples"] = json!([example]);
     stamp
-}
-
-fn stamp_shown(description: &str) -> Value {
-    json!({
-        "type": "string", "format": "date-time", "maxLength": STAMP_CHARS_MAX,
-        "description": format!("{description} RFC 3339 in UTC, to the microsecond."),
-        "examples": ["2026-01-02T07:04:05Z"],
-    })
-}
-
-fn status() -> Value {
-    code(&["scheduled", "active", "ended"], "Before, in or after its window.", "active")
 }
 
 fn address() -> Value {

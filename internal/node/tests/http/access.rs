@@ -145,6 +145,10 @@ async fn a_browser_is_told_that_it_may_only_read() {
     assert_eq!(of("access-control-allow-methods"), "get,head");
     let headers = of("access-control-allow-headers");
     assert!(headers.contains("placard-min-version") && !headers.contains("authorization"));
+    // What clients and tracing systems send with every request, reads too.
+    for name in ["content-type", "traceparent", "tracestate", "if-none-match", "x-request-id"] {
+        assert!(headers.split(',').any(|allowed| allowed == name), "{name} is not in {headers}");
+    }
     assert_eq!(preflight.header("access-control-allow-credentials"), None);
 }
 

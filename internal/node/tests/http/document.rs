@@ -64,7 +64,7 @@ pub(crate) fn check(asked: (&Method, &str), status: u16, headers: &HeaderMap, bo
     let answer = &operation["responses"][status.to_string()];
     assert!(answer.is_object(), "{what}, a status that the document does not have for it");
     for field in FIELDS {
-        let schema = &answer["headers"][field]["schema"];
+        let schema = resolved(&answer["headers"][field]["schema"]);
         for value in headers.get_all(field) {
             let text = value.to_str().expect("header fields are ASCII");
             let value = match schema["type"].as_str() {
@@ -91,6 +91,12 @@ pub(crate) fn check(asked: (&Method, &str), status: u16, headers: &HeaderMap, bo
         json!(String::from_utf8_lossy(body))
     };
     fits(&content["schema"], &value, &what);
+}
+
+/// The schema that this one refers to, if it does.
+fn resolved(schema: &'static Value) -> &'static Value {
+    let pointer = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    pointer.map_or(schema, |pointer| DOCUMENT.pointer(pointer).expect("it refers to a schema"))
 }
 
 /// The operations of the path that this one, with its query, is an instance of.

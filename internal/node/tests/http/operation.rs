@@ -21,6 +21,7 @@ both!(
     every_answer_names_its_request,
     other_paths_are_not_found,
     other_methods_are_not_allowed,
+    requests_that_no_route_takes_are_counted,
 );
 
 async fn the_process_is_live(server: Server) {
@@ -115,6 +116,31 @@ async fn other_methods_are_not_allowed(server: Server) {
         }
     }
     server.get(&one).await.is(200);
+}
+
+async fn requests_that_no_route_takes_are_counted(server: Server) {
+    let counted = async || {
+        let metrics = server.get("/metrics").await.is(200);
+        let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+        ["404", "405"].map(|status| {
+            let name = format!("placard_http_unrouted_total{{status=\"{status}\"}} ");
+            let count = text.lines().find_map(|line| line.strip_prefix(&name));
+            count.unwrap_or_else(|| panic!("{name} is missing in {text}")).to_owned()
+        })
+    };
+    assert_eq!(counted().await, ["0", "0"]);
+    for (method, path) in [
+        ("GET", "/none"),
+        ("POST", "/api/v1/none"),
+        ("BREW", "/none"),
+        ("DELETE", ADS),
+        ("POST", "/livez"),
+    ] {
+        server.call(method, path).send().await;
+    }
+    // An ad that is not there has a route.
+    server.get(&format!("{ADS}/{}", Uuid::new_v4())).await.is(404);
+    assert_eq!(counted().await, ["3", "2"]);
 }
 
 /// What a balancer and an alert are told of a replica.

@@ -71,7 +71,7 @@ async fn a_version_to_come_is_waited_for(server: Server) {
 
 async fn a_version_that_does_not_come_is_unavailable(server: Server) {
     let path = server.create(&ad()).await.location();
-    let most = u64::MAX.to_string();
+    let most = i64::MAX.to_string();
     let answers = all([
         server.call("GET", &format!("{ADS}?min_version=2")).send(),
         server.call("GET", &format!("{path}?min_version={most}")).send(),
@@ -104,7 +104,9 @@ async fn the_higher_of_both_counts(server: Server) {
 async fn what_is_no_version_is_refused(server: Server) {
     let path = server.create(&ad()).await.location();
     for path in [ADS, &path] {
-        for wrong in ["", "-1", "x", "1.0", "01", "+1", "18446744073709551616"] {
+        for wrong in
+            ["", "-1", "x", "1.0", "01", "+1", "9223372036854775808", "18446744073709551616"]
+        {
             let asked = wrong.replace('+', "%2B");
             let answer = server.get(&format!("{path}?min_version={asked}")).await;
             answer.names(&["parameter min_version"]);
