@@ -54,20 +54,24 @@ impl Tasks {
         }
     }
 
-    /// Waits until all have ended, once all were asked to. Returns whether all have finished.
+    /// Waits until all have ended, once all were asked to, also if one of them panics; each bounds by itself how long that
+    /// takes. Returns whether all have finished.
     ///
     /// # Errors
-    /// One has panicked.
+    /// The first that has panicked.
     pub(crate) async fn finished(mut self) -> Result<bool, Ended> {
-        let mut finished = true;
+        let (mut finished, mut failed) = (true, None);
         while let Some(ended) = self.running.join_next_with_id().await {
             match ended {
                 Ok((_, has)) => finished &= has,
                 Err(error) if error.is_cancelled() => {}
-                Err(error) => return Err(Ended::of(self.name(error.id()), Some(error))),
+                Err(error) => {
+                    let ended = Ended::of(self.name(error.id()), Some(error));
+                    failed.get_or_insert(ended);
+                }
             }
         }
-        Ok(finished)
+        failed.map_or(Ok(finished), Err)
     }
 
     fn name(&self, id: Id) -> &'static str {
@@ -77,6 +81,8 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[tokio::test]
@@ -104,5 +110,22 @@ mod tests {
         let mut tasks = Tasks::default();
         tasks.spawn("the API", async { panic!("as a test wants it") });
         assert_eq!(tasks.finished().await.map_err(|ended| ended.task), Err("the API"));
+    }
+
+    /// The others were ended in the middle of what they had begun.
+    #[tokio::test]
+    async fn tasks_end_in_peace_beside_one_that_panics() {
+        let (done, is_done) = oneshot::channel();
+        let mut tasks = Tasks::default();
+        tasks.spawn("upkeep", async { panic!("as a test wants it") });
+        tasks.spawn("the API", async {
+            // For longer than the panic takes.
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            done.send(()).is_ok()
+        });
+        assert_eq!(tasks.finished().await.map_err(|ended| ended.task), Err("upkeep"));
+        assert!(is_done.await.is_ok(), "its requests are answered");
     }
 }

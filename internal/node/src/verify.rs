@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use placard_model::entry::{Digest, Entry, Position};
-use placard_model::{EncodedAd, Version};
+use placard_model::{EncodedAd, Version, limits};
 use placard_replica::ports::Unavailable;
 use placard_storage::postgres::{self, PostgresJournal};
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::{Secret, StartError};
 
 /// Records read at once.
-const PAGE: usize = 4_096;
+const PAGE: usize = limits::READ_ENTRIES_MAX;
 /// Chunks of ads between the database and the sum.
 const CHUNKS: usize = 4;
 /// Most things that do not fit of which the report tells each; beyond, it tells how many there are.

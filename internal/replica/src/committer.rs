@@ -111,6 +111,11 @@ impl Committer {
     }
 
     /// How long ago the batch was drained that has no definite outcome yet.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.under_way)
+    }
+
+    /// For how long it has been.
     pub(crate) fn under_way_for(&self, now: Moment) -> Option<Duration> {
         self.flight.as_ref().map(|flight| now.0.saturating_sub(flight.since.0))
     }

@@ -37,7 +37,7 @@ pub use cluster::Cluster;
 pub use counts::Counts;
 use io::START;
 pub use io::{Input, Moment, Now, Output, Phase, Purpose, Ticket};
-use polling::Poll;
+use polling::{OfOther, Poll};
 use read_gate::ReadGate;
 pub use read_gate::{Facts, Lag, Terms, Verdict, Why};
 
@@ -79,8 +79,8 @@ pub struct Core {
     /// Which stream is followed; `None` before the journal has told which it is.
     stream: Option<Incarnation>,
     reading_stream: bool,
-    /// The read under way may be of another stream than the one that is followed now.
-    reading_other: bool,
+    /// What is under way has to do with another journal, or its stream, than the one that is followed now.
+    of_other: OfOther,
     /// The stream brought something unusable; it is read again after the next head poll.
     stream_suspect: bool,
     /// The stream has brought a record whose predecessor it has forgotten.
@@ -133,7 +133,7 @@ impl Core {
             target: None,
             stream: None,
             reading_stream: false,
-            reading_other: false,
+            of_other: OfOther::default(),
             stream_suspect: false,
             stream_gap: false,
             healing: false,
@@ -318,7 +318,7 @@ impl Core {
         }
         let mut answer = |ticket, reply| outputs.push(Output::Answer(ticket, reply));
         self.committer.expire(now, &mut answer);
-        self.waiting.expire(now, &mut answer);
+        self.waiting.expire(now, self.head, &mut answer);
         self.advance(now, time);
         let version = self.engine.reader().published().version;
         self.gate.published(self.phase.has_state().then_some(version));
@@ -380,7 +380,10 @@ impl Core {
                 outputs.push(Output::Answer(pending.ticket, Reply::Applied(answer)));
             }
         }
-        if let Ok(plan) = result {
+        let of_other = std::mem::take(&mut self.of_other.commit);
+        if let Ok(plan) = result
+            && !of_other
+        {
             self.relay.push(plan.log.into_iter().map(|row| row.record));
         }
     }
@@ -400,19 +403,17 @@ impl Core {
     }
 
     fn relay_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
-        if self.stream.is_none() {
-            return;
-        }
+        let Some(stream) = self.stream else { return };
         let output = match self.relay.next(now, self.engine.applied().version) {
             None => return,
-            Some(Work::Append(records)) => Output::Append(records),
+            Some(Work::Append(records)) => Output::Append(stream, records),
             Some(Work::Read(after, max)) => Output::ReadLog(Purpose::Relay, after, max),
-            Some(Work::Reset(top, chain)) => Output::ResetStream(top, chain),
+            Some(Work::Reset(top, chain)) => Output::ResetStream(stream, top, chain),
             // One under way for the poll will do.
             Some(Work::Inspect) if self.inspecting => return,
             Some(Work::Inspect) => {
                 self.inspecting = true;
-                Output::InspectStream
+                Output::InspectStream(stream)
             }
         };
         outputs.push(output);

@@ -170,6 +170,10 @@ pub trait Journal: Clone + Send + Sync + 'static {
         work: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
+    /// From now on, all but head polls has to do with this journal, on this run of its server, or fails. Until this is
+    /// called it may be any.
+    fn follow(&self, _: Incarnation) {}
+
     /// Whether a commit could be run now.
     fn commits(&self) -> Commits {
         Commits::Able
@@ -239,9 +243,10 @@ pub struct StreamStatus {
 
 /// The ordered fan-out of records to replicas. It may forget anything at any time.
 pub trait Stream: Clone + Send + Sync + 'static {
-    /// From now on, all that is asked of this handle and its clones concerns the stream of this journal. Each journal
-    /// has one of its own. Before this is called nothing can be asked.
-    fn follow(&self, journal: Incarnation);
+    /// A handle to the stream of this journal. Each journal has one of its own; nothing else can be asked of a handle that
+    /// is to none.
+    #[must_use]
+    fn of(&self, journal: Incarnation) -> Self;
 
     /// Appends consecutive records if they follow what the stream holds; an empty stream accepts any.
     fn append(

@@ -19,6 +19,8 @@ const OTHERS: Duration = Duration::from_millis(20);
 pub(crate) struct Relay {
     pending: BTreeMap<Version, Record>,
     under_way: Option<Work>,
+    /// What is under way concerns a stream that was left since.
+    of_other: bool,
     state: State,
     /// Where the stream ended when it was behind; `None` since the last append that succeeded.
     behind_at: Option<Version>,
@@ -71,6 +73,19 @@ impl Relay {
         }
     }
 
+    /// Goes over to another stream, of which nothing is known. What was to be appended may be of another history than that
+    /// stream's journal; the journal has what is not.
+    pub(crate) fn leave(&mut self) {
+        let under_way = self.under_way.take();
+        *self = Self { of_other: under_way.is_some(), under_way, ..Self::default() };
+    }
+
+    /// Work that has come back; `None` if it was not under way, or concerned a stream that was left since.
+    fn returned(&mut self, is_it: impl FnOnce(&Work) -> bool) -> Option<Work> {
+        let work = self.under_way.take_if(|work| is_it(work))?;
+        (!std::mem::take(&mut self.of_other)).then_some(work)
+    }
+
     /// What to do next, if nothing is under way. `applied` is how far this replica has read the stream, or
     /// the journal in its place.
     pub(crate) fn next(&mut self, now: Moment, applied: Version) -> Option<Work> {
@@ -113,7 +128,8 @@ impl Relay {
 
     /// An append has come back; `None` if the stream could not be used.
     pub(crate) fn appended(&mut self, appended: Option<Appended>) {
-        let Some(Work::Append(records)) = self.under_way.take() else { return };
+        let work = self.returned(|work| matches!(work, Work::Append(_)));
+        let Some(Work::Append(records)) = work else { return };
         self.state = match appended {
             Some(Appended::Done) => {
                 let last = records.last().map_or(0, |record| record.version);
@@ -134,10 +150,9 @@ impl Relay {
 
     /// The stream's top has come back.
     pub(crate) fn inspected(&mut self, status: Option<&StreamStatus>) {
-        if self.under_way != Some(Work::Inspect) {
+        if self.returned(|work| *work == Work::Inspect).is_none() {
             return;
         }
-        self.under_way = None;
         self.state = match status.map(|status| status.top) {
             Some(Some((top, chain))) => State::Comparing(top, chain),
             // It takes anything: also what is pending of a history that the journal has lost.
@@ -151,10 +166,9 @@ impl Relay {
 
     /// The journal has been read; `None` if it could not be. Returns how many records the stream is to have of it.
     pub(crate) fn read(&mut self, records: Option<Vec<Record>>) -> usize {
-        if !matches!(self.under_way, Some(Work::Read(..))) {
+        if self.returned(|work| matches!(work, Work::Read(..))).is_none() {
             return 0;
         }
-        self.under_way = None;
         let Some(records) = records else {
             self.state = State::Down;
             return 0;
@@ -188,8 +202,7 @@ impl Relay {
 
     /// The stream was reset, or was not; `None` if it could not be used.
     pub(crate) fn reset(&mut self, done: Option<()>) {
-        if matches!(self.under_way, Some(Work::Reset(..))) {
-            self.under_way = None;
+        if self.returned(|work| matches!(work, Work::Reset(..))).is_some() {
             // What is pending may be of the forgotten history too. The journal has what is not.
             self.pending.clear();
             self.state = if done.is_some() { State::Open } else { State::Down };

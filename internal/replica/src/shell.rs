@@ -182,13 +182,17 @@ impl Replica {
     /// A task has panicked.
     pub async fn stop(mut self, wait: Duration) -> Result<bool, Stopped> {
         self.drain.send_replace(true);
+        let mut failed = None;
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
-                ended?;
+                // The others finish what they can.
+                if let Err(error) = ended {
+                    failed.get_or_insert(error);
+                }
             }
-            Ok(true)
         };
-        tokio::time::timeout(wait, all).await.unwrap_or(Ok(false))
+        let finished = tokio::time::timeout(wait, all).await.is_ok();
+        failed.map_or(Ok(finished), |error| Err(Stopped(error)))
     }
 }
 

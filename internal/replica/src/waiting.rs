@@ -99,15 +99,22 @@ impl Waiting {
     }
 
     /// Answers those whose history is lost, and those whose deadline has passed: their write is durable, and will be
-    /// visible.
-    pub(crate) fn expire(&mut self, now: Moment, mut answer: impl FnMut(Ticket, Reply)) {
+    /// visible, unless the journal's `head` is before it, so that it was lost.
+    pub(crate) fn expire(
+        &mut self,
+        now: Moment,
+        head: Version,
+        mut answer: impl FnMut(Ticket, Reply),
+    ) {
         self.lost.drain(..).for_each(|ticket| answer(ticket, Reply::Unknown));
         while let Some(&(deadline, version, ticket)) = self.by_deadline.first()
             && deadline <= now
         {
             self.by_deadline.pop_first();
             if let Some(waiter) = self.by_version.remove(&(version, ticket)) {
-                answer(ticket, Reply::Committed(waiter.answer));
+                let is_there = version <= head;
+                let reply = if is_there { Reply::Committed(waiter.answer) } else { Reply::Unknown };
+                answer(ticket, reply);
             }
         }
     }

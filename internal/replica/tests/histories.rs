@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::Builder;
-use placard_model::Timestamp;
-use placard_model::entry::FORMAT_LEVEL;
+use placard_model::entry::{FORMAT_LEVEL, Incarnation};
+use placard_model::{Timestamp, Version};
 use placard_replica::core::{Core, Input, Moment, Now, Output, Settings, Ticket};
-use placard_replica::ports::NoCheckpoints;
+use placard_replica::ports::{Appended, NoCheckpoints};
 use placard_replica::{Batch, Config, Lost, Plan, Replica, Reply};
 use placard_testkit::contract::beat;
 use placard_testkit::models::{JournalState, ModelJournal, ModelStream};
@@ -43,6 +43,8 @@ struct Stepped {
     moment: Duration,
     commits: Vec<Arc<Batch>>,
     replies: HashMap<Ticket, Reply>,
+    /// What was to be appended to which journal's stream, by versions. No result is told.
+    appends: Vec<(Incarnation, Vec<Version>)>,
     /// Whether a state can be built.
     restores: bool,
 }
@@ -55,8 +57,8 @@ impl Stepped {
             stream_entries_max: 1_024,
             checkpoint_every: None,
         });
-        let (commits, replies) = Default::default();
-        Self { core, journal, moment: Duration::ZERO, commits, replies, restores: true }
+        let (commits, replies, appends) = Default::default();
+        Self { core, journal, moment: Duration::ZERO, commits, replies, appends, restores: true }
     }
 
     /// Takes a step, and whatever it leads to.
@@ -85,6 +87,11 @@ impl Stepped {
                 assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
                 None
             }
+            Output::Append(journal, records) => {
+                let versions = records.iter().map(|record| record.version).collect();
+                self.appends.push((journal, versions));
+                None
+            }
             Output::ReadLog(purpose, after, max) => {
                 Some(Input::LogRead(purpose, Ok(self.journal.log(after, max))))
             }
@@ -111,6 +118,7 @@ impl Stepped {
 
     /// A client creates an ad, and the transaction is committed; the replica is not told yet.
     fn commits(&mut self, id: u128) -> Plan {
+        self.replies.remove(&TICKET);
         let request = Arc::new(request(id, vec![create(id, "an ad that is waited for")]));
         let deadline = Moment(self.moment + Duration::from_secs(3_600));
         self.step(Input::Submit(vec![(TICKET, request)], deadline));
@@ -121,6 +129,40 @@ impl Stepped {
     fn told(&self) -> Option<&Reply> {
         self.replies.get(&TICKET)
     }
+}
+
+/// A copy of a journal has a stream of its own. What a replica still had for the stream of the one it left was appended to
+/// that of the other, and what it heard of the one it took for the other's.
+#[test]
+fn nothing_of_one_journal_is_appended_to_the_stream_of_another() {
+    let mut stepped = Stepped::new(history(&[1]));
+    stepped.goes_on();
+    let one = stepped.journal.incarnation;
+    for id in [2, 3] {
+        let plan = stepped.commits(id);
+        stepped.step(Input::Committed(Ok(plan)));
+    }
+    // The first append is under way, and has version 3 wait behind it; so is a transaction.
+    assert_eq!(stepped.appends, [(one, vec![2])]);
+    let plan = stepped.commits(4);
+    let other = Incarnation { database: one.database + 1, ..one };
+    stepped.journal.incarnation = other;
+    // One head poll tells, and the answer to the transaction comes after it.
+    stepped.moment += Duration::from_millis(300);
+    stepped.step(Input::Tick);
+    stepped.step(Input::Committed(Ok(plan)));
+    assert_eq!(stepped.appends.len(), 1, "the worker is at the first");
+    stepped.step(Input::Appended(Ok(Appended::Fork)));
+    stepped.goes_on();
+    assert_eq!(
+        stepped.appends.len(),
+        1,
+        "nothing is left of the one, and the other is not suspected"
+    );
+    let plan = stepped.commits(5);
+    stepped.step(Input::Committed(Ok(plan)));
+    assert_eq!(stepped.appends[1..], [(other, vec![5])]);
+    assert_eq!(stepped.core.reader().published(), stepped.journal.head);
 }
 
 /// It waits for version 2 of one history, and has nothing of it yet; version 2 of another one comes.
@@ -212,6 +254,22 @@ fn a_lost_write_is_unknown_though_its_answer_comes_late() {
     (0..10).for_each(|_| stepped.goes_on());
     assert_eq!(stepped.core.reader().published(), stepped.journal.head);
     stepped.step(Input::Committed(Ok(plan)));
+    assert_eq!(stepped.told(), Some(&Reply::Unknown));
+}
+
+/// As before, but the other history does not get to the write's version before the deadline.
+#[test]
+fn a_lost_write_is_unknown_at_its_deadline_though_nothing_took_its_place() {
+    let mut stepped = Stepped::new(history(&[1]));
+    stepped.goes_on();
+    let plan = stepped.commits(2);
+    stepped.journal = history(&[]);
+    (0..10).for_each(|_| stepped.goes_on());
+    stepped.step(Input::Committed(Ok(plan)));
+    stepped.goes_on();
+    assert_eq!(stepped.told(), None);
+    stepped.moment += Duration::from_secs(3_600);
+    stepped.step(Input::Tick);
     assert_eq!(stepped.told(), Some(&Reply::Unknown));
 }
 

@@ -31,8 +31,8 @@ async fn main() {
     let server = RedisServer::start().await.unwrap();
     let options =
         Options { entries_max: Some(KEPT), ..Options::new(Server::Url(server.url().into())) };
-    let stream = RedisStream::connect(&options).unwrap();
-    stream.follow(Incarnation { journal: Uuid::nil(), database: 0, started: Timestamp::EPOCH });
+    let journal = Incarnation { journal: Uuid::nil(), database: 0, started: Timestamp::EPOCH };
+    let stream = RedisStream::connect(&options).unwrap().of(journal);
     let client = redis::Client::open(server.url()).unwrap();
     let mut log = Log { top: 0, chain: Chain::GENESIS };
     let mut bare = Bare(client.get_multiplexed_async_connection().await.unwrap());

@@ -70,7 +70,9 @@ impl Held {
 
 impl Stream for InProcess {
     /// The journal is this process' own, and there is no other.
-    fn follow(&self, _: Incarnation) {}
+    fn of(&self, _: Incarnation) -> Self {
+        self.clone()
+    }
 
     async fn append(&self, new: Arc<[Record]>) -> Result<Appended, Unavailable> {
         let mut held = self.held();

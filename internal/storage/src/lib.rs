@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod chunk;
 pub mod directory;
 pub mod in_process;
+mod page;
 pub mod postgres;
 pub mod redis;
 pub mod secret;

@@ -299,7 +299,9 @@ impl ModelStream {
 
 impl Stream for ModelStream {
     /// There is one journal.
-    fn follow(&self, _: Incarnation) {}
+    fn of(&self, _: Incarnation) -> Self {
+        self.clone()
+    }
 
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
         let appended = self.state().append(&records);

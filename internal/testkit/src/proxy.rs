@@ -30,6 +30,8 @@ pub enum Flow {
     Hold,
     /// Each piece so much later.
     Delay(Duration),
+    /// So many bytes in a second.
+    Slow(u32),
     /// Not from the first piece on that is larger than so many bytes, on the connection that has it: such packets do
     /// not fit through the path, and nobody says so. They do, with what has come since, once the flow is another.
     Swallow(usize),
@@ -222,13 +224,16 @@ impl Connection {
         let passes = |flow: Flow| match flow {
             Flow::Hold => false,
             Flow::Swallow(larger) => bytes <= larger,
-            Flow::Pass | Flow::Delay(_) => true,
+            Flow::Pass | Flow::Delay(_) | Flow::Slow(_) => true,
         };
         let passing = state.wait_for(|state| passes(of(state))).await;
         let flow = passing.map_or(Flow::Pass, |state| of(&state));
-        if let Flow::Delay(pause) = flow {
-            tokio::time::sleep(pause).await;
-        }
+        let pause = match flow {
+            Flow::Delay(pause) => pause,
+            Flow::Slow(rate) => Duration::from_secs_f64(bytes as f64 / f64::from(rate)),
+            Flow::Pass | Flow::Hold | Flow::Swallow(_) => return,
+        };
+        tokio::time::sleep(pause).await;
     }
 
     /// How far the bytes go that end in `tail`, if a trap is sprung by them; those before `new` went on earlier, and

@@ -35,7 +35,7 @@ impl Core {
         outputs: &mut Vec<Output>,
     ) {
         self.reading_stream = false;
-        if std::mem::take(&mut self.reading_other) {
+        if std::mem::take(&mut self.of_other.read) {
             return;
         }
         match result {
@@ -70,6 +70,7 @@ impl Core {
         outputs: &mut Vec<Output>,
     ) {
         self.healing = false;
+        let of_other = std::mem::take(&mut self.of_other.heal);
         let gap = std::mem::take(&mut self.stream_gap);
         let Ok(records) = result else {
             self.log_suspect = true;
@@ -84,7 +85,9 @@ impl Core {
         // nothing more.
         self.stream_suspect |= gap && upto == applied;
         self.log_suspect |= upto == applied;
-        self.relay.push(records.into_iter().filter(|record| record.version <= upto));
+        if !of_other {
+            self.relay.push(records.into_iter().filter(|record| record.version <= upto));
+        }
         match result {
             Ok(()) if more && upto > applied => self.heal(outputs),
             Ok(()) => {}
@@ -161,10 +164,13 @@ impl Core {
 
     /// Reads what comes next: from the stream, or from the journal while the stream does not bring it.
     pub(super) fn follow(&mut self, outputs: &mut Vec<Output>) {
-        let may_read = self.stream.is_some() && !self.stream_suspect;
-        if !self.reading_stream && may_read && !self.healing {
+        if let Some(stream) = self.stream
+            && !self.stream_suspect
+            && !self.reading_stream
+            && !self.healing
+        {
             self.reading_stream = true;
-            outputs.push(Output::ReadStream(self.engine.applied().version));
+            outputs.push(Output::ReadStream(stream, self.engine.applied().version));
         }
         let stream_fails = self.relay.is_down() || self.stream_suspect;
         if stream_fails && !self.log_suspect && self.head > self.engine.applied().version {
@@ -215,7 +221,7 @@ impl Core {
     fn is_told_by(&self, records: &[Record], state: Position) -> bool {
         match records.iter().find(|record| record.version == state.version) {
             Some(record) => record.chain == state.chain,
-            None if records.len() == limits::READ_ENTRIES_MAX => self.poll.compared,
+            None if is_full(records) => self.poll.compared,
             // The log ends before the state does, or has been trimmed beyond it.
             None => false,
         }

@@ -90,22 +90,23 @@ pub enum Input {
 pub enum Output {
     /// Run this batch's transaction.
     Commit(Arc<Batch>),
-    /// Append these to the stream.
-    Append(Arc<[Record]>),
-    /// Read the stream after this version.
-    ReadStream(Version),
+    /// Append these to the stream of this journal.
+    Append(Incarnation, Arc<[Record]>),
+    /// Read the stream of this journal after this version.
+    ReadStream(Incarnation, Version),
     /// Read the log after this version, at most so many records.
     ReadLog(Purpose, Version, usize),
     /// Register, and read the journal's head and the log's chain at this version.
     Poll(Beat, Version),
-    /// From now on, have to do with the stream of this journal and no other.
-    FollowStream(Incarnation),
-    /// Ask the stream for its top.
-    InspectStream,
-    /// Have the stream forget everything, if its top is still this.
-    ResetStream(Version, Chain),
-    /// Have the stream forget what is before this version, or beyond so many, unless another replica is at it.
-    TrimStream(Version, usize),
+    /// From now on, write to this journal, and read it, on this run of its server and no other. There is no result.
+    Follow(Incarnation),
+    /// Ask the stream of this journal for its top.
+    InspectStream(Incarnation),
+    /// Have the stream of this journal forget everything, if its top is still this.
+    ResetStream(Incarnation, Version, Chain),
+    /// Have the stream of this journal forget what is before this version, or beyond so many, unless another replica is
+    /// at it.
+    TrimStream(Incarnation, Version, usize),
     /// Build an engine from the journal's ads.
     Restore,
     /// Build an engine from the checkpoint.

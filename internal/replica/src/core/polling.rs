@@ -27,6 +27,17 @@ pub(super) struct Poll {
     pub(super) compared: bool,
 }
 
+/// Of what was under way when the replica went over to another journal, what has not come back yet. Each is only
+/// ever under way once, so that the next to come back is the one.
+#[derive(Debug, Default)]
+pub(super) struct OfOther {
+    /// Of the stream.
+    pub(super) read: bool,
+    pub(super) inspection: bool,
+    pub(super) heal: bool,
+    pub(super) commit: bool,
+}
+
 impl Poll {
     pub(super) fn new() -> Self {
         Self {
@@ -53,9 +64,11 @@ impl Core {
         self.poll.sent_at = now;
         self.poll.sent = self.phase.has_state().then_some(applied);
         outputs.push(Output::Poll(self.beat(), applied.version));
-        if !self.inspecting && self.stream.is_some() {
+        if !self.inspecting
+            && let Some(stream) = self.stream
+        {
             self.inspecting = true;
-            outputs.push(Output::InspectStream);
+            outputs.push(Output::InspectStream(stream));
         }
     }
 
@@ -76,7 +89,7 @@ impl Core {
             return;
         };
         self.lease.renew(self.poll.sent_at, now);
-        self.follow_stream(head.incarnation, outputs);
+        self.follow_journal(head.incarnation, outputs);
         self.trim_stream(now, &head, outputs);
         let (position, chain_at) = (head.position, head.chain_at);
         let asked = Asked { poll: self.poll.number, sent: self.poll.sent_at, returned: now };
@@ -119,14 +132,25 @@ impl Core {
         }
     }
 
-    /// Goes over to the stream of the journal that there is now, unless that is the one it has. What is being read comes
-    /// from the stream before, and may be of a copy of this journal.
-    fn follow_stream(&mut self, journal: Incarnation, outputs: &mut Vec<Output>) {
-        if self.stream != Some(journal) {
-            self.stream = Some(journal);
-            self.reading_other = self.reading_stream;
-            outputs.push(Output::FollowStream(journal));
+    /// Goes over to the journal that there is now and to its stream, unless that is the one it has. What is under way has to
+    /// do with the one before, which may be a copy of this one, or what this one is a copy of: nothing of it is for the new
+    /// stream. What that lacks the others, and this replica, read from the journal.
+    fn follow_journal(&mut self, journal: Incarnation, outputs: &mut Vec<Output>) {
+        if self.stream == Some(journal) {
+            return;
         }
+        let is_first = self.stream.replace(journal).is_none();
+        outputs.push(Output::Follow(journal));
+        if is_first {
+            return;
+        }
+        self.of_other = OfOther {
+            read: self.reading_stream,
+            inspection: self.inspecting,
+            heal: self.healing,
+            commit: self.committer.is_under_way(),
+        };
+        self.relay.leave();
     }
 
     /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
@@ -137,14 +161,17 @@ impl Core {
             return;
         }
         self.trim_due = now + limits::STREAM_TRIM;
+        let stream = head.incarnation;
         let live = head.members.iter().filter(|member| member.lease_until > head.now);
         let needed = live.map(|member| member.standing.published.version).min();
         let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
-        outputs.push(Output::TrimStream(keep, self.settings.stream_entries_max));
+        outputs.push(Output::TrimStream(stream, keep, self.settings.stream_entries_max));
     }
 
     pub(super) fn inspected(&mut self, status: Option<StreamStatus>) {
         self.inspecting = false;
+        let of_other = std::mem::take(&mut self.of_other.inspection);
+        let status = status.filter(|_| !of_other);
         self.relay.inspected(status.as_ref());
         if let (Some(cluster), Some(stream)) = (&self.cluster, status) {
             self.cluster = Some(Arc::new(cluster.inspected(stream)));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use placard_engine::{Builder, Engine, Replaced, Snapshot};
 use placard_model::entry::{Incarnation, Position};
 use placard_model::{EncodedAd, Undecodable, limits};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -72,9 +73,9 @@ impl Workers {
             tasks.spawn(run_worker(work, ports.clone(), results.clone()));
             jobs
         };
-        let stream = ports.stream.clone();
+        let journal = ports.journal.clone();
         Self {
-            follow: Box::new(move |journal| stream.follow(journal)),
+            follow: Box::new(move |incarnation| journal.follow(incarnation)),
             commit: worker(),
             append: worker(),
             stream: worker(),
@@ -94,19 +95,18 @@ impl Workers {
     pub(super) fn hand_out(&self, work: Output) {
         let worker = match &work {
             Output::Commit(_) => &self.commit,
-            Output::Append(_) => &self.append,
-            Output::ReadStream(_) => &self.stream,
+            Output::Append(..) => &self.append,
+            Output::ReadStream(..) => &self.stream,
             Output::ReadLog(Purpose::Heal, ..) => &self.heal,
             Output::ReadLog(Purpose::Relay, ..) => &self.relay,
             Output::ReadLog(Purpose::LookUp, ..) => &self.look_up,
             Output::Poll(..) => &self.poll,
-            Output::FollowStream(journal) => return (self.follow)(*journal),
+            Output::Follow(journal) => return (self.follow)(*journal),
             Output::Free(_) => {
-                // Room for more than there ever are: a state takes longer to be built than to be freed.
-                let _ = self.free.try_send(work);
+                queue_or_drop_aside(&self.free, work);
                 return;
             }
-            Output::InspectStream => &self.inspect,
+            Output::InspectStream(_) => &self.inspect,
             Output::ResetStream(..) => &self.reset,
             Output::TrimStream(..) => {
                 // One that is still being trimmed is trimmed again in a while.
@@ -119,6 +119,13 @@ impl Workers {
         };
         let handed = worker.try_send(work);
         assert!(handed.is_ok(), "a worker was handed a second job: {handed:?}");
+    }
+}
+
+/// Queues work that nobody waits for, and that is too much to be dropped here if there is no room for it.
+fn queue_or_drop_aside<T: Send + 'static>(queue: &mpsc::Sender<T>, work: T) {
+    if let Err(TrySendError::Full(work) | TrySendError::Closed(work)) = queue.try_send(work) {
+        tokio::task::spawn_blocking(move || drop(work));
     }
 }
 
@@ -137,18 +144,19 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 }
                 Input::Committed(result)
             }
-            Output::Append(records) => {
+            Output::Append(of, records) => {
                 // After the clients that its commit has answered, and whoever else is to run: a thread goes on with
                 // what it has woken last, and would make them wait for the stream.
                 tokio::task::yield_now().await;
                 let begun = Uptime::now();
-                let result = stream.append(Arc::clone(&records)).await;
+                let result = stream.of(of).append(Arc::clone(&records)).await;
                 if let Some(spans) = &spans {
                     traced::appended(&**spans, &records, begun.elapsed(), &result);
                 }
                 Input::Appended(result)
             }
-            Output::ReadStream(after) => {
+            Output::ReadStream(of, after) => {
+                let stream = stream.of(of);
                 // The core is gone once the results are closed, and then nobody waits for the stream.
                 tokio::select! {
                     read = stream.read(after, limits::READ_ENTRIES_MAX) => Input::StreamRead(read),
@@ -159,9 +167,12 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 Input::LogRead(purpose, journal.log(after, max).await)
             }
             Output::Poll(beat, at) => Input::Polled(journal.poll(beat, at).await),
-            Output::InspectStream => Input::StreamInspected(stream.status().await),
-            Output::ResetStream(top, chain) => Input::StreamReset(stream.reset(top, chain).await),
-            Output::TrimStream(keep, max) => {
+            Output::InspectStream(of) => Input::StreamInspected(stream.of(of).status().await),
+            Output::ResetStream(of, top, chain) => {
+                Input::StreamReset(stream.of(of).reset(top, chain).await)
+            }
+            Output::TrimStream(of, keep, max) => {
+                let stream = stream.of(of);
                 let mut trimmed = Ok(());
                 let alone = journal.alone(async { trimmed = stream.trim(keep, max).await }).await;
                 Input::StreamTrimmed(alone.and(trimmed))
@@ -181,7 +192,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::SaveCheckpoint(snapshot) => {
                 Input::CheckpointSaved(save(&checkpoints, snapshot).await)
             }
-            Output::Answer(..) | Output::Published(_) | Output::FollowStream(_) => {
+            Output::Answer(..) | Output::Published(_) | Output::Follow(_) => {
                 unreachable!("not a worker's: {job:?}")
             }
         };
@@ -267,3 +278,36 @@ where
 }
 
 type Chunks = mpsc::Sender<Vec<EncodedAd>>;
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+
+    /// Says which thread drops it.
+    struct State(mpsc::Sender<ThreadId>);
+
+    impl Drop for State {
+        fn drop(&mut self) {
+            let _ = self.0.try_send(thread::current().id());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_beyond_the_queue_is_dropped_on_another_thread() {
+        let (queue, queued) = mpsc::channel(1);
+        let (dropped, mut threads) = mpsc::channel(3);
+        queue_or_drop_aside(&queue, State(dropped.clone()));
+        queue_or_drop_aside(&queue, State(dropped.clone()));
+        assert_ne!(threads.recv().await, Some(thread::current().id()), "there is no room");
+        drop(queued);
+        assert_eq!(
+            threads.recv().await,
+            Some(thread::current().id()),
+            "the first was in the queue"
+        );
+        queue_or_drop_aside(&queue, State(dropped));
+        assert_ne!(threads.recv().await, Some(thread::current().id()), "nobody takes it");
+    }
+}

@@ -68,8 +68,6 @@ struct Replica {
     wake_at: Option<Duration>,
     /// The journal's head when it sent its last poll.
     known: Version,
-    /// Whose stream it follows.
-    follows: Option<Incarnation>,
 }
 
 pub(crate) struct World {
@@ -377,7 +375,7 @@ impl World {
                     };
                     let (core, started) = (Core::new(settings), self.now);
                     self.replicas[replica] =
-                        Some(Replica { core, started, wake_at: None, known: 0, follows: None });
+                        Some(Replica { core, started, wake_at: None, known: 0 });
                     self.step(replica, Input::Tick);
                 }
             }
@@ -409,13 +407,8 @@ impl World {
         self.streams.entry(self.journal.incarnation).or_default()
     }
 
-    /// The stream that a replica follows; one that has crashed since it asked is given one of nobody's.
-    fn followed(&mut self, replica: usize) -> &mut StreamState {
-        let replica = self.replicas[replica].as_ref();
-        let nobody = Incarnation { journal: Uuid::nil(), database: 1, started: Timestamp::EPOCH };
-        self.streams
-            .entry(replica.and_then(|running| running.follows).unwrap_or(nobody))
-            .or_default()
+    fn stream(&mut self, of: Incarnation) -> &mut StreamState {
+        self.streams.entry(of).or_default()
     }
 
     fn ask(&mut self, client: usize) {
@@ -437,19 +430,18 @@ impl World {
     fn act(&mut self, replica: usize, run: u64, output: Output) {
         let input = match output {
             Output::Commit(batch) => Input::Committed(self.commit(&batch)),
-            Output::Append(records) => {
+            Output::Append(of, records) => {
                 let lost = self.chance(4.0);
-                let appended =
-                    if lost { Appended::Done } else { self.followed(replica).append(&records) };
+                let appended = if lost { Appended::Done } else { self.stream(of).append(&records) };
                 let failed = lost || self.chance(4.0);
                 Input::Appended(if failed { Err(unavailable()) } else { Ok(appended) })
             }
-            Output::ReadStream(after) => {
-                let records = self.followed(replica).read(after, 16);
+            Output::ReadStream(of, after) => {
+                let records = self.stream(of).read(after, 16);
                 if self.chance(2.0) {
                     Input::StreamRead(Err(unavailable()))
                 } else if records.is_empty() && self.runs[replica] == run && !self.chance(0.2) {
-                    let again = Event::Act(replica, run, Output::ReadStream(after));
+                    let again = Event::Act(replica, run, Output::ReadStream(of, after));
                     return self.after(Duration::from_millis(2), again);
                 } else {
                     Input::StreamRead(Ok(records))
@@ -465,13 +457,13 @@ impl World {
                 let head = self.journal.poll(beat, at);
                 Input::Polled(if failed { Err(unavailable()) } else { Ok(head) })
             }
-            Output::InspectStream => {
+            Output::InspectStream(of) => {
                 let failed = self.chance(5.0);
-                let status = self.followed(replica).status();
+                let status = self.stream(of).status();
                 Input::StreamInspected(if failed { Err(unavailable()) } else { Ok(status) })
             }
-            Output::ResetStream(top, chain) => {
-                self.followed(replica).reset(top, chain);
+            Output::ResetStream(of, top, chain) => {
+                self.stream(of).reset(top, chain);
                 let failed = self.chance(5.0);
                 Input::StreamReset(if failed { Err(unavailable()) } else { Ok(()) })
             }
@@ -491,8 +483,8 @@ impl World {
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
-            Output::TrimStream(keep, max) => {
-                self.followed(replica).trim(keep, max);
+            Output::TrimStream(of, keep, max) => {
+                self.stream(of).trim(keep, max);
                 Input::StreamTrimmed(Ok(()))
             }
             Output::Restore => {
@@ -503,10 +495,9 @@ impl World {
                     builder.finish(self.journal.head, self.journal.now).expect("our own digest");
                 Input::Restored((!self.chance(20.0)).then(|| Box::new(engine)))
             }
-            Output::Answer(..)
-            | Output::Published(_)
-            | Output::FollowStream(_)
-            | Output::Free(_) => unreachable!("not a port's: {output:?}"),
+            Output::Answer(..) | Output::Published(_) | Output::Follow(_) | Output::Free(_) => {
+                unreachable!("not a port's: {output:?}")
+            }
         };
         let latency = self.latency();
         self.after(latency, Event::Deliver(replica, run, input));
@@ -546,11 +537,7 @@ impl World {
             match output {
                 Output::Answer(ticket, reply) => self.reply(replica, ticket, &reply),
                 Output::Published(position) => self.check_published(replica, position),
-                Output::FollowStream(journal) => {
-                    let running = self.replicas[replica].as_mut().expect("it has just stepped");
-                    running.follows = Some(journal);
-                }
-                Output::Free(_) => {}
+                Output::Follow(_) | Output::Free(_) => {}
                 work => {
                     if let (Output::Poll(..), Some(running)) = (&work, &mut self.replicas[replica])
                     {

@@ -1,7 +1,7 @@
 //! What is done for the commit's connection while nobody commits: it is opened when it is missing, and asked for a
 //! sign of life, so that a write does not find out that it is dead.
 
-use std::sync::Weak;
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -11,33 +11,73 @@ use super::Lanes;
 /// How often the connection is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A task that ends with this.
-pub(super) struct Keeper(JoinHandle<()>);
+/// The task that does it; it ends with this.
+#[derive(Default)]
+pub(super) struct Keeper(Mutex<Option<JoinHandle<()>>>);
 
 impl Keeper {
-    pub(super) fn start(lanes: Weak<Lanes>) -> Self {
-        Self(tokio::spawn(async move {
-            let mut told = false;
-            while let Some(lanes) = lanes.upgrade() {
-                let kept = lanes.committer.lane().keep_one().await;
-                if let Err(error) = &kept {
-                    // The place of this one may be what is missing.
-                    lanes.reads.release();
-                    if !told {
-                        let cause = placard_replica::reasons(error);
-                        tracing::warn!(%error, cause, "there is no connection to commit with");
-                    }
-                }
-                told = kept.is_err();
-                drop(lanes);
-                tokio::time::sleep(PAUSE).await;
+    /// Sees to it that the task runs. Whoever polls asks for that, several times a second, so that a task that has ended,
+    /// which it never should, is not missed for long.
+    pub(super) fn keep(&self, lanes: impl FnOnce() -> Weak<Lanes>) {
+        let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        if task.is_some() {
+            tracing::error!(
+                "the task that keeps a connection to commit with has ended, and is started again"
+            );
+        }
+        *task = Some(tokio::spawn(run(lanes())));
+    }
+}
+
+async fn run(lanes: Weak<Lanes>) {
+    let mut told = false;
+    while let Some(lanes) = lanes.upgrade() {
+        let kept = lanes.committer.lane().keep_one().await;
+        if let Err(error) = &kept {
+            // The place of this one may be what is missing.
+            lanes.reads.release();
+            if !told {
+                let cause = placard_replica::reasons(error);
+                tracing::warn!(%error, cause, "there is no connection to commit with");
             }
-        }))
+        }
+        told = kept.is_err();
+        drop(lanes);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.0.abort();
+        let task = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_keeper_that_has_ended_is_started_again() {
+        let keeper = Keeper::default();
+        let running = || keeper.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = || running().as_ref().map(JoinHandle::id);
+        keeper.keep(Weak::new);
+        let first = id();
+        // Of nobody, it ends at once; as after a panic nobody waits for it.
+        while running().as_ref().is_some_and(|task| !task.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        keeper.keep(Weak::new);
+        assert!(first.is_some() && id() != first, "{first:?}");
+        let second = id();
+        keeper.keep(|| unreachable!("one runs"));
+        assert_eq!(id(), second);
     }
 }

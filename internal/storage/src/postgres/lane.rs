@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::server::{Server, Way};
-use super::session::{self, Session, Unfit};
+use super::session::{self, Run, Session, Unfit};
 
 /// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
@@ -52,6 +52,10 @@ pub(super) enum Failure {
     TooNew(u8),
     #[error("the journal holds what it cannot hold: {0}")]
     Malformed(&'static str),
+    #[error(
+        "the server is not the one of the last head poll: it was started again, or another has taken its place"
+    )]
+    Moved,
     #[error("there is no connection to commit with: housekeeping takes none")]
     NoneToSpare,
 }
@@ -82,6 +86,15 @@ impl Failure {
     /// Whether the server was reached, and takes no writes.
     fn is_of_a_standby(&self) -> bool {
         matches!(self, Self::Unfit(Unfit::Standby | Unfit::ReadOnly))
+    }
+
+    /// Whether it took too long: here, or in the server, which cancels what takes longer than it may (57014).
+    pub(super) fn is_late(&self) -> bool {
+        match self {
+            Self::Late(_) => true,
+            Self::Sql(sqlx::Error::Database(error)) => error.code().as_deref() == Some("57014"),
+            _ => false,
+        }
     }
 
     /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.
@@ -161,6 +174,7 @@ impl Opened {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     owner: Uuid,
+    run: Run,
     trip: Duration,
     prepared: bool,
 }
@@ -176,6 +190,7 @@ struct Idle {
 pub(super) struct Lane {
     server: Server,
     session: Session,
+    uses_any_run: bool,
     /// How many connections are kept while nobody uses them.
     kept: usize,
     idle: Mutex<Vec<Idle>>,
@@ -196,11 +211,21 @@ impl Lane {
         Self {
             server: server.clone(),
             session,
+            uses_any_run: false,
             kept,
             idle: Mutex::default(),
             free: Semaphore::new(connections),
             opened: AtomicU8::new(Opened::Untried as u8),
         }
+    }
+
+    /// The same, of whichever run of the server it meets: it finds out which there is.
+    pub(super) fn of_any_run(self) -> Self {
+        Self { uses_any_run: true, ..self }
+    }
+
+    fn may_use(&self, run: Run) -> bool {
+        self.uses_any_run || self.server.run().is_none_or(|followed| followed == run)
     }
 
     /// Waits for a connection to be free, and opens one if none is idle.
@@ -225,6 +250,9 @@ impl Lane {
 
     async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
         while let Some(Idle { mut connection, session, mut heard, silences }) = self.pop() {
+            if !self.may_use(session.run) {
+                continue;
+            }
             if heard.elapsed() >= RESTED || silences != *self.server.silences().borrow() {
                 let ping = session::still_owns(&mut connection, session.owner);
                 match self.within(Limit::of_life(PING), ping).await {
@@ -269,8 +297,11 @@ impl Lane {
     async fn open_by(&self, way: &Way) -> Result<(PgConnection, Known), Failure> {
         let mut connection = within(way.limit, way.options.connect()).await?;
         let begun = self.session.begin(&mut connection, way.asks_more);
-        let (owner, trip) = within(SESSION, begun).await?;
-        Ok((connection, Known { owner, trip, prepared: false }))
+        let (owner, trip, run) = within(SESSION, begun).await?;
+        if !self.may_use(run) {
+            return Err(Failure::Moved);
+        }
+        Ok((connection, Known { owner, run, trip, prepared: false }))
     }
 
     /// Whether it could be given a connection when it last asked for one.

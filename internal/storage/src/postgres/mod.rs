@@ -21,10 +21,10 @@ mod values;
 mod write;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::entry::{FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{FORMAT_LEVEL, Incarnation, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
@@ -41,6 +41,7 @@ use lane::{Failure, Lane, Limit, Opened};
 use server::Server;
 use session::{Durability, Session, Setting};
 
+use crate::page::PageBytes;
 use crate::secret::Secret;
 
 pub use session::Unfit;
@@ -131,12 +132,14 @@ struct Lanes {
     poll: Lane,
     /// Of the log, and of what ends.
     reads: Lane,
+    /// Of the log.
+    page: PageBytes,
     snapshot: Lane,
     /// For the stream, whose bound must not wait for other chores.
     trim: Lane,
     chores: Lane,
     /// Of a replica, which is what polls.
-    keeper: OnceLock<Keeper>,
+    keeper: Keeper,
 }
 
 impl Lanes {
@@ -150,12 +153,13 @@ impl Lanes {
         };
         Self {
             committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
-            poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)),
+            poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)).of_any_run(),
             reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
+            page: PageBytes::default(),
             snapshot: Lane::new(&server, 1, 0, session(&[snapshot::SETTINGS], Durability::Any)),
             trim: chore(),
             chores: chore(),
-            keeper: OnceLock::new(),
+            keeper: Keeper::default(),
             server,
         }
     }
@@ -314,7 +318,7 @@ impl Journal for PostgresJournal {
     }
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
-        self.lanes.keeper.get_or_init(|| Keeper::start(Arc::downgrade(&self.lanes)));
+        self.lanes.keeper.keep(|| Arc::downgrade(&self.lanes));
         // The row of a replica that refuses waits for the disk and for standbys.
         let waits = beat.identity.refuses_after.is_some();
         let limit = if waits { poll::POLL.into() } else { Limit::of_life(poll::POLL) };
@@ -336,9 +340,19 @@ impl Journal for PostgresJournal {
     }
 
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
-        let records =
-            self.lanes.reads.read(LOG, |connection| Box::pin(rows::log(connection, after, max)));
-        records.await.map_err(|failure| Unavailable("read the journal's log", failure.into()))
+        let page = &self.lanes.page;
+        let bound = page.bound();
+        let records = self
+            .lanes
+            .reads
+            .read(LOG, |connection| Box::pin(rows::log(connection, after, max, bound)));
+        let records = records.await;
+        match &records {
+            Ok(records) => page.came(bound, records.iter().map(|record| record.bytes.len()).sum()),
+            Err(failure) if failure.is_late() => page.late(bound),
+            Err(_) => {}
+        }
+        records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
     async fn snapshot(
@@ -353,6 +367,10 @@ impl Journal for PostgresJournal {
         let done =
             async { chores::elsewhere(self.lanes.to_spare(|lanes| &lanes.trim)?, work).await };
         done.await.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
+    }
+
+    fn follow(&self, incarnation: Incarnation) {
+        self.lanes.server.follow(incarnation.into());
     }
 
     fn commits(&self) -> Commits {

@@ -124,17 +124,18 @@ const LOG: &str = "
      WHERE upto <= $3 OR upto = size
      ORDER BY version";
 
-/// Records after a version, in one statement and so at one moment: at most `max`, and no more bytes than a page may
-/// have, but one if there is one.
+/// Records after a version, in one statement and so at one moment: at most `max`, and no more bytes than these, but one
+/// if there is one.
 pub(super) async fn log(
     connection: &mut PgConnection,
     after: Version,
     max: usize,
+    bytes_max: usize,
 ) -> Result<Vec<Record>, Failure> {
     let rows = sqlx::query(LOG)
         .bind(column(after))
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
-        .bind(limits::READ_BYTES_MAX as i64)
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| record(row, "version", "chain", "bytes")).collect()

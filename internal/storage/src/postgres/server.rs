@@ -11,7 +11,7 @@ use placard_replica::Outage;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
-use super::session::{Durability, Session, Setting};
+use super::session::{Durability, Run, Session, Setting};
 use super::url::{self, Target, UrlError};
 use crate::secret::Secret;
 
@@ -36,6 +36,8 @@ struct Shared {
     silences: watch::Sender<u64>,
     /// Which of the hosts has taken the last connection.
     last: AtomicUsize,
+    /// The only run of the server that may be used, if that was said.
+    run: Mutex<Option<Run>>,
 }
 
 struct Source {
@@ -55,11 +57,22 @@ impl Server {
             pools: Mutex::default(),
             silences: watch::Sender::new(0),
             last: AtomicUsize::new(0),
+            run: Mutex::default(),
         })))
     }
 
     pub(super) fn silences(&self) -> &watch::Sender<u64> {
         &self.0.silences
+    }
+
+    /// From now on no other run of the server is used, but by lanes that may use any.
+    pub(super) fn follow(&self, run: Run) {
+        *lock(&self.0.run) = Some(run);
+    }
+
+    /// The run that was last said.
+    pub(super) fn run(&self) -> Option<Run> {
+        *lock(&self.0.run)
     }
 
     /// Where to connect, by the URL as it is now.

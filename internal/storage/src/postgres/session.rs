@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use placard_model::entry::Incarnation;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
@@ -97,6 +98,30 @@ pub(super) enum Durability {
     Accepted,
 }
 
+/// A database on one run of a server. One that was started again, or is a copy, is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    database: u32,
+    /// In microseconds since 1970.
+    started: i64,
+}
+
+impl From<Incarnation> for Run {
+    fn from(Incarnation { database, started, .. }: Incarnation) -> Self {
+        Self { database, started: started.micros() }
+    }
+}
+
+impl Run {
+    fn of(row: &PgRow) -> Result<Self, Failure> {
+        let malformed = |_| Failure::Malformed("the server's run");
+        Ok(Self {
+            database: row.try_get::<&str, _>("database")?.parse().map_err(malformed)?,
+            started: row.try_get::<&str, _>("started")?.parse().map_err(malformed)?,
+        })
+    }
+}
+
 /// How the sessions of one kind of work are set up.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
@@ -115,13 +140,13 @@ impl Session {
         Self { settings: all, durability }
     }
 
-    /// Sets a new connection up, in two round trips; who owns its session from then on, and how long a round trip took. An
-    /// operator may ask for more as it begins.
+    /// Sets a new connection up, in two round trips; who owns its session from then on, how long a round trip took, and where
+    /// it is. An operator may ask for more as it begins.
     pub(super) async fn begin(
         &self,
         connection: &mut PgConnection,
         asks_more: bool,
-    ) -> Result<(Uuid, Duration), Failure> {
+    ) -> Result<(Uuid, Duration, Run), Failure> {
         let owner = Uuid::new_v4();
         let rows = sqlx::raw_sql(AssertSqlSafe(self.set(owner))).fetch_all(&mut *connection).await;
         let rows = match rows {
@@ -158,7 +183,7 @@ impl Session {
         if self.durability != Durability::Any {
             fit(&read, self.durability == Durability::Accepted)?;
         }
-        Ok((owner, trip))
+        Ok((owner, trip, Run::of(&read)?))
     }
 
     /// What the session was before, and then every setting. `synchronous_commit` is turned on if it is off. Every
@@ -197,7 +222,9 @@ impl Session {
         let own = self.settings.iter().map(|(name, _)| *name).chain([OWNER, SYNCHRONOUS_COMMIT]);
         let columns: Vec<_> = own.chain(SERVER).map(column).collect();
         format!(
-            "SELECT pg_backend_pid()::text AS process, pg_is_in_recovery()::text AS standby, {}",
+            "SELECT pg_backend_pid()::text AS process, pg_is_in_recovery()::text AS standby,
+                    (SELECT oid FROM pg_database WHERE datname = current_database())::text AS database,
+                    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started, {}",
             columns.join(", ")
         )
     }

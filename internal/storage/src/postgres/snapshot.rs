@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use placard_model::entry::{Position, Record};
-use placard_model::{EncodedAd, Version};
+use placard_model::{EncodedAd, Version, limits};
 use placard_replica::ports::Unavailable;
 use tokio::sync::mpsc;
 
@@ -109,7 +109,7 @@ impl<'j> Audit<'j> {
     /// # Errors
     /// The server does not answer within 10 s, or with an error. The audit is over.
     pub async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
-        let log = rows::log(&mut self.held.connection, after, max);
+        let log = rows::log(&mut self.held.connection, after, max, limits::READ_BYTES_MAX);
         let records = self.held.lane.within(PIECE, log).await;
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }

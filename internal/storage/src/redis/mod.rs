@@ -25,6 +25,7 @@ use redis::{RedisResult, Value};
 pub use check::Warning;
 pub use connect::{Options, OptionsError, Sentinel, Server, Tls};
 
+use crate::page::PageBytes;
 use connect::Target;
 use line::{Failure, Line};
 use scripts::{Keys, Look};
@@ -40,8 +41,11 @@ const READ: Duration = Duration::from_millis(1_400);
 /// How often an append looks again, when others append in between.
 const TRIES: usize = 8;
 /// Most entries that a read which waits is answered with, since Redis counts no bytes there: so many of the largest
-/// entries are as large as a page.
-const WAITED: usize = limits::READ_BYTES_MAX / limits::ENTRY_BYTES_MAX;
+/// entries are as large as a page of so many bytes.
+const fn waited(bytes: usize) -> usize {
+    let entries = bytes / limits::ENTRY_BYTES_MAX;
+    if entries == 0 { 1 } else { entries }
+}
 
 /// A handle to the stream; its clones share two connections, one to read and one for all else.
 ///
@@ -52,6 +56,8 @@ const WAITED: usize = limits::READ_BYTES_MAX / limits::ENTRY_BYTES_MAX;
 #[derive(Debug, Clone)]
 pub struct RedisStream {
     shared: Arc<Shared>,
+    /// The stream that this is a handle to, if it is one.
+    named: Option<Arc<Named>>,
 }
 
 #[derive(Debug)]
@@ -59,8 +65,8 @@ struct Shared {
     entries_max: Option<u64>,
     calls: Line,
     reads: Line,
-    /// The stream that is followed, if the journal has told which.
-    named: Mutex<Option<Arc<Named>>>,
+    /// The stream that was asked for last, so that what is known of it is kept.
+    last: Mutex<Option<Arc<Named>>>,
 }
 
 /// The stream of one journal, and what is known of it.
@@ -72,6 +78,7 @@ struct Named {
     entries_max: Option<u64>,
     /// The stream's top as last seen: a guess that saves a look at it before each append.
     seen: Mutex<Top>,
+    page: PageBytes,
     /// Whether the last read has left something unread, so that the next one need not wait.
     more: AtomicBool,
 }
@@ -86,9 +93,13 @@ impl RedisStream {
             entries_max: options.entries_max,
             calls: Line::new(Target::new(options)?),
             reads: Line::new(Target::new(options)?),
-            named: Mutex::default(),
+            last: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), named: None })
+    }
+
+    fn named(&self) -> Result<&Arc<Named>, Failure> {
+        self.named.as_ref().ok_or(Failure::Unnamed)
     }
 
     /// What about this Redis makes the stream forget more than it must. Nothing rests on it.
@@ -102,14 +113,6 @@ impl RedisStream {
         let info = self.shared.calls.share(CALL, ask).await;
         info.map(|info| check::warnings(&info))
             .map_err(|error| unavailable("ask Redis what it is", error))
-    }
-}
-
-impl Shared {
-    /// The stream that is followed; calls that are under way keep to the one that they have begun with.
-    fn named(&self) -> Result<Arc<Named>, Failure> {
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.clone().ok_or(Failure::Unnamed)
     }
 }
 
@@ -159,17 +162,17 @@ impl Named {
         mut connection: MultiplexedConnection,
         after: Version,
         max: usize,
+        bytes_max: usize,
     ) -> RedisResult<Option<Value>> {
         let (keys, id) = (&self.keys, top::id(after));
         if self.more.swap(false, Ordering::Relaxed) {
-            let bytes_max = limits::READ_BYTES_MAX;
             let page = scripts::page(&mut connection, keys, &id, max, bytes_max).await?;
             if page != Value::Array(Vec::new()) {
                 self.more.store(true, Ordering::Relaxed);
                 return Ok(Some(page));
             }
         }
-        let (mut read, count) = (redis::cmd("XREAD"), max.min(WAITED));
+        let (mut read, count) = (redis::cmd("XREAD"), max.min(waited(bytes_max)));
         read.arg("COUNT").arg(count).arg("BLOCK").arg(WAIT.as_millis() as u64);
         read.arg("STREAMS").arg(&keys.stream).arg(id);
         let entries = page::entries(read.query_async(&mut connection).await?);
@@ -213,18 +216,22 @@ fn unavailable(what: &'static str, error: Failure) -> Unavailable {
 }
 
 impl Stream for RedisStream {
-    fn follow(&self, journal: Incarnation) {
+    fn of(&self, journal: Incarnation) -> Self {
         let shared = &self.shared;
-        let mut named = shared.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if named.as_ref().is_none_or(|named| named.journal != journal) {
-            *named = Some(Arc::new(Named {
+        let mut last = shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.take().filter(|named| named.journal == journal);
+        let named = known.unwrap_or_else(|| {
+            Arc::new(Named {
                 journal,
                 keys: Keys::new(journal),
                 entries_max: shared.entries_max,
                 seen: Mutex::new(Top::Empty),
+                page: PageBytes::default(),
                 more: AtomicBool::new(false),
-            }));
-        }
+            })
+        });
+        *last = Some(Arc::clone(&named));
+        Self { shared: Arc::clone(shared), named: Some(named) }
     }
 
     /// Of records that do not follow each other, those up to the first that does not are appended, and the rest
@@ -233,7 +240,7 @@ impl Stream for RedisStream {
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
         const WHAT: &str = "append to the stream";
         let shared = &self.shared;
-        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let named = self.named().map_err(|error| unavailable(WHAT, error))?;
         let (run, rest) = records.split_at(top::consecutive(&records));
         let mut left = run;
         while !left.is_empty() {
@@ -254,8 +261,10 @@ impl Stream for RedisStream {
     async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         const WHAT: &str = "read the stream";
         let shared = &self.shared;
-        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
-        let answer = shared.reads.own(READ, |connection| named.read(connection, after, max)).await;
+        let named = self.named().map_err(|error| unavailable(WHAT, error))?;
+        let (page, bound) = (&named.page, named.page.bound());
+        let read = |connection| named.read(connection, after, max, bound);
+        let answer = shared.reads.own(READ, read).await;
         let records = answer.and_then(|entries| {
             entries.and_then(|entries| page::records(entries, after)).ok_or(Failure::Shape)
         });
@@ -265,6 +274,11 @@ impl Stream for RedisStream {
                 *seen = Top::At(last.version, last.chain);
             }
         }
+        match &records {
+            Ok(records) => page.came(bound, records.iter().map(|record| record.bytes.len()).sum()),
+            Err(Failure::Late(_)) => page.late(bound),
+            Err(_) => {}
+        }
         records.map_err(|error| unavailable(WHAT, error))
     }
 
@@ -273,7 +287,7 @@ impl Stream for RedisStream {
     async fn status(&self) -> Result<StreamStatus, Unavailable> {
         const WHAT: &str = "ask the stream for its top";
         let shared = &self.shared;
-        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let named = self.named().map_err(|error| unavailable(WHAT, error))?;
         let ask = async |mut connection: MultiplexedConnection| {
             scripts::look(&mut connection, &named.keys, &top::id(0)).await
         };
@@ -285,7 +299,7 @@ impl Stream for RedisStream {
     async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
         const WHAT: &str = "reset the stream";
         let shared = &self.shared;
-        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let named = self.named().map_err(|error| unavailable(WHAT, error))?;
         let work = |connection| named.reset(connection, (top, chain));
         let done = shared.calls.share(CALL, work).await;
         done.map_err(|error| unavailable(WHAT, error))
@@ -294,7 +308,7 @@ impl Stream for RedisStream {
     async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
         const WHAT: &str = "trim the stream";
         let shared = &self.shared;
-        let named = shared.named().map_err(|error| unavailable(WHAT, error))?;
+        let named = self.named().map_err(|error| unavailable(WHAT, error))?;
         let done = shared.calls.share(CALL, |connection| named.trim(connection, keep, max)).await;
         done.map_err(|error| unavailable(WHAT, error))
     }

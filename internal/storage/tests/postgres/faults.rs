@@ -383,6 +383,31 @@ async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
     assert_eq!(commit(&journal, vec![request(2, vec![create(2, "after")])]).await.head.version, 2);
 }
 
+/// A page of the usual size was asked for again and again, and never came.
+#[tokio::test]
+async fn a_log_is_read_on_a_path_that_takes_seconds_for_a_page() {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    let large = Spec { content: "wide".repeat(10_000), ..spec("large") };
+    let large = |id| Command::Create { id: Uuid::from_u128(id), spec: large.clone() };
+    let direct = open(&server.url()).await;
+    for id in 1..=16 {
+        commit(&direct, vec![request(id, vec![large(id)])]).await;
+    }
+    // A page of 512 KiB takes more than the two seconds that it may.
+    proxy.set(Way::Answers, Flow::Slow(200 << 10));
+    let mut versions = Vec::new();
+    until("the whole log", async || {
+        let after = versions.last().copied().unwrap_or(0);
+        let page = journal.log(after, 1_024).await.unwrap_or_default();
+        versions.extend(page.iter().map(|record| record.version));
+        (versions.len() == 16).then_some(())
+    })
+    .await;
+    assert_eq!(versions, Vec::from_iter(1..=16));
+}
+
 /// What does not fit through is asked for again, and comes when it does.
 #[tokio::test]
 async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use placard_model::entry::{Chain, Incarnation, Position, Record};
 use placard_model::{Timestamp, Version};
-use placard_replica::ports::{Appended, Journal, NoCheckpoints, Stream, StreamStatus, Unavailable};
+use placard_replica::ports::{
+    Appended, CommitError, Journal, NoCheckpoints, Stream, StreamStatus, Unavailable,
+};
 use placard_replica::{Config, Replica, Reply};
 use placard_storage::redis::{Options, RedisStream, Server};
 use placard_testkit::contract::beat;
@@ -13,7 +15,7 @@ use placard_testkit::requests::{create, request};
 use placard_testkit::servers::redis::RedisServer;
 use uuid::Uuid;
 
-use crate::{open, server};
+use crate::{commit, open, server, try_commit};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -47,14 +49,36 @@ async fn a_copy_of_a_journal_has_a_stream_of_its_own() {
     assert_ne!(again.to_string(), one.to_string());
 }
 
+/// What a replica wrote in the moment between a restart of PostgreSQL and its next head poll went to the stream from before.
+#[tokio::test]
+async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
+    let mut server = server().await;
+    let journal = open(&server.url()).await;
+    let poll = async || journal.poll(beat(1, Position::START), 0).await;
+    let one = poll().await.unwrap().incarnation;
+    journal.follow(one);
+    commit(&journal, vec![request(1, vec![create(1, "before")])]).await;
+    server.restart().await.unwrap();
+    let requests = || vec![request(2, vec![create(2, "after")])];
+    let early = try_commit(&journal, requests(), false).await;
+    assert!(matches!(early, Err(CommitError::NotCommitted(_))), "{early:?}");
+    assert!(journal.log(0, 9).await.is_err());
+    let other = poll().await.unwrap().incarnation;
+    assert_ne!(other, one);
+    assert!(journal.log(0, 9).await.is_err());
+    journal.follow(other);
+    assert_eq!(journal.log(0, 9).await.unwrap().len(), 1);
+    assert_eq!(commit(&journal, requests()).await.head.version, 2);
+}
+
 /// The stream as the first builds had it: its name is the same for every journal.
 #[derive(Debug, Clone)]
 struct Earlier(RedisStream);
 
 impl Stream for Earlier {
-    fn follow(&self, _: Incarnation) {
+    fn of(&self, _: Incarnation) -> Self {
         let (journal, database) = (Uuid::nil(), 0);
-        self.0.follow(Incarnation { journal, database, started: Timestamp::EPOCH });
+        Self(self.0.of(Incarnation { journal, database, started: Timestamp::EPOCH }))
     }
 
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {

@@ -32,9 +32,7 @@ fn connect(server: &RedisServer) -> RedisStream {
 
 /// A stream with these options, of the journal of most of these tests.
 fn following(options: &Options) -> RedisStream {
-    let stream = RedisStream::connect(options).unwrap();
-    stream.follow(JOURNAL);
-    stream
+    RedisStream::connect(options).unwrap().of(JOURNAL)
 }
 
 fn options(server: &RedisServer) -> Options {
@@ -159,13 +157,11 @@ async fn two_journals_are_two_streams() {
         Incarnation { started: later, ..JOURNAL },
     ];
     for (count, journal) in (0..).zip(others) {
-        let other = connect(&server);
-        other.follow(journal);
+        let other = one.of(journal);
         assert_eq!(status(&other).await, StreamStatus::default(), "{journal}");
         assert_eq!(append(&other, &history(4 + count, "different")).await, Appended::Done);
         assert_eq!((status(&one).await.entries, status(&other).await.entries), (3, 4 + count));
-        other.follow(JOURNAL);
-        assert_eq!(other.read(0, 10).await.unwrap(), records(3)[..]);
+        assert_eq!(other.of(JOURNAL).read(0, 10).await.unwrap(), records(3)[..]);
     }
     assert_eq!(append(&one, &records(5)[3..]).await, Appended::Done);
 }
@@ -180,8 +176,7 @@ async fn a_stream_of_no_journal_is_unavailable() {
     assert!(stream.reset(1, records(1)[0].chain).await.is_err());
     assert!(stream.trim(1, 1).await.is_err());
     assert_eq!(run::<u64>(&server, "DBSIZE").await, 0);
-    stream.follow(JOURNAL);
-    assert_eq!(append(&stream, &records(1)).await, Appended::Done);
+    assert_eq!(append(&stream.of(JOURNAL), &records(1)).await, Appended::Done);
 }
 
 /// Each start of PostgreSQL leaves a stream behind.
