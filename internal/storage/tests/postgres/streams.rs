@@ -71,6 +71,29 @@ async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
     assert_eq!(commit(&journal, requests()).await.head.version, 2);
 }
 
+/// Replicas go over to another stream when PostgreSQL is started again, and go on by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_write_on_when_the_server_was_started_again() {
+    let (mut postgres, redis) = tokio::join!(server(), RedisServer::start());
+    let redis = redis.unwrap();
+    let mut replicas = Vec::new();
+    for name in ["a:1", "b:1"] {
+        let stream = RedisStream::connect(&Options::new(Server::Url(redis.url()))).unwrap();
+        let config = Config { address: name.to_owned(), ..Config::default() };
+        let journal = open(&postgres.url()).await;
+        replicas.push(Replica::start(journal, stream, NoCheckpoints, config));
+        replicas.last().unwrap().handle().ready().await;
+    }
+    let mut written = 0;
+    all_write(&replicas, &mut written).await;
+    for _ in 0..3 {
+        postgres.restart().await.unwrap();
+        all_write(&replicas, &mut written).await;
+    }
+    let held: Vec<_> = replicas.iter().map(|replica| replica.handle().reader().ads()).collect();
+    assert_eq!(held, [written as usize; 2]);
+}
+
 /// The stream as the first builds had it: its name is the same for every journal.
 #[derive(Debug, Clone)]
 struct Earlier(RedisStream);
