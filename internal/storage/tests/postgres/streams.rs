@@ -78,7 +78,7 @@ async fn replicas_write_on_when_the_server_was_started_again() {
     let redis = redis.unwrap();
     let mut replicas = Vec::new();
     for name in ["a:1", "b:1"] {
-        let stream = RedisStream::connect(&Options::new(Server::Url(redis.url()))).unwrap();
+        let stream = RedisStream::connect(&Options::new(Server::Url(redis.url().into()))).unwrap();
         let config = Config { address: name.to_owned(), ..Config::default() };
         let journal = open(&postgres.url()).await;
         replicas.push(Replica::start(journal, stream, NoCheckpoints, config));
