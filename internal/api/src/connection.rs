@@ -20,7 +20,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use futures_util::future::Either;
+use futures_util::FutureExt;
+use futures_util::future::{self, Either};
 use futures_util::task::AtomicWaker;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, Uri};
@@ -30,6 +31,7 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use placard_model::limits;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -79,6 +81,8 @@ pub(crate) struct Life {
     order: AtomicU8,
     /// Whether a part of the request's body was not read.
     owed: AtomicBool,
+    /// Whether the client had shut its sending side behind what it sent, in a time for which this process was held.
+    is_abandoned: AtomicBool,
     /// Whether it was taken in beyond the most there may be, and room was not found since.
     is_extra: AtomicBool,
     waker: AtomicWaker,
@@ -94,6 +98,7 @@ impl Life {
             moment: AtomicU64::new(now_ms << PHASE_BITS | Phase::Silent as u64),
             order: AtomicU8::new(Order::Stay as u8),
             owed: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
             is_extra: AtomicBool::new(is_extra),
             waker: AtomicWaker::new(),
         }
@@ -161,8 +166,10 @@ impl Life {
 pin_project! {
     /// A connection being served. It ends when its life does, and makes no error of it.
     pub(crate) struct Connection {
-        #[pin]
-        http: http1::Connection<TokioIo<Observed>, Serving>,
+        // Until hyper is done with it.
+        http: Option<http1::Connection<TokioIo<Observed>, Serving>>,
+        // What hyper left open.
+        rest: Option<Observed>,
         #[pin]
         timer: Sleep,
         // Whether hyper was told that what is under way is the last.
@@ -188,7 +195,7 @@ impl Connection {
             // A head that fits fits the buffer too.
             .max_buf_size(limits::HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(observed), serving);
-        Self { http, timer, is_ending: false, stay }
+        Self { http: Some(http), rest: None, timer, is_ending: false, stay }
     }
 }
 
@@ -201,10 +208,19 @@ impl Future for Connection {
         life.waker.register(context.waker());
         loop {
             // First, so that what has arrived counts.
-            if let Poll::Ready(ended) = this.http.as_mut().poll(context) {
+            if let Some(http) = this.http
+                && let Poll::Ready(ended) = Pin::new(http).poll(context)
+            {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection closed");
+                    return Poll::Ready(());
                 }
+                // A connection that was asked to speak something else is not shut by hyper, though nobody here does.
+                *this.rest = this.http.take().map(|http| http.into_parts().io.into_inner());
+            }
+            if let Some(rest) = this.rest
+                && Pin::new(rest).poll_shutdown(context).is_ready()
+            {
                 return Poll::Ready(());
             }
             let (phase, since_ms) = life.phase();
@@ -224,7 +240,7 @@ impl Future for Connection {
             };
             if ends && !*this.is_ending {
                 *this.is_ending = true;
-                this.http.as_mut().graceful_shutdown();
+                this.http.as_mut().map(Pin::new).map(http1::Connection::graceful_shutdown);
                 continue;
             }
             let Some(allowed) = life.allowed(phase, house.idle_timeout()) else {
@@ -243,7 +259,7 @@ impl Future for Connection {
                 return Poll::Ready(());
             }
             *this.is_ending = true;
-            this.http.as_mut().graceful_shutdown();
+            this.http.as_mut().map(Pin::new).map(http1::Connection::graceful_shutdown);
         }
     }
 }
@@ -256,6 +272,14 @@ struct Observed {
     unwanted: u64,
 }
 
+impl Observed {
+    /// Whether the client has shut its sending side right behind what was read.
+    fn is_shut(&self) -> bool {
+        let next = SockRef::from(self.stream.get_ref()).peek(&mut [MaybeUninit::uninit()]);
+        next.is_ok_and(|bytes| bytes == 0)
+    }
+}
+
 impl AsyncRead for Observed {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -266,6 +290,9 @@ impl AsyncRead for Observed {
         let polled = self.stream.as_mut().poll_read(context, buffer);
         let life = self.stay.life();
         let (phase, _) = life.phase();
+        if buffer.filled().len() > before && self.stay.house().pulse().was_held() {
+            life.is_abandoned.store(self.is_shut(), Ordering::Relaxed);
+        }
         match phase {
             Phase::Request | Phase::Closing | Phase::Head => {}
             // What is read then is the rest of a body.
@@ -356,7 +383,11 @@ impl Service<Request<Incoming>> for Serving {
         }
         let is_health =
             || request.method() == Method::OPTIONS || HEALTH_PATHS.contains(&request.uri().path());
-        let inner = if life.is_extra.load(Ordering::Relaxed) && !is_health() {
+        let is_abandoned = life.is_abandoned.load(Ordering::Relaxed);
+        let inner = if is_abandoned && !request.method().is_safe() {
+            // Who has given it up meanwhile, such as a balancer, must not find it done later.
+            Either::Right(future::ready(Ok(overloaded(&request))).boxed())
+        } else if life.is_extra.load(Ordering::Relaxed) && !is_health() {
             Either::Right(self.late(request))
         } else {
             Either::Left(self.inner.call(request))
@@ -374,12 +405,17 @@ impl Serving {
                 stay.life().is_extra.store(false, Ordering::Relaxed);
                 return inner.call(request).await;
             }
-            let mut refusal = Problem::overloaded().into_response();
-            let id = requests::id_of(request.headers());
-            requests::name(&mut refusal, id);
-            Ok(refusal)
+            Ok(overloaded(&request))
         })
     }
+}
+
+/// A refusal that no route has a part in.
+fn overloaded(request: &Request<Body>) -> Response<Body> {
+    let mut refusal = Problem::overloaded().into_response();
+    let id = requests::id_of(request.headers());
+    requests::name(&mut refusal, id);
+    refusal
 }
 
 pin_project! {
@@ -413,17 +449,21 @@ struct Watched {
 
 impl HttpBody for Watched {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.stay.life().owed.store(false, Ordering::Relaxed);
+            let life = self.stay.life();
+            life.owed.store(false, Ordering::Relaxed);
+            if life.is_abandoned.load(Ordering::Relaxed) {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
         }
-        polled
+        polled.map(|frame| frame.map(|frame| frame.map_err(io::Error::other)))
     }
 
     fn is_end_stream(&self) -> bool {

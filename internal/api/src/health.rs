@@ -50,9 +50,28 @@ pub(crate) async fn livez(_: Unconditional) -> Response {
     responses(answers::Readiness)
 )]
 pub(crate) async fn readyz(State(app): State<App>, _: Unconditional) -> Response {
+    told(&app, StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Says by 404 that the replica may not be sent clients.
+///
+/// It is for a balancer that takes 404 for "send it nobody new" and anything else for "it is gone", as HAProxy does under
+/// `disable-on-404`: what such a replica is answering is not cut off then.
+#[utoipa::path(
+    get,
+    path = "/readyz/404",
+    operation_id = "showReadinessOr404",
+    tag = "operation",
+    responses(answers::ReadinessOr404)
+)]
+pub(crate) async fn readyz_or_404(State(app): State<App>, _: Unconditional) -> Response {
+    told(&app, StatusCode::NOT_FOUND)
+}
+
+fn told(app: &App, unready: StatusCode) -> Response {
     let state = app.replica.state();
-    let Readiness { is_ready, status, verdict } = readiness(&app, &state);
-    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let Readiness { is_ready, status, verdict } = readiness(app, &state);
+    let code = if is_ready { StatusCode::OK } else { unready };
     let version = state.published.version;
     let mut response = render::serialised(code, &Health { status, version });
     with_version(&mut response, version);

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::connection::{Life, Phase};
+use crate::pulse::Pulse;
 
 /// How often somebody is looked for who can go, while nobody could.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
@@ -23,6 +24,7 @@ const SPARE_PART: usize = 128;
 #[derive(Debug)]
 pub(crate) struct House {
     began: Instant,
+    pulse: Pulse,
     max: usize,
     reserved: usize,
     idle_timeout: Duration,
@@ -67,6 +69,7 @@ impl House {
     pub(crate) fn new(max: usize, reserved: usize, idle_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
+            pulse: Pulse::new(),
             max,
             reserved,
             idle_timeout,
@@ -81,6 +84,11 @@ impl House {
     /// How long a connection may be silent or idle.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
+    }
+
+    /// The pulse of the process.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// The milliseconds since it began.

@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod params;
 mod problem;
+mod pulse;
 mod read;
 mod receipts;
 mod render;
@@ -53,7 +54,7 @@ pub const BATCH_PATH: &str = "/api/v1/ad/batch";
 const AD_PATH: &str = "/api/v1/ad/{id}";
 
 /// What is answered also when there are more connections than there may be.
-const HEALTH_PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+const HEALTH_PATHS: [&str; 4] = ["/livez", "/readyz", "/readyz/404", "/metrics"];
 /// Where a replica tells of the cluster.
 const CLUSTER_PATH: &str = "/api/v1/cluster";
 /// Where an operator releases the brake of this replica's expiry.
@@ -187,6 +188,7 @@ fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
         .routes(routes!(cluster::release))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
+        .routes(routes!(health::readyz_or_404))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi::show))
 }

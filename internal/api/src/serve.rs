@@ -11,9 +11,11 @@ use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::connection::Connection;
 use crate::house::House;
+use crate::pulse::BEAT;
 
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -77,6 +79,8 @@ pub async fn serve(
     let Connections { max, reserved, idle_timeout, panicked, wait } = connections;
     let house = House::new(max, reserved, idle_timeout);
     let mut running = JoinSet::new();
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accept = async {
             house.takes_one_more().await;
@@ -92,6 +96,10 @@ pub async fn serve(
                 }
                 Stage::Stopping => break,
             },
+            _ = beats.tick() => {
+                house.pulse().beat();
+                continue;
+            }
             Some(ended) = running.join_next() => {
                 tell(ended, &panicked);
                 continue;

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -159,9 +160,19 @@ impl Process {
         self.child.try_wait().expect("a child can be asked whether it has ended").is_some()
     }
 
-    /// Holds it (SIGSTOP): its connections stay, and nothing is answered.
+    /// Holds it (SIGSTOP): its connections stay, and nothing is answered from the return on.
+    ///
+    /// # Panics
+    /// It is not held in time.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let id = self.child.id().expect("the process has not been waited for");
+        let since = Instant::now();
+        // A thread that runs stops at its next return from the kernel.
+        while !is_held(id) {
+            assert!(since.elapsed() < PATIENCE, "not held after {PATIENCE:?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets it go on after [`Process::pause`].
@@ -200,6 +211,16 @@ impl Process {
         }
         Ended { status, out: lines(&self.out).clone(), err: lines(&self.err).clone() }
     }
+}
+
+/// Whether every thread of a process is stopped (proc(5)).
+fn is_held(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.filter_map(Result::ok).all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses and may hold anything.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
 }
 
 /// A port that a process listens on (proc(5)), if it does.

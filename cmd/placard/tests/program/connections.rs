@@ -1,6 +1,8 @@
 //! What becomes of connections: idle ones, half-closed ones, those on which something was refused, and those for which
 //! there is no room.
 
+use std::time::Duration;
+
 use placard_testkit::wait::until;
 
 use crate::server::{Server, ad};
@@ -47,7 +49,7 @@ async fn the_longest_idle_connection_makes_room_for_a_new_one() {
         assert_eq!(wire.ask(&get(ADS)).await.expect("an answer").status, 200);
         wires.push(wire);
         // Idle for longer than the next one, by more than a clock's tick.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut new = Wire::open(&server.url).await;
     assert_eq!(new.ask(&get(ADS)).await.expect("an answer").status, 200);
@@ -141,6 +143,40 @@ async fn a_client_that_shuts_its_sending_side_gets_its_answer() {
     assert_eq!(server.ads().await, 20);
 }
 
+/// They come while the server is held, and nobody waits for them when it goes on, as far as it can know.
+#[tokio::test]
+async fn writes_that_were_given_up_while_the_server_was_held_are_not_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::on(directory.path()).await;
+    let mut long = ad("Given up");
+    long["content"] = "x".repeat(10_000).into();
+    server.process.pause();
+    let mut waiting = Vec::new();
+    for number in 0..20 {
+        // The longer one is read in pieces.
+        let (ad, status) = if number % 4 < 2 { (ad("Given up"), 503) } else { (long.clone(), 400) };
+        let mut wire = Wire::open(&server.url).await;
+        wire.send(post(ADS, &ad.to_string())).await;
+        wire.shut().await;
+        // The others are closed.
+        waiting.extend((number % 2 == 0).then_some((wire, status)));
+    }
+    let mut read = Wire::open(&server.url).await;
+    read.send(get(ADS)).await;
+    read.shut().await;
+    // That long it is held.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.process.resume();
+    for (mut wire, status) in waiting {
+        let answer = wire.answer().await.expect("an answer");
+        assert_eq!(answer.status, status, "{}", answer.head);
+        wire.ended().await;
+    }
+    assert_eq!(read.answer().await.expect("an answer").status, 200);
+    server.create(&ad("Of somebody who waits")).await;
+    assert_eq!(server.ads().await, 1);
+}
+
 /// Its body is never sent, and what is sent next is not taken for it.
 #[tokio::test]
 async fn an_answer_before_the_body_was_read_is_the_last() {
@@ -188,29 +224,34 @@ async fn options_tell_a_balancer_whether_the_server_is_ready() {
         statuses
     };
     assert_eq!(statuses().await, [200; 4]);
+    assert_eq!(server.get("/readyz/404").await.status(), 200);
     server.process.terminate();
     until("a 503 on /readyz", async || (server.get("/readyz").await.status() == 503).then_some(()))
         .await;
     assert_eq!(statuses().await, [503; 4]);
+    assert_eq!(server.get("/readyz/404").await.status(), 404);
 }
 
+/// Also by a client that asks for another protocol with each request, as Java's does.
 #[tokio::test]
 async fn a_refused_body_of_a_hundred_megabytes_is_taken_in() {
     const MEGABYTE: usize = 1_000_000;
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
-    let mut wire = Wire::open(&server.url).await;
     let length = 100 * MEGABYTE;
-    let head = format!(
-        "POST {ADS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-    );
-    wire.send(head).await;
     let piece = vec![b' '; MEGABYTE];
-    for sent in 0..100 {
-        assert!(wire.send(&piece).await, "broken after {sent} MB");
+    for fields in ["", "connection: upgrade\r\nupgrade: h2c\r\n"] {
+        let mut wire = Wire::open(&server.url).await;
+        let head = format!(
+            "POST {ADS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n"
+        );
+        wire.send(head).await;
+        for sent in 0..100 {
+            assert!(wire.send(&piece).await, "broken after {sent} MB, with {fields:?}");
+        }
+        assert_eq!(wire.answer().await.expect("an answer").status, 413);
+        wire.ended().await;
     }
-    assert_eq!(wire.answer().await.expect("an answer").status, 413);
-    wire.ended().await;
 }
 
 /// The rest of what was refused is still arriving when the answer is sent.

@@ -108,6 +108,11 @@ answers! {
         invalid(),
         Answer::json(503, "Readiness", "It must not be sent clients.").with(&[VERSION, STALE, CLOCK]),
     ];
+    /// To a balancer that takes 404 for "not now".
+    ReadinessOr404 = [
+        Answer::json(200, "Readiness", "It may be sent clients.").with(&[VERSION, STALE, CLOCK]),
+        Answer::json(404, "Readiness", "It must not be sent clients.").with(&[VERSION, STALE, CLOCK]),
+    ];
     /// To Prometheus.
     Metrics = [
         Answer {
