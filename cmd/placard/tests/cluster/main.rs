@@ -1,5 +1,6 @@
 //! Three replicas of the real binary on a private PostgreSQL and a private Redis.
 
+mod balancers;
 mod board;
 mod builds;
 mod clock;

@@ -1,0 +1,234 @@
+//! Replicas behind HAProxy and nginx, with the configurations that operators are given, under clients that keep their
+//! connections: replicas are restarted one after the other, and one is held.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use placard_testkit::process::Process;
+use placard_testkit::servers::haproxy::HaProxy;
+use placard_testkit::servers::nginx::Nginx;
+use placard_testkit::wait::until;
+use reqwest::Client;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::cluster::{ADS, PLACARD, Replica, Servers, ad};
+
+const CLIENTS: usize = 64;
+const REPLICAS: usize = 3;
+/// Each replica twice, unless the environment says how many.
+const RESTARTS: usize = 6;
+/// Longer than HAProxy needs to find that a replica is about to go; nginx does not ask.
+const DRAIN_DELAY_MS: &str = "2000";
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a client sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+    KeyedWrite,
+}
+
+/// Clients of one balancer, each of which sends one request after the other.
+struct Crowd {
+    url: String,
+    stop: Arc<AtomicBool>,
+    answers: Vec<Arc<AtomicUsize>>,
+    running: JoinSet<(usize, Vec<String>)>,
+}
+
+impl Crowd {
+    fn start(balancer: u16, kinds: &[Kind]) -> Self {
+        let (url, stop) = (format!("http://127.0.0.1:{balancer}{ADS}"), Arc::default());
+        let (mut answers, mut running) = (Vec::new(), JoinSet::new());
+        for kind in kinds.iter().cycle().take(CLIENTS) {
+            let answered = Arc::new(AtomicUsize::new(0));
+            answers.push(Arc::clone(&answered));
+            running.spawn(client(url.clone(), *kind, Arc::clone(&stop), answered));
+        }
+        Self { url, stop, answers, running }
+    }
+
+    /// Waits until every client has had so many answers more.
+    async fn goes_on(&self, more: usize) {
+        let counts = || self.answers.iter().map(|count| count.load(Ordering::Relaxed));
+        let before: Vec<_> = counts().collect();
+        until("an answer for each client", async || {
+            counts().zip(&before).all(|(count, before)| count >= before + more).then_some(())
+        })
+        .await;
+    }
+
+    /// Has all end; how many writes were acknowledged. None may have failed.
+    async fn acknowledged(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut written, mut failed) = (0, Vec::new());
+        for (acknowledged, failures) in self.running.join_all().await {
+            written += acknowledged;
+            failed.extend(failures);
+        }
+        assert!(failed.is_empty(), "at {}: {} failed: {failed:#?}", self.url, failed.len());
+        written
+    }
+}
+
+async fn client(
+    url: String,
+    kind: Kind,
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+) -> (usize, Vec<String>) {
+    let client = Client::builder().no_proxy().build().expect("a client can be made");
+    let (mut acknowledged, mut failed) = (0, Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        let request = match kind {
+            Kind::Read => client.get(&url),
+            Kind::Write | Kind::KeyedWrite => client.post(&url).json(&ad("Behind a balancer")),
+        };
+        let request = match kind {
+            Kind::KeyedWrite => request.header("idempotency-key", Uuid::new_v4().to_string()),
+            Kind::Read | Kind::Write => request,
+        };
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => {
+                answers.fetch_add(1, Ordering::Relaxed);
+                acknowledged += usize::from(kind != Kind::Read);
+                // The connection is used again once its answer was read.
+                if let Err(error) = answer.bytes().await {
+                    failed.push(format!("{kind:?}: {error:?}"));
+                }
+            }
+            Ok(answer) => {
+                let status = answer.status();
+                failed.push(format!(
+                    "{kind:?}: {status} {}",
+                    answer.text().await.unwrap_or_default()
+                ));
+            }
+            Err(error) => failed.push(format!("{kind:?}: {error:?}")),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    (acknowledged, failed)
+}
+
+/// Replicas that listen at the same ports whenever they are started.
+struct Fleet {
+    servers: Servers,
+    ports: [u16; REPLICAS],
+    replicas: Vec<Replica>,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let servers = Servers::start().await;
+        let listeners: [_; REPLICAS] = std::array::from_fn(|_| {
+            TcpListener::bind("127.0.0.1:0").expect("there are free ports")
+        });
+        let ports = listeners.map(|listener| listener.local_addr().expect("it is bound").port());
+        let mut fleet = Self { servers, ports, replicas: Vec::new() };
+        for port in ports {
+            let replica = fleet.replica(port).await;
+            fleet.replicas.push(replica);
+        }
+        fleet
+    }
+
+    async fn replica(&self, port: u16) -> Replica {
+        let listen = format!("127.0.0.1:{port}");
+        let arguments = ["serve", "--listen", &listen, "--drain-delay", DRAIN_DELAY_MS];
+        let (postgres, redis) = (self.servers.postgres.url(), self.servers.redis.url());
+        let variables = [("PLACARD_POSTGRES_URL", &*postgres), ("PLACARD_REDIS_URL", &*redis)];
+        let mut process = Process::start(PLACARD, &arguments, &variables);
+        let url = process.url().await;
+        let client = Client::builder().no_proxy().build().expect("a client can be made");
+        Replica::new(process, url, client)
+    }
+
+    /// Stops the replica that was started first, and starts it again.
+    async fn restart(&mut self, port: u16) {
+        let replica = self.replicas.remove(0);
+        replica.process.terminate();
+        let ended = replica.process.ended().await;
+        assert!(ended.status.success(), "{ended:#?}");
+        let replica = self.replica(port).await;
+        self.replicas.push(replica);
+    }
+
+    /// Whether there are so many ads, at every replica.
+    async fn has(&self, ads: usize) {
+        for replica in &self.replicas {
+            let total = async || replica.json(ADS).await["total"].as_u64();
+            until("the ads on a replica", async || {
+                (total().await >= Some(ads as u64)).then_some(())
+            })
+            .await;
+            assert_eq!(total().await, Some(ads as u64), "a write was done twice");
+        }
+        self.servers.verify(&self.replicas[0]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_clients_behind_balancers_see_no_failed_request_in_restarts() {
+    let mut fleet = Fleet::start().await;
+    let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
+    let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");
+    up(&haproxy).await;
+    let kinds = [Kind::Read, Kind::Write, Kind::Read, Kind::KeyedWrite];
+    let crowds = [haproxy.port(), nginx.port()].map(|port| Crowd::start(port, &kinds));
+    let restarts = std::env::var("PLACARD_RESTARTS").ok().map(|many| many.parse());
+    let restarts = restarts.map_or(RESTARTS, |many| many.expect("a number of restarts"));
+    for port in fleet.ports.into_iter().cycle().take(restarts) {
+        for crowd in &crowds {
+            crowd.goes_on(1).await;
+        }
+        fleet.restart(port).await;
+    }
+    let mut written = 0;
+    for crowd in crowds {
+        written += crowd.acknowledged().await;
+    }
+    fleet.has(written).await;
+}
+
+/// It is held with requests of clients in its hands, and goes on later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_replica_behind_balancers_costs_no_read_and_no_keyed_write() {
+    let fleet = Fleet::start().await;
+    let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
+    let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");
+    up(&haproxy).await;
+    let kinds = [Kind::Read, Kind::KeyedWrite];
+    let crowds = [haproxy.port(), nginx.port()].map(|port| Crowd::start(port, &kinds));
+    for crowd in &crowds {
+        crowd.goes_on(2).await;
+    }
+    fleet.replicas[0].process.pause();
+    let [behind_haproxy, behind_nginx] = &crowds;
+    // nginx does not know that it is held, and asks it again and again.
+    tokio::join!(behind_haproxy.goes_on(3), behind_nginx.goes_on(1));
+    fleet.replicas[0].process.resume();
+    for crowd in &crowds {
+        crowd.goes_on(1).await;
+    }
+    let mut written = 0;
+    for crowd in crowds {
+        written += crowd.acknowledged().await;
+    }
+    fleet.has(written).await;
+}
+
+/// Waits until HAProxy has found a replica ready.
+async fn up(haproxy: &HaProxy) {
+    let client = Client::builder().no_proxy().build().expect("a client can be made");
+    let url = format!("http://127.0.0.1:{}{ADS}", haproxy.port());
+    until("an answer through HAProxy", async || {
+        let answer = client.get(&url).send().await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+}
