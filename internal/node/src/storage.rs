@@ -72,6 +72,9 @@ pub enum StartError {
     /// The stream is described wrongly.
     #[error(transparent)]
     Stream(#[from] redis::OptionsError),
+    /// Redis is of a kind that cannot hold a stream.
+    #[error(transparent)]
+    Redis(redis::Warning),
     /// The data directory cannot be had, or something in it cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -132,6 +135,9 @@ async fn start_clustered(
     let checkpoint = cluster.checkpoint_dir.as_deref().map(CheckpointFile::open).transpose()?;
     let journal = connect(&cluster, checkpoint.as_ref()).await?;
     match stream.check().await {
+        Ok(warnings) if warnings.contains(&redis::Warning::Cluster) => {
+            return Err(StartError::Redis(redis::Warning::Cluster));
+        }
         Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!(%warning, "Redis")),
         Err(error) => {
             let cause = error.1.to_string();

@@ -108,6 +108,7 @@ pub async fn verify(postgres_url: Secret, claims: &[Audited]) -> Result<Report, 
         ));
     }
     let (ads, digest) = sum(&mut audit).await?;
+    audit.end().await;
     if digest != head.digest {
         wrong.push(format!("the ads sum to {digest}, the head says {}", head.digest));
     }

@@ -15,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use placard_model::entry::{FORMAT_LEVEL, Position};
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -404,6 +404,12 @@ impl Held<'_> {
     /// Gives the connection back, in no transaction and with nothing under way.
     pub(super) fn keep(self) {
         self.put_back(Instant::now());
+    }
+
+    /// Closes the connection, in no transaction, and says so to the server.
+    pub(super) async fn close(self) {
+        // It is closed in any case.
+        let _ = self.lane.within(PING, self.connection.close()).await;
     }
 
     fn put_back(self, heard: Instant) {

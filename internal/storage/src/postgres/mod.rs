@@ -30,7 +30,8 @@ use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
 };
 use placard_replica::{Batch, Plan};
-use sqlx::migrate::Migrator;
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -99,6 +100,18 @@ pub enum OpenError {
     /// The tables cannot be brought up to date.
     #[error("cannot migrate the journal at {0}")]
     Migrate(String, #[source] Cause),
+    /// The tables of something else are in the way.
+    #[error(
+        "PostgreSQL at {0} has tables or migrations of something else where the journal's would be: give it a schema of \
+         its own (ALTER ROLE name SET search_path = placard)"
+    )]
+    Taken(String),
+    /// The role may not make tables.
+    #[error(
+        "the journal's tables at {0} are not up to date, and this role may not change them: have another run \
+         `placard migrate`"
+    )]
+    Rights(String, #[source] Cause),
     /// The journal holds what this build cannot read.
     #[error(
         "the journal at {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
@@ -199,7 +212,25 @@ async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_ignore_missing(true);
     let run = migrator.run_direct(None, &mut held.connection, false).await;
-    run.map_err(|error| OpenError::Migrate(place, error.into()))
+    run.map_err(|error| unmigrated(place, error))
+}
+
+/// Why tables cannot be brought up to date, with what to do about it where that is known.
+fn unmigrated(place: String, error: MigrateError) -> OpenError {
+    let error = match error {
+        // Of two programs that keep their migrations in one place, each takes the other's for its own.
+        MigrateError::VersionMismatch(_) => return OpenError::Taken(place),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
+        other => return OpenError::Migrate(place, other.into()),
+    };
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    match code.as_deref() {
+        // Duplicate table, column or object.
+        Some("42P07" | "42701" | "42710") => OpenError::Taken(place),
+        // Insufficient privilege.
+        Some("42501") => OpenError::Rights(place, Failure::from(error).into()),
+        _ => OpenError::Migrate(place, Failure::from(error).into()),
+    }
 }
 
 fn refused(place: String, failure: Failure) -> OpenError {
@@ -302,9 +333,15 @@ impl PostgresJournal {
 
 /// Whether every migration that this build knows was run.
 async fn is_migrated(connection: &mut PgConnection) -> Result<bool, Failure> {
-    const RUN: &str = "SELECT version FROM _sqlx_migrations WHERE success";
-    let run: Vec<i64> = sqlx::query_scalar(RUN).fetch_all(connection).await?;
-    Ok(MIGRATIONS.iter().all(|migration| run.contains(&migration.version)))
+    const RUN: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
+    let run: Vec<(i64, Vec<u8>)> = sqlx::query_as(RUN).fetch_all(connection).await?;
+    let was_run = |migration: &Migration| {
+        let is_it = |(version, checksum): &(i64, Vec<u8>)| {
+            *version == migration.version && **checksum == *migration.checksum
+        };
+        run.iter().any(is_it)
+    };
+    Ok(MIGRATIONS.iter().all(was_run))
 }
 
 fn is_undefined_table(failure: &Failure) -> bool {

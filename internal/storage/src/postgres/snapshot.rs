@@ -47,8 +47,8 @@ async fn one_row(held: &mut Held<'_>, statement: &'static str) -> Result<Positio
     position(held.lane.within(PIECE, row).await?)
 }
 
-/// Sends all ads. A receiver that has gone ends it early, and says why itself.
-async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Failure> {
+/// Sends all ads; whether it has come to their end. A receiver that has gone ends it early, and says why itself.
+async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Result<bool, Failure> {
     let lane = held.lane;
     let pieces = lane.within(PIECE, held.connection.copy_out_raw(COPY)).await?;
     // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
@@ -58,13 +58,20 @@ async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Resu
         for piece in some {
             reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
             if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
     reader.finish()?;
     let _ = chunks.send(chunk.take()).await;
-    Ok(())
+    Ok(true)
+}
+
+/// Ends the transaction and the connection, which the server would else complain of in its log.
+async fn end(mut held: Held<'_>) {
+    // All that was wanted is there.
+    let _ = held.lane.within(PIECE, sqlx::raw_sql("COMMIT").execute(&mut held.connection)).await;
+    held.close().await;
 }
 
 /// Sends all ads at one position, and returns it.
@@ -74,7 +81,9 @@ pub(super) async fn snapshot(
 ) -> Result<Position, Failure> {
     // Snapshots are rare: their connection is not kept.
     let (head, mut held) = begin(lane).await?;
-    ads(&mut held, &chunks).await?;
+    if ads(&mut held, &chunks).await? {
+        end(held).await;
+    }
     Ok(head)
 }
 
@@ -120,6 +129,11 @@ impl<'j> Audit<'j> {
     /// The server falls silent for 10 s, or answers with an error. The audit is over.
     pub async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
         let sent = ads(&mut self.held, &chunks).await;
-        sent.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+        sent.map(drop).map_err(|failure| Unavailable("read the journal's ads", failure.into()))
+    }
+
+    /// Ends it, once all ads were sent.
+    pub async fn end(self) {
+        end(self.held).await;
     }
 }

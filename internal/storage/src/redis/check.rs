@@ -17,6 +17,11 @@ pub enum Warning {
     /// The stream cannot be trimmed to what replicas need.
     #[error("Redis {0} is older than 6.2, and cannot trim the stream by version")]
     TooOld(String),
+    /// It holds only a part of the keys, and sends those who ask for others elsewhere, where nobody follows.
+    #[error(
+        "Redis is a node of a Redis Cluster, whose redirections are not followed: name a Redis of its own, or Sentinels"
+    )]
+    Cluster,
 }
 
 /// Reads the answer to INFO; what it does not say is not warned of.
@@ -27,11 +32,13 @@ pub(super) fn warnings(info: &str) -> Vec<Warning> {
     };
     let policy = says("maxmemory_policy").filter(|policy| *policy != "noeviction");
     let aof_off = says("aof_enabled").filter(|enabled| *enabled == "0");
+    let cluster = says("cluster_enabled").filter(|enabled| *enabled == "1");
     let too_old = says("redis_version").filter(|version| is_before_6_2(version));
     [
         policy.map(|policy| Warning::Evicts(policy.to_owned())),
         aof_off.map(|_| Warning::NotPersistent),
         too_old.map(|version| Warning::TooOld(version.to_owned())),
+        cluster.map(|_| Warning::Cluster),
     ]
     .into_iter()
     .flatten()
@@ -53,11 +60,12 @@ mod tests {
             "# Memory\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nredis_version:6.2.0\r\n";
         assert_eq!(warnings(good), []);
         assert_eq!(warnings("nothing that is known"), []);
-        let bad = "maxmemory_policy:allkeys-lru\r\naof_enabled:0\r\nredis_version:6.0.16\r\n";
+        let bad = "maxmemory_policy:allkeys-lru\r\naof_enabled:0\r\nredis_version:6.0.16\r\ncluster_enabled:1\r\n";
         let expected = [
             Warning::Evicts("allkeys-lru".to_owned()),
             Warning::NotPersistent,
             Warning::TooOld("6.0.16".to_owned()),
+            Warning::Cluster,
         ];
         assert_eq!(warnings(bad), expected);
     }

@@ -1,10 +1,11 @@
 //! Those who let us in: a role with no more rights than it needs, and passwords that change.
 
+use std::time::Duration;
+
 use placard_replica::ports::{Chores, Journal};
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::secret::Secret;
 use placard_testkit::requests::{create, request};
-use std::time::Duration;
 
 use crate::{commit, commit_at_last, is_whole, open, server};
 
@@ -37,6 +38,43 @@ async fn a_role_with_data_rights_alone_serves() {
     journal.trim_log(HOUR).await.unwrap();
     journal.forget_answers().await.unwrap();
     journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
+}
+
+async fn refused(url: &str) -> String {
+    let refused = PostgresJournal::connect(url, Options::default()).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(!told.contains('\n') && !told.contains(" at line "), "{told}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_something_else_are_told_with_what_to_do() {
+    let server = server().await;
+    let empty = server.sql("CREATE ROLE teller LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC");
+    empty.unwrap();
+    let told = refused(&as_role(&server.url(), "teller", None)).await;
+    assert!(told.contains("`placard migrate`"), "{told}");
+    let others = "CREATE TABLE ads (id int);
+        CREATE SCHEMA other; CREATE TABLE other._sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL,
+            installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, checksum bytea NOT NULL,
+            execution_time bigint NOT NULL);
+        INSERT INTO other._sqlx_migrations
+            SELECT version, 'theirs', now(), true, '\\x00', 1 FROM generate_series(1, 9) AS version;
+        CREATE ROLE other LOGIN SUPERUSER; ALTER ROLE other SET search_path = other";
+    server.sql(others).unwrap();
+    for url in [server.url(), as_role(&server.url(), "other", None)] {
+        let told = refused(&url).await;
+        assert!(told.contains("a schema of its own"), "{told}");
+    }
+    // Which helps.
+    let own = "CREATE SCHEMA placard; CREATE ROLE own LOGIN SUPERUSER; ALTER ROLE own SET search_path = placard";
+    server.sql(own).unwrap();
+    let journal = open(&as_role(&server.url(), "own", None)).await;
+    commit(&journal, vec![request(1, vec![create(1, "in a schema of its own")])]).await;
+    is_whole(&journal).await;
+    // That was a snapshot, and the server has nothing to say of it.
+    let log = std::fs::read_to_string(server.data().with_file_name("server.log")).unwrap();
+    assert!(!log.contains("unexpected EOF"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
