@@ -227,8 +227,8 @@ fn unmigrated(place: String, error: MigrateError) -> OpenError {
     match code.as_deref() {
         // Duplicate table, column or object.
         Some("42P07" | "42701" | "42710") => OpenError::Taken(place),
-        // Insufficient privilege.
-        Some("42501") => OpenError::Rights(place, Failure::from(error).into()),
+        // Insufficient privilege; no schema of those that the role may use.
+        Some("42501" | "3F000") => OpenError::Rights(place, Failure::from(error).into()),
         _ => OpenError::Migrate(place, Failure::from(error).into()),
     }
 }
