@@ -7,6 +7,7 @@ use placard_replica::ports::{Appended, Stream};
 use placard_storage::redis::{Options, Sentinel, Server, Warning};
 use placard_storage::secret::Secret;
 use placard_testkit::authority::{Authority, Certificate};
+use placard_testkit::contract;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::servers::sentinel::RedisSentinel;
 
@@ -57,6 +58,24 @@ async fn a_password_that_changes_is_read_from_its_file() {
     run::<()>(&server, "ACL SETUSER teller resetpass >second").await;
     run::<u64>(&server, "CLIENT KILL USER teller").await;
     assert_eq!(append_at_last(&stream, &all[2..]).await, Appended::Done);
+}
+
+/// The rights that docs/OPERATIONS.md lists.
+const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_the_manual_lists_are_enough() {
+    let server = RedisServer::start().await.unwrap();
+    let (_, rule) = MANUAL.split_once("ACL SETUSER placard_replica").expect("the manual has it");
+    let rule = rule.lines().next().expect("it has a line");
+    run::<()>(&server, &format!("ACL SETUSER placard_replica{rule}")).await;
+    let url = format!("redis://placard_replica:password@127.0.0.1:{}", server.port());
+    let options = Options { entries_max: Some(1_000), ..Options::new(Server::Url(url.into())) };
+    let stream = following(&options);
+    assert_eq!(stream.check().await.unwrap(), connect(&server).check().await.unwrap());
+    contract::stream(stream).await;
+    let denied = run::<redis::Value>(&server, "ACL LOG").await;
+    assert_eq!(denied, redis::Value::Array(Vec::new()));
 }
 
 /// A Redis that speaks TLS on a port of its own.
