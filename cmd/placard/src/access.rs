@@ -15,7 +15,7 @@ const ORIGINS_MAX: usize = placard_model::limits::CORS_ORIGINS_MAX;
 
 /// Who may write to a server that listens there, and whose pages may read.
 pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Result<ApiConfig> {
-    let AccessOptions { admin_token_file, insecure, cors_origin } = options;
+    let AccessOptions { admin_token_file, insecure, cors_origin, trusted_proxies } = options;
     let cors: Cors = cors_origin.into_iter().collect();
     ensure!(cors.origins() <= ORIGINS_MAX, "--cors-origin takes at most {ORIGINS_MAX} origins");
     let access = match admin_token_file {
@@ -28,7 +28,8 @@ pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Resu
             Access::Open
         }
     };
-    Ok(ApiConfig { access, cors, ..ApiConfig::default() })
+    let trusted = trusted_proxies.into_iter().collect();
+    Ok(ApiConfig { access, cors, trusted, ..ApiConfig::default() })
 }
 
 /// Refuses to let anyone write who can reach this machine, unless that is wanted.

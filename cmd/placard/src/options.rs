@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use placard_model::limits;
-use placard_node::{Cors, Secret};
+use placard_node::{Cors, Secret, TrustedProxies};
 use reqwest::Url;
 
 /// Seconds for which a batch is sent again: a PostgreSQL that fails over is back by then.
@@ -142,6 +142,15 @@ pub(crate) struct AccessOptions {
     /// Origins whose pages may read from browsers, as https://example.org,... or * for all [default: none].
     #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_parser = origins)]
     pub(crate) cors_origin: Vec<Cors>,
+    /// Proxies whose X-Forwarded-For is believed when a log or a trace tells the client, as 10.0.0.0/8,...
+    /// [default: none].
+    #[arg(
+        long,
+        env = "PLACARD_TRUSTED_PROXIES",
+        value_name = "NETWORK,...",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxies: Vec<TrustedProxies>,
 }
 
 /// What a client shows to a server that wants to know who writes.

@@ -1,6 +1,8 @@
 //! The admin listener's routes: one page for operators, of which this crate knows nothing but who may see it and how
 //! long it may take.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -47,7 +49,7 @@ where
         response.headers_mut().extend(GUARDS);
         response
     };
-    Router::new().fallback(show).layer(Identify { spans: None })
+    Router::new().fallback(show).layer(Identify { spans: None, trusted: Arc::default() })
 }
 
 async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response

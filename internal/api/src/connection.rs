@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -37,6 +38,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::client::Peer;
 use crate::house::Stay;
 use crate::problem::Problem;
 use crate::{HEALTH_PATHS, head, requests};
@@ -180,13 +182,13 @@ pin_project! {
 
 impl Connection {
     /// Serves what comes on a stream.
-    pub(crate) fn new(stream: TcpStream, router: Router, stay: Stay) -> Self {
+    pub(crate) fn new(stream: TcpStream, peer: IpAddr, router: Router, stay: Stay) -> Self {
         // Answers are small and written whole; a socket that refuses the option works, only later.
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits::STALL_DEADLINE));
         let observed = Observed { stream: Box::pin(stream), stay: stay.clone(), unwanted: 0 };
-        let serving = Serving { inner: head::Checked::new(router), stay: stay.clone() };
+        let serving = Serving { inner: head::Checked::new(router), peer, stay: stay.clone() };
         let timer = sleep_until(Instant::now() + stay.house().idle_timeout());
         let http = http1::Builder::new()
             // A client that shuts its sending side waits for its answer (RFC 9112, section 9.6).
@@ -358,6 +360,7 @@ impl AsyncWrite for Observed {
 /// The routes, as one connection asks them.
 struct Serving {
     inner: head::Checked,
+    peer: IpAddr,
     stay: Stay,
 }
 
@@ -380,6 +383,13 @@ impl Service<Request<Incoming>> for Serving {
         // `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7).
         if request.method() == Method::OPTIONS && request.uri().path() == "*" {
             *request.uri_mut() = Uri::from_static("/");
+        }
+        // Where it may be told; to each read it would cost an allocation.
+        if !request.method().is_safe()
+            || request.headers().contains_key(requests::TRACEPARENT)
+            || tracing::enabled!(tracing::Level::DEBUG)
+        {
+            request.extensions_mut().insert(Peer(self.peer));
         }
         let is_health =
             || request.method() == Method::OPTIONS || HEALTH_PATHS.contains(&request.uri().path());

@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod batch;
 mod body;
+mod client;
 mod cluster;
 mod connection;
 mod cors;
@@ -39,6 +40,7 @@ use utoipa_axum::routes;
 pub use access::{Access, TokensError, first_token};
 pub use admin::admin;
 pub use axum::Router;
+pub use client::{NetworkError, TrustedProxies};
 pub use cors::{Cors, OriginError};
 pub use serve::{Connections, Stage, listen, serve, short_backlog};
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub access: Access,
     /// Whose pages may read.
     pub cors: Cors,
+    /// Who is believed about where a request has come from.
+    pub trusted: TrustedProxies,
     /// Lines of the log that could not be written, counted by whoever writes them.
     pub log_lost: Arc<AtomicU64>,
 }
@@ -167,7 +171,8 @@ impl App {
         let spans = self.spans.clone();
         // Behind the layer for browsers, which would answer every OPTIONS with 200.
         let router = router.merge(health::checks());
-        router.layer(requests::Identify { spans }).with_state(self.clone())
+        let trusted = self.config.trusted.clone().into();
+        router.layer(requests::Identify { spans, trusted }).with_state(self.clone())
     }
 }
 

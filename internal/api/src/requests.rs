@@ -4,8 +4,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use tower::{Layer, Service};
 use tracing::Span;
 use uuid::{Builder, Uuid};
 
+use crate::client::TrustedProxies;
 use crate::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,13 +32,15 @@ pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) struct Identify {
     /// Where the spans of traced requests go.
     pub(crate) spans: Sink,
+    /// Who is believed about where a request has come from.
+    pub(crate) trusted: Arc<TrustedProxies>,
 }
 
 impl<S> Layer<S> for Identify {
     type Service = Identified<S>;
 
     fn layer(&self, inner: S) -> Identified<S> {
-        Identified { inner, spans: self.spans.clone() }
+        Identified { inner, spans: self.spans.clone(), trusted: Arc::clone(&self.trusted) }
     }
 }
 
@@ -46,6 +49,7 @@ impl<S> Layer<S> for Identify {
 pub(crate) struct Identified<S> {
     inner: S,
     spans: Sink,
+    trusted: Arc<TrustedProxies>,
 }
 
 impl<S> Service<Request> for Identified<S>
@@ -62,7 +66,8 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let id = id_of(request.headers());
-        let serving = self.spans.as_ref().and_then(|spans| spans.arrived(&arrival(&request)));
+        let serving =
+            self.spans.as_ref().and_then(|spans| spans.arrived(&arrival(&request, &self.trusted)));
         if let Some(serving) = &serving {
             request.extensions_mut().insert(serving.context());
         }
@@ -70,12 +75,14 @@ where
             // Every log line of the request names it. A span for each would cost those who do not look at them
             // too much.
             let id = id.to_str().unwrap_or_default();
+            let client = self.trusted.client(request.headers(), request.extensions());
             let trace = serving.as_ref().map(|serving| serving.context().trace_id);
             let span = tracing::debug_span!(
                 "request",
                 id,
                 method = %request.method(),
                 path = request.uri().path(),
+                client = client.map(tracing::field::display),
                 trace = trace.map(|trace| tracing::field::display(format!("{trace:032x}"))),
             );
             (span, Instant::now())
@@ -123,7 +130,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 }
 
 /// What is told of a request to those who decide whether it is traced.
-fn arrival(request: &Request) -> Arrival<'_> {
+fn arrival<'r>(request: &'r Request, trusted: &TrustedProxies) -> Arrival<'r> {
     let (method, path) = (request.method(), request.uri().path());
     let route = route_of(path);
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
@@ -131,6 +138,7 @@ fn arrival(request: &Request) -> Arrival<'_> {
         method: method.as_str(),
         route,
         path,
+        client: trusted.client(request.headers(), request.extensions()),
         traceparent: only(request.headers(), &TRACEPARENT),
         tracestate: only(request.headers(), &TRACESTATE),
         writes: route.is_some() && !safe,

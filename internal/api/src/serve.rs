@@ -107,8 +107,8 @@ pub async fn serve(
             accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                running.spawn(Connection::new(stream, router.clone(), house.enter()));
+            Ok((stream, peer)) => {
+                running.spawn(Connection::new(stream, peer.ip(), router.clone(), house.enter()));
             }
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
@@ -119,8 +119,8 @@ pub async fn serve(
         }
     }
     house.drain();
-    for stream in last_accepted(listener) {
-        running.spawn(Connection::new(stream, router.clone(), house.enter()));
+    for (stream, peer) in last_accepted(listener) {
+        running.spawn(Connection::new(stream, peer.ip(), router.clone(), house.enter()));
     }
     let all_ended = async |running: &mut JoinSet<()>| {
         while let Some(ended) = running.join_next().await {
@@ -147,7 +147,7 @@ async fn next(stage: &mut watch::Receiver<Stage>) -> Stage {
 
 /// Closes a listener, and returns the connections that nobody had accepted: they would be reset with it, and a request
 /// may have been sent on them.
-fn last_accepted(listener: TcpListener) -> Vec<TcpStream> {
+fn last_accepted(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     /// A classic BPF program that lets nothing through: `BPF_RET | BPF_K` with 0 (linux/filter.h).
     const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
     let socket = SockRef::from(&listener);
@@ -157,9 +157,9 @@ fn last_accepted(listener: TcpListener) -> Vec<TcpStream> {
         tracing::debug!(%error, "connections may be reset while the listener closes");
     }
     let accepted = std::iter::from_fn(|| socket.accept().ok());
-    let streams = accepted.filter_map(|(stream, _)| {
+    let streams = accepted.filter_map(|(stream, peer)| {
         stream.set_nonblocking(true).ok()?;
-        TcpStream::from_std(stream.into()).ok()
+        Some((TcpStream::from_std(stream.into()).ok()?, peer.as_socket()?))
     });
     streams.take(limits::BACKLOG as usize).collect()
 }

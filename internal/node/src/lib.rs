@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use placard_api::{Access, Config as ApiConfig, Cors, OriginError, TokensError, first_token};
+pub use placard_api::{
+    Access, Config as ApiConfig, Cors, NetworkError, OriginError, TokensError, TrustedProxies,
+    first_token,
+};
 use placard_api::{App, Stage};
 pub use placard_api::{listen, short_backlog};
 use placard_model::limits;

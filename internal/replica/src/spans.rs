@@ -2,6 +2,7 @@
 //! crate; a replica without one does nothing for traces but pass on what requests and entries carry.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,6 +33,8 @@ pub struct Arrival<'a> {
     pub route: Option<&'static str>,
     /// The path that it asks for.
     pub path: &'a str,
+    /// Whom it comes from, if that is known.
+    pub client: Option<IpAddr>,
     /// Its only `traceparent`.
     pub traceparent: Option<&'a str>,
     /// Its only `tracestate`.

@@ -185,6 +185,8 @@ fn attributes(arrival: &Arrival<'_>) -> Vec<KeyValue> {
         KeyValue::new("url.path", path.to_owned()),
     ];
     attributes.extend(arrival.route.map(|route| KeyValue::new("http.route", route)));
+    let client = arrival.client.map(|client| KeyValue::new("client.address", client.to_string()));
+    attributes.extend(client);
     attributes
 }
 
@@ -234,7 +236,15 @@ mod tests {
     use super::*;
 
     fn arrival<'a>(method: &'a str, path: &'a str) -> Arrival<'a> {
-        Arrival { method, route: None, path, traceparent: None, tracestate: None, writes: false }
+        Arrival {
+            method,
+            route: None,
+            path,
+            client: None,
+            traceparent: None,
+            tracestate: None,
+            writes: false,
+        }
     }
 
     fn told(arrival: &Arrival<'_>, key: &str) -> String {
@@ -251,6 +261,13 @@ mod tests {
         // The last character that fits would be cut in two.
         let wide = format!("{}é", &whole[1..]);
         assert_eq!(told(&arrival("GET", &wide), "url.path"), whole[1..]);
+    }
+
+    #[test]
+    fn a_span_tells_the_client() {
+        let client = Some("203.0.113.9".parse().expect("an address"));
+        let arrival = Arrival { client, ..arrival("GET", "/") };
+        assert_eq!(told(&arrival, "client.address"), "203.0.113.9");
     }
 
     #[test]

@@ -210,6 +210,27 @@ async fn debugging_is_not_drowned_in_statements() {
     }
 }
 
+/// Behind a proxy that is trusted, whom that names.
+#[tokio::test]
+async fn the_log_tells_a_requests_client() {
+    for (trusted, client) in
+        [("192.0.2.0/24", "127.0.0.1"), ("192.0.2.1,127.0.0.0/8", "203.0.113.9")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let data = text(directory.path());
+        let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data, "--log", "debug"];
+        let variables = [("PLACARD_TRUSTED_PROXIES", trusted)];
+        let server = Server::of(Process::start(PLACARD, &arguments, &variables)).await;
+        let asked = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asked = asked.get(format!("{}/livez", server.url));
+        asked.header("X-Forwarded-For", "1.1.1.1, 203.0.113.9").send().await.unwrap();
+        let ended = server.stop().await;
+        let says = format!("client={client}");
+        let is_told = |line: &String| line.contains("/livez") && line.contains(&says);
+        assert!(ended.err.iter().any(is_told), "{trusted}: {ended:#?}");
+    }
+}
+
 /// A proxy that is set for other things gets neither requests nor tokens.
 #[tokio::test]
 async fn clients_ask_the_server_itself() {
