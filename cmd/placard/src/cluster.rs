@@ -144,7 +144,7 @@ fn redis(options: &ClusterOptions) -> anyhow::Result<Option<Redis>> {
             )?,
             username: options.redis_user.clone(),
             password: from("--redis-password-file", &options.redis_password_file)?,
-            database: options.redis_database.into(),
+            database: options.redis_database.unwrap_or(0).into(),
             tls: options.redis_ca_file.is_some() || options.redis_cert_file.is_some(),
         })));
     }

@@ -208,10 +208,10 @@ pub(crate) struct ClusterOptions {
         requires = "redis_sentinel"
     )]
     pub(crate) redis_password_file: Option<PathBuf>,
-    /// The database of a Redis behind Sentinels, 0 to 1,023.
-    #[arg(long, env = "PLACARD_REDIS_DATABASE", value_name = "N", default_value = "0",
+    /// The database of a Redis behind Sentinels, 0 to 1,023 [default: 0].
+    #[arg(long, env = "PLACARD_REDIS_DATABASE", value_name = "N", requires = "redis_sentinel",
         value_parser = clap::value_parser!(u16).range(0..1_024))]
-    pub(crate) redis_database: u16,
+    pub(crate) redis_database: Option<u16>,
     /// The user of the Sentinels themselves.
     #[arg(
         long,

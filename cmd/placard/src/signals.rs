@@ -13,7 +13,8 @@ const SAME: Duration = Duration::from_secs(1);
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
+    /// `None` where whoever started the program has it ignored, as nohup does.
+    hang_up: Option<Signal>,
     first: Option<Instant>,
 }
 
@@ -24,7 +25,7 @@ impl Signals {
         Ok(Self {
             terminate: listener(SignalKind::terminate())?,
             interrupt: listener(SignalKind::interrupt())?,
-            hang_up: listener(SignalKind::hangup())?,
+            hang_up: (!ignores_hang_ups()).then(|| listener(SignalKind::hangup())).transpose()?,
             first: None,
         })
     }
@@ -48,10 +49,24 @@ impl Signals {
     }
 
     async fn next(&mut self) -> &'static str {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+            _ = hang_up => "SIGHUP",
         }
     }
+}
+
+/// Whether SIGHUP, signal 1, is ignored (proc(5)).
+fn ignores_hang_ups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }

@@ -125,9 +125,13 @@ impl Life {
         }
     }
 
-    fn tell(&self, order: Order) {
-        self.order.store(order as u8, Ordering::Relaxed);
-        self.waker.wake();
+    /// Gives another order, unless the one before was another one: nothing is put above [`Order::Finish`].
+    fn tell(&self, before: Order, order: Order) {
+        let (before, order) = (before as u8, order as u8);
+        let told = self.order.compare_exchange(before, order, Ordering::Relaxed, Ordering::Relaxed);
+        if told.is_ok() {
+            self.waker.wake();
+        }
     }
 
     /// Whether it was told to make room, and may not have gone yet.
@@ -137,12 +141,13 @@ impl Life {
 
     /// Has it go, unless it has a request by then.
     pub(crate) fn make_room(&self) {
-        self.tell(Order::MakeRoom);
+        self.tell(Order::Stay, Order::MakeRoom);
     }
 
     /// Has it go as soon as it has no request.
     pub(crate) fn finish(&self) {
-        self.tell(Order::Finish);
+        self.order.store(Order::Finish as u8, Ordering::Relaxed);
+        self.waker.wake();
     }
 
     /// How long its phase may last.
@@ -234,7 +239,7 @@ impl Future for Connection {
                 }
                 Order::MakeRoom => {
                     if !is_free {
-                        life.tell(Order::Stay);
+                        life.tell(Order::MakeRoom, Order::Stay);
                     }
                     is_free
                 }

@@ -108,9 +108,11 @@ fn tags(
 ) -> Result<Option<Tags>, Violation> {
     let broken = || Violation::header(name.as_str(), "must be * or a list of entity tags");
     let mut versions = None;
-    for value in headers.get_all(name) {
+    let lines = headers.get_all(name);
+    let is_alone = lines.iter().nth(1).is_none();
+    for value in lines {
         let text = value.to_str().map_err(|_| broken())?;
-        if text.trim() == "*" {
+        if text.trim() == "*" && is_alone {
             return Ok(Some(Tags::Any));
         }
         let listed = listed(text, comparison).ok_or_else(broken)?;

@@ -135,10 +135,14 @@ impl House {
     /// half of it is taken.
     pub(crate) async fn has_room(&self) -> bool {
         let deadline = Instant::now() + limits::ROOM_DEADLINE;
+        // Those that came in together have each taken the others for clients with a request soon.
+        let mut has_asked = false;
         while self.count() > self.max {
-            if Instant::now() > deadline || self.count() > self.max + self.reserved / 2 {
+            let is_half_taken = self.count() > self.max + self.reserved / 2;
+            if Instant::now() > deadline || (is_half_taken && has_asked) {
                 return false;
             }
+            has_asked = true;
             self.make_room(0);
             let _ = tokio::time::timeout(LOOK_AGAIN, self.left.notified()).await;
         }

@@ -165,7 +165,7 @@ impl Problem {
     }
 
     pub(crate) fn overloaded() -> Self {
-        let detail = "too many writes are waiting; nothing was written";
+        let detail = "there is more to do than there is room for; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 

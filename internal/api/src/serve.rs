@@ -122,9 +122,15 @@ pub async fn serve(
     for (stream, peer) in last_accepted(listener) {
         running.spawn(Connection::new(stream, peer.ip(), router.clone(), house.enter()));
     }
-    let all_ended = async |running: &mut JoinSet<()>| {
-        while let Some(ended) = running.join_next().await {
-            tell(ended, &panicked);
+    let mut all_ended = async |running: &mut JoinSet<()>| {
+        loop {
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    Some(ended) => tell(ended, &panicked),
+                    None => break,
+                },
+                _ = beats.tick() => house.pulse().beat(),
+            }
         }
     };
     // A request may be on its way on a connection that is idle.

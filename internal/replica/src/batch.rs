@@ -199,6 +199,8 @@ impl Planning {
             return only(Outcome::KeyReused);
         }
         match decoded {
+            // A build that takes other items for well-formed has decided others: none of its answers is any of these.
+            Ok((answer, _)) if answer.outcomes.len() != commands => only(Outcome::KeyReused),
             Ok((answer, _)) => Answer { replayed: true, ..answer },
             // Kept by a newer build: this one cannot say what it was, and must not do it again.
             Err(_) => only(Outcome::Failed),
@@ -421,6 +423,13 @@ mod tests {
         }
         let other = plan(under(Idempotency { body: [8; 32], ..key() }), vec![old(key().scope)]);
         assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
+        // One that took other items for well-formed has answered others than are asked for.
+        let mut answer = first.answers[0].clone();
+        answer.outcomes.pop();
+        let fewer = KeptAnswer { answer: answer.encode(FORMAT_LEVEL), ..old(key().scope) };
+        let other = plan(request(1), vec![fewer]);
+        assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
+        assert!(other.log.is_empty());
         let new = plan(under(Idempotency { spelt: Some(spelt), ..key() }), Vec::new()).kept;
         let known: Vec<_> = new.iter().map(|kept| (kept.scope, kept.body)).collect();
         assert_eq!(known, [(key().scope, key().body), (spelt, key().body)]);

@@ -9,6 +9,8 @@ use crate::reasons;
 /// After so long without another failure, the next one is news again, although nothing has worked in between: what is tried
 /// seldom may have been forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// It is over if there was no failure for so long.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Causes of one outage that are told: it may begin as a refused connection and end as a wrong password.
 const CAUSES_MAX: usize = 4;
 
@@ -57,12 +59,18 @@ impl Outage {
         })
     }
 
-    /// It works.
+    /// It works. What fails now and then is not over each time that it does not.
     pub fn works(&mut self) {
-        if let Some(UnderWay { since, failures, .. }) = self.under_way.take() {
-            let lasted_ms = since.elapsed().as_millis() as u64;
+        if let Some(UnderWay { since, last, failures, .. }) = self.over(Instant::now()) {
+            let lasted_ms = last.duration_since(since).as_millis() as u64;
             tracing::info!(lasted_ms, failures, "over: {}", self.what);
         }
+    }
+
+    /// The outage that is over, if that is to be told.
+    fn over(&mut self, now: Instant) -> Option<UnderWay> {
+        let over = self.under_way.take_if(|outage| now.duration_since(outage.last) >= SETTLED)?;
+        (now.duration_since(over.last) < FORGOTTEN).then_some(over)
     }
 
     /// It has worked or failed.
@@ -95,9 +103,13 @@ mod tests {
         let told = (0..100).filter(|nth| tell(52, &format!("port {nth}"))).count();
         assert_eq!(told, CAUSES_MAX - 2);
         assert!(tell(52 + FORGOTTEN.as_secs(), "refused"));
-        outage.works();
-        assert!(outage.under_way.is_none());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(outage.over(at(112)).is_none(), "it has just failed");
+        let over = outage.over(at(113)).expect("it works");
+        assert_eq!(over.failures, 1);
         let error = IoError::other("refused");
-        assert!(outage.tell(start + Duration::from_secs(113), &error).is_some());
+        assert!(outage.tell(at(113), &error).is_some());
+        // Of what is tried seldom, nobody knows how long it was.
+        assert!(outage.over(at(113) + FORGOTTEN).is_none() && outage.under_way.is_none());
     }
 }

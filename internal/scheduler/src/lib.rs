@@ -11,7 +11,7 @@ mod expirer;
 mod queue;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -173,26 +173,24 @@ async fn work(
     let mut outage = Outage::of("the queue of expiry fails; the sweep goes on without it");
     loop {
         let run = runs.fetch_add(1, Ordering::Relaxed);
-        let worked = async {
-            let open = opened.borrow().clone();
-            let queue = match open {
-                Some(queue) => queue,
-                None => {
-                    let queue = Queue::open(&tasks).await?;
-                    opened.send_replace(Some(queue.clone()));
-                    queue
-                }
-            };
-            queue.work(&format!("{replica}-{run}"), Arc::clone(&due)).await
+        let open = opened.borrow().clone();
+        let queue = match open {
+            Some(queue) => Ok(queue),
+            None => Queue::open(&tasks).await,
         };
-        let mut worked = pin!(worked);
-        let ended: Result<Result<(), Cause>, _> = tokio::time::timeout(WORKS, &mut worked).await;
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(_) => {
-                outage.works();
-                worked.await
+        let ended = match queue {
+            Ok(queue) => {
+                opened.send_replace(Some(queue.clone()));
+                let mut working = queue.work(&format!("{replica}-{run}"), Arc::clone(&due));
+                match tokio::time::timeout(WORKS, &mut working).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        outage.works();
+                        working.await
+                    }
+                }
             }
+            Err(error) => Err(error),
         };
         if let Err(error) = ended {
             outage.failed(&*error);

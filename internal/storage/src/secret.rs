@@ -4,12 +4,25 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+/// How long reading a file may take.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A secret text. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     text: String,
     file: Option<PathBuf>,
+    /// A reading of the file that has taken too long so far.
+    reading: Option<JoinHandle<io::Result<String>>>,
+}
+
+impl Clone for Secret {
+    fn clone(&self) -> Self {
+        Self { text: self.text.clone(), file: self.file.clone(), reading: None }
+    }
 }
 
 impl Secret {
@@ -19,7 +32,7 @@ impl Secret {
     /// # Errors
     /// The file cannot be read, or is no text.
     pub fn read(file: &Path) -> io::Result<Self> {
-        Ok(Self { text: text(file)?, file: Some(file.to_owned()) })
+        Ok(Self { text: text(file)?, file: Some(file.to_owned()), reading: None })
     }
 
     /// The text as it was when it was read.
@@ -27,17 +40,20 @@ impl Secret {
         &self.text
     }
 
-    /// Reads the file again, if there is one; whether the text is another one now.
+    /// Reads the file again, if there is one. The caller sees to it that nobody else does so meanwhile.
     ///
     /// # Errors
-    /// The file cannot be read, or is no text. The secret stays what it is.
-    pub(crate) async fn renew(&mut self) -> io::Result<bool> {
-        let Some(file) = self.file.clone() else { return Ok(false) };
-        let read = tokio::task::spawn_blocking(move || text(&file)).await;
-        let text = read.map_err(io::Error::other)??;
-        let is_another = text != self.text;
-        self.text = text;
-        Ok(is_another)
+    /// The file cannot be read within a second, or is no text. The secret stays what it is.
+    pub(crate) async fn renew(&mut self) -> io::Result<()> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        // One that hangs, as on a file system that is away, keeps a thread, and is not asked for another.
+        let reading =
+            self.reading.get_or_insert_with(|| tokio::task::spawn_blocking(move || text(&file)));
+        let read = tokio::time::timeout(LIMIT, &mut *reading).await;
+        let read = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        self.reading = None;
+        self.text = read.map_err(io::Error::other)??;
+        Ok(())
     }
 }
 
@@ -50,7 +66,7 @@ fn text(file: &Path) -> io::Result<String> {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self { text, file: None }
+        Self { text, file: None, reading: None }
     }
 }
 
@@ -83,15 +99,31 @@ mod tests {
         std::fs::write(&file, "\u{feff}first\r\n").unwrap();
         let mut secret = Secret::read(&file).unwrap();
         assert_eq!(secret.text(), "first");
-        assert!(!secret.renew().await.unwrap());
         std::fs::write(&file, "second").unwrap();
-        assert!(secret.renew().await.unwrap());
+        secret.renew().await.unwrap();
         assert_eq!(secret.text(), "second");
         std::fs::write(&file, [0xff]).unwrap();
         assert!(secret.renew().await.is_err());
         std::fs::remove_file(&file).unwrap();
         assert!(secret.renew().await.is_err());
         assert_eq!((secret.text(), format!("{secret:?}").as_str()), ("second", "Secret(…)"));
-        assert!(!Secret::from("third").renew().await.unwrap());
+    }
+
+    /// Somebody may give a pipe, or a file on a server that is away.
+    #[tokio::test]
+    async fn a_file_that_hangs_is_waited_for_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let mut secret = Secret { file: Some(file.clone()), ..Secret::from("before") };
+        for _ in 0..2 {
+            let late = secret.renew().await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(secret.text(), "before");
+        }
+        let writing = tokio::task::spawn_blocking(move || std::fs::write(file, "after"));
+        writing.await.unwrap().unwrap();
+        secret.renew().await.unwrap();
+        assert_eq!(secret.text(), "after");
     }
 }

@@ -151,3 +151,17 @@ async fn a_signal_that_comes_twice_at_once_is_one() {
         ends_well(server.process, asked).await;
     }
 }
+
+/// Whoever starts a server so closes the terminal afterwards.
+#[tokio::test]
+async fn a_server_under_nohup_outlives_its_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let arguments = [PLACARD, "serve", "--listen", ANY_PORT, "--data-dir", data];
+    let server = Server::of(Process::start("nohup", &arguments, &[])).await;
+    server.process.hang_up();
+    server.create(&ad("After the terminal has closed")).await;
+    let asked = Instant::now();
+    server.process.terminate();
+    ends_well(server.process, asked).await;
+}

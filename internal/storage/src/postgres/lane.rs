@@ -83,9 +83,13 @@ fn told(error: &sqlx::Error) -> String {
 }
 
 impl Failure {
-    /// Whether the server was reached, and takes no writes.
-    fn is_of_a_standby(&self) -> bool {
-        matches!(self, Self::Unfit(Unfit::Standby | Unfit::ReadOnly))
+    /// How much it tells of why none of several hosts can be used.
+    fn tells(&self) -> u8 {
+        match self {
+            Self::Unfit(Unfit::Standby | Unfit::ReadOnly) => 0,
+            Self::Unfit(_) => 2,
+            _ => 1,
+        }
     }
 
     /// Whether it took too long: here, or in the server, which cancels what takes longer than it may (57014).
@@ -98,7 +102,7 @@ impl Failure {
     }
 
     /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.
-    fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("57P"))
@@ -279,16 +283,18 @@ impl Lane {
 
     /// Tries the hosts in turn, that of the last connection first.
     async fn open(&self) -> Result<(PgConnection, Known), Failure> {
-        let mut failed = None;
+        let mut failed: Option<Failure> = None;
         for way in self.server.ways().await {
             match self.open_by(&way).await {
                 Ok(opened) => {
                     self.server.found(&way);
                     return Ok(opened);
                 }
-                // That one of several is a standby says less than why another is not the primary.
-                Err(failure) if failed.is_some() && failure.is_of_a_standby() => {}
-                Err(failure) => failed = Some(failure),
+                // Of several it says the most what is wrong with one that was reached, and the least that one is a standby.
+                Err(failure) => match &failed {
+                    Some(before) if failure.tells() <= before.tells() => {}
+                    _ => failed = Some(failure),
+                },
             }
         }
         Err(failed.unwrap_or(Failure::Malformed("a URL without a host")))

@@ -108,8 +108,8 @@ pub enum OpenError {
     Taken(String),
     /// The role may not make tables.
     #[error(
-        "the journal's tables at {0} are not up to date, and this role may not change them: have another run \
-         `placard migrate`"
+        "the journal's tables at {0} are not up to date, and this role may not make or change them there: have another \
+         run `placard migrate`"
     )]
     Rights(String, #[source] Cause),
     /// The journal holds what this build cannot read.

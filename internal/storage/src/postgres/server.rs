@@ -18,7 +18,9 @@ use crate::secret::Secret;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
 /// As above, where there are others to try.
-const CONNECT_ONE_OF: Duration = Duration::from_secs(1);
+const CONNECT_ONE_OF: Duration = Duration::from_secs(2);
+/// The longest that the URL may ask for.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// The server; clones are the same.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ struct Shared {
 
 struct Source {
     url: Secret,
+    /// What the text was that is used.
+    used: String,
     outage: Outage,
 }
 
@@ -53,7 +57,7 @@ impl Server {
         Ok(Self(Arc::new(Shared {
             asks_more: Arc::new(AtomicBool::new(target.asks_more)),
             target: Mutex::new(Arc::new(target)),
-            renewing: tokio::sync::Mutex::new(Source { url, outage }),
+            renewing: tokio::sync::Mutex::new(Source { used: url.text().to_owned(), url, outage }),
             pools: Mutex::default(),
             silences: watch::Sender::new(0),
             last: AtomicUsize::new(0),
@@ -81,7 +85,7 @@ impl Server {
         let target = self.target();
         let count = target.hosts.len();
         let limit = if count > 1 { CONNECT_ONE_OF } else { CONNECT };
-        let limit = target.connect_timeout.map_or(limit, |asked| asked.min(limit));
+        let limit = target.connect_timeout.map_or(limit, |asked| asked.min(CONNECT_MAX));
         let first = self.0.last.load(Ordering::Relaxed);
         let in_turn = (0..count).map(|nth| (first + nth) % count);
         let asks_more = target.asks_more;
@@ -96,33 +100,39 @@ impl Server {
                 host = place_of(&way.options),
                 "connected to another of PostgreSQL's hosts"
             );
-            self.lead_pools(&way.options);
+            // By the URL as it is now.
+            self.lead_pools(&self.target());
         }
     }
 
     async fn renew(&self) {
-        let mut source = self.0.renewing.lock().await;
-        match source.url.renew().await {
-            Ok(false) => return,
-            Ok(true) => {}
-            Err(error) => return source.outage.failed(&error),
+        // Whoever comes while somebody reads the file does not wait for that.
+        let Ok(mut source) = self.0.renewing.try_lock() else { return };
+        let Source { url, used, outage } = &mut *source;
+        if let Err(error) = url.renew().await {
+            return outage.failed(&error);
         }
-        match url::parse(source.url.text()) {
+        if url.text() == *used {
+            return outage.works();
+        }
+        match url::parse(url.text()) {
             Ok(target) => {
-                source.outage.works();
+                outage.works();
+                url.text().clone_into(used);
                 tracing::info!("PostgreSQL's URL has changed in its file");
-                let host = self.0.last.load(Ordering::Relaxed) % target.hosts.len();
-                self.lead_pools(&target.hosts[host]);
                 self.0.asks_more.store(target.asks_more, Ordering::Relaxed);
+                self.lead_pools(&target);
                 *lock(&self.0.target) = Arc::new(target);
             }
-            Err(error) => source.outage.failed(&error),
+            Err(error) => outage.failed(&error),
         }
     }
 
-    fn lead_pools(&self, options: &PgConnectOptions) {
+    /// Has pools go where the last connection went.
+    fn lead_pools(&self, target: &Target) {
+        let host = self.0.last.load(Ordering::Relaxed) % target.hosts.len();
         for pool in lock(&self.0.pools).iter() {
-            pool.set_connect_options(options.clone());
+            pool.set_connect_options(target.hosts[host].clone());
         }
     }
 

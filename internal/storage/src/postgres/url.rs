@@ -174,6 +174,8 @@ pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
 #[derive(Default)]
 struct Said {
     hosts: Vec<Place>,
+    /// The parameter that names them, if one does.
+    named_by: Option<&'static str>,
     /// Ports apart from hosts, which are named apart too.
     ports: Vec<u16>,
     ssl_mode: Option<String>,
@@ -245,8 +247,19 @@ impl Said {
     fn own(&mut self, own: &Own, name: &'static str, value: &str) -> Result<(), UrlError> {
         match own {
             Own::Hosts => {
-                let hosts = value.split(',').map(|host| Ok(Place(named(host)?, None)));
-                self.hosts = hosts.collect::<Result<_, UrlError>>()?;
+                if self.named_by.is_some_and(|other| other != name) {
+                    return Err(UrlError::Refused(name, "a host is named by host or by hostaddr"));
+                }
+                self.named_by = Some(name);
+                let hosts: Vec<_> = value.split(',').map(named).collect::<Result<_, _>>()?;
+                // As libpq has it, which names hosts and ports apart.
+                let ports: Vec<_> = self.hosts.iter().map(|place| place.1).collect();
+                let port = |nth: usize| match &ports[..] {
+                    [one] => *one,
+                    ports => ports.get(nth).copied().flatten(),
+                };
+                let places = hosts.into_iter().enumerate();
+                self.hosts = places.map(|(nth, host)| Place(host, port(nth))).collect();
             }
             Own::Ports => {
                 let ports = value.split(',').map(port).collect::<Result<_, UrlError>>();
@@ -343,8 +356,8 @@ impl Said {
 
 /// Whether an operator asks for settings as a connection begins. A provider's `endpoint=…` is none.
 fn asks_more(options: &PgConnectOptions) -> bool {
-    let asks = |options: &str| options.contains("-c") || options.contains("--");
-    options.get_options().is_some_and(asks)
+    let is_one = |word: &str| word.starts_with("-c") || word.starts_with("--");
+    options.get_options().is_some_and(|options| options.split_ascii_whitespace().any(is_one))
 }
 
 /// Hosts, each with its port, between commas.
@@ -453,6 +466,18 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_told_from_what_is_meant_for_a_proxy() {
+        for (options, asks_more) in [
+            ("endpoint%3Dep-cool-darkness-1", false),
+            ("-c%20geqo%3Doff", true),
+            ("endpoint%3Dep-1%20--geqo%3Doff", true),
+        ] {
+            let target = parse(&format!("postgres://h/d?options={options}")).unwrap();
+            assert_eq!(target.asks_more, asks_more, "{options}");
+        }
+    }
+
+    #[test]
     fn a_socket_is_named_by_its_directory() {
         for url in
             ["postgresql://u:p@/db?host=/run/postgresql", "postgres://u:p@%2Frun%2Fpostgresql/db"]
@@ -481,6 +506,7 @@ mod tests {
         ] {
             assert_eq!(of(url), two, "{url}");
         }
+        assert_eq!(of("postgres://:5433/db?host=h1"), is(&[("h1", 5433)]));
         assert_eq!(of("postgres:///db?host=h1,h2&port=7"), is(&[("h1", 7), ("h2", 7)]));
         assert_eq!(of("postgres://[::1]:7,h2/db"), is(&[("::1", 7), ("h2", 5432)]));
         assert!(matches!(
@@ -502,6 +528,7 @@ mod tests {
             ("sslmode=verify-full&sslrootcert=/nowhere/root.crt", "/nowhere/root.crt"),
             ("service=ads", "service"),
             ("port=http", "port"),
+            ("host=a&hostaddr=192.0.2.1", "hostaddr"),
             ("sslmod=verify-full", "sslmod"),
         ] {
             let refused = parse(&format!("postgres://ann:s3cret@h/d?{query}")).expect_err(query);

@@ -164,6 +164,8 @@ struct Made {
     server: Server,
     tls: Option<TlsCertificates>,
     client: Clients,
+    /// What the secrets were that it was made of.
+    used: Vec<String>,
     outage: Outage,
 }
 
@@ -185,7 +187,8 @@ impl Target {
         };
         let outage =
             Outage::of("a file of Redis' passwords cannot be used; what it said before still is");
-        Ok(Self { made: Mutex::new(Made { server, tls, client, outage }), deadline })
+        let used = server.secrets();
+        Ok(Self { made: Mutex::new(Made { server, tls, client, used, outage }), deadline })
     }
 
     /// How long [`Target::open`] may take.
@@ -212,14 +215,16 @@ impl Target {
 
 impl Made {
     async fn renew(&mut self) {
-        match self.server.renew().await {
-            Ok(false) => return,
-            Ok(true) => {}
-            Err(error) => return self.outage.failed(&error),
+        if let Err(error) = self.server.renew().await {
+            return self.outage.failed(&error);
+        }
+        if self.server.secrets() == self.used {
+            return self.outage.works();
         }
         match Clients::new(&self.server, self.tls.clone()) {
             Ok(client) => {
                 self.client = client;
+                self.used = self.server.secrets();
                 self.outage.works();
                 tracing::info!("Redis' URL or a password has changed in its file");
             }
@@ -229,18 +234,28 @@ impl Made {
 }
 
 impl Server {
-    /// Reads again what comes from files; whether anything has changed.
-    async fn renew(&mut self) -> std::io::Result<bool> {
+    /// Reads again what comes from files.
+    async fn renew(&mut self) -> std::io::Result<()> {
         match self {
             Self::Url(url) => url.renew().await,
             Self::Sentinel(Sentinel { sentinel_password, password, .. }) => {
-                let mut is_another = false;
                 for secret in [sentinel_password, password].into_iter().flatten() {
-                    is_another |= secret.renew().await?;
+                    secret.renew().await?;
                 }
-                Ok(is_another)
+                Ok(())
             }
         }
+    }
+
+    /// What may change.
+    fn secrets(&self) -> Vec<String> {
+        let all = match self {
+            Self::Url(url) => [Some(url), None],
+            Self::Sentinel(Sentinel { sentinel_password, password, .. }) => {
+                [sentinel_password.as_ref(), password.as_ref()]
+            }
+        };
+        all.into_iter().flatten().map(|secret| secret.text().to_owned()).collect()
     }
 }
 
