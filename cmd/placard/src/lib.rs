@@ -170,9 +170,9 @@ fn subscriber(
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let wants_sql = text.contains("sqlx");
+    let wants_queue = text.contains("sqlx") || text.contains("apalis");
     let lines = lines.with_filter(filter_fn(move |event| {
-        !holds_a_password(event) && (wants_sql || !is_sql(event))
+        !holds_a_password(event) && (wants_queue || !is_of_the_queue(event))
     }));
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
@@ -183,7 +183,11 @@ fn holds_a_password(event: &Metadata<'_>) -> bool {
         && event.fields().field("line").is_some()
 }
 
-/// Whether an event is a statement of the queue of tasks, of which there are a dozen a second, each two kilobytes long.
-fn is_sql(event: &Metadata<'_>) -> bool {
-    event.target() == "sqlx::query" && *event.level() > Level::WARN
+/// Whether an event is one that the queue of tasks and its connections log by themselves: a dozen statements a second, each
+/// two kilobytes long, and while PostgreSQL is away three lines a second. What matters of it is logged here.
+fn is_of_the_queue(event: &Metadata<'_>) -> bool {
+    let is_of = |module| event.target().starts_with(module);
+    is_of("apalis")
+        || is_of("sqlx_core::pool")
+        || (is_of("sqlx::query") && *event.level() > Level::WARN)
 }

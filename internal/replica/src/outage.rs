@@ -9,7 +9,7 @@ use crate::reasons;
 /// After so long without another failure, the next one is news again, although nothing has worked in between: what is tried
 /// seldom may have been forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// It is over if there was no failure for so long.
+/// It is over if it has worked for so long.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Causes of one outage that are told: it may begin as a refused connection and end as a wrong password.
 const CAUSES_MAX: usize = 4;
@@ -25,6 +25,8 @@ pub struct Outage {
 struct UnderWay {
     since: Instant,
     last: Instant,
+    /// Since when there was no failure, if it has worked since the last one.
+    worked: Option<Instant>,
     failures: u64,
     causes: Vec<String>,
 }
@@ -48,9 +50,10 @@ impl Outage {
         let cause = reasons(error);
         let told = cause.clone().unwrap_or_else(|| error.to_string());
         self.under_way.take_if(|outage| now.duration_since(outage.last) >= FORGOTTEN);
-        let begun = || UnderWay { since: now, last: now, failures: 0, causes: Vec::new() };
+        let begun =
+            || UnderWay { since: now, last: now, worked: None, failures: 0, causes: Vec::new() };
         let outage = self.under_way.get_or_insert_with(begun);
-        outage.last = now;
+        (outage.last, outage.worked) = (now, None);
         outage.failures += 1;
         let is_news = outage.causes.len() < CAUSES_MAX && !outage.causes.contains(&told);
         is_news.then(|| {
@@ -61,16 +64,19 @@ impl Outage {
 
     /// It works. What fails now and then is not over each time that it does not.
     pub fn works(&mut self) {
-        if let Some(UnderWay { since, last, failures, .. }) = self.over(Instant::now()) {
-            let lasted_ms = last.duration_since(since).as_millis() as u64;
+        if let Some((lasted, failures)) = self.over(Instant::now()) {
+            let lasted_ms = lasted.as_millis() as u64;
             tracing::info!(lasted_ms, failures, "over: {}", self.what);
         }
     }
 
-    /// The outage that is over, if that is to be told.
-    fn over(&mut self, now: Instant) -> Option<UnderWay> {
-        let over = self.under_way.take_if(|outage| now.duration_since(outage.last) >= SETTLED)?;
-        (now.duration_since(over.last) < FORGOTTEN).then_some(over)
+    /// How long the outage was that is over, and its failures, if that is to be told.
+    fn over(&mut self, now: Instant) -> Option<(Duration, u64)> {
+        let outage = self.under_way.as_mut()?;
+        let worked = *outage.worked.get_or_insert(now);
+        let over = self.under_way.take_if(|_| now.duration_since(worked) >= SETTLED)?;
+        let is_known = worked.duration_since(over.last) < FORGOTTEN;
+        is_known.then(|| (worked.duration_since(over.since), over.failures))
     }
 
     /// It has worked or failed.
@@ -104,12 +110,13 @@ mod tests {
         assert_eq!(told, CAUSES_MAX - 2);
         assert!(tell(52 + FORGOTTEN.as_secs(), "refused"));
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(outage.over(at(112)).is_none(), "it has just failed");
-        let over = outage.over(at(113)).expect("it works");
-        assert_eq!(over.failures, 1);
+        assert_eq!(outage.over(at(117)), None, "it may fail again");
+        assert_eq!(outage.over(at(118)), Some((Duration::from_secs(5), 1)));
         let error = IoError::other("refused");
-        assert!(outage.tell(at(113), &error).is_some());
+        assert!(outage.tell(at(118), &error).is_some());
         // Of what is tried seldom, nobody knows how long it was.
-        assert!(outage.over(at(113) + FORGOTTEN).is_none() && outage.under_way.is_none());
+        assert_eq!(outage.over(at(118) + FORGOTTEN), None);
+        assert_eq!(outage.over(at(120) + FORGOTTEN), None);
+        assert!(outage.under_way.is_none());
     }
 }

@@ -182,11 +182,10 @@ async fn work(
             Ok(queue) => {
                 opened.send_replace(Some(queue.clone()));
                 let mut working = queue.work(&format!("{replica}-{run}"), Arc::clone(&due));
-                match tokio::time::timeout(WORKS, &mut working).await {
-                    Ok(ended) => ended,
-                    Err(_) => {
-                        outage.works();
-                        working.await
+                loop {
+                    match tokio::time::timeout(WORKS, &mut working).await {
+                        Ok(ended) => break ended,
+                        Err(_) => outage.works(),
                     }
                 }
             }
