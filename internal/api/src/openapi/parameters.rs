@@ -64,7 +64,7 @@ groups! {
     IdempotencyKey = vec![of("header", "Idempotency-Key", json!({
         "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_BYTES_MAX, "pattern": "^[!-~]+$",
         "description": format!(
-            "Of the client's choice, for one request to this path: if it is repeated within {KEY_KEPT_HOURS} hours \
+            "Of the client's choice, for one request with this method to this path: if it is repeated within {KEY_KEPT_HOURS} hours \
              it is given the first answer again, and nothing is written twice.",
         ),
         "examples": ["0198-summer-sale"],
