@@ -89,6 +89,8 @@ const TESTS: &[(&str, &[&str])] = &[
 /// Counters of what is no fault, or (expiry's) of what has tests of its own.
 const ORDINARY: &[&str] = &[
     "placard_http_requests_total",
+    r#"placard_http_unrouted_total{status="404"}"#,
+    r#"placard_http_unrouted_total{status="405"}"#,
     "placard_commits_total",
     "placard_commit_entries_total",
     "placard_applied_total",
