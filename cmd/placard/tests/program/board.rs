@@ -243,7 +243,7 @@ async fn beyond_this_machine_it_needs_a_token() {
 async fn it_is_off_unless_it_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
-    for path in ["/", "/queues", TASKS] {
+    for path in ["/queues", TASKS] {
         assert_eq!(server.get(path).await.status(), 404, "{path}");
     }
     let Ended { out, .. } = server.stop().await;
