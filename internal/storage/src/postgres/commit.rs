@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use placard_model::Timestamp;
 use placard_model::command::Command;
 use placard_model::entry::Position;
+use placard_model::{Timestamp, limits};
 use placard_replica::ports::CommitError;
 use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -91,13 +91,6 @@ const UNHEARD: Duration = Duration::from_millis(500);
 /// A round trip that took longer when the connection was opened says nothing of the way.
 const TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// The longest that it waits, after losses: nothing is waited for longer here.
-const IDLE_MAX: Duration = Duration::from_secs(5);
-/// What a batch may have to be written out in messages of several statements: as text its ads, entries and kept answers are
-/// several times as much, and all of it has to be there while the server waits.
-const WRITTEN_OUT_COMMANDS: usize = 64;
-const WRITTEN_OUT_BYTES: usize = 64 << 10;
-
 /// A server's answer to who has kept a transaction idle for too long.
 const IDLE_IN_TRANSACTION: &str = "25P03";
 
@@ -113,9 +106,6 @@ pub(super) struct Committer {
     lane: Lane,
     /// How many batches are still to be committed locked.
     cautious: AtomicU32,
-    /// How often in succession the connection was lost while it had the lock: each time the server waits twice as long, so
-    /// that a batch that has to be repeated gets through at last.
-    lost: AtomicU32,
     written: Mutex<Option<Written>>,
 }
 
@@ -140,7 +130,6 @@ impl Committer {
         Self {
             lane: Lane::new(server, 1, 1, session),
             cautious: AtomicU32::new(0),
-            lost: AtomicU32::new(0),
             written: Mutex::default(),
         }
     }
@@ -250,21 +239,6 @@ impl Committer {
     }
 
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
-        let committed = self.try_locked(batch).await;
-        match &committed {
-            Ok(_) => self.lost.store(0, Ordering::Relaxed),
-            Err(CommitError::NotCommitted(cause) | CommitError::Unknown(cause)) => {
-                let is_lost = cause.downcast_ref().is_some_and(Failure::is_broken);
-                if is_lost || cause.downcast_ref().and_then(database_error).is_some_and(was_idle) {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Err(CommitError::Refused(_)) => {}
-        }
-        committed
-    }
-
-    async fn try_locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
         let (State { current, from, standby }, mut held) =
             self.lock(batch).await.map_err(before)?;
         let plan = batch.plan(current);
@@ -290,11 +264,9 @@ impl Committer {
         let is_large = is_large(batch);
         let idle = if is_large { IDLE_LARGE } else { IDLE };
         let read = if is_large { String::new() } else { rows::execute(batch) };
-        let patience = 1 << self.lost.load(Ordering::Relaxed).min(4);
         let locked = self.lane.repeatable(STATEMENT, |held| {
             let trip = held.trip().min(TRIP_MAX);
-            let idle = ((idle + trip) * patience).min(IDLE_MAX).as_millis();
-            let unheard = ((UNHEARD + trip) * patience).min(IDLE_MAX).as_millis();
+            let (idle, unheard) = ((idle + trip).as_millis(), (UNHEARD + trip).as_millis());
             // It outlives a transaction that is rolled back.
             let prepare = if is_large || *held.prepared() { "" } else { &**PREPARE };
             let message = format!(
@@ -356,16 +328,12 @@ impl Committer {
     }
 }
 
-/// Whether a batch is too large for its values to be written out, in commands or in bytes.
+/// Whether a batch is beyond the committer's usual size: a batch request, in commands or in bytes.
 fn is_large(batch: &Batch) -> bool {
     let requests = || batch.requests.iter();
-    requests().map(|request| request.bytes()).sum::<usize>() > WRITTEN_OUT_BYTES
-        || requests().map(|request| request.commands.len()).sum::<usize>() > WRITTEN_OUT_COMMANDS
-}
-
-/// Whether the server has ended a session because its transaction was idle for too long.
-fn was_idle(error: &PgDatabaseError) -> bool {
-    error.code() == IDLE_IN_TRANSACTION
+    requests().map(|request| request.bytes()).sum::<usize>() > limits::COMMIT_BYTES_MAX
+        || requests().map(|request| request.commands.len()).sum::<usize>()
+            > limits::COMMIT_ENTRIES_MAX
 }
 
 /// Such a plan answers with what others have written. Where commits wait for a standby, a row may be visible that the
@@ -389,7 +357,11 @@ fn before(failure: Failure) -> CommitError {
 /// session included, nobody can say what it came after.
 fn at_commit(failure: Failure) -> CommitError {
     match database_error(&failure) {
-        Some(error) if error.severity() == PgSeverity::Error || was_idle(error) => before(failure),
+        Some(error)
+            if error.severity() == PgSeverity::Error || error.code() == IDLE_IN_TRANSACTION =>
+        {
+            before(failure)
+        }
         _ => CommitError::Unknown(failure.into()),
     }
 }

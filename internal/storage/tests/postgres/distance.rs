@@ -4,15 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use placard_model::Spec;
-use placard_model::command::Command;
-use placard_replica::ports::CommitError;
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::proxy::{Flow, Proxy, Way};
-use placard_testkit::requests::{create, replace, request, spec};
-use uuid::Uuid;
+use placard_testkit::requests::{create, replace, request};
 
-use crate::{commit, commit_at_last, is_whole, open, server, try_commit};
+use crate::{commit, commit_at_last, is_whole, open, server};
 
 /// The distance that is meant to work, there and back.
 const FAR: Duration = Duration::from_millis(400);
@@ -54,34 +50,4 @@ async fn a_far_replica_commits_while_a_near_one_writes() {
     done.store(true, Ordering::Release);
     writing.await.unwrap();
     assert_eq!(is_whole(&near).await.version, 2 + 3 + count.load(Ordering::Acquire));
-}
-
-/// What has to be there before the server gives up waiting takes longer than that; and such a batch, which may have been
-/// committed, is all that its replica tries.
-#[tokio::test]
-async fn a_batch_gets_through_however_slow_the_way() {
-    let server = server().await;
-    let proxy = Proxy::start(server.port()).await.unwrap();
-    let journal = open(&server.url_through(proxy.port())).await;
-    proxy.set(Way::Requests, Flow::Slow(300 << 10));
-    let content = "x".repeat(1_000);
-    let batch = || {
-        let create = |id| Command::Create {
-            id: Uuid::from_u128(id),
-            spec: Spec { content: content.clone(), ..spec("one of many") },
-        };
-        vec![request(1, (1..=60).map(create).collect())]
-    };
-    let committed = async {
-        loop {
-            match try_commit(&journal, batch(), true).await {
-                Ok(plan) => break plan,
-                Err(CommitError::Refused(error)) => panic!("{error:?}"),
-                Err(_) => {}
-            }
-        }
-    };
-    let plan = tokio::time::timeout(Duration::from_secs(120), committed).await;
-    assert_eq!(plan.expect("it gets through").head.version, 60);
-    assert_eq!(is_whole(&journal).await.version, 60);
 }
