@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use placard_testkit::wait::until;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::cluster::{Replica, Servers};
@@ -15,12 +16,20 @@ async fn board(replica: &mut Replica) -> String {
     replica.process.line("the board's address", board).await
 }
 
-async fn json(board: &str, path: &str) -> Value {
+/// Nothing while the queue cannot be asked, as before its tables are there.
+async fn asked(board: &str, path: &str) -> Option<Value> {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
     let answer = client.get(format!("{board}/api/v1/{path}")).send().await;
     let answer = answer.expect("the board answers");
-    assert_eq!(answer.status(), 200, "{path}");
-    answer.json().await.expect("the answer is JSON")
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return None;
+    }
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    Some(answer.json().await.expect("the answer is JSON"))
+}
+
+async fn json(board: &str, path: &str) -> Value {
+    asked(board, path).await.expect("the queue can be asked")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +41,7 @@ async fn every_replica_shows_the_queue_that_they_share() {
     let mut shown = Vec::new();
     for board in &boards {
         let task = until("the task", async || {
-            let tasks = json(board, "queues/placard-expiry/tasks?status=Pending").await;
+            let tasks = asked(board, "queues/placard-expiry/tasks?status=Pending").await?;
             tasks.as_array().expect("a list of tasks").first().cloned()
         })
         .await;

@@ -101,7 +101,7 @@ async fn writes_waiting(connection: &mut PgConnection, many: i64) {
     until("a write that waits", async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity
-              WHERE wait_event_type = 'Lock' AND (query LIKE '%WITH moved%' OR query LIKE '%placard_%')",
+              WHERE wait_event_type = 'Lock' AND (query LIKE '%WITH moved%' OR query LIKE '%FOR UPDATE%')",
         )
         .fetch_one(&mut *connection)
         .await

@@ -7,17 +7,17 @@
 //! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of
 //! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
 //!
-//! **Locked**, in two as well: one message takes the head's lock and reads, another writes and commits, and the lock
-//! is held in between. So it is done for a while after somebody else was found to have written in between, since
-//! waiting for one's turn costs less than deciding in vain, and whenever a batch is repeated. An earlier try of that
-//! batch may still be on its way: it either holds the lock, and what it has written is seen behind it, or it comes too
-//! late, because the repetition counts as a write even if it changes nothing.
+//! **Locked**: the head's lock is taken first, and held until the commit. So it is done for a while after somebody else
+//! was found to have written in between, since waiting for one's turn costs less than deciding in vain, and whenever a
+//! batch is repeated. An earlier try of that batch may still be on its way: it either holds the lock, and what it has
+//! written is seen behind it, or it comes too late, because the repetition counts as a write even if it changes nothing.
 //!
-//! The lock is held for one round trip of its holder and keeps all others waiting, so that a replica far away costs
-//! them least with the fewest. Such a message has several statements, and PostgreSQL takes no parameters with it: they
-//! were prepared by name, once on each connection, and their values are written out as text. That has twice the bytes,
-//! and PostgreSQL's log has them if it refuses the statement. So a large batch is locked, read, written and committed
-//! with four messages, and its values are bound.
+//! The lock keeps all others waiting, for as many round trips as its holder makes. A replica near PostgreSQL makes three:
+//! it locks, reads, writes and commits with four messages, and its values are bound. One far away costs the others least
+//! with the fewest: one message locks and reads, another writes and commits. Such a message has several statements, and
+//! PostgreSQL takes no parameters with it: they were prepared by name, once on each connection, and their values are
+//! written out as text. That has several times the bytes and work, and PostgreSQL's log has them if it refuses the
+//! statement. So it is not done with a batch of some size.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,7 +32,7 @@ use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::lane::{Failure, Held, Lane, Opened};
+use super::lane::{self, Failure, Held, Lane, Opened};
 use super::rows::{self, State};
 use super::server::Server;
 use super::session::{Session, Setting};
@@ -45,7 +45,7 @@ use super::write::{self, Basis, From};
 /// `idle_in_transaction_session_timeout`. With the queue behind the lock that holds the others up for about half
 /// a second. One that does not take a large answer loses it within about a
 /// second, through `tcp_user_timeout`. A transaction raises both by its replica's round trip, or one far away would
-/// lose the lock at every try. One that dies in the queue leaves it through
+/// lose the lock at every try; and the first after each loss, as [`Manner`] has it. One that dies in the queue leaves it through
 /// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
 /// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
 /// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
@@ -69,6 +69,8 @@ pub(super) const SETTINGS: &[Setting] = &[
 
 /// How long an answer may take that may wait for the head's lock; the server has given up before.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// When the server has given up, as the settings have it.
+const EXECUTION: Duration = Duration::from_secs(4);
 /// How long the answer to a read without the lock may take, and how much longer for each ad that is read: a thousand
 /// large ones are some 10 MB. The others who write wait for none of that.
 const READ: Duration = Duration::from_secs(2);
@@ -86,13 +88,20 @@ const IDLE: Duration = Duration::from_millis(400);
 /// A large batch may keep a slow machine busy between two messages for longer than that: it would lose the lock at
 /// every try.
 const IDLE_LARGE: Duration = Duration::from_secs(2);
+/// How often that is doubled at most.
+const DOUBLINGS_MAX: u32 = 4;
 /// How long an answer may go unheard, beside a round trip.
 const UNHEARD: Duration = Duration::from_millis(500);
 /// A round trip that took longer when the connection was opened says nothing of the way.
 const TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// A server's answer to who has kept a transaction idle for too long.
-const IDLE_IN_TRANSACTION: &str = "25P03";
+/// From so far on, the round trips that are saved are worth more than the work of writing values out. On one machine, where
+/// there is nothing to save, that work halved what three replicas wrote.
+const FAR: Duration = Duration::from_millis(5);
+/// What a batch may have, in commands and in bytes, for its values to be written out: as text they are about eight times
+/// as much, and all of it has to be there before the server is tired of waiting.
+const WRITTEN_OUT_COMMANDS: usize = 64;
+const WRITTEN_OUT_BYTES: usize = 64 << 10;
 
 /// Commits, and so waits for the standby, behind everything that could be seen before: what is written is a note in the
 /// write-ahead log that nobody reads. No row is changed by it, and nobody's plan.
@@ -106,7 +115,59 @@ pub(super) struct Committer {
     lane: Lane,
     /// How many batches are still to be committed locked.
     cautious: AtomicU32,
+    /// How often in succession the connection was lost under the lock, or too late with its answer.
+    losses: AtomicU32,
     written: Mutex<Option<Written>>,
+}
+
+/// How a transaction that holds the head's lock sends values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Bound, each statement in a message of its own.
+    Bound,
+    /// Written out as text, so that several statements go in one message.
+    WrittenOut,
+}
+
+/// How a batch is committed under the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Manner {
+    form: Form,
+    /// How long the server waits for the next message. What is sent may take longer than that on a slow way, and then it
+    /// would at each try; so each loss doubles it, and the batch gets through at last. One that may have been
+    /// committed before is all that its replica tries.
+    idle: Duration,
+    /// How long the server's answer may go unheard.
+    unheard: Duration,
+}
+
+impl Manner {
+    fn of(batch: &Batch, trip: Duration, losses: u32) -> Self {
+        let (commands, bytes) = size(batch);
+        let is_large = commands > limits::COMMIT_ENTRIES_MAX || bytes > limits::COMMIT_BYTES_MAX;
+        let is_small = commands <= WRITTEN_OUT_COMMANDS && bytes <= WRITTEN_OUT_BYTES;
+        let form = if is_small && trip >= FAR { Form::WrittenOut } else { Form::Bound };
+        let trip = trip.min(TRIP_MAX);
+        let idle = trip + if is_large { IDLE_LARGE } else { IDLE };
+        Self { form, idle: idle * (1 << losses.min(DOUBLINGS_MAX)), unheard: trip + UNHEARD }
+    }
+
+    /// How long an answer may take that may wait for the head's lock, and for what is sent before and with it.
+    fn answer(self) -> Duration {
+        STATEMENT + self.idle
+    }
+
+    /// The settings of its transaction.
+    fn settings(self) -> String {
+        format!(
+            "SET LOCAL idle_in_transaction_session_timeout = {};
+             SET LOCAL tcp_user_timeout = {};
+             SET LOCAL statement_timeout = {};",
+            self.idle.as_millis(),
+            self.unheard.as_millis(),
+            (EXECUTION + self.idle).as_millis(),
+        )
+    }
 }
 
 /// What this replica has written last.
@@ -130,6 +191,7 @@ impl Committer {
         Self {
             lane: Lane::new(server, 1, 1, session),
             cautious: AtomicU32::new(0),
+            losses: AtomicU32::new(0),
             written: Mutex::default(),
         }
     }
@@ -239,7 +301,22 @@ impl Committer {
     }
 
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
-        let (State { current, from, standby }, mut held) =
+        let committed = self.try_locked(batch).await;
+        match &committed {
+            Ok(_) => self.losses.store(0, Ordering::Relaxed),
+            Err(CommitError::NotCommitted(cause) | CommitError::Unknown(cause))
+                if cause.downcast_ref().is_some_and(Failure::is_loss)
+                    && self.opened() == Opened::Yes =>
+            {
+                self.losses.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        committed
+    }
+
+    async fn try_locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
+        let (State { current, from, standby }, mut held, manner) =
             self.lock(batch).await.map_err(before)?;
         let plan = batch.plan(current);
         if writes_nothing(&plan) && !batch.repeated {
@@ -254,44 +331,47 @@ impl Committer {
             }
             return Ok(plan);
         }
-        self.write_and_commit(&mut held, from, &plan, is_large(batch)).await?;
+        self.write_and_commit(&mut held, from, &plan, manner).await?;
         held.keep();
         Ok(plan)
     }
 
     /// Begins a transaction that holds the head's lock, and reads what the batch touches.
-    async fn lock(&self, batch: &Batch) -> Result<(State, Held<'_>), Failure> {
-        let is_large = is_large(batch);
-        let idle = if is_large { IDLE_LARGE } else { IDLE };
-        let read = if is_large { String::new() } else { rows::execute(batch) };
-        let locked = self.lane.repeatable(STATEMENT, |held| {
-            let trip = held.trip().min(TRIP_MAX);
-            let (idle, unheard) = ((idle + trip).as_millis(), (UNHEARD + trip).as_millis());
-            // It outlives a transaction that is rolled back.
-            let prepare = if is_large || *held.prepared() { "" } else { &**PREPARE };
+    async fn lock(&self, batch: &Batch) -> Result<(State, Held<'_>, Manner), Failure> {
+        let losses = self.losses.load(Ordering::Relaxed);
+        // How far the server is, is known of an open connection only.
+        let limit = Manner::of(batch, TRIP_MAX, losses).answer();
+        let locked = self.lane.repeatable(limit, |held| {
+            let manner = Manner::of(batch, held.trip(), losses);
+            let (prepare, read) = match manner.form {
+                Form::Bound => ("", String::new()),
+                // What was prepared outlives a transaction that is rolled back.
+                Form::WrittenOut if *held.prepared() => ("", rows::execute(batch)),
+                Form::WrittenOut => (&**PREPARE, rows::execute(batch)),
+            };
             let message = format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-                 SET LOCAL idle_in_transaction_session_timeout = {idle};
-                 SET LOCAL tcp_user_timeout = {unheard};
-                 {prepare} SELECT FROM head FOR UPDATE; {read}"
+                 {} {prepare} SELECT FROM head FOR UPDATE; {read}",
+                manner.settings(),
             );
             Box::pin(async move {
                 let message = sqlx::raw_sql(AssertSqlSafe(message));
                 let mut rows = message.fetch_all(&mut held.connection).await?;
-                *held.prepared() |= !is_large;
+                *held.prepared() |= manner.form == Form::WrittenOut;
                 // The lock's own row has no columns.
                 rows.retain(|row| !row.is_empty());
-                Ok(rows)
+                Ok((rows, manner))
             })
         });
-        let (rows, mut held) = locked.await?;
-        let state = if is_large {
-            let read = rows::state(&mut held.connection, batch);
-            self.lane.within(STATEMENT, read).await?
-        } else {
-            rows::read(&rows)?
+        let ((rows, manner), mut held) = locked.await?;
+        let state = match manner.form {
+            Form::Bound => {
+                let read = rows::state(&mut held.connection, batch);
+                self.lane.within(manner.answer(), read).await?
+            }
+            Form::WrittenOut => rows::read(&rows)?,
         };
-        Ok((state, held))
+        Ok((state, held, manner))
     }
 
     /// Writes a plan down and commits it, in a transaction that holds the head's lock.
@@ -300,19 +380,20 @@ impl Committer {
         held: &mut Held<'_>,
         from: From,
         plan: &Plan,
-        is_large: bool,
+        manner: Manner,
     ) -> Result<(), CommitError> {
         // Under the lock nobody else can have written. Such a transaction is not committed, or has changed nothing.
         let unmoved = || before(Failure::Malformed("a moved head"));
-        if is_large {
+        if manner.form == Form::Bound {
             let written = write::write(&mut held.connection, from, Basis::Read, plan);
-            self.lane.within(STATEMENT, written).await.map_err(before)?.ok_or_else(unmoved)?;
+            let written = self.lane.within(manner.answer(), written).await.map_err(before)?;
+            written.ok_or_else(unmoved)?;
             return self.settle(held, "COMMIT").await.map_err(at_commit);
         }
         // If the statement fails the server does nothing with the rest of the message.
         let message = format!("{}; COMMIT", write::execute(from, plan));
         let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut held.connection);
-        let rows = self.lane.within(COMMIT, message).await.map_err(at_commit)?;
+        let rows = self.lane.within(manner.answer(), message).await.map_err(at_commit)?;
         let moved = rows.first().map(|row| row.try_get::<i64, _>("moved"));
         match moved {
             Some(Ok(1)) => Ok(()),
@@ -328,12 +409,13 @@ impl Committer {
     }
 }
 
-/// Whether a batch is beyond the committer's usual size: a batch request, in commands or in bytes.
-fn is_large(batch: &Batch) -> bool {
+/// A batch's commands, and their bytes as they are counted.
+fn size(batch: &Batch) -> (usize, usize) {
     let requests = || batch.requests.iter();
-    requests().map(|request| request.bytes()).sum::<usize>() > limits::COMMIT_BYTES_MAX
-        || requests().map(|request| request.commands.len()).sum::<usize>()
-            > limits::COMMIT_ENTRIES_MAX
+    (
+        requests().map(|request| request.commands.len()).sum(),
+        requests().map(|request| request.bytes()).sum(),
+    )
 }
 
 /// Such a plan answers with what others have written. Where commits wait for a standby, a row may be visible that the
@@ -358,7 +440,8 @@ fn before(failure: Failure) -> CommitError {
 fn at_commit(failure: Failure) -> CommitError {
     match database_error(&failure) {
         Some(error)
-            if error.severity() == PgSeverity::Error || error.code() == IDLE_IN_TRANSACTION =>
+            if error.severity() == PgSeverity::Error
+                || error.code() == lane::IDLE_IN_TRANSACTION =>
         {
             before(failure)
         }
@@ -378,4 +461,36 @@ fn blames_the_batch(failure: &Failure) -> bool {
 fn database_error(failure: &Failure) -> Option<&PgDatabaseError> {
     let Failure::Sql(sqlx::Error::Database(error)) = failure else { return None };
     error.try_downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use placard_model::entry::FORMAT_LEVEL;
+    use placard_testkit::requests::{delete, request};
+
+    use super::*;
+
+    fn batch(commands: u128) -> Batch {
+        let request = request(1, (1..=commands).map(delete).collect());
+        Batch { requests: vec![Arc::new(request)], format_level: FORMAT_LEVEL, repeated: false }
+    }
+
+    #[test]
+    fn values_are_written_out_for_little_from_afar() {
+        let form = |commands, trip_ms| {
+            Manner::of(&batch(commands), Duration::from_millis(trip_ms), 0).form
+        };
+        assert_eq!((form(1, 4), form(64, 4)), (Form::Bound, Form::Bound));
+        assert_eq!((form(1, 5), form(64, 5)), (Form::WrittenOut, Form::WrittenOut));
+        assert_eq!(form(65, 400), Form::Bound);
+    }
+
+    #[test]
+    fn each_loss_doubles_what_is_waited_for_until_it_is_enough() {
+        let far = Duration::from_millis(100);
+        let idle_ms = |losses| Manner::of(&batch(1), far, losses).idle.as_millis();
+        let found: Vec<_> = [0, 1, 2, 3, 4, 5, u32::MAX].map(idle_ms).into();
+        assert_eq!(found, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+        assert_eq!(Manner::of(&batch(513), far, 0).idle.as_millis(), 2_100);
+    }
 }

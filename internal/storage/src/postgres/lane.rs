@@ -35,6 +35,9 @@ const PING: Duration = Duration::from_secs(1);
 /// How much longer an answer is waited for after a sign of life, on any other connection, has not come.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// A server's answer to who has kept a transaction idle for too long.
+pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
+
 /// Why a piece of work came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -99,6 +102,17 @@ impl Failure {
             Self::Sql(sqlx::Error::Database(error)) => error.code().as_deref() == Some("57014"),
             _ => false,
         }
+    }
+
+    /// Whether the connection was lost, or its answer took too long: what was sent on it may have been too much for the way.
+    pub(super) fn is_loss(&self) -> bool {
+        let was_idle = match self {
+            Self::Sql(sqlx::Error::Database(error)) => {
+                error.code().as_deref() == Some(IDLE_IN_TRANSACTION)
+            }
+            _ => false,
+        };
+        was_idle || self.is_late() || self.is_broken()
     }
 
     /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use placard_model::Said;
 use placard_model::command::{Command, Conditions, Outcome, Request};
@@ -10,6 +11,7 @@ use placard_model::{Spec, Timestamp};
 use placard_replica::ports::Journal;
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
+use placard_testkit::proxy::{Flow, Proxy, Way};
 use placard_testkit::requests::{create, delete, keyed, replace, request, spec};
 use uuid::Uuid;
 
@@ -137,7 +139,7 @@ async fn the_same_key_at_three_replicas_is_answered_once() {
     assert!(answers.iter().all(|answer| answer.outcomes == answers[0].outcomes));
 }
 
-/// What is written out as text has to come to the same as what is bound, under whatever settings somebody has given to
+/// What a replica far away writes out as text has to come to the same as what is bound, under whatever settings somebody has given to
 /// the database.
 #[tokio::test]
 async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
@@ -149,7 +151,7 @@ async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
     const TITLES: [&str; 6] =
         ["it's \\ \"so\"", "{NULL}", "\0 is none", "'); COMMIT; --", "\u{1f600}, \u{6f22}", "NULL"];
     let mut found = Vec::new();
-    for locked in [false, true] {
+    for (locked, far) in [(false, false), (true, false), (true, true)] {
         let server = server().await;
         for setting in [
             "bytea_output = 'escape'",
@@ -159,7 +161,11 @@ async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
         ] {
             server.sql(&format!("ALTER ROLE ALL SET {setting}")).unwrap();
         }
-        let journal = open(&server.url()).await;
+        let proxy = Proxy::start(server.port()).await.unwrap();
+        if far {
+            proxy.set(Way::Answers, Flow::Delay(Duration::from_millis(20)));
+        }
+        let journal = open(&server.url_through(proxy.port())).await;
         let always =
             |title: &&str| Spec { start_at: Timestamp::MIN, end_at: Timestamp::MAX, ..spec(title) };
         let creations = (1..).zip(TITLES.iter().map(always));
@@ -188,4 +194,5 @@ async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
         found.push((answers, rows));
     }
     assert_eq!(found[0], found[1]);
+    assert_eq!(found[0], found[2]);
 }

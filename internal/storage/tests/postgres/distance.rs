@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use placard_model::Spec;
+use placard_model::command::Command;
+use placard_replica::ports::CommitError;
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::proxy::{Flow, Proxy, Way};
-use placard_testkit::requests::{create, replace, request};
+use placard_testkit::requests::{create, replace, request, spec};
+use placard_testkit::wait::until;
+use uuid::Uuid;
 
-use crate::{commit, commit_at_last, is_whole, open, server};
+use crate::{commit, commit_at_last, is_whole, open, server, try_commit};
 
 /// The distance that is meant to work, there and back.
 const FAR: Duration = Duration::from_millis(400);
@@ -50,4 +55,44 @@ async fn a_far_replica_commits_while_a_near_one_writes() {
     done.store(true, Ordering::Release);
     writing.await.unwrap();
     assert_eq!(is_whole(&near).await.version, 2 + 3 + count.load(Ordering::Acquire));
+}
+
+/// What has to be there before the server gives up waiting takes longer than that: at each try, of a batch that may have been
+/// committed, and so is all that its replica tries.
+async fn slowly(rate: u32, ads: u128, content: &str) {
+    let server = server().await;
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    let journal = open(&server.url_through(proxy.port())).await;
+    proxy.set(Way::Requests, Flow::Slow(rate));
+    let create = |id| {
+        let spec = Spec { content: content.to_owned(), ..spec("one of many") };
+        Command::Create { id: Uuid::from_u128(id), spec }
+    };
+    let mut lost = 0;
+    let version = until("the batch to get through", async || {
+        let batch = vec![request(1, (1..=ads).map(create).collect())];
+        match try_commit(&journal, batch, true).await {
+            Ok(plan) => Some(plan.head.version),
+            Err(CommitError::Refused(error)) => panic!("{error:?}"),
+            Err(_) => {
+                lost += 1;
+                None
+            }
+        }
+    })
+    .await;
+    assert_eq!(u128::from(version), ads);
+    assert!(lost > 0, "the way is not slow enough to lose the lock on");
+    proxy.set(Way::Requests, Flow::Pass);
+    assert_eq!(u128::from(is_whole(&journal).await.version), ads);
+}
+
+#[tokio::test]
+async fn a_batch_gets_through_however_slow_the_way() {
+    slowly(100 << 10, 60, &"x".repeat(1_000)).await;
+}
+
+#[tokio::test]
+async fn a_large_batch_gets_through_however_slow_the_way() {
+    slowly(2 << 20, 150, &"\u{1f600}".repeat(10_000)).await;
 }

@@ -15,6 +15,7 @@ use placard_testkit::wait::until;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use self::Place::{Far, Near};
 use crate::{commit, commit_at_last, connections, is_whole, open, server, snapshot, try_commit};
 
 /// The promise is half a second; a loaded machine may take longer to notice.
@@ -24,10 +25,21 @@ const COMMIT: &[u8] = b"COMMIT\0";
 /// In the middle of the message that writes: a title.
 const WRITE: &[u8] = b"with a key";
 
+/// How far a replica is from the server: one near it locks, reads, writes and commits with four messages, one far away with
+/// two, in which values are text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Near,
+    Far,
+}
+
 /// A journal through a proxy, whose next connection is a new one: what is lost on an idle one is only repeated.
-async fn through_proxy(server: &PostgresServer) -> (Proxy, PostgresJournal) {
+async fn through_proxy(server: &PostgresServer, place: Place) -> (Proxy, PostgresJournal) {
     let before = connections(server);
     let proxy = Proxy::start(server.port()).await.unwrap();
+    if place == Place::Far {
+        proxy.set(Way::Answers, Flow::Delay(Duration::from_millis(20)));
+    }
     let journal = open(&server.url_through(proxy.port())).await;
     proxy.cut();
     until("the connections to end", async || (connections(server) <= before).then_some(())).await;
@@ -44,9 +56,9 @@ fn requests() -> Vec<Request> {
 
 /// A commit whose connection is cut while it is committed has an unknown outcome, and repeating it writes it
 /// once.
-async fn cut_at_commit(locked: bool, then: Then, committed: bool) {
+async fn cut_at_commit(place: Place, locked: bool, then: Then, committed: bool) {
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, place).await;
     let direct = open(&server.url()).await;
     proxy.trap(if locked { COMMIT } else { WRITE }, then);
     let unknown = try_commit(&journal, requests(), locked).await;
@@ -71,21 +83,23 @@ fn outcomes(plan: &Plan) -> Vec<Outcome> {
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_repeated_and_written_once() {
-    cut_at_commit(false, Then::LoseAnswer, true).await;
-    cut_at_commit(true, Then::LoseAnswer, true).await;
+    for (place, locked) in [(Near, false), (Near, true), (Far, true)] {
+        cut_at_commit(place, locked, Then::LoseAnswer, true).await;
+    }
 }
 
 #[tokio::test]
 async fn a_commit_that_never_arrives_is_repeated_and_written_once() {
-    cut_at_commit(false, Then::LoseRequest, false).await;
-    cut_at_commit(true, Then::LoseRequest, false).await;
+    for (place, locked) in [(Near, false), (Near, true), (Far, true)] {
+        cut_at_commit(place, locked, Then::LoseRequest, false).await;
+    }
 }
 
 /// A try that its replica has given up goes on at the server, behind a lock, and meets its own repetition there.
 #[tokio::test]
 async fn a_try_that_comes_late_is_not_written_beside_its_repetition() {
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, Near).await;
     let mut holder = PgConnection::connect(&server.url()).await.unwrap();
     // The late try finds the head as it was, and then as another has left it.
     let ends = ["ROLLBACK", "UPDATE head SET writes = writes + 1; COMMIT"];
@@ -137,16 +151,23 @@ async fn waiting(server: &PostgresServer, count: &str) {
 #[tokio::test]
 async fn before_commit_is_sent_nothing_is_committed() {
     let server = server().await;
-    let marks = [("FOR UPDATE", true, requests()), ("AS MATERIALIZED", false, requests())];
-    // A large batch is written and committed in two messages.
-    let marks = marks.into_iter().chain([("at the end", true, large_requests())]);
+    let marks = [
+        (Near, "AS MATERIALIZED", false, requests()),
+        (Near, "FOR UPDATE", true, requests()),
+        (Near, "AS MATERIALIZED", true, requests()),
+        (Near, "INSERT INTO log", true, requests()),
+        (Far, "FOR UPDATE", true, requests()),
+        // One of some size is written and committed in two messages from there too.
+        (Far, "at the end", true, large_requests()),
+    ];
     let mut version = 0;
-    for (mark, locked, batch) in marks {
+    for (place, mark, locked, batch) in marks {
         for then in [Then::LoseRequest, Then::LoseAnswer] {
-            let (proxy, journal) = through_proxy(&server).await;
+            let (proxy, journal) = through_proxy(&server, place).await;
             proxy.trap(mark.as_bytes(), then);
             let result = try_commit(&journal, batch.clone(), locked).await;
-            assert!(matches!(result, Err(CommitError::NotCommitted(_))), "{mark}: {result:?}");
+            let told = format!("{place:?}, {mark}: {result:?}");
+            assert!(matches!(result, Err(CommitError::NotCommitted(_))), "{told}");
             proxy.sprung().await;
             version += 1;
             let id = u128::from(version) + 1_000;
@@ -166,7 +187,7 @@ fn large_requests() -> Vec<Request> {
 #[tokio::test]
 async fn a_large_locked_batch_is_written_once_whatever_is_lost() {
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, Far).await;
     let direct = open(&server.url()).await;
     for (then, written) in [(Then::LoseRequest, 111), (Then::LoseAnswer, 0)] {
         let batch = || {
@@ -192,24 +213,27 @@ async fn a_large_locked_batch_is_written_once_whatever_is_lost() {
     assert_eq!(is_whole(&direct).await.version, 222);
 }
 
-/// A replica takes the head's lock, stalls as the trap says, and must not keep another one from committing.
+/// A replica takes the head's lock, stalls at these bytes, and must not keep another one from committing.
 async fn stalled(
-    proxy: &Proxy,
-    stalling: &PostgresJournal,
+    (proxy, stalling): (Proxy, PostgresJournal),
+    (mark, then): (&[u8], Then),
     batch: Vec<Request>,
     other: &PostgresJournal,
 ) {
     let version = snapshot(other).await.0.version;
     let id = (1 << 70) + u128::from(version);
+    proxy.trap(mark, then);
     // A repeated batch is one that is committed under the lock.
-    let stalled = try_commit(stalling, batch, true);
+    let stalled = try_commit(&stalling, batch, true);
     let mean = async {
         proxy.sprung().await;
         let since = Instant::now();
         commit(other, vec![request(id, vec![create(id, "another's")])]).await;
         assert!(since.elapsed() < STALL_MAX, "{:?}", since.elapsed());
-        // What the stalled one hears after that is that it has lost.
-        proxy.cut();
+        if then == Then::StallAnswer {
+            // That it has lost is all that it hears. Otherwise the server tells it.
+            proxy.cut();
+        }
     };
     let (stalled, ()) = tokio::join!(stalled, mean);
     assert!(matches!(stalled, Err(CommitError::NotCommitted(_))), "{stalled:?}");
@@ -218,26 +242,30 @@ async fn stalled(
 
 #[tokio::test]
 async fn a_replica_that_stalls_between_two_messages_does_not_keep_the_lock() {
-    let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
-    proxy.trap(b"BEGIN ISOLATION", Then::StallAnswer);
-    stalled(&proxy, &journal, requests(), &open(&server.url()).await).await;
+    for place in [Near, Far] {
+        let server = server().await;
+        let stalling = through_proxy(&server, place).await;
+        let trap = (b"BEGIN ISOLATION".as_slice(), Then::StallAnswer);
+        stalled(stalling, trap, requests(), &open(&server.url()).await).await;
+    }
 }
 
 /// It hears that its session has ended while it was idle, and so that nothing is committed.
 #[tokio::test]
 async fn a_replica_that_stalls_in_the_middle_of_a_message_does_not_keep_the_lock() {
-    let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
-    proxy.trap(WRITE, Then::StallRequest);
-    stalled(&proxy, &journal, requests(), &open(&server.url()).await).await;
+    for place in [Near, Far] {
+        let server = server().await;
+        let stalling = through_proxy(&server, place).await;
+        let trap = (WRITE, Then::StallRequest);
+        stalled(stalling, trap, requests(), &open(&server.url()).await).await;
+    }
 }
 
-/// The message says COMMIT at its end. Whoever does not hear what became of it does not know, and the repetition does.
+/// From afar the message says COMMIT at its end. Whoever does not hear what became of it does not know, and the repetition does.
 #[tokio::test]
 async fn a_stall_in_the_middle_of_the_message_that_commits_is_settled_by_repeating() {
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, Far).await;
     let other = open(&server.url()).await;
     proxy.trap(WRITE, Then::Stall);
     let stalled = try_commit(&journal, requests(), true);
@@ -266,14 +294,10 @@ async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
         let ids = batch * 25 + 1..=(batch + 1) * 25;
         commit_at_last(&other, vec![request(1 + batch, ids.map(large).collect())]).await;
     }
-    // What is asked for, in text and in binary.
+    let stalling = through_proxy(&server, Near).await;
     let asked = Uuid::from_u128(500);
-    for (ads, mark) in [(512, asked.to_string().as_bytes()), (600, asked.as_bytes().as_slice())] {
-        let (proxy, journal) = through_proxy(&server).await;
-        proxy.trap(mark, Then::StallAnswer);
-        let deletions = vec![request(99, (1..=ads).map(delete).collect())];
-        stalled(&proxy, &journal, deletions, &other).await;
-    }
+    let deletions = vec![request(99, (1..=600).map(delete).collect())];
+    stalled(stalling, (asked.as_bytes(), Then::StallAnswer), deletions, &other).await;
 }
 
 /// Two seconds were not enough for a thousand large ads on a slow path, however often it was tried.
@@ -281,7 +305,7 @@ async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
 async fn a_commit_has_the_longer_to_read_the_more_ads_it_touches() {
     const LONG: Duration = Duration::from_secs(3);
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, Near).await;
     // One that no statement has been prepared for yet, so that all is asked for with its text.
     proxy.trap(b"AS MATERIALIZED", Then::HoldAnswers);
     let deleting = try_commit(&journal, vec![request(1, (1..=1_000).map(delete).collect())], false);
@@ -298,7 +322,7 @@ async fn a_commit_has_the_longer_to_read_the_more_ads_it_touches() {
 #[tokio::test]
 async fn a_replica_that_dies_in_the_queue_leaves_it() {
     let server = server().await;
-    let (proxy, journal) = through_proxy(&server).await;
+    let (proxy, journal) = through_proxy(&server, Near).await;
     let mut holder = PgConnection::connect(&server.url()).await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT FROM head FOR UPDATE").execute(&mut holder).await.unwrap();
     let dying = try_commit(&journal, requests(), true);
