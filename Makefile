@@ -58,13 +58,14 @@ storm: ## Random faults under load for a while, and a replica that joins at full
 	PLACARD_FAULT_SECONDS=$$(($(or $(MINUTES),10) * 60)) PLACARD_FAULT_WRITERS=$(or $(WRITERS),96) \
 	cargo test --locked --release -p placard --test faults -- storm 5000_writes --nocapture --test-threads=1
 
-verify: ## Check format, lints, docs, layers, imports, paths and what operators are given; never writes to the sources, installs checkers that are missing
+verify: ## Check format, lints, docs, layers, imports, paths, prose and what operators are given; never writes to the sources, installs checkers that are missing
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	scripts/check-layers
 	scripts/check-imports
 	scripts/check-paths
+	scripts/check-prose
 	scripts/check-operations
 
 fix: ## Mend what verify finds and can be mended
