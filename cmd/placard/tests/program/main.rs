@@ -8,6 +8,7 @@ mod board;
 mod connections;
 mod demo;
 mod ended;
+mod examples;
 mod journal;
 mod names;
 mod output;
