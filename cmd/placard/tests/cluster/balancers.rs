@@ -1,11 +1,11 @@
 //! Replicas behind HAProxy and nginx, with the configurations that operators are given, under clients that keep their
 //! connections: replicas are restarted one after the other, and one is held.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use placard_testkit::port::Port;
 use placard_testkit::process::Process;
 use placard_testkit::servers::haproxy::HaProxy;
 use placard_testkit::servers::nginx::Nginx;
@@ -119,17 +119,17 @@ async fn client(
 struct Fleet {
     servers: Servers,
     ports: [u16; REPLICAS],
+    /// So that nobody else takes one while its replica is restarted.
+    _reserved: [Port; REPLICAS],
     replicas: Vec<Replica>,
 }
 
 impl Fleet {
     async fn start() -> Self {
         let servers = Servers::start().await;
-        let listeners: [_; REPLICAS] = std::array::from_fn(|_| {
-            TcpListener::bind("127.0.0.1:0").expect("there are free ports")
-        });
-        let ports = listeners.map(|listener| listener.local_addr().expect("it is bound").port());
-        let mut fleet = Self { servers, ports, replicas: Vec::new() };
+        let reserved: [_; REPLICAS] = std::array::from_fn(|_| Port::reserve());
+        let ports = reserved.each_ref().map(Port::number);
+        let mut fleet = Self { servers, ports, _reserved: reserved, replicas: Vec::new() };
         for port in ports {
             let replica = fleet.replica(port).await;
             fleet.replicas.push(replica);

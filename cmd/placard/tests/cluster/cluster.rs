@@ -1,8 +1,9 @@
 //! The servers, and replicas on them.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
+use placard_testkit::port::Port;
 use placard_testkit::process::{Ended, Process};
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
@@ -111,9 +112,8 @@ impl Replica {
         (postgres, redis): (&str, &str),
         arguments: &[&str],
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-        let listen = listener.local_addr().expect("it is bound").to_string();
-        drop(listener);
+        let port = Port::reserve();
+        let listen = port.address().to_string();
         let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
         let all = [&own[..], arguments].concat();
         let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];

@@ -1,11 +1,11 @@
 //! The servers, the replicas on ports of their own, the load on them, and what must be true of all in the end.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
 use placard_model::Version;
+use placard_testkit::port::Port;
 use placard_testkit::process::Process;
 use placard_testkit::proxy::Proxy;
 use placard_testkit::servers::postgres::PostgresServer;
@@ -26,7 +26,7 @@ const REPLICAS: usize = 3;
 /// A replica's place: its address stays when its process goes.
 pub(crate) struct Place {
     process: Option<Process>,
-    port: u16,
+    port: Port,
     arguments: Vec<String>,
     /// Where it finds the servers, if not where the others do.
     postgres_url: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number())
     }
 
     /// Whether it has logged, since the load began, what this counter counts: the cause, and the cure. Of a counter with
@@ -101,13 +101,9 @@ impl World {
             tokio::join!(PostgresServer::start(), RedisServer::start_with(&settings));
         let postgres = postgres.expect("a private PostgreSQL starts");
         let redis = redis.expect("a private Redis starts");
-        // Held together, so that no two are the same; then somebody else could take one before its process starts.
-        let held: Vec<_> = (0..REPLICAS)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"))
-            .collect();
-        let place = |listener: &TcpListener| Place {
+        let place = |_| Place {
             process: None,
-            port: listener.local_addr().expect("it is bound").port(),
+            port: Port::reserve(),
             arguments: options.iter().map(|option| (*option).to_owned()).collect(),
             postgres_url: None,
             redis_url: None,
@@ -117,8 +113,7 @@ impl World {
             logged: Vec::new(),
             logged_before: 0,
         };
-        let places: Vec<_> = held.iter().map(place).collect();
-        drop(held);
+        let places: Vec<_> = (0..REPLICAS).map(place).collect();
         let load = Arc::new(Load::new(places.iter().map(Place::url).collect(), name));
         let postgres_url = postgres.url();
         let client = |place: &Place| Asked::new(place.url(), Arc::clone(&load));
@@ -149,7 +144,7 @@ impl World {
     pub(crate) fn launch(&mut self, nth: usize) {
         let place = &mut self.places[nth];
         let redis = place.redis_url.clone().unwrap_or_else(|| self.redis.url());
-        let listen = format!("127.0.0.1:{}", place.port);
+        let listen = place.port.address().to_string();
         let own = ["serve", "--listen", &listen, "--drain-delay", "0", "--log-format", "json"];
         let given = place.arguments.iter().map(String::as_str);
         let all: Vec<_> = own.into_iter().chain(given).collect();

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use placard_testkit::wait::until;
+use placard_testkit::wire::{Wire, get, post};
 
 use crate::server::{Server, ad};
-use crate::wire::{Wire, get, post};
 
 const ADS: &str = "/api/v1/ad";
 

@@ -21,5 +21,4 @@ mod stopping;
 mod storm;
 mod unwritable;
 mod usage;
-mod wire;
 mod writer;

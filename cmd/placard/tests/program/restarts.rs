@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use placard_testkit::port::Port;
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
-use tokio::net::TcpListener;
+use placard_testkit::wire::{Wire, get, post};
 use tokio::task::JoinSet;
 
-use crate::server::{ANY_PORT, PLACARD, Server, ad};
-use crate::wire::{Wire, get, post};
+use crate::server::{PLACARD, Server, ad};
 
 const CLIENTS: usize = 64;
 const RESTARTS: usize = 20;
@@ -62,7 +62,8 @@ async fn serving(directory: &str, listen: &str) -> Server {
 async fn busy_clients_see_no_failed_request_in_twenty_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path().to_str().unwrap();
-    let listen = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap().to_string();
+    let port = Port::reserve();
+    let listen = port.address().to_string();
     let mut server = serving(directory, &listen).await;
     let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut clients = JoinSet::new();

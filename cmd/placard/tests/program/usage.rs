@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use placard_testkit::port::Port;
 use placard_testkit::process::{Ended, Process};
 use placard_testkit::wait::until;
 use tokio::net::TcpListener;
@@ -236,8 +237,8 @@ async fn the_log_tells_a_requests_client() {
 async fn clients_ask_the_server_itself() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
-    let gone = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
-    let proxy = [("http_proxy", &*format!("http://{gone}")), ("no_proxy", "")];
+    let gone = Port::reserve();
+    let proxy = [("http_proxy", &*format!("http://{}", gone.address())), ("no_proxy", "")];
     for arguments in [
         &["seed", "--target", &server.url, "--ads", "3"][..],
         &["status", "--once", "--target", &server.url],
@@ -318,8 +319,8 @@ async fn serve(data: &Path) -> Ended {
 
 #[tokio::test]
 async fn a_target_out_of_reach_is_one_line_and_code_1() {
-    let gone = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
-    let target = format!("http://{gone}");
+    let gone = Port::reserve();
+    let target = format!("http://{}", gone.address());
     let seed = ["seed", "--target", &target, "--ads", "1", "--retry-for", "0"];
     failed(&run(&seed, &[]).await, 1, "seed");
 }

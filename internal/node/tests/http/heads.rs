@@ -1,10 +1,10 @@
 //! Heads of requests that are HTTP as far as the parser knows, and are refused all the same: each with a problem, by its
 //! RFC.
 
+use placard_testkit::wire::{Raw, Wire};
 use serde_json::Value;
 
 use crate::server::{ADS, Server, ad};
-use crate::wire::{Raw, Wire};
 
 /// What a head, and an empty body if it wants one, is answered on a connection of its own; the server must then close.
 async fn refused(server: &Server, head: &str) -> Raw {

@@ -3,9 +3,9 @@
 
 use placard_model::limits;
 use placard_testkit::wait::until;
+use placard_testkit::wire::Wire;
 
 use crate::server::{ADS, BATCH, Server, ad};
-use crate::wire::Wire;
 
 const GIB: u64 = 1 << 30;
 

@@ -27,7 +27,6 @@ mod server;
 mod stamps;
 mod versions;
 mod window;
-mod wire;
 
 /// Makes two tests of each function: over a socket and in process.
 macro_rules! both {

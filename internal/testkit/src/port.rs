@@ -1,0 +1,69 @@
+//! Ports that a test gives to processes: each is the test's for as long as it says so, whether somebody listens there at
+//! the moment or not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpSocket;
+
+/// A port of 127.0.0.1. The system gives it to nobody who asks for any port, nor to an outgoing connection, while this
+/// lasts: a socket is bound to it that does not listen. A program that asks for this very port, with `SO_REUSEADDR` as
+/// servers do, may listen there, and again when it has ended.
+#[derive(Debug)]
+pub struct Port {
+    address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl Port {
+    /// One that nobody has.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket.set_reuseaddr(true).expect("a socket takes the option");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("there are free ports");
+        let address = socket.local_addr().expect("it is bound");
+        Self { address, _bound: socket }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.address.port()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// `std`'s listeners reuse addresses, as the program's do.
+    #[tokio::test]
+    async fn a_reserved_port_can_be_listened_at_again_and_again() {
+        let port = Port::reserve();
+        assert!(TcpStream::connect(port.address()).is_err(), "somebody listens");
+        for _ in 0..2 {
+            let listener = TcpListener::bind(port.address()).expect("the port is the test's");
+            let client = TcpStream::connect(port.address()).expect("it listens");
+            let (accepted, _) = listener.accept().expect("it is connected to");
+            drop((accepted, client));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reserved_port_is_given_to_nobody_else() {
+        let ports: Vec<_> = (0..50).map(|_| Port::reserve()).collect();
+        for _ in 0..200 {
+            let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+            let other = other.local_addr().expect("it is bound");
+            assert!(ports.iter().all(|port| port.address() != other), "{other} was given");
+        }
+    }
+}
