@@ -8,21 +8,25 @@ use placard_replica::Uptime;
 
 /// How often it beats.
 pub(crate) const BEAT: Duration = Duration::from_millis(100);
-/// A pause between two beats that a busy machine does not make. What arrived in it is read within as long again.
+/// A pause between two beats that a busy machine does not make.
 const HELD_MIN: Duration = Duration::from_secs(1);
+/// What arrived in a pause is read within as long again, since the longer it was, the more there is; but at most within
+/// this.
+const CAUGHT_UP_MAX: Duration = Duration::from_secs(10);
 
 /// A pulse, by a clock that goes on while the machine is suspended.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     began: Uptime,
     beat_ms: AtomicU64,
-    held_until_ms: AtomicU64,
+    /// Until when what is read may have arrived in a pause.
+    catches_up_until_ms: AtomicU64,
 }
 
 impl Pulse {
     pub(crate) fn new() -> Self {
-        let (beat_ms, held_until_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { began: Uptime::now(), beat_ms, held_until_ms }
+        let (beat_ms, catches_up_until_ms) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { began: Uptime::now(), beat_ms, catches_up_until_ms }
     }
 
     fn now_ms(&self) -> u64 {
@@ -31,19 +35,49 @@ impl Pulse {
 
     /// To be called at each [`BEAT`].
     pub(crate) fn beat(&self) {
-        let now = self.now_ms();
-        let before = self.beat_ms.swap(now, Ordering::Relaxed);
-        if now - before > HELD_MIN.as_millis() as u64 {
-            self.held_until_ms.store(now, Ordering::Relaxed);
+        self.beat_at(self.now_ms());
+    }
+
+    fn beat_at(&self, now: u64) {
+        let pause = now.saturating_sub(self.beat_ms.swap(now, Ordering::Relaxed));
+        if pause > HELD_MIN.as_millis() as u64 {
+            let until = now + pause.min(CAUGHT_UP_MAX.as_millis() as u64);
+            self.catches_up_until_ms.store(until, Ordering::Relaxed);
         }
     }
 
     /// Whether the process was held until just now. The first beat after that may be yet to come.
     pub(crate) fn was_held(&self) -> bool {
-        let held_min = HELD_MIN.as_millis() as u64;
-        let now = self.now_ms();
-        let held_until = self.held_until_ms.load(Ordering::Relaxed);
-        let is_late = now.saturating_sub(self.beat_ms.load(Ordering::Relaxed)) > held_min;
-        is_late || held_until > 0 && now.saturating_sub(held_until) < held_min
+        self.was_held_at(self.now_ms())
+    }
+
+    fn was_held_at(&self, now: u64) -> bool {
+        let pause = now.saturating_sub(self.beat_ms.load(Ordering::Relaxed));
+        pause > HELD_MIN.as_millis() as u64
+            || now < self.catches_up_until_ms.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrived_in_a_pause_is_read_within_as_long_again() {
+        let pulse = Pulse::new();
+        pulse.beat_at(100);
+        pulse.beat_at(1_100);
+        assert!(!pulse.was_held_at(1_200), "a busy machine beats as seldom");
+        // The first beat after a pause may be yet to come.
+        assert!(pulse.was_held_at(6_000));
+        for at in (6_100..=11_100).step_by(500) {
+            pulse.beat_at(at);
+        }
+        assert!(pulse.was_held_at(11_099) && !pulse.was_held_at(11_100));
+        // However long it was.
+        for at in (3_600_000..=3_610_000).step_by(500) {
+            pulse.beat_at(at);
+        }
+        assert!(pulse.was_held_at(3_609_999) && !pulse.was_held_at(3_610_000));
     }
 }
