@@ -49,7 +49,7 @@ where
         response.headers_mut().extend(GUARDS);
         response
     };
-    Router::new().fallback(show).layer(Identify { spans: None, trusted: Arc::default() })
+    Router::new().fallback(show).layer(Identify { spans: None, config: Arc::default() })
 }
 
 async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response

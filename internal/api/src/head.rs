@@ -11,21 +11,30 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::service::Service;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use placard_model::limits;
 
+use crate::metrics::connections::{ConnectionMetrics, Refusal};
 use crate::problem::Problem;
 use crate::requests;
 
+/// Among a request's extensions: its head says a length, which hyper has taken out because it says a transfer coding too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SaysLength;
+
 /// A router behind these checks. What does not pass them is the last request of its connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Checked(TowerToHyperService<Router>);
+pub(crate) struct Checked {
+    inner: TowerToHyperService<Router>,
+    metrics: ConnectionMetrics,
+}
 
 impl Checked {
-    pub(crate) fn new(router: Router) -> Self {
-        Self(TowerToHyperService::new(router))
+    /// One that counts what it refuses.
+    pub(crate) fn new(router: Router, metrics: ConnectionMetrics) -> Self {
+        Self { inner: TowerToHyperService::new(router), metrics }
     }
 }
 
@@ -39,8 +48,13 @@ impl Service<Request<Body>> for Checked {
 
     fn call(&self, request: Request<Body>) -> Self::Future {
         let Some(problem) = refused(&request) else {
-            return Either::Left(self.0.call(request));
+            return Either::Left(self.inner.call(request));
         };
+        self.metrics.refused(match problem.status() {
+            StatusCode::NOT_IMPLEMENTED => Refusal::NotImplemented,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::TooLarge,
+            _ => Refusal::Malformed,
+        });
         let id = requests::id_of(request.headers());
         let mut refusal = problem.into_response();
         requests::name(&mut refusal, id);
@@ -56,6 +70,11 @@ fn refused<B>(request: &Request<B>) -> Option<Problem> {
     }
     if !has_host(request) {
         return Some(Problem::invalid_host());
+    }
+    // RFC 9112, section 6.1, lets a server go by the coding and close. But who went by the length has sent on what is behind
+    // it as another request, perhaps of another client: it would be read as a part of this one.
+    if request.extensions().get::<SaysLength>().is_some() {
+        return Some(Problem::ambiguous_length());
     }
     if !is_delimited(request) {
         return Some(Problem::not_implemented("the only transfer coding taken is chunked"));

@@ -1,8 +1,11 @@
 //! The connections of a server: how many there are, and which of them go when there is no room for one more. First those
 //! from which no whole request has come, then those that are idle, of each the longest so. A few more than there may be
 //! are taken in, so that a health check is heard when nobody can go.
+//!
+//! That a connection is busy again is not told here with each request: it is found when its turn has come, and then it
+//! waits for its next turn. So to find who goes costs no more than the requests, or the time, since the last look.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,14 +14,17 @@ use placard_model::limits;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::connection::{Life, Phase};
+use crate::life::{Life, Phase, Queue};
+use crate::metrics::connections::ConnectionMetrics;
 use crate::pulse::Pulse;
 
 /// How often somebody is looked for who can go, while nobody could.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// Of the connections there may be, the part that goes at once beyond what has to: so that not each new one looks
-/// through all.
+/// Of the connections there may be, the part that goes at once beyond what has to: so that not each new one finds the
+/// house full, where every answer is its connection's last.
 const SPARE_PART: usize = 128;
+
+const SILENCE_MIN_MS: u64 = limits::SILENCE_MIN.as_millis() as u64;
 
 /// All connections of a server.
 #[derive(Debug)]
@@ -31,8 +37,122 @@ pub(crate) struct House {
     is_draining: AtomicBool,
     count: AtomicUsize,
     next: AtomicU64,
-    lives: Mutex<HashMap<u64, Arc<Life>>>,
+    metrics: ConnectionMetrics,
+    roll: Mutex<Roll>,
     left: Notify,
+}
+
+/// All that are in, and the order in which they go.
+#[derive(Debug, Default)]
+struct Roll {
+    lives: HashMap<u64, Listed>,
+    /// By the millisecond since which a connection was silent, as far as is known: it may have moved since.
+    silent: BTreeSet<(u64, u64)>,
+    /// The same of those that have had a request.
+    served: BTreeSet<(u64, u64)>,
+    /// How many were told to go, and have not gone.
+    going: usize,
+    /// How many turns were looked at.
+    #[cfg(test)]
+    looks: usize,
+}
+
+#[derive(Debug)]
+struct Listed {
+    life: Arc<Life>,
+    /// Where it waits for its turn, unless it was told to go.
+    turn: Option<(Queue, u64)>,
+}
+
+impl Roll {
+    fn queue(&mut self, queue: Queue) -> &mut BTreeSet<(u64, u64)> {
+        match queue {
+            Queue::Silent => &mut self.silent,
+            Queue::Served => &mut self.served,
+        }
+    }
+
+    fn add(&mut self, id: u64, life: Arc<Life>) {
+        let (phase, since) = life.phase();
+        let queue = phase.queue();
+        self.lives.insert(id, Listed { life, turn: Some((queue, since)) });
+        self.queue(queue).insert((since, id));
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(listed) = self.lives.remove(&id) {
+            self.leave(id, listed.turn);
+        }
+    }
+
+    fn leave(&mut self, id: u64, turn: Option<(Queue, u64)>) {
+        match turn {
+            Some((queue, since)) => {
+                self.queue(queue).remove(&(since, id));
+            }
+            None => self.going -= 1,
+        }
+    }
+
+    /// Has it wait where its phase belongs. Who was told to go finds that out by itself.
+    fn settle(&mut self, id: u64) {
+        if let Some(Listed { life, turn: Some(_) }) = self.lives.get(&id) {
+            let (phase, since) = life.phase();
+            self.shift(id, phase.queue(), since);
+        }
+    }
+
+    /// Takes back that it was told to go.
+    fn remain(&mut self, id: u64, now: u64) {
+        if let Some(listed) = self.lives.get(&id) {
+            listed.life.stay();
+            self.shift(id, Queue::Served, now);
+        }
+    }
+
+    /// Has it wait elsewhere, or, told to go, wait again.
+    fn shift(&mut self, id: u64, queue: Queue, since: u64) {
+        let Some(listed) = self.lives.get_mut(&id) else { return };
+        let before = listed.turn.replace((queue, since));
+        self.leave(id, before);
+        self.queue(queue).insert((since, id));
+    }
+
+    /// Has so many go, if so many can.
+    fn make_room(&mut self, wanted: usize, now: u64) {
+        let gone = self.send_off(Queue::Silent, wanted, now);
+        // Those that are silent for too short a time have a request soon, or go soon.
+        let too_new = self.silent.len();
+        self.send_off(Queue::Served, wanted.saturating_sub(gone + too_new), now);
+    }
+
+    /// Has those go whose turn it is, so many at most, if they are silent or idle for long enough; how many go.
+    fn send_off(&mut self, queue: Queue, most: usize, now: u64) -> usize {
+        let mut gone = 0;
+        while gone < most
+            && let Some(&(since, id)) = self.queue(queue).first()
+            && since + SILENCE_MIN_MS <= now
+            && let Some(listed) = self.lives.get_mut(&id)
+        {
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            match listed.life.phase() {
+                // From now on at the earliest.
+                (Phase::Request | Phase::Answer, _) => self.shift(id, Queue::Served, now),
+                (_, later) if later > since => self.shift(id, queue, later),
+                _ => {
+                    listed.turn = None;
+                    listed.life.make_room();
+                    self.queue(queue).remove(&(since, id));
+                    self.going += 1;
+                    gone += 1;
+                }
+            }
+        }
+        gone
+    }
 }
 
 /// A connection's place, which is free again when the last of these is dropped.
@@ -54,19 +174,45 @@ impl Stay {
     pub(crate) fn house(&self) -> &House {
         &self.0.house
     }
+
+    /// Begins a phase.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.life().enter(phase, self.house().now_ms());
+    }
+
+    /// Has the connection wait where its phase belongs. That is another place with its first request, and with a head
+    /// that does not come at once.
+    pub(crate) fn settle(&self) {
+        let queue = self.life().phase().0.queue() as u8;
+        if self.life().queue.swap(queue, Ordering::Relaxed) != queue {
+            self.house().roll().settle(self.0.id);
+        }
+    }
+
+    /// Has the connection stay though it was told to go, because it has a request.
+    pub(crate) fn remain(&self) {
+        let now = self.house().now_ms();
+        self.house().roll().remain(self.0.id, now);
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.house.lives().remove(&self.id);
+        self.house.roll().remove(self.id);
         self.house.count.fetch_sub(1, Ordering::Relaxed);
+        self.house.metrics.closed();
         self.house.left.notify_waiters();
     }
 }
 
 impl House {
     /// One for so many connections, and so many more that are reserved for health checks.
-    pub(crate) fn new(max: usize, reserved: usize, idle_timeout: Duration) -> Arc<Self> {
+    pub(crate) fn new(
+        max: usize,
+        reserved: usize,
+        idle_timeout: Duration,
+        metrics: ConnectionMetrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             pulse: Pulse::new(),
@@ -76,7 +222,8 @@ impl House {
             is_draining: AtomicBool::new(false),
             count: AtomicUsize::new(0),
             next: AtomicU64::new(0),
-            lives: Mutex::default(),
+            metrics,
+            roll: Mutex::default(),
             left: Notify::new(),
         })
     }
@@ -84,6 +231,11 @@ impl House {
     /// How long a connection may be silent or idle.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
+    }
+
+    /// What is counted of its connections.
+    pub(crate) fn metrics(&self) -> &ConnectionMetrics {
+        &self.metrics
     }
 
     /// The pulse of the process.
@@ -116,7 +268,8 @@ impl House {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let life = Arc::new(Life::new(self.now_ms(), count > self.max));
-        self.lives().insert(id, Arc::clone(&life));
+        self.roll().add(id, Arc::clone(&life));
+        self.metrics.opened();
         if count > self.max {
             self.make_room(0);
         }
@@ -151,55 +304,153 @@ impl House {
 
     /// Has go who is to go first, as many as there are too many and a few more.
     fn make_room(&self, new: usize) {
-        let lives = self.lives();
-        let going = lives.values().filter(|life| life.makes_room()).count();
-        let wanted = lives.len() + new + self.max / SPARE_PART;
-        self.send_off(&lives, wanted.saturating_sub(self.max + going));
+        let mut roll = self.roll();
+        let wanted = roll.lives.len() + new + self.max / SPARE_PART;
+        let wanted = wanted.saturating_sub(self.max + roll.going);
+        roll.make_room(wanted, self.now_ms());
     }
 
     /// Has one go, though there may be as many: something else is short.
     pub(crate) fn shrink(&self) {
-        self.send_off(&self.lives(), 1);
-    }
-
-    fn send_off(&self, lives: &HashMap<u64, Arc<Life>>, wanted: usize) {
-        let quiet_since = self.now_ms().saturating_sub(limits::SILENCE_MIN.as_millis() as u64);
-        let (mut silent, mut idle, mut too_new) = (Vec::new(), Vec::new(), 0);
-        for life in lives.values().filter(|life| !life.makes_room()) {
-            let (phase, since) = life.phase();
-            match phase {
-                Phase::Request | Phase::Answer => {}
-                Phase::Idle if since <= quiet_since => idle.push((since, life)),
-                Phase::Idle => {}
-                _ if since <= quiet_since => silent.push((since, life)),
-                _ => too_new += 1,
-            }
-        }
-        let gone = longest(silent, wanted);
-        // Those that are silent for too short a time have a request soon, or go soon.
-        longest(idle, wanted.saturating_sub(gone + too_new));
+        self.roll().make_room(1, self.now_ms());
     }
 
     /// Has all go as soon as they have no request.
     pub(crate) fn finish(&self) {
-        self.lives().values().for_each(|life| life.finish());
+        self.roll().lives.values().for_each(|listed| listed.life.finish());
     }
 
     fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn lives(&self) -> MutexGuard<'_, HashMap<u64, Arc<Life>>> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Has those go that are like this for longest, so many at most; how many go.
-fn longest(mut lives: Vec<(u64, &Arc<Life>)>, most: usize) -> usize {
-    let going = most.min(lives.len());
-    if going > 0 {
-        lives.select_nth_unstable_by_key(going - 1, |(since, _)| *since);
-        lives[..going].iter().for_each(|(_, life)| life.make_room());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::Order;
+
+    const MAX: usize = 1_000;
+
+    /// A roll, and the time that it is told.
+    #[derive(Default)]
+    struct Tried {
+        roll: Roll,
+        lives: Vec<Arc<Life>>,
+        now: u64,
     }
-    going
+
+    impl Tried {
+        /// One more, silent; its number.
+        fn silent(&mut self) -> usize {
+            let (id, life) = (self.lives.len(), Arc::new(Life::new(self.now, false)));
+            self.roll.add(id as u64, Arc::clone(&life));
+            self.lives.push(life);
+            id
+        }
+
+        /// One more, with a request.
+        fn busy(&mut self) -> usize {
+            let id = self.silent();
+            self.enters(id, Phase::Request);
+            id
+        }
+
+        /// It enters a phase, as its own task says.
+        fn enters(&mut self, id: usize, phase: Phase) {
+            let before = self.lives[id].phase().0.queue();
+            self.lives[id].enter(phase, self.now);
+            if before != phase.queue() {
+                self.roll.settle(id as u64);
+            }
+        }
+
+        fn makes_room(&mut self, wanted: usize) {
+            self.roll.make_room(wanted, self.now);
+        }
+
+        fn going(&self) -> Vec<usize> {
+            let all = 0..self.lives.len();
+            all.filter(|id| self.lives[*id].order() == Order::MakeRoom).collect()
+        }
+    }
+
+    #[test]
+    fn arrivals_and_departures_do_not_look_at_all_that_are_busy() {
+        let mut tried = Tried::default();
+        for _ in 0..MAX {
+            tried.busy();
+        }
+        tried.now += SILENCE_MIN_MS;
+        // More come, and go, than there may be; each looks for one that can go.
+        for _ in 0..MAX {
+            let id = tried.busy();
+            tried.makes_room(1);
+            tried.roll.remove(id as u64);
+            tried.makes_room(1);
+        }
+        assert!(tried.going().is_empty());
+        assert!(tried.roll.looks <= MAX, "{} looks", tried.roll.looks);
+        // Who has become idle meanwhile is found, and again nobody is looked at twice.
+        tried.enters(7, Phase::Idle);
+        tried.now += SILENCE_MIN_MS;
+        tried.makes_room(1);
+        assert_eq!(tried.going(), [7]);
+        assert!(tried.roll.looks <= 2 * MAX, "{} looks", tried.roll.looks);
+    }
+
+    #[test]
+    fn those_silent_for_longest_go_first_and_then_those_idle_for_longest() {
+        let mut tried = Tried::default();
+        for _ in 0..MAX {
+            tried.busy();
+        }
+        // The order in which they are idle is another than that in which they came.
+        for id in (0..10).rev() {
+            tried.now += 1;
+            tried.enters(id, Phase::Idle);
+        }
+        for id in [12, 11] {
+            tried.now += 1;
+            tried.enters(id, Phase::Head);
+        }
+        tried.now += SILENCE_MIN_MS;
+        for expected in [&[12][..], &[11, 12], &[9, 11, 12], &[8, 9, 11, 12]] {
+            tried.makes_room(1);
+            assert_eq!(tried.going(), expected);
+        }
+        // One that has a request by then stays, and its turn is the last.
+        tried.enters(8, Phase::Request);
+        tried.roll.remain(8, tried.now);
+        tried.enters(8, Phase::Idle);
+        tried.now += SILENCE_MIN_MS;
+        tried.makes_room(8);
+        assert_eq!(tried.going(), [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12]);
+        tried.makes_room(1);
+        assert!(tried.going().contains(&8));
+        assert_eq!(tried.roll.going, 12);
+        (0..MAX).for_each(|id| tried.roll.remove(id as u64));
+        let Roll { lives, silent, served, going, .. } = &tried.roll;
+        assert_eq!((lives.len(), silent.len(), served.len(), *going), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn nobody_goes_who_was_silent_or_idle_for_a_moment_only() {
+        let mut tried = Tried::default();
+        let idle = tried.busy();
+        tried.enters(idle, Phase::Idle);
+        tried.now += 1;
+        let silent = tried.silent();
+        tried.now += SILENCE_MIN_MS - 1;
+        // It is idle for long enough; but the silent one has a request soon, or goes soon.
+        tried.makes_room(1);
+        assert!(tried.going().is_empty());
+        tried.now += 1;
+        tried.makes_room(1);
+        assert_eq!(tried.going(), [silent]);
+    }
 }

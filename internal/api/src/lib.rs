@@ -13,7 +13,9 @@ mod head;
 mod headers;
 mod health;
 mod house;
+mod life;
 mod metrics;
+mod observed;
 mod openapi;
 mod params;
 mod problem;
@@ -42,6 +44,7 @@ pub use admin::admin;
 pub use axum::Router;
 pub use client::{NetworkError, TrustedProxies};
 pub use cors::{Cors, OriginError};
+pub use metrics::connections::ConnectionMetrics;
 pub use serve::{Connections, Stage, listen, serve, short_backlog};
 
 use body::Room;
@@ -78,7 +81,7 @@ pub struct Config {
 /// What every handler needs; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct App {
-    config: Config,
+    config: Arc<Config>,
     on_loopback: bool,
     replica: Handle,
     expiry: Expiry,
@@ -92,7 +95,7 @@ impl App {
     /// An app that reads and writes through this replica.
     pub fn new(replica: Handle) -> Self {
         Self {
-            config: Config::default(),
+            config: Arc::default(),
             on_loopback: false,
             replica,
             expiry: Expiry::default(),
@@ -112,7 +115,7 @@ impl App {
     /// The app that lets only those in whom this lets in. Without it anyone may write, and no page may read.
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
-        Self { config, ..self }
+        Self { config: Arc::new(config), ..self }
     }
 
     /// The app behind a listener that only this machine reaches, if it is one. There, without tokens, pages under
@@ -137,10 +140,9 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection that has ended in a panic.
-    pub fn counts_panics(&self) -> impl Fn() + Send + use<> {
-        let panics = self.metrics.panics();
-        move || panics.increment(1)
+    /// What is counted of the connections on which it is asked.
+    pub fn connection_metrics(&self) -> &ConnectionMetrics {
+        self.metrics.connections()
     }
 
     /// Folds the samples of the histograms together, and looks at what is too much for a scrape; to be called every
@@ -171,8 +173,8 @@ impl App {
         let spans = self.spans.clone();
         // Behind the layer for browsers, which would answer every OPTIONS with 200.
         let router = router.merge(health::checks());
-        let trusted = self.config.trusted.clone().into();
-        router.layer(requests::Identify { spans, trusted }).with_state(self.clone())
+        let config = Arc::clone(&self.config);
+        router.layer(requests::Identify { spans, config }).with_state(self.clone())
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is counted and timed. Each app has a registry of its own rather than the process-wide one, so that
 //! several replicas in one process do not add up.
 
+pub(crate) mod connections;
+
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +20,7 @@ use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Expiry, Handle};
 
 use crate::timed::{CLASSES, MethodMetrics, RouteMetrics};
+use connections::ConnectionMetrics;
 
 const REQUESTS: &str = "placard_http_requests_total";
 const DURATION: &str = "placard_http_request_duration_seconds";
@@ -31,6 +34,7 @@ const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    connections: ConnectionMetrics,
     index_bytes: AtomicUsize,
 }
 
@@ -64,15 +68,13 @@ impl Metrics {
             Label::new("format_level", FORMAT_LEVEL.to_string()),
         ];
         recorder.register_gauge(&Key::from_parts(name, labels), &METADATA).set(1.0);
-        let metrics = Self { recorder, handle, index_bytes: AtomicUsize::new(0) };
-        // There from the start on.
-        let _ = metrics.panics();
-        metrics
+        let connections = ConnectionMetrics::new(&recorder);
+        Self { recorder, handle, connections, index_bytes: AtomicUsize::new(0) }
     }
 
-    /// The count of connections that have ended in a panic.
-    pub(crate) fn panics(&self) -> Counter {
-        self.counter("placard_connection_panics_total", "Connections that have ended in a panic")
+    /// What is counted of connections.
+    pub(crate) fn connections(&self) -> &ConnectionMetrics {
+        &self.connections
     }
 
     /// The counts of what is answered 404 because no route has its path, and 405 because its route has not its method.

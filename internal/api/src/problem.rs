@@ -150,6 +150,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid-target", detail)
     }
 
+    pub(crate) fn ambiguous_length() -> Self {
+        let detail = "there must not be a Content-Length beside a Transfer-Encoding";
+        Self::new(StatusCode::BAD_REQUEST, "ambiguous-length", detail)
+    }
+
     pub(crate) fn not_implemented(detail: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", detail)
     }

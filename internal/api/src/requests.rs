@@ -21,7 +21,7 @@ use tracing::Span;
 use uuid::{Builder, Uuid};
 
 use crate::client::TrustedProxies;
-use crate::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
+use crate::{AD_PATH, ADS_PATH, BATCH_PATH, Config, RELEASE_PATH};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -32,15 +32,15 @@ pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) struct Identify {
     /// Where the spans of traced requests go.
     pub(crate) spans: Sink,
-    /// Who is believed about where a request has come from.
-    pub(crate) trusted: Arc<TrustedProxies>,
+    /// Says who is believed about where a request has come from.
+    pub(crate) config: Arc<Config>,
 }
 
 impl<S> Layer<S> for Identify {
     type Service = Identified<S>;
 
     fn layer(&self, inner: S) -> Identified<S> {
-        Identified { inner, spans: self.spans.clone(), trusted: Arc::clone(&self.trusted) }
+        Identified { inner, spans: self.spans.clone(), config: Arc::clone(&self.config) }
     }
 }
 
@@ -49,7 +49,7 @@ impl<S> Layer<S> for Identify {
 pub(crate) struct Identified<S> {
     inner: S,
     spans: Sink,
-    trusted: Arc<TrustedProxies>,
+    config: Arc<Config>,
 }
 
 impl<S> Service<Request> for Identified<S>
@@ -66,8 +66,10 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let id = id_of(request.headers());
-        let serving =
-            self.spans.as_ref().and_then(|spans| spans.arrived(&arrival(&request, &self.trusted)));
+        let serving = self
+            .spans
+            .as_ref()
+            .and_then(|spans| spans.arrived(&arrival(&request, &self.config.trusted)));
         if let Some(serving) = &serving {
             request.extensions_mut().insert(serving.context());
         }
@@ -75,7 +77,7 @@ where
             // Every log line of the request names it. A span for each would cost those who do not look at them
             // too much.
             let id = id.to_str().unwrap_or_default();
-            let client = self.trusted.client(request.headers(), request.extensions());
+            let client = self.config.trusted.client(request.headers(), request.extensions());
             let trace = serving.as_ref().map(|serving| serving.context().trace_id);
             let span = tracing::debug_span!(
                 "request",

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::connection::Connection;
 use crate::house::House;
+use crate::metrics::connections::ConnectionMetrics;
 use crate::pulse::BEAT;
 
 /// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
@@ -22,15 +23,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the connections of a server are treated.
 #[derive(Debug)]
-pub struct Connections<P> {
+pub struct Connections {
     /// How many there may be at once.
     pub max: usize,
     /// How many more are taken in, so that health checks are heard.
     pub reserved: usize,
     /// How long one may be silent or idle.
     pub idle_timeout: Duration,
-    /// Called when one has ended in a panic, which costs no other.
-    pub panicked: P,
+    /// What is counted of them.
+    pub metrics: ConnectionMetrics,
     /// How long those under way may take to finish their request, once the server is to stop.
     pub wait: Duration,
 }
@@ -73,11 +74,11 @@ pub fn short_backlog() -> Option<u32> {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    connections: Connections<impl Fn()>,
+    connections: Connections,
     mut stage: watch::Receiver<Stage>,
 ) -> bool {
-    let Connections { max, reserved, idle_timeout, panicked, wait } = connections;
-    let house = House::new(max, reserved, idle_timeout);
+    let Connections { max, reserved, idle_timeout, metrics, wait } = connections;
+    let house = House::new(max, reserved, idle_timeout, metrics.clone());
     let mut running = JoinSet::new();
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,7 +102,7 @@ pub async fn serve(
                 continue;
             }
             Some(ended) = running.join_next() => {
-                tell(ended, &panicked);
+                tell(ended, &metrics);
                 continue;
             }
             accepted = accept => accepted,
@@ -126,7 +127,7 @@ pub async fn serve(
         loop {
             tokio::select! {
                 ended = running.join_next() => match ended {
-                    Some(ended) => tell(ended, &panicked),
+                    Some(ended) => tell(ended, &metrics),
                     None => break,
                 },
                 _ = beats.tick() => house.pulse().beat(),
@@ -170,10 +171,10 @@ fn last_accepted(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     streams.take(limits::BACKLOG as usize).collect()
 }
 
-fn tell(ended: Result<(), JoinError>, panicked: &impl Fn()) {
+fn tell(ended: Result<(), JoinError>, metrics: &ConnectionMetrics) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection has ended in a panic");
-        panicked();
+        metrics.panicked();
     }
 }
 

@@ -145,17 +145,19 @@ impl Node {
         let mut tasks = Tasks::default();
         let stage = watch::Sender::new(Stage::Serving);
         let Connections { max, idle_timeout } = config.connections;
-        let mut serve = |name, listener, router, (max, reserved)| {
+        let mut serve = |name, listener, router, metrics, (max, reserved)| {
             let connections = placard_api::Connections {
                 max,
                 reserved,
                 idle_timeout,
-                panicked: app.counts_panics(),
+                metrics,
                 wait: limits::STOP_DEADLINE - COMMITTING - limits::LAST_REQUESTS,
             };
             tasks.spawn(name, placard_api::serve(listener, router, connections, stage.subscribe()));
         };
-        serve("the API", api, app.router(), (max, limits::CONNECTIONS_RESERVED));
+        let metrics = app.connection_metrics().clone();
+        let of_board = metrics.panics_alone();
+        serve("the API", api, app.router(), metrics, (max, limits::CONNECTIONS_RESERVED));
         let board = admin.is_some().then(|| Board::new(board));
         if let (Some(admin), Some(board)) = (admin, board.clone()) {
             let page = move |request| {
@@ -163,7 +165,7 @@ impl Node {
                 async move { board.answer(request).await }
             };
             let router = placard_api::admin(access, page);
-            serve("the task board", admin, router, (limits::BOARD_CONNECTIONS_MAX, 0));
+            serve("the task board", admin, router, of_board, (limits::BOARD_CONNECTIONS_MAX, 0));
         }
         let folding = app.clone();
         let upkeep = tasks.spawn("upkeep", async move {

@@ -91,6 +91,8 @@ const ORDINARY: &[&str] = &[
     "placard_http_requests_total",
     r#"placard_http_unrouted_total{status="404"}"#,
     r#"placard_http_unrouted_total{status="405"}"#,
+    "placard_http_refused_total",
+    "placard_connections_ended_total",
     "placard_commits_total",
     "placard_commit_entries_total",
     "placard_applied_total",

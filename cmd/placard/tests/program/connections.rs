@@ -1,7 +1,7 @@
 //! What becomes of connections: idle ones, half-closed ones, those on which something was refused, and those for which
 //! there is no room.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use placard_testkit::wait::until;
 use placard_testkit::wire::{Wire, get, post};
@@ -29,14 +29,60 @@ async fn an_idle_connection_outlives_the_deadline_of_a_head() {
 async fn connections_end_when_they_were_idle_for_the_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--idle-timeout", "1"]).await;
+    // The server counts whole milliseconds.
+    let timeout = Duration::from_millis(999);
     let body = ad("Read to its end").to_string();
     for request in [None, Some((get(ADS), 200)), Some((post(ADS, &body), 201))] {
+        let since = Instant::now();
         let mut wire = Wire::open(&server.url).await;
         if let Some((request, status)) = request {
             assert_eq!(wire.ask(&request).await.expect("an answer").status, status);
         }
         wire.ended().await;
+        assert!(since.elapsed() >= timeout, "ended after {:?}", since.elapsed());
     }
+}
+
+/// How many there are, and why the server has ended some.
+#[tokio::test]
+async fn connections_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--connections-max", "4", "--idle-timeout", "2"];
+    let server = Server::with(directory.path(), &arguments).await;
+    // The one that is asked on is new each time, and counts itself.
+    let counted = async || {
+        let metrics = Wire::open(&server.url).await.ask(get("/metrics")).await.expect("metrics");
+        let count = |name: &str| {
+            let line = metrics.body.lines().find_map(|line| line.strip_prefix(name));
+            let count = line.unwrap_or_else(|| panic!("{name} is missing in {}", metrics.body));
+            count.trim().parse::<u64>().expect("a count")
+        };
+        let ended = ["room", "idle", "head", "stalled"].map(|reason| {
+            count(&format!("placard_connections_ended_total{{reason=\"{reason}\"}} "))
+        });
+        (count("placard_connections "), ended)
+    };
+    until("one connection", async || (counted().await == (1, [0; 4])).then_some(())).await;
+    let mut wires = Vec::new();
+    for _ in 0..4 {
+        let mut wire = Wire::open(&server.url).await;
+        assert_eq!(wire.ask(get(ADS)).await.expect("an answer").status, 200);
+        wires.push(wire);
+    }
+    until("one that makes room", async || {
+        let mut new = Wire::open(&server.url).await;
+        assert_eq!(new.ask(get(ADS)).await.expect("an answer").status, 200);
+        (counted().await.1[0] > 0).then_some(())
+    })
+    .await;
+    drop(wires);
+    Wire::open(&server.url).await.ended().await;
+    until("the end of the one that was silent", async || {
+        let (open, [_, idle, head, stalled]) = counted().await;
+        assert_eq!((head, stalled), (0, 0));
+        (open == 1 && idle > 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -164,8 +210,8 @@ async fn writes_that_were_given_up_while_the_server_was_held_are_not_done() {
     let mut read = Wire::open(&server.url).await;
     read.send(get(ADS)).await;
     read.shut().await;
-    // That long it is held.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // That long it is held, and has as long again to find them.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     server.process.resume();
     for (mut wire, status) in waiting {
         let answer = wire.answer().await.expect("an answer");

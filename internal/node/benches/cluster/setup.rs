@@ -82,7 +82,7 @@ impl Servers {
                 max: placard_model::limits::CONNECTIONS_MAX,
                 reserved: placard_model::limits::CONNECTIONS_RESERVED,
                 idle_timeout: placard_model::limits::IDLE_TIMEOUT,
-                panicked: app.counts_panics(),
+                metrics: app.connection_metrics().clone(),
                 wait: Duration::ZERO,
             };
             tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! Heads of requests that are HTTP as far as the parser knows, and are refused all the same: each with a problem, by its
 //! RFC.
 
+use placard_testkit::wait::until;
 use placard_testkit::wire::{Raw, Wire};
 use serde_json::Value;
 
@@ -118,4 +119,62 @@ async fn transfer_codings_other_than_chunked_are_501() {
     wire.send(format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len())).await;
     assert_eq!(wire.answer().await.map(|answer| answer.status), Some(201));
     server.still_answers().await;
+}
+
+/// A balancer may go by one and this server by the other: then they disagree where the next request begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_length_beside_a_transfer_coding_is_refused() {
+    let server = Server::over_socket().await;
+    let (text, coding) = (ad().to_string(), "transfer-encoding: chunked\r\n");
+    let length = format!("Content-Length: {}\r\n", text.len());
+    let body = format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
+    for fields in [[coding, &length], [&length, coding]] {
+        let fields = fields.concat();
+        let head = format!(
+            "POST {ADS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{fields}\r\n"
+        );
+        // Together, in pieces, and behind another request.
+        whole(&refused(&server, &format!("{head}{body}")).await, 400, "ambiguous-length");
+        let mut wire = Wire::open(server.address()).await;
+        for piece in head.as_bytes().chunks(3) {
+            wire.send(piece).await;
+        }
+        whole(&wire.answer().await.expect("an answer"), 400, "ambiguous-length");
+        let mut wire = Wire::open(server.address()).await;
+        wire.send(format!("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n{head}{body}")).await;
+        assert_eq!(wire.answer().await.map(|answer| answer.status), Some(200));
+        whole(&wire.answer().await.expect("an answer"), 400, "ambiguous-length");
+        wire.closed().await;
+    }
+    assert_eq!(server.list("").await.1, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_are_refused_are_counted() {
+    let server = Server::over_socket().await;
+    let counted = async || {
+        let metrics = server.get("/metrics").await.is(200);
+        let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+        ["400", "431", "501", "503"].map(|status| {
+            let name = format!("placard_http_refused_total{{status=\"{status}\"}} ");
+            let count = text.lines().find_map(|line| line.strip_prefix(&name));
+            count.unwrap_or_else(|| panic!("{name} is missing in {text}")).to_owned()
+        })
+    };
+    assert_eq!(counted().await, ["0"; 4]);
+    // What is no HTTP, or does not end, is refused by the parser.
+    let long = "x".repeat(100_000);
+    for (head, status) in [
+        ("GET /livez HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET livez HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400),
+        ("GET /livez HTTP/1.1\r\nhost x\r\n\r\n".to_owned(), 400),
+        ("CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n".to_owned(), 501),
+        (format!("GET /livez HTTP/1.1\r\nhost: x\r\na: {long}\r\n\r\n"), 431),
+    ] {
+        let mut wire = Wire::open(server.address()).await;
+        wire.send(&head).await;
+        assert_eq!(wire.answer().await.map(|answer| answer.status), Some(status));
+        wire.closed().await;
+    }
+    until("the counts", async || (counted().await == ["3", "1", "1", "0"]).then_some(())).await;
 }

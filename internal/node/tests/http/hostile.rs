@@ -82,6 +82,29 @@ against_a_node! {
         }
     }
 
+    /// However they are cut: what comes behind a request waits for its turn.
+    async fn requests_sent_together_are_answered_in_turn(server, wire) {
+        let text = ad().to_string();
+        let with_length = post(ADS, &format!("content-length: {}\r\n", text.len())) + &text;
+        let empty = post(ADS, "content-length: 0\r\n");
+        let get = format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let chunked = post(ADS, "transfer-encoding: chunked\r\n");
+        let chunked = format!("{chunked}{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
+        let requests = [&get, &with_length, &get, &with_length, &empty, &chunked].map(String::as_str);
+        for size in [1, 7, 100, 1_000, 10_000] {
+            let mut wire = Wire::open(server.address()).await;
+            for piece in requests.concat().as_bytes().chunks(size) {
+                wire.send(piece).await;
+            }
+            for status in [200, 201, 200, 201, 400, 201] {
+                assert_eq!(wire.answer().await.expect("an answer").status, status, "by {size}");
+            }
+            wire.send(&get).await;
+            assert_eq!(wire.answer().await.expect("an answer").status, 200, "by {size}");
+        }
+        drop(wire);
+    }
+
     async fn an_oversize_head_is_refused(server, wire) {
         let sent = wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(1 << 20)));
         sent.await;
@@ -216,6 +239,15 @@ async fn slow_peers_are_cut_off() {
     let open = || Wire::open(server.address());
     tokio::join!(
         a_slow_head(open().await),
+        a_slow_head_behind_a_request(
+            open().await,
+            format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n\r\n")
+        ),
+        a_slow_head_behind_a_request(open().await, post(ADS, "content-length: 1\r\n") + "{"),
+        a_slow_head_behind_a_request(
+            open().await,
+            post(ADS, "transfer-encoding: chunked\r\n") + "1\r\n{\r\n0\r\n\r\n",
+        ),
         a_slow_body(open().await),
         a_slow_body_in_chunks(open().await),
         a_body_in_trickles(open().await),
@@ -226,6 +258,13 @@ async fn slow_peers_are_cut_off() {
 
 async fn a_slow_head(mut wire: Wire) {
     wire.send(format!("GET {ADS} HTTP/1.1\r\nhost: x\r\n")).await;
+    wire.closed().await;
+}
+
+/// A part of it comes with the request before it.
+async fn a_slow_head_behind_a_request(mut wire: Wire, request: String) {
+    wire.send(format!("{request}GET {ADS} HTTP/1.1\r\nhost: ")).await;
+    assert!(wire.answer().await.is_some(), "{request} is not answered");
     wire.closed().await;
 }
 

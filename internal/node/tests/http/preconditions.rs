@@ -1,6 +1,7 @@
 //! Preconditions of RFC 9110, section 13: each that a client sends is evaluated, or refused, on every route.
 
 use placard_model::Timestamp;
+use placard_testkit::wire::Wire;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -171,4 +172,29 @@ async fn preconditions_that_are_not_evaluated_are_refused(server: Server) {
         }
     }
     assert_eq!(server.get(ADS).await.version(), 1, "something was written");
+}
+
+/// A length of 0 would be what a `GET` without preconditions has (RFC 9110, section 8.6).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_without_a_body_say_no_length_or_the_right_one() {
+    let server = Server::over_socket().await;
+    let path = server.create(&ad()).await.location();
+    let length = server.get(&path).await.body.len().to_string();
+    let mut wire = Wire::open(server.address()).await;
+    for (method, fields, status, said) in [
+        ("HEAD", "", 200, Some(length.as_str())),
+        ("HEAD", "if-none-match: \"1\"\r\n", 304, None),
+        ("GET", "if-none-match: \"1\"\r\n", 304, None),
+        ("HEAD", "if-none-match: *\r\n", 304, None),
+    ] {
+        wire.send(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n")).await;
+        let answer = wire.answer_to_head().await.expect("an answer");
+        assert_eq!((answer.status, answer.field("content-length")), (status, said), "{fields}");
+        assert_eq!(answer.field("transfer-encoding"), None);
+    }
+    let mut head = Wire::open(server.address()).await;
+    head.send("HEAD /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = head.answer_to_head().await.expect("an answer");
+    let length = server.get("/nowhere").await.body.len().to_string();
+    assert_eq!((answer.status, answer.field("content-length")), (404, Some(length.as_str())));
 }
