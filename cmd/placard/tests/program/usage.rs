@@ -92,8 +92,14 @@ async fn a_mistyped_option_is_shown() {
 
 /// The options that the program takes from the environment, as its source has them.
 fn variables() -> Vec<String> {
-    let source = include_str!("../../src/options.rs");
-    let names = source.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let sources = [
+        include_str!("../../src/options.rs"),
+        include_str!("../../src/options/clients.rs"),
+        include_str!("../../src/options/cluster.rs"),
+        include_str!("../../src/options/serve.rs"),
+    ]
+    .concat();
+    let names = sources.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
     let names: std::collections::BTreeSet<_> = names.map(str::to_owned).collect();
     names.into_iter().collect()
 }

@@ -1,0 +1,101 @@
+//! What a server is told: where it listens, how it treats connections, who may write, and what is traced.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use placard_model::limits;
+use placard_node::{Cors, TrustedProxies};
+use reqwest::Url;
+
+use super::ClusterOptions;
+use super::parse::{collector, connections_max, milliseconds, origins, place, ratio};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Address, or a name of one, and port to listen on; port 0 takes a free one, and :8080 stands for any IPv4
+    /// address.
+    #[arg(long, env = "PLACARD_LISTEN", default_value = "127.0.0.1:8080",
+        value_parser = place)]
+    pub(crate) listen: SocketAddr,
+    /// Directory of the journal, made if it is missing [default: ./data]. In a cluster: directory of the
+    /// checkpoint [default: none, and no checkpoint].
+    #[arg(long, env = "PLACARD_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How long /readyz says 503, and every answer "Connection: close", before the listener closes, in milliseconds, up
+    /// to 10 minutes [default: 0, in a cluster 3000].
+    #[arg(long, env = "PLACARD_DRAIN_DELAY", value_name = "MS", value_parser = milliseconds)]
+    pub(crate) drain_delay: Option<Duration>,
+    /// How long a connection may be idle between two requests, in seconds, 1 to 86,400. A balancer in front must give
+    /// idle connections up sooner.
+    #[arg(long, env = "PLACARD_IDLE_TIMEOUT", value_name = "SECONDS",
+        default_value_t = limits::IDLE_TIMEOUT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) idle_timeout: u64,
+    /// Most connections at once, 1 to 1,000,000. When there is no room for one more, those go that were silent or idle
+    /// for longest.
+    #[arg(long, env = "PLACARD_CONNECTIONS_MAX", value_name = "N",
+        default_value_t = limits::CONNECTIONS_MAX, value_parser = connections_max)]
+    pub(crate) connections_max: usize,
+    /// Address and port at which to serve the task board, apalis' pages about the queue of expiry
+    /// [default: none]. Anything but a loopback address needs --admin-token-file; with that the board asks for
+    /// a token, as a bearer token or as the password of any user.
+    #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR", value_parser = place)]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// Options that are given, and of a cluster's replicas only.
+    #[arg(skip)]
+    pub(crate) of_clusters: Vec<String>,
+    #[command(flatten)]
+    pub(crate) traces: TraceOptions,
+}
+
+/// What is traced, and where the traces go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Traces")]
+pub(crate) struct TraceOptions {
+    /// A collector of OpenTelemetry traces that speaks OTLP over HTTP, as http://host:4318 or with https
+    /// [default: none, and nothing is traced].
+    #[arg(long, env = "PLACARD_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub(crate) otlp_endpoint: Option<Url>,
+    /// Which part of the writes is traced, 0 to 1. A request with a traceparent is traced if that says so, whatever
+    /// stands here, and a read only then. Without a collector it means nothing.
+    #[arg(long, env = "PLACARD_OTLP_SAMPLE", value_name = "RATIO", default_value = "1",
+        value_parser = ratio)]
+    pub(crate) otlp_sample: f64,
+}
+
+/// Who may write, and whose pages may read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessOptions {
+    /// A file of bearer tokens, one a line, as name:token or alone; only with one of them can ads be written. A
+    /// server that listens beyond this machine must have it, or --insecure.
+    #[arg(
+        long,
+        env = "PLACARD_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "insecure"
+    )]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Let anyone write who can reach the server.
+    #[arg(long, env = "PLACARD_INSECURE", value_parser = BoolishValueParser::new())]
+    pub(crate) insecure: bool,
+    /// Origins whose pages may read from browsers, as https://example.org,... or * for all [default: none].
+    #[arg(long, env = "PLACARD_CORS_ORIGIN", value_name = "ORIGIN,...", value_parser = origins)]
+    pub(crate) cors_origin: Vec<Cors>,
+    /// Proxies whose X-Forwarded-For is believed when a log or a trace tells the client, as 10.0.0.0/8,...
+    /// [default: none].
+    #[arg(
+        long,
+        env = "PLACARD_TRUSTED_PROXIES",
+        value_name = "NETWORK,...",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxies: Vec<TrustedProxies>,
+}
