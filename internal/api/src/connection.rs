@@ -272,7 +272,7 @@ impl Future for Answering {
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        // axum says the length of the body that it has, and that is none (RFC 9110, section 8.6).
+        // axum gives the length of the body that it has, an empty one (RFC 9110, section 8.6).
         if response.status() == StatusCode::NOT_MODIFIED {
             response.headers_mut().remove(CONTENT_LENGTH);
         }

@@ -2,8 +2,8 @@
 //! from which no whole request has come, then those that are idle, of each the longest so. A few more than there may be
 //! are taken in, so that a health check is heard when nobody can go.
 //!
-//! That a connection is busy again is not told here with each request: it is found when its turn has come, and then it
-//! waits for its next turn. So to find who goes costs no more than the requests, or the time, since the last look.
+//! A connection does not report each request here. That it is busy again is found when its turn comes, and then it waits
+//! for its next turn. So a search for one that can go costs no more than the requests, or the time, since the last search.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ struct Roll {
     silent: BTreeSet<(u64, u64)>,
     /// The same of those that have had a request.
     served: BTreeSet<(u64, u64)>,
-    /// How many were told to go, and have not gone.
+    /// How many have the order to go, and have not gone.
     going: usize,
     /// How many turns were looked at.
     #[cfg(test)]
@@ -60,7 +60,7 @@ struct Roll {
 #[derive(Debug)]
 struct Listed {
     life: Arc<Life>,
-    /// Where it waits for its turn, unless it was told to go.
+    /// Where it waits for its turn, unless it has the order to go.
     turn: Option<(Queue, u64)>,
 }
 
@@ -94,7 +94,7 @@ impl Roll {
         }
     }
 
-    /// Has it wait where its phase belongs. Who was told to go finds that out by itself.
+    /// Has it wait where its phase belongs. One that has the order to go finds that out by itself.
     fn settle(&mut self, id: u64) {
         if let Some(Listed { life, turn: Some(_) }) = self.lives.get(&id) {
             let (phase, since) = life.phase();
@@ -102,7 +102,7 @@ impl Roll {
         }
     }
 
-    /// Takes back that it was told to go.
+    /// Takes back the order to go.
     fn remain(&mut self, id: u64, now: u64) {
         if let Some(listed) = self.lives.get(&id) {
             listed.life.stay();
@@ -110,7 +110,7 @@ impl Roll {
         }
     }
 
-    /// Has it wait elsewhere, or, told to go, wait again.
+    /// Has it wait elsewhere, or, if it had the order to go, wait again.
     fn shift(&mut self, id: u64, queue: Queue, since: u64) {
         let Some(listed) = self.lives.get_mut(&id) else { return };
         let before = listed.turn.replace((queue, since));
@@ -118,7 +118,7 @@ impl Roll {
         self.queue(queue).insert((since, id));
     }
 
-    /// Has so many go, if so many can.
+    /// Sends as many off as are wanted, or as many as can go.
     fn make_room(&mut self, wanted: usize, now: u64) {
         let gone = self.send_off(Queue::Silent, wanted, now);
         // Those that are silent for too short a time have a request soon, or go soon.
@@ -126,7 +126,7 @@ impl Roll {
         self.send_off(Queue::Served, wanted.saturating_sub(gone + too_new), now);
     }
 
-    /// Has those go whose turn it is, so many at most, if they are silent or idle for long enough; how many go.
+    /// Sends off those whose turn it is, if they are silent or idle for long enough. Returns how many go.
     fn send_off(&mut self, queue: Queue, most: usize, now: u64) -> usize {
         let mut gone = 0;
         while gone < most
@@ -189,7 +189,7 @@ impl Stay {
         }
     }
 
-    /// Has the connection stay though it was told to go, because it has a request.
+    /// Has the connection stay because it has a request, although it had the order to go.
     pub(crate) fn remain(&self) {
         let now = self.house().now_ms();
         self.house().roll().remain(self.0.id, now);
@@ -336,7 +336,7 @@ mod tests {
 
     const MAX: usize = 1_000;
 
-    /// A roll, and the time that it is told.
+    /// A roll, and the time by which it works.
     #[derive(Default)]
     struct Tried {
         roll: Roll,

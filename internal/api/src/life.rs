@@ -1,5 +1,5 @@
-//! What a connection's own task, its stream and the others know of it: where it is in its life, what it was told, and what
-//! of the request under way has come.
+//! What a connection's own task, its stream and the house know of it: its phase, the order that it has, and what of the
+//! request under way has come.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;

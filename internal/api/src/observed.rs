@@ -199,7 +199,7 @@ impl AsyncWrite for Observed {
     }
 }
 
-/// Heads that come in pieces: where each ends, and whether it says a length. Lines are told apart as httparse does it.
+/// Heads that come in pieces: where each ends, and whether it says a length. Lines end as they do for httparse.
 #[derive(Debug, Default)]
 struct Heads {
     /// Whether a line of it has come. Empty lines before a head mean nothing (RFC 9112, section 2.2).

@@ -67,7 +67,7 @@ mod tests {
         let pulse = Pulse::new();
         pulse.beat_at(100);
         pulse.beat_at(1_100);
-        assert!(!pulse.was_held_at(1_200), "a busy machine beats as seldom");
+        assert!(!pulse.was_held_at(1_200), "a busy machine beats as rarely");
         // The first beat after a pause may be yet to come.
         assert!(pulse.was_held_at(6_000));
         for at in (6_100..=11_100).step_by(500) {

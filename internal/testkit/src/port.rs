@@ -18,7 +18,7 @@ impl Port {
     /// One that nobody has.
     ///
     /// # Panics
-    /// There is none.
+    /// All ports are taken.
     pub fn reserve() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket can be made");
         socket.set_reuseaddr(true).expect("a socket takes the option");

@@ -79,7 +79,7 @@ impl Wire {
         sent.expect("the server takes bytes in time").is_ok()
     }
 
-    /// Sends these bytes again and again, until so many are sent or the server takes no more; how many were.
+    /// Sends these bytes repeatedly, until `up_to` are sent or the server takes no more. Returns how many were.
     pub async fn flood(&mut self, bytes: &[u8], up_to: u64) -> u64 {
         let mut sent = 0;
         while sent < up_to && self.send(bytes).await {
@@ -88,7 +88,7 @@ impl Wire {
         sent
     }
 
-    /// Sends this again and again and reads nothing; whether the server lets the connection go in time.
+    /// Sends this repeatedly and reads nothing. Returns whether the server drops the connection in time.
     pub async fn drops_unread(mut self, bytes: &[u8]) -> bool {
         let sending = async { while self.stream.write_all(bytes).await.is_ok() {} };
         timeout(PATIENCE, sending).await.is_ok()

@@ -1,4 +1,4 @@
-//! What the commands are told that ask a running server.
+//! The options of commands that ask a running server.
 
 use std::path::PathBuf;
 

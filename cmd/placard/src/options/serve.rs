@@ -1,4 +1,4 @@
-//! What a server is told: where it listens, how it treats connections, who may write, and what is traced.
+//! The options of a server: where it listens, how it treats connections, who may write, and what is traced.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -162,7 +162,7 @@ async fn heads_that_are_refused_are_counted() {
         })
     };
     assert_eq!(counted().await, ["0"; 4]);
-    // What is no HTTP, or does not end, is refused by the parser.
+    // The parser refuses what is malformed, and what does not end.
     let long = "x".repeat(100_000);
     for (head, status) in [
         ("GET /livez HTTP/1.1\r\n\r\n".to_owned(), 400),
