@@ -31,8 +31,8 @@ load: ## Find the most that the balancer and one replica answer, with wrk (CONNE
 openapi: ## Write docs/openapi.json anew, after the API has changed
 	UPDATE=1 cargo test --locked --package placard-api --lib --quiet the_document_is_the_one_in_docs
 
-test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx and PgBouncer first, if they are missing
-	scripts/install-servers haproxy nginx pgbouncer
+test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and PgBouncer first, if they are missing
+	scripts/install-servers haproxy nginx caddy pgbouncer
 	cargo test --locked --workspace --quiet
 	PLACARD=target/debug/placard scripts/test-cluster
 	PLACARD=target/debug/placard scripts/test-backup

@@ -1,4 +1,4 @@
-//! Replicas behind HAProxy and nginx, with the configurations that operators are given, under clients that keep their
+//! Replicas behind HAProxy, nginx and Caddy, with the configurations that operators are given, under clients that keep their
 //! connections: replicas are restarted one after the other, and one is held.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use placard_testkit::port::Port;
 use placard_testkit::process::Process;
+use placard_testkit::servers::caddy::Caddy;
 use placard_testkit::servers::haproxy::HaProxy;
 use placard_testkit::servers::nginx::Nginx;
 use placard_testkit::wait::until;
@@ -177,9 +178,11 @@ async fn busy_clients_behind_balancers_see_no_failed_request_in_restarts() {
     let mut fleet = Fleet::start().await;
     let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
     let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");
-    up(&haproxy).await;
+    let caddy = Caddy::start(fleet.ports).await.expect("Caddy starts");
+    up([haproxy.port(), caddy.port()]).await;
     let kinds = [Kind::Read, Kind::Write, Kind::Read, Kind::KeyedWrite];
-    let crowds = [haproxy.port(), nginx.port()].map(|port| Crowd::start(port, &kinds));
+    let ports = [haproxy.port(), nginx.port(), caddy.port()];
+    let crowds = ports.map(|port| Crowd::start(port, &kinds));
     let restarts = std::env::var("PLACARD_RESTARTS").ok().map(|many| many.parse());
     let restarts = restarts.map_or(RESTARTS, |many| many.expect("a number of restarts"));
     for port in fleet.ports.into_iter().cycle().take(restarts) {
@@ -201,16 +204,22 @@ async fn a_held_replica_behind_balancers_costs_no_read_and_no_keyed_write() {
     let fleet = Fleet::start().await;
     let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
     let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");
-    up(&haproxy).await;
+    let caddy = Caddy::start(fleet.ports).await.expect("Caddy starts");
+    up([haproxy.port(), caddy.port()]).await;
     let kinds = [Kind::Read, Kind::KeyedWrite];
-    let crowds = [haproxy.port(), nginx.port()].map(|port| Crowd::start(port, &kinds));
+    let crowds = [
+        Crowd::start(haproxy.port(), &kinds),
+        Crowd::start(nginx.port(), &kinds),
+        // Caddy does not keep bodies, so it sends no write again.
+        Crowd::start(caddy.port(), &[Kind::Read]),
+    ];
     for crowd in &crowds {
         crowd.goes_on(2).await;
     }
     fleet.replicas[0].process.pause();
-    let [behind_haproxy, behind_nginx] = &crowds;
-    // nginx does not know that it is held, and asks it again and again.
-    tokio::join!(behind_haproxy.goes_on(3), behind_nginx.goes_on(1));
+    let [behind_haproxy, behind_nginx, behind_caddy] = &crowds;
+    // nginx does not know that it is held, and goes on asking it. Caddy waits for what it had asked before it knew.
+    tokio::join!(behind_haproxy.goes_on(3), behind_nginx.goes_on(1), behind_caddy.goes_on(1));
     fleet.replicas[0].process.resume();
     for crowd in &crowds {
         crowd.goes_on(1).await;
@@ -222,13 +231,15 @@ async fn a_held_replica_behind_balancers_costs_no_read_and_no_keyed_write() {
     fleet.has(written).await;
 }
 
-/// Waits until HAProxy has found a replica ready.
-async fn up(haproxy: &HaProxy) {
+/// Waits until these balancers have found a replica ready.
+async fn up(balancers: [u16; 2]) {
     let client = Client::builder().no_proxy().build().expect("a client can be made");
-    let url = format!("http://127.0.0.1:{}{ADS}", haproxy.port());
-    until("an answer through HAProxy", async || {
-        let answer = client.get(&url).send().await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await;
+    for port in balancers {
+        let url = format!("http://127.0.0.1:{port}{ADS}");
+        until("an answer through the balancer", async || {
+            let answer = client.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
 }

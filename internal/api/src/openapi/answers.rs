@@ -115,24 +115,20 @@ answers! {
     ];
     /// To Prometheus.
     Metrics = [
-        Answer {
-            status: 200,
-            media: "text/plain",
-            schema: json!({"type": "string", "description": "Prometheus text, version 0.0.4."}),
-            description: "What is counted; docs/OPERATIONS.md lists it.".to_owned(),
-            headers: Vec::new(),
-        },
+        Answer::page(
+            "text/plain",
+            json!({"type": "string", "description": "Prometheus text, version 0.0.4."}),
+            "What is counted; docs/OPERATIONS.md lists it.",
+        ),
         invalid(),
     ];
     /// To a question for the document.
     Document = [
-        Answer {
-            status: 200,
-            media: "application/json",
-            schema: json!({"type": "object", "description": "OpenAPI 3.1."}),
-            description: "This document.".to_owned(),
-            headers: Vec::new(),
-        },
+        Answer::page(
+            "application/json",
+            json!({"type": "object", "description": "OpenAPI 3.1."}),
+            "This document.",
+        ),
         invalid(),
     ];
 }
@@ -218,6 +214,11 @@ impl Answer {
     fn json(status: u16, shape: &str, description: impl Into<String>) -> Self {
         let (schema, description) = (reference(shape), description.into());
         Self { status, media: "application/json", schema, description, headers: Vec::new() }
+    }
+
+    /// An answer that shares its schema with no other.
+    fn page(media: &'static str, schema: Value, description: &str) -> Self {
+        Self { media, schema, ..Self::empty(200, description) }
     }
 
     fn empty(status: u16, description: impl Into<String>) -> Self {

@@ -2,6 +2,7 @@
 //! own, and gone with the value that stands for it, also if the test fails or its process is killed.
 //! Linux only: the processes of a server are found through `/proc`.
 
+pub mod caddy;
 pub mod haproxy;
 pub mod nginx;
 pub mod pgbouncer;
