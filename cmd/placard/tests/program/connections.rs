@@ -43,46 +43,43 @@ async fn connections_end_when_they_were_idle_for_the_timeout() {
     }
 }
 
-/// How many there are, and why the server has ended some.
-#[tokio::test]
-async fn connections_are_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let arguments = ["--connections-max", "4", "--idle-timeout", "2"];
-    let server = Server::with(directory.path(), &arguments).await;
-    // The one that is asked on is new each time, and counts itself.
-    let counted = async || {
-        let metrics = Wire::open(&server.url).await.ask(get("/metrics")).await.expect("metrics");
-        let count = |name: &str| {
-            let line = metrics.body.lines().find_map(|line| line.strip_prefix(name));
-            let count = line.unwrap_or_else(|| panic!("{name} is missing in {}", metrics.body));
-            count.trim().parse::<u64>().expect("a count")
-        };
-        let ended = ["room", "idle", "head", "stalled"].map(|reason| {
-            count(&format!("placard_connections_ended_total{{reason=\"{reason}\"}} "))
-        });
-        (count("placard_connections "), ended)
+/// How many connections the server has, and how many it has ended, by reason. The connection that asks counts too.
+async fn counted(server: &Server) -> (u64, [u64; 4]) {
+    let metrics = Wire::open(&server.url).await.ask(get("/metrics")).await.expect("metrics");
+    let count = |name: &str| {
+        let line = metrics.body.lines().find_map(|line| line.strip_prefix(name));
+        let count = line.unwrap_or_else(|| panic!("{name} is missing in {}", metrics.body));
+        count.trim().parse().expect("a count")
     };
-    until("one connection", async || (counted().await == (1, [0; 4])).then_some(())).await;
+    let ended = ["room", "idle", "head", "stalled"]
+        .map(|reason| count(&format!("placard_connections_ended_total{{reason=\"{reason}\"}} ")));
+    (count("placard_connections "), ended)
+}
+
+#[tokio::test]
+async fn connections_that_make_room_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with(directory.path(), &["--connections-max", "4"]).await;
+    assert_eq!(counted(&server).await, (1, [0; 4]));
     let mut wires = Vec::new();
     for _ in 0..4 {
         let mut wire = Wire::open(&server.url).await;
         assert_eq!(wire.ask(get(ADS)).await.expect("an answer").status, 200);
         wires.push(wire);
     }
-    until("one that makes room", async || {
-        let mut new = Wire::open(&server.url).await;
-        assert_eq!(new.ask(get(ADS)).await.expect("an answer").status, 200);
-        (counted().await.1[0] > 0).then_some(())
-    })
-    .await;
-    drop(wires);
+    let mut new = Wire::open(&server.url).await;
+    assert_eq!(new.ask(get(ADS)).await.expect("an answer").status, 200);
+    let (_, [room, idle, head, stalled]) = counted(&server).await;
+    assert!(room > 0, "one has made room");
+    assert_eq!((idle, head, stalled), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn connections_that_were_idle_for_too_long_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::with(directory.path(), &["--idle-timeout", "1"]).await;
     Wire::open(&server.url).await.ended().await;
-    until("the end of the one that was silent", async || {
-        let (open, [_, idle, head, stalled]) = counted().await;
-        assert_eq!((head, stalled), (0, 0));
-        (open == 1 && idle > 0).then_some(())
-    })
-    .await;
+    until("the count", async || (counted(&server).await == (1, [0, 1, 0, 0])).then_some(())).await;
 }
 
 #[tokio::test]
