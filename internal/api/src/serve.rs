@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use placard_model::limits;
+use placard_replica::Outage;
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -82,6 +83,7 @@ pub async fn serve(
     let mut running = JoinSet::new();
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut outage = Outage::of("connections cannot be accepted");
     loop {
         let accept = async {
             house.takes_one_more().await;
@@ -99,6 +101,7 @@ pub async fn serve(
             },
             _ = beats.tick() => {
                 house.pulse().beat();
+                outage.settle();
                 continue;
             }
             Some(ended) = running.join_next() => {
@@ -109,11 +112,12 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                outage.works();
                 running.spawn(Connection::new(stream, peer.ip(), router.clone(), house.enter()));
             }
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                outage.failed(&error);
                 house.shrink();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

@@ -140,8 +140,8 @@ async fn start_clustered(
         }
         Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!(%warning, "Redis")),
         Err(error) => {
-            let cause = error.1.to_string();
-            tracing::warn!(%error, cause, "the journal is tailed until Redis is there");
+            let cause = placard_replica::reasons(&error);
+            tracing::warn!(%error, cause, "Redis was not checked: the journal is tailed until the stream can be used");
         }
     }
     let tasks = Tasks::Postgres { pool: journal.tasks_pool(), migrate: cluster.run_migrations };
@@ -184,7 +184,8 @@ async fn connect(
         Err(error @ postgres::OpenError::Connect(..))
             if checkpoint.is_some_and(CheckpointFile::exists) =>
         {
-            tracing::warn!(%error, "starting from the checkpoint");
+            let cause = placard_replica::reasons(&error);
+            tracing::warn!(%error, cause, "starting from the checkpoint");
             Ok(PostgresJournal::new(cluster.postgres_url.clone(), options)?)
         }
         connected => Ok(connected?),

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::reasons;
 
-/// After so long without another failure, the next one is news again, although nothing has worked in between: what is tried
-/// seldom may have been forgotten.
+/// After so long without another failure, the next one is news again, although nothing has worked in between: the last one
+/// may have been forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// It is over if it has worked for so long.
+/// The same in attempts, for what is tried rarely.
+const FORGOTTEN_TRIES: u32 = 3;
+/// It is over if it has worked for so long. What is tried less often is over when it works.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Causes of one outage that are told: it may begin as a refused connection and end as a wrong password.
 const CAUSES_MAX: usize = 4;
@@ -18,6 +20,8 @@ const CAUSES_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Outage {
     what: &'static str,
+    /// The longest pause between two attempts.
+    every: Duration,
     under_way: Option<UnderWay>,
 }
 
@@ -34,7 +38,15 @@ struct UnderWay {
 impl Outage {
     /// Of what fails, in words that can stand before a colon: `the stream cannot be read`.
     pub const fn of(what: &'static str) -> Self {
-        Self { what, under_way: None }
+        Self { what, every: Duration::ZERO, under_way: None }
+    }
+
+    /// Sets the longest pause between two attempts, for what is tried on a timer or rarely. `Duration::MAX` means that it is
+    /// unknown.
+    #[must_use]
+    pub fn tried_every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
     }
 
     /// It has failed.
@@ -49,7 +61,8 @@ impl Outage {
     fn tell(&mut self, now: Instant, error: &dyn Error) -> Option<Option<String>> {
         let cause = reasons(error);
         let told = cause.clone().unwrap_or_else(|| error.to_string());
-        self.under_way.take_if(|outage| now.duration_since(outage.last) >= FORGOTTEN);
+        let forgotten = self.forgotten();
+        self.under_way.take_if(|outage| now.duration_since(outage.last) >= forgotten);
         let begun =
             || UnderWay { since: now, last: now, worked: None, failures: 0, causes: Vec::new() };
         let outage = self.under_way.get_or_insert_with(begun);
@@ -70,12 +83,26 @@ impl Outage {
         }
     }
 
+    /// Logs that it is over, if it has worked for long enough. The owner calls this on a timer where the next attempt may
+    /// come much later.
+    pub fn settle(&mut self) {
+        if self.under_way.as_ref().is_some_and(|outage| outage.worked.is_some()) {
+            self.works();
+        }
+    }
+
+    fn forgotten(&self) -> Duration {
+        FORGOTTEN.max(self.every.saturating_mul(FORGOTTEN_TRIES))
+    }
+
     /// How long the outage was that is over, and its failures, if that is to be told.
     fn over(&mut self, now: Instant) -> Option<(Duration, u64)> {
+        let forgotten = self.forgotten();
+        let settled = if self.every < SETTLED { SETTLED } else { Duration::ZERO };
         let outage = self.under_way.as_mut()?;
         let worked = *outage.worked.get_or_insert(now);
-        let over = self.under_way.take_if(|_| now.duration_since(worked) >= SETTLED)?;
-        let is_known = worked.duration_since(over.last) < FORGOTTEN;
+        let over = self.under_way.take_if(|_| now.duration_since(worked) >= settled)?;
+        let is_known = worked.duration_since(over.last) < forgotten;
         is_known.then(|| (worked.duration_since(over.since), over.failures))
     }
 
@@ -114,9 +141,27 @@ mod tests {
         assert_eq!(outage.over(at(118)), Some((Duration::from_secs(5), 1)));
         let error = IoError::other("refused");
         assert!(outage.tell(at(118), &error).is_some());
-        // Of what is tried seldom, nobody knows how long it was.
+        // It was not tried for long: how long it lasted is unknown.
         assert_eq!(outage.over(at(118) + FORGOTTEN), None);
         assert_eq!(outage.over(at(120) + FORGOTTEN), None);
         assert!(outage.under_way.is_none());
+    }
+
+    #[test]
+    fn an_outage_of_what_is_tried_rarely_is_logged_once() {
+        const EVERY: Duration = Duration::from_secs(600);
+        let mut outage = Outage::of("the chore fails").tried_every(EVERY);
+        let start = Instant::now();
+        let error = IoError::other("refused");
+        assert!(outage.tell(start, &error).is_some());
+        assert!((1..10).all(|nth| outage.tell(start + EVERY * nth, &error).is_none()));
+        assert_eq!(outage.over(start + EVERY * 10), Some((EVERY * 10, 10)));
+        assert!(outage.tell(start + EVERY * 11, &error).is_some());
+        assert!(outage.tell(start + EVERY * 14, &error).is_some(), "it was not tried for long");
+        // Whenever that is.
+        let mut outage = Outage::of("the file cannot be used").tried_every(Duration::MAX);
+        assert!(outage.tell(start, &error).is_some());
+        assert!(outage.tell(start + EVERY * 100, &error).is_none());
+        assert_eq!(outage.over(start + EVERY * 200), Some((EVERY * 200, 2)));
     }
 }

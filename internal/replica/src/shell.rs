@@ -136,6 +136,7 @@ impl Replica {
             clock: clock.clone(),
             spans: config.spans.clone(),
         };
+        let outages = Outages::new(config.checkpoint_every);
         let (polling, polled) = oneshot::channel();
         let workers = Workers::start(&mut tasks, &ports, &results, polling);
         let shell = Shell {
@@ -152,7 +153,7 @@ impl Replica {
             impatient,
             state,
             cluster,
-            outages: Outages::default(),
+            outages,
         };
         let run = shell.run(submitted, returned, draining);
         tasks.spawn(async move {
@@ -160,7 +161,8 @@ impl Replica {
             // A poll that is under way would register it again. If its worker has failed there is none.
             let _ = polled.await;
             if let Err(error) = journal.leave(replica).await {
-                tracing::warn!(%error, "cannot leave the register; the lease will end");
+                let cause = reasons(&error);
+                tracing::warn!(%error, cause, "cannot leave the register; the lease will end");
             }
         });
         Self { handle, drain, tasks }
@@ -364,8 +366,8 @@ struct Outages {
     checkpoint: Outage,
 }
 
-impl Default for Outages {
-    fn default() -> Self {
+impl Outages {
+    fn new(checkpoint_every: Option<Duration>) -> Self {
         Self {
             commits: Outage::of("batches are not committed"),
             log: Outage::of("the log cannot be read"),
@@ -373,14 +375,13 @@ impl Default for Outages {
             append: Outage::of("the stream takes no entries"),
             stream: Outage::of("the stream cannot be read"),
             top: Outage::of("the stream does not tell its top"),
-            trim: Outage::of("the stream cannot be trimmed"),
+            trim: Outage::of("the stream cannot be trimmed").tried_every(limits::STREAM_TRIM),
             reset: Outage::of("the stream cannot be reset"),
-            checkpoint: Outage::of("the checkpoint cannot be written"),
+            checkpoint: Outage::of("the checkpoint cannot be written")
+                .tried_every(checkpoint_every.unwrap_or_default()),
         }
     }
-}
 
-impl Outages {
     /// Says in the log what went wrong, where it is first seen, and when it works again.
     fn report(&mut self, input: &Input) {
         match input {
@@ -397,12 +398,23 @@ impl Outages {
             Input::Appended(result) => self.append.is(result),
             Input::StreamRead(result) => self.stream.is(result),
             Input::LogRead(_, result) => self.log.is(result),
-            Input::Polled(result) => self.head.is(result),
+            Input::Polled(result) => {
+                self.head.is(result);
+                self.settle();
+            }
             Input::StreamInspected(result) => self.top.is(result),
             Input::CheckpointSaved(result) => self.checkpoint.is(result),
             Input::StreamTrimmed(result) => self.trim.is(result),
             Input::StreamReset(result) => self.reset.is(result),
             _ => {}
+        }
+    }
+
+    /// With each poll, since some of it may not be tried again for hours.
+    fn settle(&mut self) {
+        let Self { commits, log, append, stream, top, reset, .. } = self;
+        for outage in [commits, log, append, stream, top, reset] {
+            outage.settle();
         }
     }
 }

@@ -24,11 +24,12 @@ pub(crate) async fn run<J: Chores>(
         Chore::Answers => limits::FORGET_ANSWERS,
         Chore::Tasks => limits::FORGET_TASKS,
     };
-    let mut outage = Outage::of(match chore {
+    let outage = Outage::of(match chore {
         Chore::Log => "old rows of the log are kept: the chore fails",
         Chore::Answers => "answers whose keys have run out are kept: the chore fails",
         Chore::Tasks => "tasks that are done are kept: the chore fails",
     });
+    let mut outage = outage.tried_every(every);
     loop {
         tokio::time::sleep(every).await;
         let open = queue.borrow().clone();

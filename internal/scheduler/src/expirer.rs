@@ -46,7 +46,7 @@ impl<J: Ends> Expirer<J> {
         expiry: Expiry,
         own_clock: fn() -> Timestamp,
     ) -> Self {
-        let outage = Outage::of("ended ads are not deleted yet");
+        let outage = Outage::of("ended ads are not deleted yet").tried_every(limits::EXPIRY_SWEEP);
         let rounds = Mutex::new(Rounds { watch: Watch::default(), outage });
         Self { journal, replica, expiry, own_clock, rounds }
     }

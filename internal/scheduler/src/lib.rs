@@ -170,7 +170,8 @@ async fn work(
     (replica, runs): (Uuid, Arc<AtomicU64>),
     due: Arc<dyn Expire>,
 ) {
-    let mut outage = Outage::of("the queue of expiry fails; the sweep goes on without it");
+    let outage = Outage::of("the queue of expiry fails; the sweep goes on without it");
+    let mut outage = outage.tried_every(WORKS);
     loop {
         let run = runs.fetch_add(1, Ordering::Relaxed);
         let open = opened.borrow().clone();
@@ -202,7 +203,8 @@ async fn work(
 /// to last longer needs nothing: its task finds nothing to do.
 async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
     let mut agenda = Agenda::default();
-    let mut outage = Outage::of("no tasks are planned; the sweep goes on without them");
+    let outage = Outage::of("no tasks are planned; the sweep goes on without them");
+    let mut outage = outage.tried_every(limits::EXPIRY_PLAN);
     loop {
         tokio::time::sleep(limits::EXPIRY_PLAN).await;
         let Some(queue) = queue.borrow().clone() else { continue };

@@ -8,7 +8,7 @@ use placard_testkit::process::Process;
 use placard_testkit::wait::until;
 use reqwest::{Client, Method};
 
-use crate::cluster::{ADS, PLACARD, Replica, Servers, ad};
+use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
 
 /// What PostgreSQL says of it is logged as a warning, which the pipe does not take.
 #[tokio::test(flavor = "multi_thread")]
@@ -77,4 +77,70 @@ async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
     }
     replica.process.terminate();
     assert_eq!(replica.process.ended().await.status.code(), Some(0));
+}
+
+/// Waits for the first line of its log with these words.
+async fn line(process: &Process, words: &str) -> String {
+    until(words, async || process.err().into_iter().find(|line| line.contains(words))).await
+}
+
+/// How many lines of its log have these words.
+fn count(process: &Process, words: &str) -> usize {
+    process.err().iter().filter(|line| line.contains(words)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_redis_or_postgresql_is_told_with_its_cause() {
+    let mut servers = Servers::start().await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let keep = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
+    let wrong = format!("redis://nobody:guessed@127.0.0.1:{}", servers.redis.port());
+    let postgres = servers.postgres.url();
+    let replica = Replica::start(PLACARD, (&postgres, &wrong), &keep).await;
+    let told = line(&replica.process, "until the stream can be used").await;
+    assert!(told.contains("cannot connect: Password authentication failed"), "{told}");
+    replica.create(ADS, "In the checkpoint").await;
+    line(&replica.process, "the stream cannot be read").await;
+    let checkpoint = directory.path().join("checkpoint");
+    until("a checkpoint", async || checkpoint.exists().then_some(())).await;
+    replica.process.kill().await;
+    servers.postgres.stop().await.expect("PostgreSQL stops");
+    let replica = Replica::launch(PLACARD, (&postgres, &wrong), &keep).await;
+    let told = line(&replica.process, "starting from the checkpoint").await;
+    assert!(told.contains("refused"), "{told}");
+}
+
+/// There may be no second one for hours, if nothing is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_checkpoints_ends_with_one_that_is_written() {
+    const FAILS: &str = "the checkpoint cannot be written";
+    let servers = Servers::start().await;
+    let parent = tempfile::tempdir().expect("a directory can be made");
+    let (directory, away) = (parent.path().join("data"), parent.path().join("away"));
+    let keep = ["--data-dir", name(&directory), "--checkpoint-every", "1"];
+    let replica = servers.replica(&keep).await;
+    std::fs::rename(&directory, &away).expect("it can be moved");
+    replica.create(ADS, "Not in a checkpoint yet").await;
+    line(&replica.process, FAILS).await;
+    std::fs::rename(&away, &directory).expect("it can be moved");
+    line(&replica.process, &format!("over: {FAILS}")).await;
+    assert_eq!(count(&replica.process, FAILS), 2, "{:#?}", replica.process.err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ads_that_cannot_be_restored_are_told_once() {
+    const FAILS: &str = "the journal's ads cannot be restored";
+    let servers = Servers::start().await;
+    let first = servers.replica(&[]).await;
+    first.create(ADS, "Damaged, and mended").await;
+    let sql = |text: &str| servers.postgres.sql(text).expect("PostgreSQL answers");
+    sql("CREATE TABLE kept AS SELECT * FROM ads; UPDATE ads SET encoded = '\\x00'");
+    let urls = (servers.postgres.url(), servers.redis.url());
+    let second = Replica::launch(PLACARD, (&urls.0, &urls.1), &[]).await;
+    let told = line(&second.process, FAILS).await;
+    assert!(told.contains("an ad cannot be decoded"), "{told}");
+    sql("UPDATE ads SET encoded = kept.encoded FROM kept WHERE kept.id = ads.id");
+    line(&second.process, &format!("over: {FAILS}")).await;
+    second.reaches(1).await;
+    assert_eq!(count(&second.process, FAILS), 2, "{:#?}", second.process.err());
 }

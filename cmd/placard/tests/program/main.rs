@@ -10,6 +10,7 @@ mod demo;
 mod ended;
 mod examples;
 mod journal;
+mod logging;
 mod names;
 mod output;
 mod restart;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::core::{Input, Output, Purpose};
 use crate::ports::{Cause, Checkpoints, Journal, Stream, Unavailable};
 use crate::spans::Sink;
-use crate::{Clock, Uptime, reasons, traced};
+use crate::{Clock, Outage, Uptime, reasons, traced};
 
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;
@@ -134,6 +134,8 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     Ports { journal, stream, checkpoints, clock, spans }: Ports<J, S, C>,
     results: mpsc::Sender<Returned>,
 ) {
+    let mut restoring =
+        Outage::of("the journal's ads cannot be restored").tried_every(limits::RESTORE_PAUSE_MAX);
     while let Some(job) = jobs.recv().await {
         let begun = Uptime::now();
         let input = match job {
@@ -179,11 +181,18 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::Restore => {
                 let position = async |chunks| journal.snapshot(chunks).await.map(Some);
-                Input::Restored(build("journal", &clock, position).await)
+                let built = build("journal", &clock, position).await;
+                restoring.is(&built);
+                Input::Restored(built.unwrap_or_default())
             }
             Output::LoadCheckpoint => {
                 let position = async |chunks| checkpoints.load(chunks).await;
-                Input::CheckpointLoaded(build("checkpoint", &clock, position).await)
+                let built = build("checkpoint", &clock, position).await;
+                if let Err(error) = &built {
+                    let cause = reasons(error);
+                    tracing::warn!(%error, cause, "the checkpoint cannot be restored");
+                }
+                Input::CheckpointLoaded(built.unwrap_or_default())
             }
             Output::Free(replaced) => {
                 free(replaced).await;
@@ -224,12 +233,23 @@ async fn save<C: Checkpoints>(checkpoints: &C, snapshot: Snapshot) -> Result<(),
     checkpoints.save(position, ads).await
 }
 
-/// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks.
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    #[error("the ads cannot be read")]
+    Unread(#[source] Unavailable),
+    #[error("an ad cannot be decoded")]
+    Undecodable(#[source] Cause),
+    #[error("the ads are not those of their position")]
+    Mismatch(#[source] Cause),
+}
+
+/// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks. Returns `None` if the source is empty.
 async fn build<F>(
     from: &'static str,
     clock: &Clock,
     send: impl FnOnce(Chunks) -> F,
-) -> Option<Box<Engine>>
+) -> Result<Option<Box<Engine>>, BuildError>
 where
     F: Future<Output = Result<Option<Position>, Unavailable>>,
 {
@@ -243,38 +263,23 @@ where
         Ok::<_, Undecodable>(builder)
     });
     let position = send(chunks).await;
-    let builder = match building.await.map_err(Cause::from).and_then(|built| Ok(built?)) {
-        Ok(builder) => builder,
-        Err(error) => {
-            tracing::error!(from, %error, "an ad cannot be decoded");
-            return None;
-        }
-    };
+    let builder = building.await.map_err(Cause::from).and_then(|built| Ok(built?));
+    let builder = builder.map_err(BuildError::Undecodable)?;
     let position = match position {
         Ok(Some(position)) => position,
         none => {
-            if let Err(error) = none {
-                let cause = reasons(&error);
-                tracing::warn!(from, %error, cause, "the ads cannot be read");
-            }
             // It may be most of them.
             tokio::task::spawn_blocking(move || drop(builder));
-            return None;
+            return none.map(|_| None).map_err(BuildError::Unread);
         }
     };
     let now = clock.now();
     let finished = tokio::task::spawn_blocking(move || builder.finish(position, now)).await;
-    match finished.map_err(Cause::from).and_then(|engine| Ok(engine?)) {
-        Ok(engine) => {
-            let (ads, version) = (engine.reader().ads(), engine.applied().version);
-            tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");
-            Some(Box::new(engine))
-        }
-        Err(error) => {
-            tracing::error!(from, %error, "the ads are not those of their position");
-            None
-        }
-    }
+    let engine = finished.map_err(Cause::from).and_then(|engine| Ok(engine?));
+    let engine = engine.map_err(BuildError::Mismatch)?;
+    let (ads, version) = (engine.reader().ads(), engine.applied().version);
+    tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");
+    Ok(Some(Box::new(engine)))
 }
 
 type Chunks = mpsc::Sender<Vec<EncodedAd>>;

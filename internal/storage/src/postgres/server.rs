@@ -52,8 +52,10 @@ struct Source {
 impl Server {
     pub(super) fn new(url: Secret) -> Result<Self, UrlError> {
         let target = url::parse(url.text())?;
+        // It is read before each connection, which may be days later.
         let outage =
-            Outage::of("the file of PostgreSQL's URL cannot be used; what it said before still is");
+            Outage::of("the file of PostgreSQL's URL cannot be used; what it said before still is")
+                .tried_every(Duration::MAX);
         Ok(Self(Arc::new(Shared {
             asks_more: Arc::new(AtomicBool::new(target.asks_more)),
             target: Mutex::new(Arc::new(target)),
