@@ -40,16 +40,18 @@ impl Secret {
         &self.text
     }
 
-    /// Reads the file again, if there is one. The caller sees to it that nobody else does so meanwhile.
+    /// Reads the file again, if there is one. The caller ensures that only one call runs at a time. A reading that has taken
+    /// too long is not waited for again: a later call takes its result.
     ///
     /// # Errors
     /// The file cannot be read within a second, or is no text. The secret stays what it is.
     pub(crate) async fn renew(&mut self) -> io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
+        let wait = if self.reading.is_some() { Duration::ZERO } else { LIMIT };
         // One that hangs, as on a file system that is away, keeps a thread, and is not asked for another.
         let reading =
             self.reading.get_or_insert_with(|| tokio::task::spawn_blocking(move || text(&file)));
-        let read = tokio::time::timeout(LIMIT, &mut *reading).await;
+        let read = tokio::time::timeout(wait, &mut *reading).await;
         let read = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         self.reading = None;
         self.text = read.map_err(io::Error::other)??;
@@ -123,7 +125,8 @@ mod tests {
         }
         let writing = tokio::task::spawn_blocking(move || std::fs::write(file, "after"));
         writing.await.unwrap().unwrap();
-        secret.renew().await.unwrap();
+        let read = async { while secret.renew().await.is_err() {} };
+        tokio::time::timeout(60 * LIMIT, read).await.unwrap();
         assert_eq!(secret.text(), "after");
     }
 }

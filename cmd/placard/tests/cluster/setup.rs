@@ -1,6 +1,8 @@
 //! What the command line says of a cluster.
 
 use placard_testkit::process::{Ended, Process};
+use placard_testkit::servers::postgres::PostgresServer;
+use placard_testkit::servers::redis::RedisServer;
 
 use crate::cluster::{PLACARD, Servers};
 
@@ -33,6 +35,20 @@ async fn what_cannot_be_used_is_said_in_one_line_without_the_password() {
         one_line(&ended, "PostgreSQL");
         assert!(!ended.err.concat().contains("secret"), "{:?}", ended.err);
     }
+}
+
+/// Its redirections are not followed, so that a part of all streams would never be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_redis_cluster_is_refused_by_name() {
+    let settings = [("cluster-enabled", "yes")];
+    let (postgres, redis) =
+        tokio::join!(PostgresServer::start(), RedisServer::start_with(&settings));
+    let postgres = postgres.expect("a private PostgreSQL starts");
+    let redis = redis.expect("a private Redis starts");
+    let urls = [postgres.url(), redis.url()];
+    let variables = [("PLACARD_POSTGRES_URL", &*urls[0]), ("PLACARD_REDIS_URL", &*urls[1])];
+    let ended = run(&["serve", "--listen", "127.0.0.1:0"], &variables).await;
+    one_line(&ended, "Redis Cluster");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ pub enum UrlError {
     Form,
     /// A parameter means nothing: a mistyped `sslmode` would leave the connection unchecked. It is named only if it cannot
     /// be a part of a password that was not escaped.
-    #[error("the PostgreSQL URL has an unknown parameter{}", .0.as_ref().map(|name| format!(", {name}")).unwrap_or_default())]
+    #[error("the PostgreSQL URL has an unknown parameter{}", parameter(.0.as_deref()))]
     Unknown(Option<String>),
     /// A parameter's value is none that it can have.
     #[error("the PostgreSQL URL's {0} must be {1}")]
@@ -49,6 +49,16 @@ pub enum UrlError {
     /// A file that is named cannot be read.
     #[error("cannot read {1}, which the PostgreSQL URL names as {0}")]
     File(&'static str, PathBuf, #[source] std::io::Error),
+}
+
+/// A parameter's name, or what it may be if it is not shown.
+fn parameter(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!(", {name}"),
+        None => {
+            ": is it a part of a password, in which ? must be percent-encoded as %3F?".to_owned()
+        }
+    }
 }
 
 /// What becomes of a parameter.
@@ -326,7 +336,7 @@ impl Said {
             _ => return Err(UrlError::Value("port", "a port, or as many as hosts")),
         }
         if self.hosts.len() > HOSTS_MAX {
-            return Err(UrlError::Value("host", "of at most 16"));
+            return Err(UrlError::Value("host", "a list of at most 16 names"));
         }
         let hosts = self.hosts.iter().map(|place| self.options(place));
         let hosts: Vec<_> = hosts.collect::<Result<_, UrlError>>()?;
@@ -530,6 +540,7 @@ mod tests {
             ("port=http", "port"),
             ("host=a&hostaddr=192.0.2.1", "hostaddr"),
             ("sslmod=verify-full", "sslmod"),
+            ("host=a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "host must be a list of at most 16 names"),
         ] {
             let refused = parse(&format!("postgres://ann:s3cret@h/d?{query}")).expect_err(query);
             let told = refused.to_string();
@@ -578,9 +589,11 @@ mod tests {
             let refused = parse(other).expect_err(other);
             assert!(matches!(refused, UrlError::Form), "{other}: {refused:?}");
             assert!(!format!("{refused} {refused:?}").contains("s3cret"), "{refused:?}");
+            assert!(refused.to_string().contains("percent-encoded"), "{refused}");
         }
         let refused = parse("postgres://ann:12?s3cret@h/db").expect_err("no parameter");
         assert!(matches!(refused, UrlError::Unknown(None)), "{refused:?}");
+        assert!(refused.to_string().contains("percent-encoded"), "{refused}");
     }
 
     #[test]

@@ -131,7 +131,10 @@ impl fmt::Debug for Sentinel {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// The URL is none, or not one of Redis. What is in it is not repeated, nor is what the library says of it.
-    #[error("not a Redis URL (redis://user:password@host:port/database, or rediss:// for TLS)")]
+    #[error(
+        "not a Redis URL (redis://user:password@host:port/database, or rediss:// for TLS, with what is special in a name or \
+         password percent-encoded)"
+    )]
     Url,
     /// The certificates of authorities cannot be used.
     #[error("cannot use the certificates that Redis is checked against")]
@@ -153,7 +156,7 @@ pub enum OptionsError {
     Authorities,
 }
 
-/// Makes connections. What is needed for that is read again at each, so that a password may change.
+/// Makes connections. What is needed for that is read again before each, so that a password may change.
 pub(super) struct Target {
     made: Mutex<Made>,
     deadline: Duration,
@@ -185,8 +188,10 @@ impl Target {
             Server::Url(_) => DIRECT,
             Server::Sentinel(_) => SENTINEL,
         };
+        // It is read before each connection, which may be days later.
         let outage =
-            Outage::of("a file of Redis' passwords cannot be used; what it said before still is");
+            Outage::of("a file of Redis' passwords cannot be used; what it said before still is")
+                .tried_every(Duration::MAX);
         let used = server.secrets();
         Ok(Self { made: Mutex::new(Made { server, tls, client, used, outage }), deadline })
     }
@@ -196,6 +201,12 @@ impl Target {
         self.deadline
     }
 
+    /// Reads again what comes from files. It is apart from connecting, so that a file that hangs takes none of the time for
+    /// that.
+    pub(super) async fn renew(&self) {
+        self.made.lock().await.renew().await;
+    }
+
     /// Connects, to the address that the name has now, or to the master of now.
     pub(super) async fn open(&self) -> RedisResult<MultiplexedConnection> {
         // Each call has a deadline of its own.
@@ -203,7 +214,6 @@ impl Target {
             .set_connection_timeout(Some(DIRECT))
             .set_response_timeout(None);
         let mut made = self.made.lock().await;
-        made.renew().await;
         match &mut made.client {
             Clients::Direct(client) => {
                 client.get_multiplexed_async_connection_with_config(&config).await
@@ -239,10 +249,13 @@ impl Server {
         match self {
             Self::Url(url) => url.renew().await,
             Self::Sentinel(Sentinel { sentinel_password, password, .. }) => {
-                for secret in [sentinel_password, password].into_iter().flatten() {
-                    secret.renew().await?;
-                }
-                Ok(())
+                let renew = async |secret: &mut Option<Secret>| match secret {
+                    Some(secret) => secret.renew().await,
+                    None => Ok(()),
+                };
+                // Both, whatever becomes of the other.
+                let (first, second) = tokio::join!(renew(sentinel_password), renew(password));
+                first.and(second)
             }
         }
     }
@@ -416,6 +429,7 @@ mod tests {
             let error = url(bad).expect_err(bad);
             assert!(matches!(error, OptionsError::Url), "{error:?}");
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+            assert!(error.to_string().contains("percent-encoded"), "{error}");
         }
         assert!(matches!(url("rediss://one/#insecure"), Err(OptionsError::Insecure)));
         assert!(url("rediss://user:secret@one:6380/3").is_ok());

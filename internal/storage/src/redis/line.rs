@@ -121,6 +121,7 @@ impl Line {
         if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Paused);
         }
+        self.target.renew().await;
         let deadline = self.target.deadline();
         let opened = match timeout(deadline, self.target.open()).await {
             Ok(opened) => opened.map_err(Failure::Connect),

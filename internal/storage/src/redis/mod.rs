@@ -50,7 +50,7 @@ const fn waited(bytes: usize) -> usize {
 /// A handle to the stream; its clones share two connections, one to read and one for all else.
 ///
 /// A call takes at most half a second, a read 1.4 s, and one that must connect first a second more (2.5 s
-/// through Sentinels). Any error of Redis or of the network is [`Unavailable`], and the connection is given up:
+/// through Sentinels), and another one if a file with a password begins to hang. Any error of Redis or of the network is [`Unavailable`], and the connection is given up:
 /// the next call makes a new one, except within 50 to 500 ms of a failed attempt, when it fails at once. No
 /// command is sent twice; each of them may be carried out after it was given up, and is harmless then.
 #[derive(Debug, Clone)]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use placard_replica::ports::{Chores, Journal};
+use placard_replica::ports::{Chores, Ends, Journal};
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::secret::Secret;
+use placard_testkit::contract;
 use placard_testkit::requests::{create, request};
 
 use crate::{commit, commit_at_last, is_whole, open, server};
@@ -31,8 +32,13 @@ async fn a_role_with_data_rights_alone_serves() {
     let journal = open(&as_role(&server.url(), "teller", None)).await;
     commit(&journal, vec![request(1, vec![create(1, "by a role that may not change tables")])])
         .await;
-    is_whole(&journal).await;
+    let position = is_whole(&journal).await;
+    let head = journal.poll(contract::beat(1, position), 0).await.unwrap();
+    assert_eq!(head.position.version, position.version);
     placard_scheduler::migrate(&journal.tasks_pool()).await.unwrap();
+    // What ends, and when.
+    assert_eq!(journal.ended(10).await.unwrap().ads, []);
+    journal.ends(Duration::from_secs(60), 10).await.unwrap();
     // Housekeeping too.
     const HOUR: Duration = Duration::from_secs(3_600);
     journal.trim_log(HOUR).await.unwrap();

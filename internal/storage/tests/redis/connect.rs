@@ -60,6 +60,24 @@ async fn a_password_that_changes_is_read_from_its_file() {
     assert_eq!(append_at_last(&stream, &all[2..]).await, Appended::Done);
 }
 
+/// An operator may give a pipe, or a file on a server that is away. What the file said before is used then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_hangs_does_not_keep_redis_away() {
+    let server = RedisServer::start().await.unwrap();
+    let file = server.directory().join("url");
+    std::fs::write(&file, server.url()).unwrap();
+    let secret = Secret::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    // Readers wait as long as there is a writer that does not write.
+    let hangs = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+    let stream = following(&Options::new(Server::Url(secret)));
+    let all = records(2);
+    assert_eq!(append(&stream, &all).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
+    drop((stream, hangs));
+}
+
 /// The rights that docs/OPERATIONS.md lists.
 const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
 
