@@ -74,6 +74,7 @@ impl Connection {
             .header_read_timeout(None)
             // A head that fits fits the buffer too.
             .max_buf_size(limits::HEAD_BYTES_MAX)
+            .max_headers(limits::HEADERS_MAX)
             .serve_connection(TokioIo::new(observed), serving);
         Self { http: Some(http), rest: None, timer, is_ending: false, stay }
     }

@@ -190,8 +190,8 @@ pub const STALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Largest request head, in bytes: its first line and its fields, each as `name: value` with the line's end.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Most header fields in a request. It is hyper's own bound, which costs no allocation: a mesh and two tracing systems
-/// add dozens.
+/// Most header fields in a request: a mesh and two tracing systems add dozens. It is as many as hyper has room for without an
+/// allocation.
 pub const HEADERS_MAX: usize = 100;
 /// Longest path that a span tells of, in bytes; a longer one is cut.
 pub const SPAN_PATH_BYTES_MAX: usize = 256;

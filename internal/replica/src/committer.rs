@@ -110,12 +110,12 @@ impl Committer {
         self.queued_bytes + again.map(|one| one.request.bytes()).sum::<usize>()
     }
 
-    /// How long ago the batch was drained that has no definite outcome yet.
+    /// Whether a transaction is under way.
     pub(crate) fn is_under_way(&self) -> bool {
         self.flight.as_ref().is_some_and(|flight| flight.under_way)
     }
 
-    /// For how long it has been.
+    /// How long ago the batch was drained that has no definite outcome yet.
     pub(crate) fn under_way_for(&self, now: Moment) -> Option<Duration> {
         self.flight.as_ref().map(|flight| now.0.saturating_sub(flight.since.0))
     }

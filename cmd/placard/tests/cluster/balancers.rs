@@ -12,6 +12,7 @@ use placard_testkit::servers::haproxy::HaProxy;
 use placard_testkit::servers::nginx::Nginx;
 use placard_testkit::wait::until;
 use reqwest::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -242,4 +243,36 @@ async fn up(balancers: [u16; 2]) {
         })
         .await;
     }
+}
+
+/// nginx takes "0" for false. The first server that is asked closes the connection without an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_key_is_0_is_sent_again_by_nginx() {
+    let mut ports = [0; REPLICAS];
+    let (asked, mut servers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for port in &mut ports {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("there are free ports");
+        *port = listener.local_addr().expect("it is bound").port();
+        let asked = Arc::clone(&asked);
+        servers.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let read = stream.read_buf(&mut head).await;
+                    assert!(read.is_ok_and(|bytes| bytes > 0), "nginx sends a request");
+                }
+                if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+                    let answer = "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).await.expect("nginx reads the answer");
+                }
+            }
+        });
+    }
+    let nginx = Nginx::start(ports).await.expect("nginx starts");
+    let client = Client::builder().no_proxy().build().expect("a client can be made");
+    let url = format!("http://127.0.0.1:{}{ADS}", nginx.port());
+    let sent = client.post(url).header("idempotency-key", "0").send().await;
+    assert_eq!(sent.expect("an answer").status(), 201);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

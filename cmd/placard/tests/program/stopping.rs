@@ -1,7 +1,5 @@
 //! SIGTERM, SIGINT and SIGHUP: `/readyz` says so, requests under way are finished, and the program ends with code 0.
 
-use std::time::{Duration, Instant};
-
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,14 +7,9 @@ use tokio::net::TcpStream;
 
 use crate::server::{ANY_PORT, PLACARD, Server, ad};
 
-/// Within this it ends when it is asked to, drain delay apart.
-const PROMPTLY: Duration = Duration::from_secs(5);
-
-/// Ends with code 0 and in time.
-async fn ends_well(process: Process, since: Instant) {
+async fn ends_well(process: Process) {
     let ended = process.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
-    assert!(since.elapsed() < PROMPTLY, "took {:?}", since.elapsed());
 }
 
 /// Sent as soon as it says that it serves, and with a client that keeps its connection.
@@ -27,14 +20,12 @@ async fn each_signal_ends_it_well() {
         [Process::terminate, Process::interrupt, Process::hang_up].into_iter().cycle().take(6)
     {
         let server = Server::on(directory.path()).await;
-        let asked = Instant::now();
         signal(&server.process);
-        ends_well(server.process, asked).await;
+        ends_well(server.process).await;
         let server = Server::on(directory.path()).await;
         server.create(&ad("Kept alive")).await;
-        let asked = Instant::now();
         signal(&server.process);
-        ends_well(server.process, asked).await;
+        ends_well(server.process).await;
     }
 }
 
@@ -47,9 +38,8 @@ async fn a_signal_during_the_start_ends_it_well() {
         let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data, "--log", "debug"];
         let mut process = Process::start(PLACARD, &arguments, &[]);
         process.first_words().await;
-        let asked = Instant::now();
         process.terminate();
-        ends_well(process, asked).await;
+        ends_well(process).await;
     }
 }
 
@@ -144,11 +134,10 @@ async fn a_signal_that_comes_twice_at_once_is_one() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..3 {
         let server = Server::with(directory.path(), &["--drain-delay", "500"]).await;
-        let asked = Instant::now();
         server.process.terminate();
         server.process.terminate();
         server.process.interrupt();
-        ends_well(server.process, asked).await;
+        ends_well(server.process).await;
     }
 }
 
@@ -161,7 +150,6 @@ async fn a_server_under_nohup_outlives_its_terminal() {
     let server = Server::of(Process::start("nohup", &arguments, &[])).await;
     server.process.hang_up();
     server.create(&ad("After the terminal has closed")).await;
-    let asked = Instant::now();
     server.process.terminate();
-    ends_well(server.process, asked).await;
+    ends_well(server.process).await;
 }

@@ -111,6 +111,7 @@ answers! {
     /// To a balancer that takes 404 for "not now".
     ReadinessOr404 = [
         Answer::json(200, "Readiness", "It may be sent clients.").with(&[VERSION, STALE, CLOCK]),
+        invalid(),
         Answer::json(404, "Readiness", "It must not be sent clients.").with(&[VERSION, STALE, CLOCK]),
     ];
     /// To Prometheus.

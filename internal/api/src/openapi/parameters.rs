@@ -72,18 +72,22 @@ groups! {
     /// Only if the ad is still what the client has seen, or is not.
     Conditions = vec![
         of("header", "If-Match", tags(
+            "",
             "The ETag of the ad, or several, or * for any: refused if the ad is at another version, or if there is none.",
         )),
         of("header", "If-None-Match", tags(
+            // What a proxy makes of a tag when it compresses the answer.
+            "(W/)?",
             "The ETag of the ad, or several, or * for any: a read is answered with 304 if the ad is at such a version and \
              has the same status, and a write is refused.",
         )),
     ];
 }
 
-fn tags(description: &str) -> Value {
+fn tags(before: &str, description: &str) -> Value {
+    let tag = format!("{before}\"[0-9]{{1,20}}\"");
     json!({
-        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(\\*|\"[0-9]{1,20}\"(, \"[0-9]{1,20}\")*)$",
+        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": format!("^(\\*|{tag}(, {tag})*)$"),
         "description": description, "examples": ["\"42\""],
     })
 }

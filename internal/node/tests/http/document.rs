@@ -10,12 +10,13 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 /// Fields that mean something in this API: one that is sent must be in the document.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "Accept-Encoding",
     "Accept-Patch",
     "ETag",
     "Idempotency-Replayed",
     "Location",
+    "Placard-Clock",
     "Placard-Stale",
     "Placard-Version",
     "Retry-After",
@@ -91,6 +92,17 @@ pub(crate) fn check(asked: (&Method, &str), status: u16, headers: &HeaderMap, bo
         json!(String::from_utf8_lossy(body))
     };
     fits(&content["schema"], &value, &what);
+}
+
+/// Whether the document has such a value of a field that the routes for one ad are asked with.
+pub(crate) fn takes(field: &str, value: &str) -> bool {
+    let operations = operations("/api/v1/ad/x").expect("it has the route");
+    let operations = operations.as_object().expect("a route has methods");
+    let parameters = operations.values().filter_map(|operation| operation["parameters"].as_array());
+    let parameters = parameters.flatten().filter(|parameter| parameter["name"] == field);
+    let schemas: Vec<_> = parameters.map(|parameter| &parameter["schema"]).collect();
+    assert!(!schemas.is_empty(), "{field}");
+    schemas.iter().all(|schema| validator(schema).is_valid(&json!(value)))
 }
 
 /// The schema that this one refers to, if it does.
