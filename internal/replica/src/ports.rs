@@ -11,7 +11,8 @@ use placard_model::{EncodedAd, Timestamp, Version};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{Batch, Plan, Uptime};
+use crate::decision::{Batch, Plan};
+use crate::runtime::Uptime;
 
 /// The reason behind a failure of an adapter.
 pub type Cause = Box<dyn Error + Send + Sync>;

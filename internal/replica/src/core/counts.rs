@@ -1,7 +1,7 @@
 //! What the core counts.
 
-use crate::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
-use crate::restores::Restores;
+use super::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
+use super::restores::Restores;
 
 /// How often something happened, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

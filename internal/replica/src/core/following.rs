@@ -4,8 +4,9 @@ use placard_engine::Refusal;
 use placard_model::entry::{Position, Record};
 use placard_model::{Timestamp, Undecodable, limits};
 
-use super::{Core, Moment, Output, Phase, Purpose};
-use crate::Plan;
+use super::io::{Moment, Output, Phase, Purpose};
+use super::state::Core;
+use crate::decision::Plan;
 use crate::ports::Unavailable;
 
 /// Whether a page has about as much as it may have, so that there is likely more behind it. One that was cut for its
@@ -249,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::core::Input;
-    use crate::core::trial::{core, head, step};
+    use crate::core::test_support::{core, head, step};
 
     /// The log is read on at once, not at the next head poll, if a page was cut for its bytes: with a head that is known,
     /// and with one that is not.

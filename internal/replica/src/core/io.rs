@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::{Engine, Replaced, Snapshot};
-use placard_model::command::Request;
+use placard_model::command::{Answer, Request};
 use placard_model::entry::{Chain, Incarnation, Position, Record};
 use placard_model::{Timestamp, Version};
 
+use crate::decision::{Batch, Plan};
 use crate::ports::{Appended, Beat, CommitError, Head, StreamStatus, Unavailable};
-use crate::{Batch, Plan, Reply};
 
 /// A moment of the replica's monotonic time, counted from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,4 +160,19 @@ impl Phase {
             Self::Ready => "ready",
         }
     }
+}
+
+/// What a client's write is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Decided, durable if anything was written, and visible to readers of this replica.
+    Applied(Answer),
+    /// Durable, but not yet visible here.
+    Committed(Answer),
+    /// Nothing was written: the journal took no transaction in time, or the replica is about to stop.
+    Unavailable,
+    /// Nothing was written: the queue is full.
+    Overloaded,
+    /// A transaction was tried and its outcome is not known yet.
+    Unknown,
 }

@@ -3,54 +3,14 @@
 use std::sync::Arc;
 
 use placard_model::entry::{FORMAT_LEVEL_MIN, Incarnation, Position};
-use placard_model::{Version, limits};
+use placard_model::limits;
 
-use super::cluster::Asked;
-use super::io::START;
-use super::{Cluster, Core, Moment, Output, Phase};
+use super::cluster::{Asked, Cluster};
+use super::io::{Moment, Output, Phase};
+use super::poll::OfOther;
+use super::restores::Cause;
+use super::state::Core;
 use crate::ports::{Beat, Head, Standing, StreamStatus};
-use crate::restores::Cause;
-
-/// The head poll: when the next is due, and where the engine stood when the one under way was sent.
-#[derive(Debug)]
-pub(super) struct Poll {
-    pub(super) due: Moment,
-    pub(super) under_way: bool,
-    /// How many were sent.
-    pub(super) number: u64,
-    pub(super) sent_at: Moment,
-    /// `None` if the engine has been given up since.
-    pub(super) sent: Option<Position>,
-    /// The applied version at the last poll that found the head ahead.
-    pub(super) behind_at: Option<Version>,
-    /// Whether the last one that has come back was sent with the state that there is now, and fits it.
-    pub(super) compared: bool,
-}
-
-/// Of what was under way when the replica went over to another journal, what has not come back yet. Each is only
-/// ever under way once, so that the next to come back is the one.
-#[derive(Debug, Default)]
-pub(super) struct OfOther {
-    /// Of the stream.
-    pub(super) read: bool,
-    pub(super) inspection: bool,
-    pub(super) heal: bool,
-    pub(super) commit: bool,
-}
-
-impl Poll {
-    pub(super) fn new() -> Self {
-        Self {
-            due: START,
-            under_way: false,
-            number: 0,
-            sent_at: START,
-            sent: None,
-            behind_at: None,
-            compared: false,
-        }
-    }
-}
 
 impl Core {
     /// Sends one if it is due, and asks the stream how it stands.
@@ -204,5 +164,36 @@ impl Core {
         let known = cluster.map_or_else(Vec::new, |cluster| cluster.others(identity.replica));
         let forgotten = cluster.map_or_else(Vec::new, |cluster| cluster.gone_by(self.poll.sent_at));
         Beat { identity, standing, lease, known, forgotten }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use placard_model::entry::{Chain, Digest, FORMAT_LEVEL};
+
+    use super::*;
+    use crate::core::Input;
+    use crate::core::test_support::{Running, deletion};
+
+    /// It was sent with a state that is gone, and says nothing of the one that has come since.
+    #[test]
+    fn a_poll_that_was_sent_before_a_restore_compares_nothing() {
+        let mut running = Running::new();
+        let polls = |running: &Running| {
+            running.outputs.iter().any(|output| matches!(output, Output::Poll(..)))
+        };
+        assert!(polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(running.core.is_compared());
+        running.step(Input::Tick);
+        assert!(polls(&running));
+        running.refuses(deletion(1, FORMAT_LEVEL, Digest(1)), Phase::Quarantined);
+        assert!(!running.core.is_compared() && !polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(!running.core.is_compared());
+        running.step(Input::Tick);
+        assert!(polls(&running));
+        running.polled(Chain::GENESIS);
+        assert!(running.core.is_compared());
     }
 }

@@ -2,9 +2,9 @@
 
 use placard_engine::{Engine, Refusal};
 
-use super::io::START;
-use super::{Core, Moment, Output, Phase};
-use crate::restores::Cause;
+use super::io::{Moment, Output, Phase, START};
+use super::restores::Cause;
+use super::state::Core;
 
 impl Core {
     /// Gives the state up because of what was refused; it is built anew from the journal.
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::core::Input;
-    use crate::core::trial::{core, head, step};
+    use crate::core::test_support::{core, head, step};
 
     const ID: Uuid = Uuid::from_u128(1);
 

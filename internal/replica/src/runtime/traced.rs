@@ -6,9 +6,9 @@ use placard_model::entry::{Entry, Record};
 use placard_model::{TraceContext, Version};
 
 use crate::core::{Input, Purpose};
+use crate::decision::{Batch, Plan};
 use crate::ports::{Appended, CommitError, Unavailable};
 use crate::spans::{Source, Spans, Stage, Step};
-use crate::{Batch, Plan};
 
 /// Entries of one request that stand together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::Uptime;
+use super::uptime::Uptime;
 use crate::core::{Core, Facts, Moment, Terms, Verdict};
 
 /// What is published, for whoever asks; cloning it is cheap.

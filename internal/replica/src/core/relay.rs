@@ -9,7 +9,7 @@ use std::time::Duration;
 use placard_model::entry::{Chain, Record};
 use placard_model::{Version, limits};
 
-use crate::core::Moment;
+use super::io::Moment;
 use crate::ports::{Appended, StreamStatus};
 
 /// How long another replica is given to append what it has committed, before it is relayed for it.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::core::Moment;
+use super::io::Moment;
 
 #[derive(Debug)]
 pub(crate) struct Lease {

@@ -2,9 +2,6 @@
 //! through which the rest of the process reads and writes (`handle`). Every channel is bounded and private to these
 //! files.
 
-mod handle;
-mod workers;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,15 +15,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::core::{Cluster, Core, Input, Moment, Now, Output, Settings, Ticket};
+use super::clock::{Clock, Reading};
+use super::freshness::Freshness;
+use super::handle::{AskCommits, Handle, State, Submission};
+use super::healing;
+use super::outage::Outage;
+use super::traced::Applying;
+use super::uptime::Uptime;
+use super::workers::{Ports, Returned, Workers};
+use crate::core::{Cluster, Core, Input, Moment, Now, Output, Reply, Settings, Ticket};
 use crate::ports::{Checkpoints, CommitError, Identity, Journal, Stream};
+use crate::reasons::reasons;
 use crate::spans::Sink;
-use crate::traced::Applying;
-use crate::{Clock, Freshness, Outage, Reading, Reply, Uptime, healing, reasons};
-
-use handle::{AskCommits, Submission};
-pub use handle::{Handle, Lost, Overloaded, Receipts, State};
-use workers::{Ports, Returned, Workers};
 
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;

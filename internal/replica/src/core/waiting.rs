@@ -8,8 +8,7 @@ use placard_model::Version;
 use placard_model::command::Answer;
 use placard_model::entry::{Chain, Record};
 
-use crate::Reply;
-use crate::core::{Moment, Ticket};
+use super::io::{Moment, Reply, Ticket};
 
 /// The version that a client waits for, and the log's chain at it.
 pub(crate) type Awaited = (Version, Chain);

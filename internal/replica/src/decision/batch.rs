@@ -10,7 +10,7 @@ use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL_MIN, Posit
 use placard_model::{Ad, EncodedAd, Timestamp, Version};
 use uuid::Uuid;
 
-use crate::decide::{Decision, decide};
+use super::decide::{Decision, decide};
 
 /// Requests that are decided together, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

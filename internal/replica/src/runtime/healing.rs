@@ -3,7 +3,7 @@
 //! have no line of their own, since there may be hundreds a second; ports that fail have theirs elsewhere ([`Outage`](crate::Outage)).
 
 use crate::core::Counts;
-use crate::restores::Cause;
+use crate::core::restores::Cause;
 
 /// Says what has happened between two steps.
 pub(crate) fn report(before: &Counts, after: &Counts) {

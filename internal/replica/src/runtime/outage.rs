@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use crate::reasons;
+use crate::reasons::reasons;
 
 /// After so long without another failure, the next one is news again, although nothing has worked in between: the last one
 /// may have been forgotten.

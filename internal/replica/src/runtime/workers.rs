@@ -10,10 +10,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::clock::Clock;
+use super::outage::Outage;
+use super::traced;
+use super::uptime::Uptime;
 use crate::core::{Input, Output, Purpose};
 use crate::ports::{Cause, Checkpoints, Journal, Stream, Unavailable};
+use crate::reasons::reasons;
 use crate::spans::Sink;
-use crate::{Clock, Outage, Uptime, reasons, traced};
 
 /// Chunks of ads between the journal and the engine's builder.
 const SNAPSHOT_CHUNKS: usize = 4;

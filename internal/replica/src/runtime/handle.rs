@@ -12,9 +12,10 @@ use placard_model::entry::Position;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::core::{Cluster, Core, Counts, Phase};
+use super::clock::Clock;
+use super::freshness::Freshness;
+use crate::core::{Cluster, Core, Counts, Phase, Reply};
 use crate::ports::{Commits, Journal, Member};
-use crate::{Clock, Freshness, Reply};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

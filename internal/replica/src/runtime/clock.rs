@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use placard_model::Timestamp;
 
-use crate::Uptime;
+use super::uptime::Uptime;
 use crate::ports::Head;
 
 /// How long after it was decided a small adjustment begins, so that no reader that still follows the old line can

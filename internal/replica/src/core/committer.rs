@@ -8,9 +8,9 @@ use std::time::Duration;
 use placard_model::command::{Answer, Outcome, Request};
 use placard_model::{Version, limits};
 
-use crate::core::{Moment, Ticket};
+use super::io::{Moment, Reply, Ticket};
+use crate::decision::{Batch, Plan};
 use crate::ports::CommitError;
-use crate::{Batch, Plan, Reply};
 
 /// The first pause after a failed transaction; each further one doubles it.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);

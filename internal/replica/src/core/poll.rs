@@ -1,0 +1,47 @@
+//! What the core keeps about the head poll, and about work for a journal that it does not follow any more.
+
+use placard_model::Version;
+use placard_model::entry::Position;
+
+use super::io::{Moment, START};
+
+/// The head poll: when the next is due, and where the engine stood when the one under way was sent.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub(super) due: Moment,
+    pub(super) under_way: bool,
+    /// How many were sent.
+    pub(super) number: u64,
+    pub(super) sent_at: Moment,
+    /// `None` if the engine has been given up since.
+    pub(super) sent: Option<Position>,
+    /// The applied version at the last poll that found the head ahead.
+    pub(super) behind_at: Option<Version>,
+    /// Whether the last one that has come back was sent with the state that there is now, and fits it.
+    pub(super) compared: bool,
+}
+
+/// Of what was under way when the replica went over to another journal, what has not come back yet. Each is only
+/// ever under way once, so that the next to come back is the one.
+#[derive(Debug, Default)]
+pub(super) struct OfOther {
+    /// Of the stream.
+    pub(super) read: bool,
+    pub(super) inspection: bool,
+    pub(super) heal: bool,
+    pub(super) commit: bool,
+}
+
+impl Poll {
+    pub(super) fn new() -> Self {
+        Self {
+            due: START,
+            under_way: false,
+            number: 0,
+            sent_at: START,
+            sent: None,
+            behind_at: None,
+            compared: false,
+        }
+    }
+}

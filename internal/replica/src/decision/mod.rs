@@ -1,0 +1,7 @@
+//! Whether commands are accepted, and what they change. This is pure code that runs inside the journal's transaction: the
+//! storage adapters read what a [`Batch`] touches, call [`Batch::plan`] with it, and commit the [`Plan`].
+
+mod batch;
+mod decide;
+
+pub use batch::{Batch, Current, LogRow, Plan};
