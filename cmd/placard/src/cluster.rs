@@ -30,6 +30,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
         idle_timeout,
         connections_max,
         admin_listen,
+        new_journal: takes_new_journal,
         access,
         cluster,
         of_clusters,
@@ -54,7 +55,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
             drain_delay: drain_delay.unwrap_or_default(),
             connections,
             api,
-            replica: ReplicaConfig::default(),
+            replica: ReplicaConfig { takes_new_journal, ..ReplicaConfig::default() },
             traces,
         }),
         (Some(postgres_url), Some(redis)) => Ok(Config {
@@ -63,6 +64,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
                 stream_entries_max: usize::try_from(cluster.stream_max_entries)?,
                 refuses_after: (cluster.on_stale == OnStale::Refuse).then_some(cluster.stale_max),
                 checkpoint_every: Some(Duration::from_secs(cluster.checkpoint_every)),
+                takes_new_journal,
                 ..ReplicaConfig::default()
             },
             storage: Storage::Cluster(Box::new(ClusterStorage {

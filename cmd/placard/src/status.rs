@@ -18,6 +18,8 @@ use crate::signals::Signals;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The pause between two looks.
 const REFRESH: Duration = Duration::from_secs(1);
+/// A replica polls four times a second: one that was not heard of for longer may be gone, whatever it said last.
+const SILENT_MS: i64 = 1_000;
 /// Moves the cursor home and clears what is below it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
@@ -41,6 +43,7 @@ pub(crate) struct Position {
 struct Stream {
     top: Option<u64>,
     entries: u64,
+    fault: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,8 +56,19 @@ pub(crate) struct Member {
     lag_entries: u64,
     lag_ms: i64,
     lease_ms: i64,
+    /// Older builds do not say.
+    silent_ms: Option<i64>,
     clock_ahead_ms: f64,
     tails: String,
+}
+
+impl Member {
+    /// For how long it was not heard of, if that is so long that nobody knows whether it is there.
+    pub(crate) fn silence(&self) -> Option<String> {
+        let silent_ms = self.silent_ms.unwrap_or(-self.lease_ms);
+        let is_silent = silent_ms > SILENT_MS || self.lease_ms < 0;
+        is_silent.then(|| format!("not heard of for {} s", silent_ms.max(0) / 1_000))
+    }
 }
 
 pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
@@ -107,7 +121,7 @@ fn table(cluster: &Cluster) -> String {
         let own = if member.replica == cluster.replica { "*" } else { "" };
         vec![
             format!("{}{own}", member.address),
-            member.state.clone(),
+            member.silence().unwrap_or_else(|| member.state.clone()),
             member.published.version.to_string(),
             member.lag_entries.to_string(),
             member.lag_ms.to_string(),
@@ -128,10 +142,13 @@ fn table(cluster: &Cluster) -> String {
         cluster.stream.entries,
         cluster.members.len(),
     );
+    if let Some(fault) = &cluster.stream.fault {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "the stream is not used by the one that answers: {fault}");
+    }
     for row in rows {
         let line: Vec<_> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.join("  ").trim_end());
     }
     text.truncate(text.trim_end().len());

@@ -14,26 +14,40 @@ const SHOWN: usize = 20;
 
 pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
     let url = cluster::required_postgres_url(&options.postgres)?;
-    let mut claims = Vec::new();
+    let (mut claims, mut unasked) = (Vec::new(), Vec::new());
     if let Some(target) = &options.target {
         // Asked first: what replicas have published by then is in the journal that is read afterwards.
         let cluster = status::fetch(&status::client(HeaderMap::new())?, target).await?;
-        let published = cluster.members.into_iter().filter(|member| member.published.version > 0);
-        claims.extend(published.map(|member| Audited {
-            name: format!("replica {}", member.address),
-            version: member.published.version,
-            chain: member.published.chain,
-            digest: member.published.digest,
-        }));
+        for member in cluster.members {
+            let name = format!("replica {}", member.address);
+            match member.silence() {
+                // What it said last says nothing of what it has now, if it is there at all.
+                Some(silence) => unasked.push(format!("{name} was {silence}: it is not compared")),
+                None if member.published.version == 0 => {
+                    unasked.push(format!("{name} has published nothing: it is not compared"));
+                }
+                None => claims.push(Audited {
+                    name,
+                    version: member.published.version,
+                    chain: member.published.chain,
+                    digest: member.published.digest,
+                }),
+            }
+        }
     }
     let Report { base, head, entries, ads, wrong } = placard_node::verify(url, &claims).await?;
     let mut text = format!(
         "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared\n",
         claims.len()
     );
+    unasked.iter().for_each(|replica| text += &format!("{replica}\n"));
     wrong.iter().take(SHOWN).for_each(|fault| text += &format!("WRONG: {fault}\n"));
     if wrong.is_empty() {
-        text += "The chain, the digest and the replicas agree.\n";
+        text += match (claims.len(), unasked.len()) {
+            (0, _) => "The chain and the digest agree.\n",
+            (_, 0) => "The chain, the digest and the replicas agree.\n",
+            _ => "The chain, the digest and the replicas that were compared agree.\n",
+        };
         return print(&text).map(drop);
     }
     // Whether or not anybody reads them, the faults are the outcome.

@@ -77,6 +77,9 @@ struct StreamBody {
     /// The newest version that the stream ever held.
     top: Option<Version>,
     entries: u64,
+    /// Why the replica that answers does not use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -93,6 +96,8 @@ struct MemberBody {
     lag_ms: i64,
     /// What is left of its lease, in milliseconds; negative if it has ended.
     lease_ms: i64,
+    /// For how long it was not heard of, in milliseconds.
+    silent_ms: i64,
     /// How far its clock was ahead of the journal's, in milliseconds.
     clock_ahead_ms: f64,
     /// Where it takes its entries from.
@@ -129,6 +134,7 @@ pub(crate) async fn show(State(app): State<App>, _: Unconditional) -> Result<Res
         stream: StreamBody {
             top: cluster.stream.top.map(|(version, _)| version),
             entries: cluster.stream.entries,
+            fault: app.replica.stream_fault().map(|fault| fault.to_string()),
         },
         members: members.map(|member| shown(member, &cluster)).collect(),
         expiry: app.expiry.account().into(),
@@ -172,7 +178,7 @@ pub(crate) async fn release(
 }
 
 fn shown(member: &Member, cluster: &Cluster) -> MemberBody {
-    let Member { identity, standing, lease_until, .. } = member;
+    let Member { identity, standing, seen_at, lease_until } = member;
     let published = standing.published.version;
     let since = |stamp: Timestamp| (cluster.now.micros() - stamp.micros()) / 1_000;
     MemberBody {
@@ -185,6 +191,7 @@ fn shown(member: &Member, cluster: &Cluster) -> MemberBody {
         lag_entries: cluster.head.version.saturating_sub(published),
         lag_ms: cluster.first_seen_after(published).map_or(0, since),
         lease_ms: -since(*lease_until),
+        silent_ms: since(*seen_at).max(0),
         clock_ahead_ms: standing.clock_ahead as f64 / 1_000.0,
         tails: if standing.tails_journal { "journal" } else { "stream" },
     }

@@ -11,7 +11,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use placard_model::Version;
 use placard_replica as replica;
 use placard_replica::core::{Phase, Verdict, Why};
-use placard_replica::ports::Commits;
+use placard_replica::ports::{Commits, EMPTIED};
 use serde::Serialize;
 
 use crate::App;
@@ -20,9 +20,11 @@ use crate::openapi::answers;
 use crate::render::{self, with_own_clock, with_stale, with_version};
 
 #[derive(Serialize)]
-struct Health {
+struct Health<'a> {
     status: &'static str,
     version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_fault: Option<&'a str>,
 }
 
 /// Says that the process answers.
@@ -41,7 +43,8 @@ pub(crate) async fn livez(_: Unconditional) -> Response {
 
 /// Says whether the replica may be sent clients.
 ///
-/// It may if it is restored, caught up, and not about to go. Balancers ask this.
+/// It may if it is restored, caught up, and not about to go. Balancers ask this. That the stream is not used is said too, and
+/// makes no difference to that.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -73,7 +76,9 @@ fn told(app: &App, unready: StatusCode) -> Response {
     let Readiness { is_ready, status, verdict } = readiness(app, &state);
     let code = if is_ready { StatusCode::OK } else { unready };
     let version = state.published.version;
-    let mut response = render::serialised(code, &Health { status, version });
+    let fault = app.replica.stream_fault();
+    let stream_fault = fault.as_deref();
+    let mut response = render::serialised(code, &Health { status, version, stream_fault });
     with_version(&mut response, version);
     // For a balancer that can choose: a replica that says neither is better.
     if let Some(lag) = verdict.lag() {
@@ -112,6 +117,7 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
     let verdict = app.replica.freshness().verdict();
     let (is_ready, status) = match state.phase {
         _ if app.is_draining() || state.draining => (false, "draining"),
+        _ if state.emptied => (verdict.answers(), EMPTIED),
         Phase::Restoring => (false, "restoring"),
         Phase::Quarantined => (false, "quarantined"),
         Phase::CatchingUp => (false, "catching up"),

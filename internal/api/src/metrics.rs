@@ -266,6 +266,11 @@ impl Metrics {
                 f64::from(replica.commits() != Commits::Able),
             ),
             (
+                "placard_journal_empty",
+                "1 if the journal is empty although a replica has what it held",
+                f64::from(state.emptied),
+            ),
+            (
                 "placard_stale_seconds",
                 "How old answers may be, if older than the lease; infinite if that is not known",
                 verdict

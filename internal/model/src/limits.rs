@@ -79,6 +79,8 @@ pub const STREAM_SPARE: u64 = 1_024;
 /// How long a stream is kept that no replica appends to or trims: that of a journal whose server was started again, or
 /// of a cluster that is no more. The replicas of a cluster that comes back later read the journal.
 pub const STREAM_KEPT: Duration = Duration::from_secs(600);
+/// How long Redis remembers which journal a cluster had.
+pub const JOURNAL_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
 /// How long after its lease a replica that is gone without a word still counts as one, by the clock of the one that

@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use placard_model::Version;
 use placard_replica::ports::{Chores, Ends, NoCheckpoints};
 use placard_replica::{Config, Expiry, Replica};
-use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks};
+use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks, Wording};
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::{DirectoryError, writable_sqlite};
 use placard_storage::in_process::InProcess;
@@ -78,6 +78,12 @@ pub enum StartError {
     /// The data directory cannot be had, or something in it cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The journal is empty, and there was one that was not.
+    #[error(
+        "{0} is empty, and {1} knows of one that is not: restore that one; or say --new-journal once, and this one takes \
+         its place"
+    )]
+    Emptied(String, String),
     /// The listener is unusable.
     #[error("cannot use the listener")]
     Listener(#[source] io::Error),
@@ -105,9 +111,13 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
         Storage::Embedded(directory) => {
             let tasks = Tasks::Sqlite { directory: directory.clone() };
             let queue = tasks.file();
+            let takes_new = config.takes_new_journal;
             let opened = tokio::task::spawn_blocking(move || {
                 // First, so that a start that is refused for it has changed nothing.
                 queue.as_deref().map_or(Ok(()), writable_sqlite)?;
+                if !takes_new && !SqliteJournal::is_in(&directory) {
+                    refuse_beside(&directory, queue.as_deref())?;
+                }
                 Ok::<_, StartError>(SqliteJournal::open(&directory)?)
             });
             let journal = opened
@@ -123,6 +133,49 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
     }
 }
 
+/// Refuses to begin a journal in a directory in which there was one, or a replica of a cluster.
+fn refuse_beside(directory: &Path, queue: Option<&Path>) -> Result<(), StartError> {
+    let checkpoint = CheckpointFile::in_directory(directory);
+    let known =
+        [Some(checkpoint.as_path()), queue].into_iter().flatten().find(|file| file.exists());
+    known.map_or(Ok(()), |known| {
+        let place = format!("the journal in {}", directory.display());
+        Err(StartError::Emptied(place, known.display().to_string()))
+    })
+}
+
+/// Refuses a journal that is empty where another one is known, by the checkpoint, the register or Redis, unless it is to
+/// take that one's place. Then nothing of that one is kept where it would be found again.
+async fn refuse_emptied(
+    journal: &PostgresJournal,
+    stream: &RedisStream,
+    checkpoint: Option<&CheckpointFile>,
+    takes_new: bool,
+) -> Result<(), StartError> {
+    stream.remember_at(journal.place_id());
+    // One that cannot be asked now is asked again by the replica.
+    let Ok(Some(empty)) = journal.emptiness().await else { return Ok(()) };
+    // Neither can a Redis that is away, which nothing else depends on.
+    let remembered = stream.remembered().await.ok().flatten();
+    if takes_new {
+        checkpoint.map_or(Ok(()), CheckpointFile::set_aside)?;
+        if let Err(error) = stream.forget().await {
+            let cause = placard_replica::reasons(&error);
+            tracing::warn!(%error, cause, "say --new-journal again until something was written");
+        }
+        return Ok(());
+    }
+    let saved = checkpoint.and_then(CheckpointFile::version).filter(|version| *version > 0);
+    let known = saved
+        .map(|version| format!("the checkpoint, of version {version},"))
+        .or_else(|| empty.known_by.map(|address| format!("the replica {address}")))
+        .or_else(|| remembered.filter(|known| *known != empty.journal).map(|_| "Redis".to_owned()));
+    known.map_or(Ok(()), |known| {
+        let place = format!("the journal in PostgreSQL at {}", empty.place);
+        Err(StartError::Emptied(place, known))
+    })
+}
+
 async fn start_clustered(
     cluster: ClusterStorage,
     mut config: Config,
@@ -134,6 +187,8 @@ async fn start_clustered(
     })?;
     let checkpoint = cluster.checkpoint_dir.as_deref().map(CheckpointFile::open).transpose()?;
     let journal = connect(&cluster, checkpoint.as_ref()).await?;
+    let takes_new = config.takes_new_journal;
+    refuse_emptied(&journal, &stream, checkpoint.as_ref(), takes_new).await?;
     match stream.check().await {
         Ok(warnings) if warnings.contains(&redis::Warning::Cluster) => {
             return Err(StartError::Redis(redis::Warning::Cluster));
@@ -144,8 +199,12 @@ async fn start_clustered(
             tracing::warn!(%error, cause, "Redis was not checked: the journal is tailed until the stream can be used");
         }
     }
-    let tasks = Tasks::Postgres { pool: journal.tasks_pool(), migrate: cluster.run_migrations };
-    let board = Tasks::Postgres { pool: journal.board_pool(), migrate: false };
+    let known = journal.clone();
+    let wording = Wording::new(move |error| known.told(error));
+    let pool = journal.tasks_pool();
+    let migrate = cluster.run_migrations;
+    let tasks = Tasks::Postgres { pool, migrate, wording: wording.clone() };
+    let board = Tasks::Postgres { pool: journal.board_pool(), migrate: false, wording };
     let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
     let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
@@ -209,7 +268,7 @@ pub async fn backup(directory: PathBuf, to: PathBuf) -> Result<Version, sqlite::
 pub async fn migrate(postgres_url: Secret) -> Result<(), StartError> {
     let pool = postgres::migrate(postgres_url).await?;
     // The sweep does without them, so that a server that lacks what they need is no reason to fail.
-    if let Err(error) = placard_scheduler::migrate(&pool).await {
+    if let Err(error) = placard_scheduler::migrate(&pool, Wording::new(postgres::told)).await {
         let cause = placard_replica::reasons(&*error);
         tracing::warn!(%error, cause, "the tables of expiry's tasks are not up to date");
     }

@@ -54,6 +54,9 @@ pub struct Identity {
     pub marks_leaving: bool,
 }
 
+/// What a replica says that it is doing when it finds the journal empty and has what it held: it answers from that.
+pub const EMPTIED: &str = "empty journal";
+
 /// What a replica says of itself at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {

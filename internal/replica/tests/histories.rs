@@ -56,6 +56,8 @@ impl Stepped {
             lease: Duration::from_secs(2),
             stream_entries_max: 1_024,
             checkpoint_every: None,
+            // What is lost here may be all there was.
+            takes_new_journal: true,
         });
         let (commits, replies, appends) = Default::default();
         Self { core, journal, moment: Duration::ZERO, commits, replies, appends, restores: true }

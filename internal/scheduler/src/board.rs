@@ -173,6 +173,8 @@ fn asset(path: &str) -> Response<Bytes> {
 
 /// The queue cannot be asked: it has not been made yet, a moment after the first start, or the database is away.
 fn unanswered(error: &str) -> Response<Bytes> {
+    // apalis has made a text of it, with the line of PostgreSQL's own source.
+    let (error, _) = error.split_once(" at line ").unwrap_or((error, ""));
     tracing::warn!(error, "the board cannot ask the queue");
     plain(StatusCode::SERVICE_UNAVAILABLE, "the queue of tasks cannot be asked now")
 }

@@ -27,7 +27,7 @@ use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 pub use board::{Board, Body};
-pub use queue::Tasks;
+pub use queue::{Tasks, Wording};
 
 use agenda::Agenda;
 use apalis_postgres::PgPool;
@@ -148,8 +148,8 @@ async fn keep<F: Future<Output = ()> + Send>(
 ///
 /// # Errors
 /// The server cannot be reached, or refuses: it may lack the extension hstore, or not let us make a schema.
-pub async fn migrate(pool: &PgPool) -> Result<(), Cause> {
-    Queue::open(&Tasks::Postgres { pool: pool.clone(), migrate: true }).await.map(drop)
+pub async fn migrate(pool: &PgPool, wording: Wording) -> Result<(), Cause> {
+    Queue::open(&Tasks::Postgres { pool: pool.clone(), migrate: true, wording }).await.map(drop)
 }
 
 /// Now and then, deletes what is still there, whatever became of its task.

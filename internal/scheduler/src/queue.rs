@@ -2,6 +2,7 @@
 //! lost, done twice, or done by another replica; the sweep and the version conditions make up for it.
 
 use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +35,51 @@ fn task_id(second: u64) -> TaskId {
     TaskId::from_string(Ulid::from_parts(second.saturating_mul(1_000), 0).to_string())
 }
 
+/// Words an error of the database client that the queue uses; it says nothing of other errors.
+#[derive(Clone)]
+pub struct Wording(Arc<Tell>);
+
+type Tell = dyn Fn(&(dyn Error + 'static)) -> Option<String> + Send + Sync;
+
+impl Wording {
+    /// Uses a function of the crate that knows the client.
+    pub fn new(
+        told: impl Fn(&(dyn Error + 'static)) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(told))
+    }
+
+    /// Says what is the matter, once, rather than which of apalis' layers have met it.
+    fn told(&self, error: Cause) -> Cause {
+        let mut next: Option<&(dyn Error + 'static)> = Some(&*error);
+        while let Some(error) = next {
+            let told = match error.downcast_ref() {
+                Some(apalis_postgres::Error::Database(error)) => (self.0)(error),
+                _ => (self.0)(error),
+            };
+            if let Some(told) = told {
+                return Told(told).into();
+            }
+            next = match error.downcast_ref() {
+                Some(WorkerError::BackendError(error)) => Some(&**error),
+                _ => error.source(),
+            };
+        }
+        error
+    }
+}
+
+impl fmt::Debug for Wording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wording")
+    }
+}
+
+/// An error in the words of [`Wording`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(String);
+
 /// Where the tasks are.
 #[derive(Debug, Clone)]
 pub enum Tasks {
@@ -43,6 +89,8 @@ pub enum Tasks {
         pool: PgPool,
         /// Whether the tables are brought up to date.
         migrate: bool,
+        /// Words what fails there.
+        wording: Wording,
     },
     /// In a file of its own in this directory: apalis turns syncing off for the whole file.
     Sqlite {
@@ -75,20 +123,20 @@ pub(crate) type Working = Pin<Box<dyn Future<Output = Result<(), Cause>> + Send>
 /// The queue, opened.
 #[derive(Debug, Clone)]
 pub(crate) enum Queue {
-    Postgres(PgPool),
+    Postgres(PgPool, Wording),
     Sqlite(SqlitePool),
 }
 
 impl Queue {
     pub(crate) async fn open(tasks: &Tasks) -> Result<Self, Cause> {
         match tasks {
-            Tasks::Postgres { pool, migrate } => {
-                let opened = Self::Postgres(pool.clone());
+            Tasks::Postgres { pool, migrate, wording } => {
                 if *migrate && let Err(error) = PostgresStorage::setup(pool).await {
                     // Whoever may not change tables need not, where somebody else has made them.
-                    postgres(pool).fetch_by_id(&task_id(0)).await.map_err(|_| error)?;
+                    let there = postgres(pool).fetch_by_id(&task_id(0)).await;
+                    there.map_err(|_| wording.told(error.into()))?;
                 }
-                Ok(opened)
+                Ok(Self::Postgres(pool.clone(), wording.clone()))
             }
             Tasks::Sqlite { directory } => {
                 let options = SqliteConnectOptions::new().filename(file(directory));
@@ -103,6 +151,17 @@ impl Queue {
 
     /// Sees to it that there is a task for a second; whether it was added just now.
     pub(crate) async fn push(&self, second: u64) -> Result<bool, Cause> {
+        self.try_push(second).await.map_err(|error| self.told(error))
+    }
+
+    fn told(&self, error: Cause) -> Cause {
+        match self {
+            Self::Postgres(_, wording) => wording.told(error),
+            Self::Sqlite(_) => error,
+        }
+    }
+
+    async fn try_push(&self, second: u64) -> Result<bool, Cause> {
         let id = task_id(second);
         let task = TaskBuilder::new(second)
             .task_id(id.clone())
@@ -111,7 +170,7 @@ impl Queue {
             .build();
         // Another replica may be quicker between the question and the answer.
         match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(pool, _) => {
                 let mut tasks = postgres(pool);
                 if tasks.fetch_by_id(&id).await?.is_some() {
                     return Ok(false);
@@ -139,6 +198,12 @@ impl Queue {
 
     /// Takes tasks that are due and does them, until something fails.
     pub(crate) fn work(self, name: &str, expire: Arc<dyn Expire>) -> Working {
+        let queue = self.clone();
+        let working = self.worker(name, expire);
+        Box::pin(async move { working.await.map_err(|error| queue.told(error)) })
+    }
+
+    fn worker(self, name: &str, expire: Arc<dyn Expire>) -> Working {
         let task = move |_second: u64| {
             let expire = Arc::clone(&expire);
             async move {
@@ -146,7 +211,7 @@ impl Queue {
             }
         };
         match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(pool, _) => {
                 let tasks = postgres(&pool).poll_with_interval(limits::EXPIRY_POLL);
                 let worker = WorkerBuilder::new(name).backend(tasks).catch_panic().build(task);
                 run(worker.stream())
@@ -194,7 +259,7 @@ impl Queue {
     /// Drops tasks that are done from the file that holds nothing else. Beside a journal that is one of its chores.
     pub(crate) async fn forget_done(&self) -> Result<u64, Cause> {
         match self {
-            Self::Postgres(_) => Ok(0),
+            Self::Postgres(..) => Ok(0),
             Self::Sqlite(pool) => Ok(sqlite(pool).vacuum().await? as u64),
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crc32fast::Hasher;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
-use placard_model::{EncodedAd, Undecodable};
+use placard_model::{EncodedAd, Undecodable, Version};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::mpsc;
 
@@ -24,6 +24,7 @@ use crate::directory::{DirectoryError, Held, writable};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
+const OLD: &str = "checkpoint.old";
 const MAGIC: &[u8; 7] = b"PLACARD";
 /// What the level is counted from.
 const DIGIT: u8 = b'0';
@@ -55,9 +56,36 @@ impl CheckpointFile {
         Ok(Self { directory: directory.to_owned(), _held: held })
     }
 
+    /// What the file is called in a directory.
+    pub fn in_directory(directory: &Path) -> PathBuf {
+        directory.join(FILE)
+    }
+
     /// Whether there is one, whole or not.
     pub fn exists(&self) -> bool {
         self.directory.join(FILE).exists()
+    }
+
+    /// The version that it is of, as far as its beginning says; `None` if there is no checkpoint.
+    pub fn version(&self) -> Option<Version> {
+        let mut file = File::open(self.directory.join(FILE)).ok()?;
+        let begins = array(&mut file).ok()? == *MAGIC;
+        let [_level] = array(&mut file).ok()?;
+        begins.then(|| array(&mut file).ok().map(u64::from_be_bytes)).flatten()
+    }
+
+    /// Keeps it under another name, since it is of a journal that is no more. It may be all that is left of that.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(&self) -> Result<(), DirectoryError> {
+        let file = self.directory.join(FILE);
+        match std::fs::rename(&file, self.directory.join(OLD)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DirectoryError::Unwritable(file, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {

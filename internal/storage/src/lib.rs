@@ -10,3 +10,4 @@ pub mod postgres;
 pub mod redis;
 pub mod secret;
 pub mod sqlite;
+mod tls;

@@ -1,5 +1,7 @@
 //! A certificate authority for a test, and what it signs.
 
+use std::process::Command;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority that nobody else knows.
@@ -16,6 +18,30 @@ pub struct Certificate {
     pub certificate: String,
     /// The key.
     pub key: String,
+}
+
+impl Certificate {
+    /// One of X.509 version 1 for a host, signed by itself, as old instructions have it made.
+    ///
+    /// # Panics
+    /// openssl is not installed, or fails.
+    pub fn version_1(name: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let openssl = |arguments: &str| {
+            let mut command = Command::new("openssl");
+            command.current_dir(directory.path()).args(arguments.split(' '));
+            let done = command.output().expect("openssl can be started");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).expect("openssl writes PEM")
+        };
+        openssl(&format!(
+            "req -new -newkey rsa:2048 -nodes -keyout key -out request -subj /CN={name}"
+        ));
+        // Without extensions it is of the first version.
+        let certificate = openssl("x509 -req -in request -signkey key -days 2 -sha256");
+        let key = std::fs::read_to_string(directory.path().join("key")).expect("it wrote the key");
+        Self { certificate, key }
+    }
 }
 
 impl Authority {

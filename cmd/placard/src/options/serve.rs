@@ -44,6 +44,10 @@ pub(crate) struct ServeOptions {
     /// a token, as a bearer token or as the password of any user.
     #[arg(long, env = "PLACARD_ADMIN_LISTEN", value_name = "ADDR", value_parser = place)]
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// Accept an empty journal where another one was known, and begin again from nothing. Without this option the server refuses to
+    /// start there, because the earlier journal may only be missing. Remove the option afterwards.
+    #[arg(long, env = "PLACARD_NEW_JOURNAL", value_parser = BoolishValueParser::new())]
+    pub(crate) new_journal: bool,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
     #[command(flatten)]

@@ -7,6 +7,9 @@ use std::time::Duration;
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
 use reqwest::{Client, Method};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
 
@@ -75,6 +78,10 @@ async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
     for what in ["takes no entries", "does not tell its top"] {
         assert!(warnings(what) <= 4, "{what}: {err:#?}");
     }
+    // What was tried a moment before tells why.
+    let refused = |line: &&String| line.contains(READS) && line.contains("Connection refused");
+    assert_eq!(err.iter().filter(refused).count(), 1, "{err:#?}");
+    assert!(!err.concat().contains("a moment ago"), "{err:#?}");
     replica.process.terminate();
     assert_eq!(replica.process.ended().await.status.code(), Some(0));
 }
@@ -98,7 +105,7 @@ async fn a_start_without_redis_or_postgresql_is_told_with_its_cause() {
     let postgres = servers.postgres.url();
     let replica = Replica::start(PLACARD, (&postgres, &wrong), &keep).await;
     let told = line(&replica.process, "until the stream can be used").await;
-    assert!(told.contains("cannot connect: Password authentication failed"), "{told}");
+    assert!(told.contains("cannot connect: Redis refuses the user or the password"), "{told}");
     replica.create(ADS, "In the checkpoint").await;
     line(&replica.process, "the stream cannot be read").await;
     let checkpoint = directory.path().join("checkpoint");
@@ -143,4 +150,124 @@ async fn ads_that_cannot_be_restored_are_told_once() {
     line(&second.process, &format!("over: {FAILS}")).await;
     second.reaches(1).await;
     assert_eq!(count(&second.process, FAILS), 2, "{:#?}", second.process.err());
+}
+
+/// The log named the line of PostgreSQL's own source, and the layers of the queue that had met the error.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_queue_are_told_once_and_in_words() {
+    let servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    replica.create(ADS, "Ends soon").await;
+    servers.postgres.sql("ALTER SCHEMA apalis RENAME TO gone").expect("PostgreSQL answers");
+    let failed = until("the queue's failure in the log", async || {
+        replica.process.err().into_iter().find(|line| line.contains("the queue of expiry fails"))
+    })
+    .await;
+    let says = "error=PostgreSQL says: ";
+    assert!(failed.contains(says) && failed.matches("does not exist").count() == 1, "{failed}");
+    assert!(!replica.process.err().concat().contains("at line"), "{:#?}", replica.process.err());
+}
+
+/// The log said once in the life of a process that the connection was missing, and never that it was back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_commits_is_logged_when_it_begins_and_ends() {
+    const NONE: &str = "there is no connection to commit with";
+    let mut servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    replica.create(ADS, "Before").await;
+    servers.postgres.kill().await;
+    let says = async |what: &str| {
+        let what = what.to_owned();
+        until("a line of the log", async || {
+            replica.process.err().into_iter().find(|line| line.contains(&what))
+        })
+        .await
+    };
+    let begun = says(NONE).await;
+    assert!(begun.contains("Connection refused"), "{begun}");
+    // The queue's connections come from elsewhere, and fail for the same reason.
+    let queue = says("the queue of expiry fails").await;
+    assert!(!queue.contains("pool timed out"), "{queue}");
+    servers.postgres.restart().await.expect("PostgreSQL starts again");
+    says(&format!("over: {NONE}")).await;
+}
+
+/// Says something to Redis, and waits until it has been heard.
+async fn says(servers: &Servers, commands: &str) {
+    let redis = TcpStream::connect(("127.0.0.1", servers.redis.port())).await;
+    let mut redis = redis.expect("Redis takes connections");
+    redis.write_all(commands.as_bytes()).await.expect("Redis listens");
+    redis.shutdown().await.expect("Redis listens");
+    let mut answers = String::new();
+    redis.read_to_string(&mut answers).await.expect("Redis answers");
+    assert!(!answers.contains('-'), "{answers}");
+}
+
+/// A replica on a stream that it cannot use is ready, and says so where somebody looks, until it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_used_is_told_with_its_cause() {
+    let mut servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    replica.create(ADS, "By the stream").await;
+    let fault = async |says: &'static str| {
+        until(says, async || {
+            let page = replica.json("/readyz").await;
+            assert_eq!(page["status"], "ready");
+            page["stream_fault"].as_str().filter(|fault| fault.contains(says)).map(str::to_owned)
+        })
+        .await
+    };
+    let works = async || {
+        until("the stream to be used", async || {
+            let page = replica.json("/readyz").await;
+            (page["stream_fault"] == Value::Null).then_some(())
+        })
+        .await;
+    };
+    works().await;
+    assert_eq!(replica.cluster().await["stream"].get("fault"), None);
+    servers.redis.kill().await;
+    fault("cannot connect: Connection refused").await;
+    replica.create(ADS, "By the journal").await;
+    servers.redis.restart().await.expect("Redis starts again");
+    says(&servers, "CONFIG SET requirepass opensesame\r\nCLIENT KILL TYPE normal\r\n").await;
+    fault("none is given (NOAUTH)").await;
+    let told = replica.cluster().await["stream"]["fault"].clone();
+    let status = ["status", "--target", &replica.url, "--once"];
+    let shown = Process::start(PLACARD, &status, &[]).ended().await;
+    let line = shown.out.iter().find(|line| line.contains("not used")).expect("status says it");
+    assert!(line.contains("NOAUTH") && told.as_str().is_some_and(|told| line.contains(told)));
+    says(&servers, "AUTH opensesame\r\nCONFIG SET requirepass \"\"\r\n").await;
+    works().await;
+    replica.create(ADS, "By the stream again").await;
+}
+
+/// Until its lease was over it was shown as ready, and for an hour it was counted as compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_replica_is_neither_shown_as_ready_nor_verified() {
+    let servers = Servers::start().await;
+    let [one, other] = servers.replicas::<2>().await;
+    one.create(ADS, "On both").await;
+    other.reaches(1).await;
+    let url = servers.postgres.url();
+    let verify = ["verify", "--postgres-url", &url, "--target", &one.url];
+    until("both to be compared", async || {
+        let ended = Process::start(PLACARD, &verify, &[]).ended().await;
+        assert!(ended.status.success(), "{:?}", ended.err);
+        ended.out[0].contains("2 replicas compared").then_some(())
+    })
+    .await;
+    let address = other.url.trim_start_matches("http://").to_owned();
+    other.process.kill().await;
+    let status = ["status", "--target", &one.url, "--once"];
+    until("the one that was killed in the table", async || {
+        let shown = Process::start(PLACARD, &status, &[]).ended().await;
+        let row = shown.out.iter().find(|line| line.starts_with(&address)).expect("it has a row");
+        row.contains("not heard of for ").then_some(())
+    })
+    .await;
+    let ended = Process::start(PLACARD, &verify, &[]).ended().await;
+    assert!(ended.status.success() && ended.out[0].contains("1 replicas compared"), "{ended:#?}");
+    let told = ended.out.iter().find(|line| line.contains("is not compared"));
+    assert!(told.is_some_and(|told| told.contains(&address)), "{ended:#?}");
 }

@@ -6,6 +6,7 @@ mod builds;
 mod clock;
 mod cluster;
 mod collector;
+mod emptied;
 mod expiry;
 mod freshness;
 mod held;

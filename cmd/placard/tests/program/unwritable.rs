@@ -1,4 +1,4 @@
-//! What will have to be written and cannot be is found at the start, and named.
+//! What will have to be written and cannot be is found at the start, and named; so is what was written and is missing.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -87,4 +87,48 @@ async fn a_checkpoint_that_cannot_be_written_is_refused_by_name() {
     // No lock can be made there.
     refused(start(&serve, &cluster), &directory.path().join("lock")).await;
     permit(directory.path(), 0o755);
+}
+
+/// In place of a journal that had gone it began an empty one, and served that.
+#[tokio::test]
+async fn an_embedded_server_begins_no_journal_where_there_was_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];
+    let server = Server::of(Process::start(PLACARD, &serve, &[])).await;
+    server.create(&ad("Kept here")).await;
+    server.process.terminate();
+    assert!(server.process.ended().await.status.success());
+    let (journal, queue) =
+        (directory.path().join("journal.sqlite"), directory.path().join("expiry.db"));
+    let (elsewhere, checkpoint) =
+        (directory.path().join("elsewhere"), directory.path().join("checkpoint"));
+    let refused = async |known: &Path| {
+        let ended = Process::start(PLACARD, &serve, &[]).ended().await;
+        let [line] = ended.err.as_slice() else { panic!("{ended:#?}") };
+        assert_eq!(ended.status.code(), Some(1), "{line}");
+        for says in [known.to_str().unwrap(), "is empty", "--new-journal"] {
+            assert!(line.contains(says), "{says}: {line}");
+        }
+        assert!(!journal.exists());
+    };
+    fs::rename(&journal, &elsewhere).unwrap();
+    refused(&queue).await;
+    // A replica of a cluster whose URLs are missing.
+    fs::remove_file(&queue).unwrap();
+    fs::write(&checkpoint, "PLACARD").unwrap();
+    refused(&checkpoint).await;
+    // What was lost is back.
+    fs::rename(&elsewhere, &journal).unwrap();
+    let server = Server::of(Process::start(PLACARD, &serve, &[])).await;
+    server.process.terminate();
+    assert!(server.process.ended().await.status.success());
+    // Or it was meant; then once is enough.
+    fs::remove_file(&journal).unwrap();
+    let new = [&serve[..], &["--new-journal"]].concat();
+    for arguments in [&new[..], &serve[..]] {
+        let server = Server::of(Process::start(PLACARD, arguments, &[])).await;
+        server.process.terminate();
+        assert!(server.process.ended().await.status.success());
+    }
 }

@@ -197,10 +197,11 @@ shapes! {
         ("digest", hex(32, "A sum over the ads there.")),
     ]);
     /// What carries entries from replica to replica.
-    Stream = object(&[], vec![
+    Stream = shown_as(object(&["fault"], vec![
         ("top", nullable(whole(1, VERSION_MAX, "The newest version that it ever held; null if it held none.", 42))),
         ("entries", whole(0, i64::MAX as u64, "How many entries it holds.", 42)),
-    ]);
+        ("fault", fault()),
+    ]), json!({"top": 42, "entries": 42}));
     /// A replica.
     Member = object(&[], vec![
         ("replica", id("Its id.")),
@@ -221,6 +222,7 @@ shapes! {
         ("lag_entries", whole(0, i64::MAX as u64, "Entries that the head is ahead of it.", 0)),
         ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds; at least a minute is told.", 0)),
         ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
+        ("silent_ms", signed("For how long it was not heard of, in milliseconds: its state is what it said then.", 67)),
         ("clock_ahead_ms", json!({
             "type": "number", "format": "double", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
             "description": "How far its clock was ahead of the journal's, in milliseconds.",
@@ -251,16 +253,27 @@ shapes! {
     /// The process answers.
     Live = object(&[], vec![("status", code(&["live"], "Always the same.", "live"))]);
     /// Whether the replica may be sent clients.
-    Readiness = object(&[], vec![
+    Readiness = shown_as(object(&["stream_fault"], vec![
         ("status", code(
-            &["ready", "stale", "behind", "draining", "restoring", "quarantined", "catching up", "read only"],
+            &["ready", "stale", "behind", "draining", "restoring", "quarantined", "catching up", "read only", "empty journal"],
             "What it is doing. A stale one does not hear of the journal, one that is behind does not have yet what it was \
              told; both are ready until their answers are too old to be given. A read-only one has no connection to \
-             commit with, and is ready if it had one since it started.",
+             commit with, and is ready if it had one since it started. One whose journal is empty, and was not before, \
+             answers from what it has.",
             "ready",
         )),
         ("version", version("The version that it has published.", 42)),
-    ]);
+        ("stream_fault", fault()),
+    ]), json!({"status": "ready", "version": 42}));
+}
+
+fn fault() -> Value {
+    text(
+        1,
+        10_000,
+        "Why the replica does not use the stream, and takes its entries from the journal instead; absent while it does.",
+        "cannot connect: Connection refused (os error 111)",
+    )
 }
 
 /// The conditions: each may be left open.

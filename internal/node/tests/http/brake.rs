@@ -9,7 +9,7 @@ use placard_model::Timestamp;
 use placard_node::{Access, ApiConfig};
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Expiry, Handle, Replica};
-use placard_scheduler::{Config, Scheduler, Tasks};
+use placard_scheduler::{Config, Scheduler, Tasks, Wording};
 use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_testkit::models::{ModelJournal, ModelStream};
@@ -148,7 +148,8 @@ fn scheduled(
     own_clock: fn() -> Timestamp,
 ) -> (Scheduler, Expiry) {
     let pool = journal.tasks_pool();
-    let config = Config { own_clock, ..Config::new(Tasks::Postgres { pool, migrate: true }) };
+    let tasks = Tasks::Postgres { pool, migrate: true, wording: Wording::new(postgres::told) };
+    let config = Config { own_clock, ..Config::new(tasks) };
     let expiry = Expiry::default();
     (Scheduler::start(journal.clone(), replica.clone(), expiry.clone(), config), expiry)
 }

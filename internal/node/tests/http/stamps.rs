@@ -1,4 +1,5 @@
-//! Instants as programs write them: with up to nine digits of a second, and one of three characters before the time.
+//! Instants as programs write them: in both forms, with up to nine digits of a second, and one of three characters before
+//! the time.
 
 use serde_json::json;
 
@@ -6,6 +7,7 @@ use crate::both;
 use crate::server::{ADS, BATCH, Server, ad_with};
 
 both!(
+    times_are_read_in_both_forms,
     digits_beyond_the_microsecond_are_cut,
     only_three_characters_separate_date_and_time,
     stamps_are_compared_as_they_are_stored,
@@ -32,17 +34,36 @@ async fn stamps_are_compared_as_they_are_stored(server: Server) {
     }
 }
 
+/// What is written as an end is shown so.
+async fn are_read(server: &Server, ends: &[(&str, &str)]) {
+    for (written, shown) in ends {
+        let created = server.create(&ad_with(json!({ "end_at": written }))).await;
+        assert_eq!(created.json()["end_at"], *shown, "{written}");
+    }
+}
+
+async fn times_are_read_in_both_forms(server: Server) {
+    let ends = [
+        ("2090-01-02T15:04:05Z", "2090-01-02T15:04:05Z"),
+        ("2090-01-02T15:04:05+08:00", "2090-01-02T07:04:05Z"),
+        ("2090-01-02T15:04:05.000001-03:30", "2090-01-02T18:34:05.000001Z"),
+        ("2090-01-02 15:04:05 +0800 CST", "2090-01-02T07:04:05Z"),
+        ("2090-01-02 15:04:05 +0800", "2090-01-02T07:04:05Z"),
+        ("2090-01-02 15:04:05.25 -0500 EST", "2090-01-02T20:04:05.25Z"),
+        ("2090-01-02 15:04:05 +0000 UTC", "2090-01-02T15:04:05Z"),
+    ];
+    are_read(&server, &ends).await;
+}
+
 async fn digits_beyond_the_microsecond_are_cut(server: Server) {
-    for (written, shown) in [
+    let ends = [
         ("2098-01-02T15:04:05.1234567Z", "2098-01-02T15:04:05.123456Z"),
         ("2098-01-02T15:04:05.123456999Z", "2098-01-02T15:04:05.123456Z"),
         ("2098-01-02T23:04:05.999999999+08:00", "2098-01-02T15:04:05.999999Z"),
         ("2098-01-02 23:04:05.123456789 +0800 CST", "2098-01-02T15:04:05.123456Z"),
         ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999Z"),
-    ] {
-        let created = server.create(&ad_with(json!({ "end_at": written }))).await;
-        assert_eq!(created.json()["end_at"], shown, "{written}");
-    }
+    ];
+    are_read(&server, &ends).await;
     for (written, shown) in [
         ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
         ("1900-01-01 00:00:00.000000001 +0000 UTC", "1900-01-01T00:00:00Z"),

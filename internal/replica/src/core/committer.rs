@@ -244,6 +244,12 @@ impl Committer {
         pending.into_iter().map(failed).collect()
     }
 
+    /// Runs no transaction before this moment.
+    pub(crate) fn hold(&mut self, until: Moment) {
+        self.pause = Some((RETRY_PAUSE_MIN, until));
+        self.gather.until = None;
+    }
+
     fn pause(&mut self, now: Moment) {
         let longer = |(last, _): (Duration, Moment)| (last * 2).min(limits::RETRY_PAUSE_MAX);
         let pause = self.pause.map_or(RETRY_PAUSE_MIN, longer);

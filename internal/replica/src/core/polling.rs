@@ -10,9 +10,31 @@ use super::io::{Moment, Output, Phase};
 use super::poll::OfOther;
 use super::restores::Cause;
 use super::state::Core;
-use crate::ports::{Beat, Head, Standing, StreamStatus};
+use crate::ports::{Beat, EMPTIED, Head, Standing, StreamStatus};
 
 impl Core {
+    /// Whether this head is that of a journal that has nothing, although a replica that is there has what it held: the one
+    /// before was lost, or another database was put in its place. Nobody is to forget what it has because of that, so such a
+    /// head counts as none, and nothing is written until the journal is restored, or an operator says that it is a new one.
+    pub(super) fn is_emptied_by(&mut self, now: Moment, head: &Head) -> bool {
+        let knows = self.poll.sent.is_some_and(|sent| sent.version > 0);
+        let others_know = head
+            .members
+            .iter()
+            .any(|member| member.standing.state == EMPTIED && member.lease_until > head.now);
+        let was_emptied = self.emptied;
+        self.emptied = head.position.version == 0
+            && (knows || others_know)
+            && !self.settings.takes_new_journal;
+        if self.emptied {
+            // Until the next head poll has been heard of.
+            self.committer.hold(now + self.settings.lease);
+        } else if was_emptied {
+            self.committer.hold(now);
+        }
+        self.emptied
+    }
+
     /// Sends one if it is due, and asks the stream how it stands.
     pub(super) fn poll_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
         if self.poll.under_way || now < self.poll.due {
@@ -154,7 +176,12 @@ impl Core {
         let published =
             if self.phase.has_state() { self.engine.applied() } else { Position::START };
         let standing = Standing {
-            state: if self.draining { "draining" } else { self.phase.code() }.to_owned(),
+            state: match (self.draining, self.emptied) {
+                (true, _) => "draining",
+                (false, true) => EMPTIED,
+                (false, false) => self.phase.code(),
+            }
+            .to_owned(),
             published,
             clock_ahead: self.clock_ahead,
             tails_journal: self.relay.is_down() || self.stream_suspect,
@@ -169,11 +196,20 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use placard_engine::Engine;
     use placard_model::entry::{Chain, Digest, FORMAT_LEVEL};
+    use placard_model::{Ad, Timestamp};
+    use placard_testkit::log::Log;
+    use placard_testkit::requests::{create, request, spec};
+    use uuid::Uuid;
 
     use super::*;
-    use crate::core::Input;
-    use crate::core::test_support::{Running, deletion};
+    use crate::core::io::START;
+    use crate::core::test_support::{Running, core, deletion, head, step};
+    use crate::core::{Input, Moment};
 
     /// It was sent with a state that is gone, and says nothing of the one that has come since.
     #[test]
@@ -195,5 +231,95 @@ mod tests {
         assert!(polls(&running));
         running.polled(Chain::GENESIS);
         assert!(running.core.is_compared());
+    }
+
+    /// A replica that has an ad, and where the journal stood then.
+    fn replica() -> (Core, Log) {
+        let (mut core, mut engine, mut log) = (core(None), Engine::new(), Log::default());
+        let (id, version, created_at) = (Uuid::from_u128(1), 0, Timestamp::EPOCH);
+        let record = log.put(&mut Ad { id, version, created_at, spec: spec("An ad") });
+        engine.apply(&record).expect("it follows");
+        engine.publish();
+        step(&mut core, Input::Tick);
+        step(&mut core, Input::Polled(Ok(head(log.head()))));
+        step(&mut core, Input::Restored(Some(Box::new(engine))));
+        polled(&mut core, head(log.head()));
+        assert!(core.phase() == Phase::Ready && !core.is_emptied());
+        (core, log)
+    }
+
+    /// The next poll that is sent finds this.
+    fn polled(core: &mut Core, found: Head) -> Vec<Output> {
+        core.poll.due = START;
+        if !core.poll.under_way {
+            step(core, Input::Tick);
+        }
+        step(core, Input::Polled(Ok(found)))
+    }
+
+    fn commits(outputs: &[Output]) -> bool {
+        outputs.iter().any(|output| matches!(output, Output::Commit(_)))
+    }
+
+    fn submit(core: &mut Core) -> Vec<Output> {
+        let write = Arc::new(request(1, vec![create(7, "New")]));
+        step(core, Input::Submit(vec![(1, write)], Moment(Duration::from_secs(5))))
+    }
+
+    #[test]
+    fn an_empty_journal_is_taken_for_none_by_a_replica_that_has_ads() {
+        let (mut core, log) = replica();
+        for _ in 0..3 {
+            let outputs = polled(&mut core, head(Position::START));
+            assert!(core.is_emptied() && core.phase() == Phase::Ready);
+            assert!(!outputs.iter().any(|output| matches!(output, Output::Restore)));
+            assert_eq!((core.reader().ads(), core.beat().standing.state.as_str()), (1, EMPTIED));
+        }
+        assert!(!commits(&submit(&mut core)), "nothing is written");
+        assert!(core.wake_at() > Some(START), "nor is it tried again and again");
+        // It was restored.
+        assert!(commits(&polled(&mut core, head(log.head()))));
+        assert!(!core.is_emptied() && core.reader().ads() == 1);
+    }
+
+    #[test]
+    fn an_empty_journal_that_has_been_written_to_is_followed() {
+        let (mut core, _) = replica();
+        polled(&mut core, head(Position::START));
+        let chain = Chain([7; 32]);
+        polled(&mut core, head(Position { version: 1, chain, ..Position::START }));
+        assert!(!core.is_emptied() && core.phase() == Phase::Restoring);
+    }
+
+    #[test]
+    fn a_new_journal_takes_the_place_of_another_if_it_is_to() {
+        let (mut core, _) = replica();
+        core.settings.takes_new_journal = true;
+        polled(&mut core, head(Position::START));
+        assert!(!core.is_emptied() && core.phase() == Phase::Restoring);
+    }
+
+    /// It would write into it, and the others would follow.
+    #[test]
+    fn a_replica_without_ads_heeds_another_that_has_some() {
+        let (other, _) = {
+            let (mut other, log) = replica();
+            polled(&mut other, head(Position::START));
+            (other.beat(), log)
+        };
+        let lease = Timestamp::EPOCH.saturating_add_micros(1);
+        let row = |lease_until| crate::ports::Member {
+            identity: other.identity.clone(),
+            standing: other.standing.clone(),
+            seen_at: Timestamp::EPOCH,
+            lease_until,
+        };
+        for (lease_until, heeded) in [(lease, true), (Timestamp::EPOCH, false)] {
+            let mut core = core(None);
+            let members = vec![row(lease_until)];
+            polled(&mut core, Head { members, ..head(Position::START) });
+            assert_eq!(core.is_emptied(), heeded);
+            assert_ne!(commits(&submit(&mut core)), heeded);
+        }
     }
 }

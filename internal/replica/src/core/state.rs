@@ -31,6 +31,8 @@ pub struct Settings {
     pub stream_entries_max: usize,
     /// The pause between two checkpoints; `None` for a replica that keeps none.
     pub checkpoint_every: Option<Duration>,
+    /// Whether a journal that is empty takes the place of one that was not.
+    pub takes_new_journal: bool,
 }
 
 /// The state machine.
@@ -75,6 +77,8 @@ pub struct Core {
     /// The pause before that; it doubles while restores fail.
     pub(super) restore_pause: Duration,
     pub(super) poll: Poll,
+    /// The journal was found to be empty, and a replica, this one perhaps, has what it held.
+    pub(super) emptied: bool,
     pub(super) lease: Lease,
     pub(super) gate: ReadGate,
     /// The last poll's, for whoever asks; `None` before the first.
@@ -122,6 +126,7 @@ impl Core {
             restore_due: START,
             restore_pause: limits::RETRY_PAUSE_MAX / 2,
             poll: Poll::new(),
+            emptied: false,
             cluster: None,
             clock_ahead: 0,
             inspecting: false,
@@ -195,6 +200,11 @@ impl Core {
     /// Whether reads are refused until something else happens, rather than because time passes.
     pub fn is_shut(&self) -> bool {
         self.gate.is_shut()
+    }
+
+    /// Whether the journal was found to be empty although a replica has what it held.
+    pub fn is_emptied(&self) -> bool {
+        self.emptied
     }
 
     /// Whether the next head poll that succeeds will not be enough to answer reads again.

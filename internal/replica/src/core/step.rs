@@ -32,8 +32,9 @@ impl Core {
             Input::LogRead(Purpose::LookUp, result) => self.looked_up(result.ok(), outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
-                let head = result.as_ref().ok().map(|head| head.position.version);
-                self.polled(now, result.ok(), outputs);
+                let told = result.ok().filter(|head| !self.is_emptied_by(now, head));
+                let head = told.as_ref().map(|head| head.position.version);
+                self.polled(now, told, outputs);
                 match head {
                     Some(head) => {
                         self.gate.polled(self.poll.sent_at, now, head, self.poll.compared);

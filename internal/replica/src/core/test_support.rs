@@ -26,7 +26,8 @@ pub(super) fn core(checkpoint_every: Option<Duration>) -> Core {
         marks_leaving: true,
     };
     let lease = Duration::from_secs(2);
-    Core::new(Settings { identity, lease, stream_entries_max: 1_024, checkpoint_every })
+    let (stream_entries_max, takes_new_journal) = (1_024, false);
+    Core::new(Settings { identity, lease, stream_entries_max, checkpoint_every, takes_new_journal })
 }
 
 /// A step at the very beginning of time, where it stands still.

@@ -24,6 +24,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether it is about to stop.
     pub draining: bool,
+    /// Whether the journal was found to be empty although a replica has what it held.
+    pub emptied: bool,
     /// Whether reads are refused until it has published what others were told meanwhile.
     pub shut: bool,
     /// What readers see.
@@ -53,6 +55,7 @@ impl State {
         Self {
             phase: core.phase(),
             draining,
+            emptied: core.is_emptied(),
             shut: core.is_shut(),
             published: core.reader().published(),
             head: core.head(),
@@ -100,6 +103,7 @@ pub struct Handle {
     pub(super) freshness: Freshness,
     pub(super) state: watch::Receiver<State>,
     pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
+    pub(super) stream_fault: watch::Receiver<Option<Arc<str>>>,
     /// How many wait for all replicas; while any does, the register is read more often.
     pub(super) impatient: Arc<AtomicUsize>,
     pub(super) commits: AskCommits,
@@ -196,6 +200,11 @@ impl Handle {
     /// What is known of the cluster; `None` before the first head poll.
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.borrow().clone()
+    }
+
+    /// Why the stream is not used, if it is not: in one sentence, for people. What it would bring comes by the journal then.
+    pub fn stream_fault(&self) -> Option<Arc<str>> {
+        self.stream_fault.borrow().clone()
     }
 
     /// Where clients reach this replica, as the register has it.

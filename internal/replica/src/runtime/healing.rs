@@ -2,8 +2,23 @@
 //! that counts it. Reads of the log (`placard_heals_total`) are made for one of these, or because Redis is away; they
 //! have no line of their own, since there may be hundreds a second; ports that fail have theirs elsewhere ([`Outage`](crate::Outage)).
 
+use placard_model::Version;
+
 use crate::core::Counts;
 use crate::core::restores::Cause;
+
+/// Says that the journal is empty although a replica has what it held, or not any more.
+pub(crate) fn report_emptied(is_emptied: bool, version: Version) {
+    if is_emptied {
+        tracing::error!(
+            version,
+            "the journal is empty, and was not before: this replica answers from what it has, and nothing is written. \
+             Restore the journal; or if it is to be a new one, start a replica with --new-journal"
+        );
+    } else {
+        tracing::info!(version, "over: the journal is empty, and was not before");
+    }
+}
 
 /// Says what has happened between two steps.
 pub(crate) fn report(before: &Counts, after: &Counts) {

@@ -33,6 +33,8 @@ struct UnderWay {
     worked: Option<Instant>,
     failures: u64,
     causes: Vec<String>,
+    /// Of the last failure.
+    cause: String,
 }
 
 impl Outage {
@@ -63,10 +65,13 @@ impl Outage {
         let told = cause.clone().unwrap_or_else(|| error.to_string());
         let forgotten = self.forgotten();
         self.under_way.take_if(|outage| now.duration_since(outage.last) >= forgotten);
-        let begun =
-            || UnderWay { since: now, last: now, worked: None, failures: 0, causes: Vec::new() };
+        let begun = || {
+            let (causes, cause) = Default::default();
+            UnderWay { since: now, last: now, worked: None, failures: 0, causes, cause }
+        };
         let outage = self.under_way.get_or_insert_with(begun);
         (outage.last, outage.worked) = (now, None);
+        outage.cause.clone_from(&told);
         outage.failures += 1;
         let is_news = outage.causes.len() < CAUSES_MAX && !outage.causes.contains(&told);
         is_news.then(|| {
@@ -93,6 +98,12 @@ impl Outage {
 
     fn forgotten(&self) -> Duration {
         FORGOTTEN.max(self.every.saturating_mul(FORGOTTEN_TRIES))
+    }
+
+    /// Why the last attempt has failed, if it has.
+    pub fn cause(&self) -> Option<&str> {
+        let failing = self.under_way.as_ref().filter(|outage| outage.worked.is_none());
+        failing.map(|outage| outage.cause.as_str())
     }
 
     /// How long the outage was that is over, and its failures, if that is to be told.
@@ -137,7 +148,9 @@ mod tests {
         assert_eq!(told, CAUSES_MAX - 2);
         assert!(tell(52 + FORGOTTEN.as_secs(), "refused"));
         let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(outage.cause(), Some("refused"));
         assert_eq!(outage.over(at(117)), None, "it may fail again");
+        assert_eq!(outage.cause(), None);
         assert_eq!(outage.over(at(118)), Some((Duration::from_secs(5), 1)));
         let error = IoError::other("refused");
         assert!(outage.tell(at(118), &error).is_some());

@@ -48,6 +48,8 @@ pub struct Config {
     pub stream_entries_max: usize,
     /// The pause between two checkpoints; `None` for a replica that keeps none.
     pub checkpoint_every: Option<Duration>,
+    /// Whether a journal that is empty takes the place of one that was not.
+    pub takes_new_journal: bool,
     /// How long a write may take before its client is answered without a definite result.
     pub write_deadline: Duration,
     /// The pause between two reads of the journal's head, before jitter.
@@ -65,6 +67,7 @@ impl Default for Config {
             refuses_after: None,
             stream_entries_max: limits::STREAM_ENTRIES_MAX,
             checkpoint_every: None,
+            takes_new_journal: false,
             write_deadline: limits::WRITE_DEADLINE,
             head_poll: limits::HEAD_POLL,
             spans: None,
@@ -106,6 +109,7 @@ impl Replica {
             lease: config.lease,
             stream_entries_max: config.stream_entries_max,
             checkpoint_every: config.checkpoint_every,
+            takes_new_journal: config.takes_new_journal,
         });
         let clock = Clock::start();
         let origin = Uptime::now();
@@ -113,6 +117,7 @@ impl Replica {
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
         let (state, watched) = watch::channel(State::of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
+        let (stream_fault, fault_watched) = watch::channel(None);
         let (drain, draining) = watch::channel(false);
         let impatient = Arc::new(AtomicUsize::new(0));
         let handle = Handle {
@@ -124,6 +129,7 @@ impl Replica {
             freshness: freshness.clone(),
             state: watched,
             cluster: cluster_watched,
+            stream_fault: fault_watched,
             impatient: Arc::clone(&impatient),
             commits: AskCommits::new(journal.clone()),
         };
@@ -153,6 +159,7 @@ impl Replica {
             impatient,
             state,
             cluster,
+            stream_fault,
             outages,
         };
         let run = shell.run(submitted, returned, draining);
@@ -212,6 +219,7 @@ struct Shell {
     impatient: Arc<AtomicUsize>,
     state: watch::Sender<State>,
     cluster: watch::Sender<Option<Arc<Cluster>>>,
+    stream_fault: watch::Sender<Option<Arc<str>>>,
     outages: Outages,
 }
 
@@ -261,6 +269,14 @@ impl Shell {
                 let changed = old.as_ref().map(Arc::as_ptr) != cluster.map(Arc::as_ptr);
                 if changed {
                     *old = cluster.cloned();
+                }
+                changed
+            });
+            let fault = self.outages.of_stream(self.core.unappended() > 0);
+            self.stream_fault.send_if_modified(|old| {
+                let changed = old.as_deref() != fault;
+                if changed {
+                    *old = fault.map(Arc::from);
                 }
                 changed
             });
@@ -322,6 +338,7 @@ impl Shell {
     fn step_at(&mut self, time: Timestamp, input: Input, outputs: &mut Vec<Output>) {
         self.outages.report(&input);
         let (before, counted) = (self.core.phase(), self.core.counts());
+        let was_emptied = self.core.is_emptied();
         let poll_after = self.poll_after(&input);
         let moment = self.now();
         let spans = self.config.spans.as_deref();
@@ -333,6 +350,11 @@ impl Shell {
         }
         self.freshness.publish(self.core.read_facts());
         healing::report(&counted, &self.core.counts());
+        let is_emptied = self.core.is_emptied();
+        if was_emptied != is_emptied {
+            let version = self.core.reader().published().version;
+            healing::report_emptied(is_emptied, version);
+        }
         let after = self.core.phase();
         if before != after {
             let version = self.core.reader().published().version;
@@ -380,6 +402,13 @@ impl Outages {
             checkpoint: Outage::of("the checkpoint cannot be written")
                 .tried_every(checkpoint_every.unwrap_or_default()),
         }
+    }
+
+    /// Why the stream is not used, if it is not. That it takes no entries counts only while there are some to append: then
+    /// it is tried again.
+    fn of_stream(&self, has_more: bool) -> Option<&str> {
+        let append = self.append.cause().filter(|_| has_more);
+        self.stream.cause().or_else(|| self.top.cause()).or(append)
     }
 
     /// Says in the log what went wrong, where it is first seen, and when it works again.

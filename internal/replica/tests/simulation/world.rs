@@ -372,6 +372,8 @@ impl World {
                         lease: LEASE,
                         stream_entries_max: 40,
                         checkpoint_every: Some(CHECKPOINT),
+                        // A failover may lose all there was.
+                        takes_new_journal: true,
                     };
                     let (core, started) = (Core::new(settings), self.now);
                     self.replicas[replica] =

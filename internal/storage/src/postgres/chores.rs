@@ -21,6 +21,8 @@ pub(super) const SETTINGS: &[Setting] = &[
 /// one can take over.
 pub(super) const SILENCE: [Setting; 1] = [("idle_session_timeout", "10s")];
 
+/// How long it may take to take the stream's lock, or to give it back: neither waits for anything.
+const TRIED: Duration = Duration::from_secs(2);
 /// How long one statement may take.
 const STATEMENT: Duration = Duration::from_secs(25);
 /// Rows that one statement deletes at most.
@@ -57,16 +59,31 @@ async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the stream's trimming done, which is not the journal's, unless another replica is at it; whether it was done.
+/// Has the stream's trimming done, which is not the journal's, unless another replica is at it; whether it was done. That
+/// is every few seconds, and so on a connection that is there for other work: its session is limited in how long it may say
+/// nothing only while it has the lock.
 pub(super) async fn elsewhere(
     lane: &Lane,
     work: impl Future<Output = ()> + Send,
 ) -> Result<bool, Failure> {
-    let (taken, mut held) = lock(lane, Lock::Stream).await?;
+    const TAKE: &str = "SELECT CASE WHEN pg_try_advisory_lock($1)
+                             THEN set_config('idle_session_timeout', $2, false) IS NOT NULL ELSE false END";
+    const RELEASE: &str =
+        "SELECT set_config('idle_session_timeout', '0', false), pg_advisory_unlock($1)";
+    let [(_, silence)] = SILENCE;
+    let take = lane.repeatable(TRIED, |held| {
+        Box::pin(async move {
+            let taken = sqlx::query_scalar(TAKE).bind(Lock::Stream as i64).bind(silence);
+            Ok(taken.fetch_one(&mut held.connection).await?)
+        })
+    });
+    let (taken, mut held) = take.await?;
     if taken {
         work.await;
-        unlock(&mut held, Lock::Stream).await?;
+        let release = sqlx::query(RELEASE).bind(Lock::Stream as i64);
+        lane.within(TRIED, release.execute(&mut held.connection)).await?;
     }
+    held.keep();
     Ok(taken)
 }
 

@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use placard_replica::Outage;
 use tokio::task::JoinHandle;
 
 use super::Lanes;
@@ -33,18 +34,14 @@ impl Keeper {
 }
 
 async fn run(lanes: Weak<Lanes>) {
-    let mut told = false;
+    let mut outage = Outage::of("there is no connection to commit with");
     while let Some(lanes) = lanes.upgrade() {
         let kept = lanes.committer.lane().keep_one().await;
-        if let Err(error) = &kept {
+        if kept.is_err() {
             // The place of this one may be what is missing.
             lanes.reads.release();
-            if !told {
-                let cause = placard_replica::reasons(error);
-                tracing::warn!(%error, cause, "there is no connection to commit with");
-            }
         }
-        told = kept.is_err();
+        outage.is(&kept);
         drop(lanes);
         tokio::time::sleep(PAUSE).await;
     }

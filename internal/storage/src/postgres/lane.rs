@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use placard_model::entry::{FORMAT_LEVEL, Position};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::server::{Server, Way};
 use super::session::{self, Run, Session, Unfit};
+use crate::tls;
 
 /// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
@@ -61,6 +63,9 @@ pub(super) enum Failure {
     Moved,
     #[error("there is no connection to commit with: housekeeping takes none")]
     NoneToSpare,
+    /// Of several hosts, with the reason of each; and whether no waiting helps.
+    #[error("none of the hosts can be used: {0}")]
+    NoHost(String, bool),
 }
 
 impl From<sqlx::Error> for Failure {
@@ -70,29 +75,32 @@ impl From<sqlx::Error> for Failure {
 }
 
 /// What went wrong, once: sqlx says an error's source in the error too, and of the server's errors the line of its code.
-fn told(error: &sqlx::Error) -> String {
+/// Every error of sqlx goes through this.
+pub(super) fn told(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(error) => format!("PostgreSQL says: {}", error.message()),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Tls(error) => match error.to_string() {
-            // RFC 5280 and all before it have had version 3 since 1996.
-            told if told.contains("UnsupportedCertVersion") => {
-                "TLS: the server's certificate is X.509 version 1, which is refused: make one of version 3".to_owned()
-            }
-            told => format!("TLS: {told}"),
+        sqlx::Error::Configuration(error) => error.to_string(),
+        sqlx::Error::Migrate(error) => match &**error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => told(error),
+            other => other.to_string(),
         },
+        sqlx::Error::Database(error) => format!("PostgreSQL says: {}", error.message()),
+        sqlx::Error::Io(error) => tls::told(error.to_string()),
+        sqlx::Error::Tls(error) => format!("TLS: {}", tls::told(error.to_string())),
         other => other.to_string(),
     }
 }
 
 impl Failure {
-    /// How much it tells of why none of several hosts can be used.
-    fn tells(&self) -> u8 {
-        match self {
-            Self::Unfit(Unfit::Standby | Unfit::ReadOnly) => 0,
-            Self::Unfit(_) => 2,
-            _ => 1,
-        }
+    /// Of several hosts, of which none can be used. If one that was reached cannot hold the journal, or all are there and
+    /// none takes writes, no waiting helps.
+    fn of_hosts(failed: Vec<(String, Self)>) -> Self {
+        let told: Vec<_> = failed.iter().map(|(host, why)| format!("{host}: {why}")).collect();
+        let told = told.join("; ");
+        let is_follower = |why: &Self| matches!(why, Self::Unfit(Unfit::Standby | Unfit::ReadOnly));
+        let unfit = |why: &Self| matches!(why, Self::Unfit(_)) && !is_follower(why);
+        let is_final = failed.iter().any(|(_, why)| unfit(why))
+            || failed.iter().all(|(_, why)| is_follower(why));
+        Self::NoHost(told, is_final)
     }
 
     /// Whether it took too long: here, or in the server, which cancels what takes longer than it may (57014).
@@ -297,21 +305,26 @@ impl Lane {
 
     /// Tries the hosts in turn, that of the last connection first.
     async fn open(&self) -> Result<(PgConnection, Known), Failure> {
-        let mut failed: Option<Failure> = None;
+        let mut failed = Vec::new();
         for way in self.server.ways().await {
             match self.open_by(&way).await {
                 Ok(opened) => {
                     self.server.found(&way);
                     return Ok(opened);
                 }
-                // Of several it says the most what is wrong with one that was reached, and the least that one is a standby.
-                Err(failure) => match &failed {
-                    Some(before) if failure.tells() <= before.tells() => {}
-                    _ => failed = Some(failure),
-                },
+                Err(failure) => failed.push((way.place, failure)),
             }
         }
-        Err(failed.unwrap_or(Failure::Malformed("a URL without a host")))
+        let failure = match failed.pop() {
+            Some((_, only)) if failed.is_empty() => only,
+            Some(last) => {
+                failed.push(last);
+                Failure::of_hosts(failed)
+            }
+            None => Failure::Malformed("a URL without a host"),
+        };
+        self.server.lost(failure.to_string());
+        Err(failure)
     }
 
     async fn open_by(&self, way: &Way) -> Result<(PgConnection, Known), Failure> {

@@ -1,9 +1,9 @@
 //! The journal of a cluster: PostgreSQL.
 //!
 //! A replica keeps a connection for commits, which it takes first and has opened again when it is lost; one for
-//! the head poll; one for reading the log and what ends; and one for the tasks of expiry. While it needs them it has
-//! a second one for reading, one for a snapshot, and two for housekeeping: eight at most, and what people who look
-//! at the tasks need.
+//! the head poll; one for reading the log and what ends, and for the lock of the stream's trimming; and one for the tasks of
+//! expiry. While it needs them it has a second one for reading, one for a snapshot, and one for housekeeping: seven at
+//! most, and what people who look at the tasks need.
 
 mod chores;
 mod commit;
@@ -20,6 +20,7 @@ mod url;
 mod values;
 mod write;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,10 @@ pub use session::Unfit;
 pub use snapshot::Audit;
 pub use url::UrlError;
 
+/// Words an error of other work on the journal's server; `None` if it is not one of PostgreSQL's client.
+pub fn told(error: &(dyn Error + 'static)) -> Option<String> {
+    error.downcast_ref().map(lane::told)
+}
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Migrations wait for each other's lock, and for the tables they change.
@@ -97,6 +102,9 @@ pub enum OpenError {
     /// The server is not what durability needs.
     #[error("PostgreSQL at {0} cannot hold the journal: {1}")]
     Unfit(String, Unfit),
+    /// Of several servers, none is; the reason of each.
+    #[error("PostgreSQL at {0} cannot hold the journal")]
+    NoHost(String, #[source] Cause),
     /// The tables cannot be brought up to date.
     #[error("cannot migrate the journal at {0}")]
     Migrate(String, #[source] Cause),
@@ -127,6 +135,17 @@ pub enum OpenError {
     Older(String),
 }
 
+/// A journal in which nothing was ever written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Empty {
+    /// Where it is.
+    pub place: String,
+    /// Which it is.
+    pub journal: Uuid,
+    /// The address of a replica on its register that has published what it does not have, or has what another one held.
+    pub known_by: Option<String>,
+}
+
 /// A handle to the journal; its clones share its connections.
 #[derive(Clone)]
 pub struct PostgresJournal {
@@ -143,13 +162,11 @@ struct Lanes {
     server: Server,
     committer: Committer,
     poll: Lane,
-    /// Of the log, and of what ends.
+    /// Of the log, and of what ends; and for the lock of the stream's trimming, every few seconds.
     reads: Lane,
     /// Of the log.
     page: PageBytes,
     snapshot: Lane,
-    /// For the stream, whose bound must not wait for other chores.
-    trim: Lane,
     chores: Lane,
     /// Of a replica, which is what polls.
     keeper: Keeper,
@@ -159,19 +176,15 @@ impl Lanes {
     fn new(server: Server, accept_unsafe: bool) -> Self {
         let durable = if accept_unsafe { Durability::Accepted } else { Durability::Checked };
         let session = Session::new;
-        // Housekeeping gives back what it borrows.
-        let chore = || {
-            let session = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
-            Lane::new(&server, 1, 0, session)
-        };
+        let chore = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
         Self {
             committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
             poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)).of_any_run(),
             reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
             page: PageBytes::default(),
             snapshot: Lane::new(&server, 1, 0, session(&[snapshot::SETTINGS], Durability::Any)),
-            trim: chore(),
-            chores: chore(),
+            // Housekeeping gives back what it borrows.
+            chores: Lane::new(&server, 1, 0, chore),
             keeper: Keeper::default(),
             server,
         }
@@ -236,6 +249,7 @@ fn unmigrated(place: String, error: MigrateError) -> OpenError {
 fn refused(place: String, failure: Failure) -> OpenError {
     match failure {
         Failure::Unfit(unfit) => OpenError::Unfit(place, unfit),
+        failure @ Failure::NoHost(_, true) => OpenError::NoHost(place, failure.into()),
         other => OpenError::Connect(place, other.into()),
     }
 }
@@ -303,6 +317,33 @@ impl PostgresJournal {
             Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place())),
             Err(Failure::TooNew(level)) => Err(OpenError::TooNew(place(), level)),
             Err(failure) => Err(refused(place(), failure)),
+        }
+    }
+
+    /// What tells that there was another journal before this one, if this one is empty.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn emptiness(&self) -> Result<Option<Empty>, Unavailable> {
+        let lane = &self.lanes.reads;
+        let read = lane.read(LOG, |connection| Box::pin(poll::emptiness(connection))).await;
+        let place = self.lanes.server.to_string();
+        let empty =
+            read.map(|empty| empty.map(|(journal, known_by)| Empty { place, journal, known_by }));
+        empty.map_err(|failure| Unavailable("read the journal's head", failure.into()))
+    }
+
+    /// Names the place of the journal, so that Redis can remember which one was there. It tells nothing else.
+    pub fn place_id(&self) -> String {
+        self.lanes.server.id()
+    }
+
+    /// As [`told`], of work on connections such as [`PostgresJournal::tasks_pool`]'s: while none can be had, why the journal
+    /// has none either.
+    pub fn told(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        match (error.downcast_ref(), self.lanes.server.failed()) {
+            (Some(sqlx::Error::PoolTimedOut), Some(why)) => Some(format!("cannot connect: {why}")),
+            _ => told(error),
         }
     }
 
@@ -402,7 +443,7 @@ impl Journal for PostgresJournal {
 
     async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
         let done =
-            async { chores::elsewhere(self.lanes.to_spare(|lanes| &lanes.trim)?, work).await };
+            async { chores::elsewhere(self.lanes.to_spare(|lanes| &lanes.reads)?, work).await };
         done.await.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use placard_model::entry::{Incarnation, Position};
 use placard_model::{Version, limits};
 use placard_replica::Uptime;
-use placard_replica::ports::{Beat, Head, Identity, Member, Standing};
+use placard_replica::ports::{Beat, EMPTIED, Head, Identity, Member, Standing};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgRow, PgTypeInfo};
 use sqlx::{Executor, PgConnection, Postgres, Row, SqlSafeStr, Type};
@@ -185,6 +185,20 @@ pub(super) async fn poll(
         incarnation: incarnation(first)?,
         level: level(first.try_get("level")?)?,
     })
+}
+
+/// Of a journal in which nothing was ever written, which it is, and who on its register knows better: one that is there and
+/// says so, or whose row is from before.
+pub(super) async fn emptiness(
+    connection: &mut PgConnection,
+) -> Result<Option<(Uuid, Option<String>)>, Failure> {
+    const ASK: &str = "
+        SELECT journal.identity,
+               (SELECT address FROM replicas
+                 WHERE published_version > 0 OR (state = $1 AND lease_until > statement_timestamp())
+                 LIMIT 1)
+          FROM head, journal WHERE version = 0";
+    Ok(sqlx::query_as(ASK).bind(EMPTIED).fetch_optional(connection).await?)
 }
 
 fn incarnation(row: &PgRow) -> Result<Incarnation, Failure> {

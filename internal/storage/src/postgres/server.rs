@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use placard_model::entry::Chain;
 use placard_replica::Outage;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::watch;
@@ -38,6 +39,8 @@ struct Shared {
     silences: watch::Sender<u64>,
     /// Which of the hosts has taken the last connection.
     last: AtomicUsize,
+    /// Why the last attempt to connect has come to nothing, if it has.
+    failed: Mutex<Option<String>>,
     /// The only run of the server that may be used, if that was said.
     run: Mutex<Option<Run>>,
 }
@@ -63,6 +66,7 @@ impl Server {
             pools: Mutex::default(),
             silences: watch::Sender::new(0),
             last: AtomicUsize::new(0),
+            failed: Mutex::default(),
             run: Mutex::default(),
         })))
     }
@@ -91,17 +95,28 @@ impl Server {
         let first = self.0.last.load(Ordering::Relaxed);
         let in_turn = (0..count).map(|nth| (first + nth) % count);
         let asks_more = target.asks_more;
-        let way = |host| Way { host, options: target.hosts[host].clone(), limit, asks_more };
+        let way = |host: usize| {
+            let options = target.hosts[host].clone();
+            Way { host, place: place_of(&target, &options), options, limit, asks_more }
+        };
         in_turn.map(way).collect()
+    }
+
+    /// No way has led anywhere.
+    pub(super) fn lost(&self, why: String) {
+        *lock(&self.0.failed) = Some(why);
+    }
+
+    /// Why the last attempt to connect has come to nothing, if it has.
+    pub(super) fn failed(&self) -> Option<String> {
+        lock(&self.0.failed).clone()
     }
 
     /// This way has led to a server that takes writes.
     pub(super) fn found(&self, way: &Way) {
+        *lock(&self.0.failed) = None;
         if self.0.last.swap(way.host, Ordering::Relaxed) != way.host {
-            tracing::info!(
-                host = place_of(&way.options),
-                "connected to another of PostgreSQL's hosts"
-            );
+            tracing::info!(host = way.place, "connected to another of PostgreSQL's hosts");
             // By the URL as it is now.
             self.lead_pools(&self.target());
         }
@@ -138,6 +153,18 @@ impl Server {
         }
     }
 
+    /// Names the place, as a sum over its hosts and the database.
+    pub(super) fn id(&self) -> String {
+        let target = self.target();
+        let host = |host: &PgConnectOptions| {
+            let name =
+                host.get_socket().map_or(host.get_host().into(), |path| path.to_string_lossy());
+            format!("{name}:{}/{}", host.get_port(), host.get_database().unwrap_or_default())
+        };
+        let hosts: Vec<_> = target.hosts.iter().map(host).collect();
+        Chain::GENESIS.next(0, hosts.join(",").as_bytes()).to_string()
+    }
+
     fn target(&self) -> Arc<Target> {
         Arc::clone(&lock(&self.0.target))
     }
@@ -164,6 +191,8 @@ impl Server {
 /// A host, and how one gets there.
 pub(super) struct Way {
     host: usize,
+    /// The host, for messages.
+    pub(super) place: String,
     pub(super) options: PgConnectOptions,
     /// How long connecting may take.
     pub(super) limit: Duration,
@@ -172,13 +201,16 @@ pub(super) struct Way {
 }
 
 /// Where the server is, for messages: `host:port,…/database`, as far as these look like names. A URL may have been
-/// understood otherwise than it was meant, and its password then be taken for one of them.
+/// understood otherwise than it was meant, and its password then be taken for one of them: of one without a user the first
+/// host alone is shown.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target();
-        let hosts: Vec<_> = target.hosts.iter().map(place_of).collect();
-        f.write_str(&hosts.join(","))?;
+        let shown = if target.has_user { target.hosts.len() } else { 1 };
+        let hosts = target.hosts.iter().take(shown).map(|host| place_of(&target, host));
+        f.write_str(&hosts.collect::<Vec<_>>().join(","))?;
         let database = target.hosts.first().and_then(PgConnectOptions::get_database);
+        let database = database.filter(|_| target.has_user);
         match database {
             Some(database) => write!(f, "/{}", if is_name(database) { database } else { "..." }),
             None => Ok(()),
@@ -190,9 +222,10 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-fn place_of(options: &PgConnectOptions) -> String {
+fn place_of(target: &Target, options: &PgConnectOptions) -> String {
+    let port = if target.has_user { format!(":{}", options.get_port()) } else { String::new() };
     if let Some(socket) = options.get_socket() {
-        return format!("{}:{}", socket.display(), options.get_port());
+        return format!("{}{port}", socket.display());
     }
     let host = options.get_host();
     let host = match host.parse::<Ipv6Addr>() {
@@ -200,7 +233,7 @@ fn place_of(options: &PgConnectOptions) -> String {
         Err(_) if is_name(host) => host.to_owned(),
         Err(_) => "...".to_owned(),
     };
-    format!("{host}:{}", options.get_port())
+    format!("{host}{port}")
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -221,7 +254,11 @@ mod tests {
             ("postgres://ann:s3@cret@h/ads", "h:5432/ads"),
             ("postgres://ann:s3cret@h1,h2:6432/ads", "h1:5432,h2:6432/ads"),
             ("postgres://ann:s3cret@/ads?host=/run/postgresql", "/run/postgresql:5432/ads"),
-            ("postgres://h/ann%3As3cret%40h", "h:5432/..."),
+            ("postgres://ann@h/ann%3As3cret%40h", "h:5432/..."),
+            // Where the `@` is missing, the port or the database is the password.
+            ("postgres://ann:1234", "ann"),
+            ("postgres://ann:12,s3cret", "ann"),
+            ("postgres://ann:12/s3cret", "ann"),
         ] {
             let server = Server::new(url.into()).unwrap_or_else(|error| panic!("{url}: {error}"));
             assert_eq!(server.to_string(), shown, "{url}");

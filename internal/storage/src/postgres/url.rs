@@ -25,6 +25,9 @@ pub(super) struct Target {
     pub(super) connect_timeout: Option<Duration>,
     /// Whether an operator asks for settings as a connection begins.
     pub(super) asks_more: bool,
+    /// Whether it says who logs in. One that does not may lack its `@`, and what looks like a port or a database may then
+    /// be a password.
+    pub(super) has_user: bool,
 }
 
 /// Why a URL cannot be used.
@@ -63,9 +66,9 @@ fn parameter(name: Option<&str>) -> String {
 
 /// What becomes of a parameter.
 enum Rule {
-    /// sqlx knows it by this name.
-    Passed(&'static str),
-    /// As before, and it names a file.
+    /// sqlx knows it by the same name.
+    Passed,
+    /// It names a file, and sqlx knows it by this name.
     File(&'static str),
     /// With one of these values it asks for nothing that is not so anyway; without any, whatever it says. Or else the
     /// reason why it is refused.
@@ -95,12 +98,12 @@ const RULES: &[(&str, Rule)] = &[
     ("ssl", Rule::Own(Own::Ssl)),
     ("connect_timeout", Rule::Own(Own::Timeout)),
     ("target_session_attrs", Rule::Own(Own::Attributes)),
-    ("user", Rule::Passed("user")),
-    ("password", Rule::Passed("password")),
-    ("dbname", Rule::Passed("dbname")),
-    ("application_name", Rule::Passed("application_name")),
-    ("options", Rule::Passed("options")),
-    ("statement-cache-capacity", Rule::Passed("statement-cache-capacity")),
+    ("user", Rule::Passed),
+    ("password", Rule::Passed),
+    ("dbname", Rule::Passed),
+    ("application_name", Rule::Passed),
+    ("options", Rule::Passed),
+    ("statement-cache-capacity", Rule::Passed),
     ("sslrootcert", Rule::File("sslrootcert")),
     ("ssl-root-cert", Rule::File("sslrootcert")),
     ("ssl-ca", Rule::File("sslrootcert")),
@@ -219,11 +222,13 @@ impl Said {
         };
         let value = decoded(value)?;
         match rule {
-            Rule::Passed("options") => self.pass("options", &value.replace('+', " ")),
-            Rule::Passed("statement-cache-capacity") if value.parse::<u16>().is_err() => {
-                return Err(UrlError::Value(name, "a whole number"));
-            }
-            Rule::Passed(known) => self.pass(known, &value),
+            Rule::Passed => match *name {
+                "options" => self.pass(name, &value.replace('+', " ")),
+                "statement-cache-capacity" if value.parse::<u16>().is_err() => {
+                    return Err(UrlError::Value(name, "a whole number"));
+                }
+                _ => self.pass(name, &value),
+            },
             Rule::File(known) => self.file(name, known, &value)?,
             Rule::Needless([], _) => {}
             Rule::Needless(values, reason) => {
@@ -341,7 +346,8 @@ impl Said {
         let hosts = self.hosts.iter().map(|place| self.options(place));
         let hosts: Vec<_> = hosts.collect::<Result<_, UrlError>>()?;
         let asks_more = hosts.iter().any(asks_more);
-        Ok(Target { hosts, connect_timeout: self.connect_timeout, asks_more })
+        let has_user = self.passed.iter().any(|(name, _)| name == "user");
+        Ok(Target { hosts, connect_timeout: self.connect_timeout, asks_more, has_user })
     }
 
     /// As sqlx has it, which adds what the environment and the file of passwords say.

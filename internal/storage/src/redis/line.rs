@@ -2,14 +2,15 @@
 //! call, unless the last attempt was a moment ago. Nothing is ever sent a second time: after a failure the
 //! caller does not know whether Redis has done what it asked, and decides itself.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::time::{Instant, timeout};
 
 use super::connect::Target;
+use crate::tls;
 
 /// Pause after the first failed attempt to connect; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -19,14 +20,15 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("cannot connect")]
-    Connect(#[source] RedisError),
+    #[error("cannot connect: {}", told(.0))]
+    Connect(RedisError),
     #[error("cannot connect within {0:?}")]
     ConnectLate(Duration),
-    #[error("not connected, and the last attempt was only a moment ago")]
-    Paused,
-    #[error("refused or interrupted")]
-    Call(#[source] RedisError),
+    /// The last attempt was only a moment ago: what it came to still holds.
+    #[error(transparent)]
+    Paused(Arc<Self>),
+    #[error("{}", told(.0))]
+    Call(RedisError),
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("others kept changing the stream")]
@@ -35,6 +37,39 @@ pub(super) enum Failure {
     Shape,
     #[error("the journal has not been asked yet which stream is its own")]
     Unnamed,
+}
+
+/// What Redis says, or the way to it, in one sentence, with what to do where that is known. An answer that repeats what was
+/// sent is cut before that, since it may be a password.
+fn told(error: &RedisError) -> String {
+    let detail = error.detail().unwrap_or_default();
+    let (detail, _) = detail.split_once(", with args").unwrap_or((detail, ""));
+    let detail = detail.trim_end_matches('.');
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) => {
+            "Redis refuses the user or the password (WRONGPASS)".to_owned()
+        }
+        (_, Some("NOAUTH")) => "Redis asks for a password, and none is given (NOAUTH)".to_owned(),
+        (
+            ErrorKind::Server(
+                ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::CrossSlot
+                | ServerErrorKind::ClusterDown,
+            ),
+            Some(code),
+        ) => format!(
+            "Redis is a node of a Redis Cluster, whose redirections are not followed ({code} {detail}): name a Redis of \
+             its own, or Sentinels"
+        ),
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => format!(
+            "Redis does not let this user do what a replica needs, see docs/OPERATIONS.md (NOPERM {detail})"
+        ),
+        (ErrorKind::Server(_) | ErrorKind::Extension, Some(code)) if !detail.is_empty() => {
+            format!("Redis says: {code} {detail}")
+        }
+        _ => tls::told(error.to_string()),
+    }
 }
 
 /// One connection's place.
@@ -52,7 +87,8 @@ struct State {
     /// Tells the connections apart, so that a late error does not cost the next one.
     serial: u64,
     failed: u32,
-    paused_until: Option<Instant>,
+    /// Until when nothing is tried, and why.
+    paused: Option<(Instant, Arc<Failure>)>,
 }
 
 impl Line {
@@ -118,8 +154,10 @@ impl Line {
     }
 
     async fn open(&self) -> Result<MultiplexedConnection, Failure> {
-        if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
-            return Err(Failure::Paused);
+        if let Some((until, failure)) = &self.state().paused
+            && Instant::now() < *until
+        {
+            return Err(Failure::Paused(Arc::clone(failure)));
         }
         self.target.renew().await;
         let deadline = self.target.deadline();
@@ -128,16 +166,20 @@ impl Line {
             Err(_) => Err(Failure::ConnectLate(deadline)),
         };
         let mut state = self.state();
-        state.paused_until = None;
-        match &opened {
-            Ok(_) => state.failed = 0,
-            Err(_) => {
+        state.paused = None;
+        match opened {
+            Ok(connection) => {
+                state.failed = 0;
+                Ok(connection)
+            }
+            Err(failure) => {
                 let pause = PAUSE.saturating_mul(1 << state.failed.min(8)).min(PAUSE_MAX);
+                let failure = Arc::new(failure);
                 state.failed += 1;
-                state.paused_until = Some(Instant::now() + pause);
+                state.paused = Some((Instant::now() + pause, Arc::clone(&failure)));
+                Err(Failure::Paused(failure))
             }
         }
-        opened
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,7 +13,7 @@ mod scripts;
 mod top;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Incarnation, Record};
@@ -21,6 +21,7 @@ use placard_model::{Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus, Unavailable};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
+use uuid::Uuid;
 
 pub use check::Warning;
 pub use connect::{Options, OptionsError, Sentinel, Server, Tls};
@@ -67,6 +68,8 @@ struct Shared {
     reads: Line,
     /// The stream that was asked for last, so that what is known of it is kept.
     last: Mutex<Option<Arc<Named>>>,
+    /// Where the journal is: which one that is, is remembered beside the streams.
+    place: OnceLock<String>,
 }
 
 /// The stream of one journal, and what is known of it.
@@ -94,8 +97,48 @@ impl RedisStream {
             calls: Line::new(Target::new(options)?),
             reads: Line::new(Target::new(options)?),
             last: Mutex::default(),
+            place: OnceLock::new(),
         };
         Ok(Self { shared: Arc::new(shared), named: None })
+    }
+
+    /// Has it remembered from now on which journal is at a place, once something was written to that. Streams themselves do
+    /// not tell: any number of clusters may share a Redis.
+    pub fn remember_at(&self, place: String) {
+        // Of one journal there is one place.
+        let _ = self.shared.place.set(place);
+    }
+
+    /// The journal that was at the place when it was last seen to have something.
+    ///
+    /// # Errors
+    /// Redis cannot be used.
+    pub async fn remembered(&self) -> Result<Option<Uuid>, Unavailable> {
+        let Some(place) = self.shared.place.get() else { return Ok(None) };
+        let ask = async |mut connection: MultiplexedConnection| {
+            let mut get = redis::cmd("GET");
+            get.arg(scripts::journal_key(place))
+                .query_async::<Option<String>>(&mut connection)
+                .await
+        };
+        let known = self.shared.calls.share(CALL, ask).await;
+        known
+            .map(|known| known.and_then(|known| known.parse().ok()))
+            .map_err(|error| unavailable("ask Redis which journal there was", error))
+    }
+
+    /// Has the one at the place forgotten, since it is no more.
+    ///
+    /// # Errors
+    /// Redis cannot be used.
+    pub async fn forget(&self) -> Result<(), Unavailable> {
+        let Some(place) = self.shared.place.get() else { return Ok(()) };
+        let delete = async |mut connection: MultiplexedConnection| {
+            let mut delete = redis::cmd("DEL");
+            delete.arg(scripts::journal_key(place)).query_async::<()>(&mut connection).await
+        };
+        let done = self.shared.calls.share(CALL, delete).await;
+        done.map_err(|error| unavailable("have Redis forget the journal before", error))
     }
 
     fn named(&self) -> Result<&Arc<Named>, Failure> {
@@ -196,6 +239,7 @@ impl Named {
     async fn trim(
         &self,
         mut connection: MultiplexedConnection,
+        place: Option<&String>,
         keep: Version,
         max: usize,
     ) -> RedisResult<()> {
@@ -206,6 +250,13 @@ impl Named {
         // Whoever trims it uses it.
         for key in [stream, &self.keys.mark] {
             trim.cmd("EXPIRE").arg(key).arg(limits::STREAM_KEPT.as_secs()).ignore();
+        }
+        let has_entries = *self.seen() != Top::Empty;
+        if let Some(place) = place.filter(|_| has_entries) {
+            let key = scripts::journal_key(place);
+            let kept = limits::JOURNAL_REMEMBERED.as_secs();
+            let journal = self.journal.journal.to_string();
+            trim.cmd("SET").arg(key).arg(journal).arg("EX").arg(kept).ignore();
         }
         trim.query_async(&mut connection).await
     }
@@ -309,7 +360,8 @@ impl Stream for RedisStream {
         const WHAT: &str = "trim the stream";
         let shared = &self.shared;
         let named = self.named().map_err(|error| unavailable(WHAT, error))?;
-        let done = shared.calls.share(CALL, |connection| named.trim(connection, keep, max)).await;
+        let work = |connection| named.trim(connection, shared.place.get(), keep, max);
+        let done = shared.calls.share(CALL, work).await;
         done.map_err(|error| unavailable(WHAT, error))
     }
 }

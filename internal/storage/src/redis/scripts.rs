@@ -36,6 +36,11 @@ impl Keys {
     }
 }
 
+/// The key that names the journal at a place.
+pub(super) fn journal_key(place: &str) -> String {
+    format!("{{placard}}:journal:{place}")
+}
+
 /// What Redis says of the stream, as it stands there.
 #[derive(Debug)]
 pub(super) struct Look {

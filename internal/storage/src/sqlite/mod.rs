@@ -67,6 +67,11 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
+    /// Whether a directory holds a journal. An empty file does not count: SQLite takes it for a new one.
+    pub fn is_in(directory: &Path) -> bool {
+        std::fs::metadata(directory.join(FILE)).is_ok_and(|file| file.len() > 0)
+    }
+
     /// Opens the journal of a directory, which is made if it is missing, and makes sure that it can be written.
     ///
     /// # Errors

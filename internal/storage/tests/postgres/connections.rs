@@ -84,6 +84,28 @@ async fn housekeeping_gives_back_the_connections_it_borrows() {
     until("what was borrowed to be given back", async || (taken(&server) <= 3).then_some(())).await;
 }
 
+/// Every five seconds each replica opened a connection for it.
+#[tokio::test]
+async fn trimming_the_stream_opens_no_connection() {
+    let server = PostgresServer::start_with(&[("log_connections", "on")]).await.unwrap();
+    let opened = || {
+        let log = std::fs::read_to_string(server.data().with_file_name("server.log")).unwrap();
+        log.lines().filter(|line| line.contains("connection authorized: user=few")).count()
+    };
+    let journal = open(&limited(&server, 20)).await;
+    poll(&journal).await;
+    let before = opened();
+    assert!(before > 0);
+    for _ in 0..10 {
+        assert!(journal.alone(async {}).await.unwrap());
+        assert!(journal.log(0, 9).await.unwrap().is_empty());
+    }
+    assert_eq!(opened(), before);
+    // Its session may be silent for as long as before.
+    let silence = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    assert_eq!(server.sql(silence).unwrap(), "0");
+}
+
 /// What was lost is taken again without anybody having to write, before anything else is done.
 #[tokio::test]
 async fn a_lost_connection_for_commits_is_told_and_taken_first() {

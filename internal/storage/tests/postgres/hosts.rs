@@ -2,12 +2,13 @@
 
 use placard_model::command::Outcome;
 use placard_replica::ports::Journal;
-use placard_storage::postgres::PostgresJournal;
+use placard_replica::reasons;
+use placard_storage::postgres::{OpenError, PostgresJournal};
 use placard_testkit::requests::{create, request};
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::wait::until;
 
-use crate::{commit, commit_at_last, is_whole, open, snapshot};
+use crate::{commit, commit_at_last, is_whole, open, snapshot, wording};
 
 /// The host and port behind the login of a server's URL, and what is before and behind them.
 fn parts(url: &str) -> (&str, &str, &str) {
@@ -60,7 +61,7 @@ async fn a_promoted_standby_is_found_and_nothing_is_lost() {
     // What stands beside the journal has followed.
     let pool = journal.tasks_pool();
     until("the queue of tasks on the new primary", async || {
-        let migrated = placard_scheduler::migrate(&pool).await;
+        let migrated = placard_scheduler::migrate(&pool, wording()).await;
         migrated.is_ok().then_some(())
     })
     .await;
@@ -77,6 +78,16 @@ async fn hosts_of_which_none_takes_writes_are_refused() {
     let standby = primary.standby("second", primary.port()).await.unwrap();
     let url = either(&standby, &standby);
     let refused = PostgresJournal::connect(&url, Default::default()).await.unwrap_err();
-    let told = refused.to_string();
-    assert!(told.contains("standby"), "{told}");
+    let told = reasons(&refused).unwrap();
+    assert_eq!(told.matches("is a standby").count(), 2, "{told}");
+    // Each host has a reason of its own; what waits for the primary may go on.
+    drop(primary);
+    let url = url.replacen(&standby.port().to_string(), "1", 1);
+    let refused = PostgresJournal::connect(&url, Default::default()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Connect(..)), "{refused:?}");
+    let told = reasons(&refused).unwrap();
+    let port = standby.port();
+    assert!(told.contains("127.0.0.1:1: Connection refused"), "{told}");
+    assert!(told.contains(&format!("127.0.0.1:{port}: the server is a standby")), "{told}");
+    assert!(told.starts_with("none of the hosts can be used: "), "{told}");
 }

@@ -26,7 +26,8 @@ use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{CommitError, Journal};
 use placard_replica::{Batch, Plan};
-use placard_storage::postgres::{Options, PostgresJournal};
+use placard_scheduler::Wording;
+use placard_storage::postgres::{self, Options, PostgresJournal};
 use placard_testkit::contract;
 use placard_testkit::servers::postgres::PostgresServer;
 use tokio::sync::mpsc;
@@ -39,6 +40,11 @@ async fn server() -> PostgresServer {
 fn connections(server: &PostgresServer) -> u32 {
     let all = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'placard'";
     server.sql(all).unwrap().parse().unwrap()
+}
+
+/// How the queue of tasks tells what fails.
+fn wording() -> Wording {
+    Wording::new(postgres::told)
 }
 
 /// What a task may await.

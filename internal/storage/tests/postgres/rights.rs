@@ -8,7 +8,7 @@ use placard_storage::secret::Secret;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, request};
 
-use crate::{commit, commit_at_last, is_whole, open, server};
+use crate::{commit, commit_at_last, is_whole, open, server, wording};
 
 /// The rights that docs/OPERATIONS.md lists.
 const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
@@ -26,7 +26,7 @@ fn grants(role: &str) -> String {
 async fn a_role_with_data_rights_alone_serves() {
     let server = server().await;
     let owner = open(&server.url()).await;
-    placard_scheduler::migrate(&owner.tasks_pool()).await.unwrap();
+    placard_scheduler::migrate(&owner.tasks_pool(), wording()).await.unwrap();
     server.sql("CREATE ROLE teller LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC").unwrap();
     server.sql(&grants("teller")).unwrap();
     let journal = open(&as_role(&server.url(), "teller", None)).await;
@@ -35,7 +35,7 @@ async fn a_role_with_data_rights_alone_serves() {
     let position = is_whole(&journal).await;
     let head = journal.poll(contract::beat(1, position), 0).await.unwrap();
     assert_eq!(head.position.version, position.version);
-    placard_scheduler::migrate(&journal.tasks_pool()).await.unwrap();
+    placard_scheduler::migrate(&journal.tasks_pool(), wording()).await.unwrap();
     // What ends, and when.
     assert_eq!(journal.ended(10).await.unwrap().ads, []);
     journal.ends(Duration::from_secs(60), 10).await.unwrap();

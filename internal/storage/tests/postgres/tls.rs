@@ -2,17 +2,17 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
+use placard_replica::reasons;
 use placard_storage::postgres::{Options, PostgresJournal};
-use placard_testkit::authority::Authority;
+use placard_testkit::authority::{Authority, Certificate};
 use placard_testkit::requests::{create, request};
+use placard_testkit::servers::postgres::PostgresServer;
 
 use crate::{commit, server};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn verify_full_checks_the_authority_and_the_name() {
+/// A server that speaks TLS with this certificate.
+async fn encrypted(signed: &Certificate) -> PostgresServer {
     let mut server = server().await;
-    let (authority, stranger) = (Authority::new(), Authority::new());
-    let signed = authority.sign("127.0.0.1");
     let owner = std::fs::metadata(server.data()).unwrap().uid();
     for (name, text) in [("server.crt", &signed.certificate), ("server.key", &signed.key)] {
         let file = server.data().join(name);
@@ -22,6 +22,35 @@ async fn verify_full_checks_the_authority_and_the_name() {
         chown(&file, Some(owner), None).unwrap();
     }
     server.restart_with(&[("ssl", "on")]).await.unwrap();
+    server
+}
+
+/// libpq takes one; what checks certificates here does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_version_1_is_refused_with_words() {
+    let old = Certificate::version_1("127.0.0.1");
+    let server = encrypted(&old).await;
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&root, &old.certificate).unwrap();
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?sslmode={mode}&sslrootcert={}",
+            server.port(),
+            root.path().display()
+        );
+        let refused = PostgresJournal::connect(&url, Options::default()).await.unwrap_err();
+        let told = reasons(&refused).unwrap();
+        assert!(
+            told.contains("certificate is X.509 version 1, which is refused"),
+            "{mode}: {told}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_full_checks_the_authority_and_the_name() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let server = encrypted(&authority.sign("127.0.0.1")).await;
     let files = tempfile::tempdir().unwrap();
     let write = |name: &str, authority: &Authority| {
         let file = files.path().join(name);

@@ -221,7 +221,7 @@ async fn done_tasks_are_forgotten_after_a_while() {
     // Without the queue's tables there is nothing to forget.
     assert_eq!(journal.forget_tasks(HOUR).await.unwrap(), 0);
     let pool = journal.tasks_pool();
-    placard_scheduler::migrate(&pool).await.unwrap();
+    placard_scheduler::migrate(&pool, crate::wording()).await.unwrap();
     server
         .sql(
             "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen)

@@ -4,7 +4,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use placard_replica::ports::{Appended, Stream};
-use placard_storage::redis::{Options, Sentinel, Server, Warning};
+use placard_replica::reasons;
+use placard_storage::redis::{Options, RedisStream, Sentinel, Server, Warning};
 use placard_storage::secret::Secret;
 use placard_testkit::authority::{Authority, Certificate};
 use placard_testkit::contract;
@@ -105,10 +106,14 @@ struct Encrypted {
 
 impl Encrypted {
     async fn start(asks_clients: bool) -> Self {
-        let server = RedisServer::start().await.unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let authority = Authority::new();
         let signed = authority.sign("127.0.0.1");
+        Self::start_with(authority, &signed, asks_clients).await
+    }
+
+    async fn start_with(authority: Authority, signed: &Certificate, asks_clients: bool) -> Self {
+        let server = RedisServer::start().await.unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let write = |name: &str, text: &str| {
             let file = server.directory().join(name);
             std::fs::write(&file, text).unwrap();
@@ -144,6 +149,68 @@ async fn tls_is_checked_against_the_given_authority_and_name() {
     let elsewhere = to("localhost", &server.authority);
     assert!(elsewhere.status().await.is_err(), "not the certificate's name");
     assert!(to("127.0.0.1", &stranger).status().await.is_err(), "not the certificate's authority");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_version_1_is_refused_with_words() {
+    let old = Certificate::version_1("127.0.0.1");
+    let server = Encrypted::start_with(Authority::new(), &old, false).await;
+    let mut options = server.to("127.0.0.1", &server.authority);
+    options.tls.authorities_pem = Some(old.certificate.into_bytes());
+    let told = fault(&following(&options)).await;
+    assert!(told.contains("certificate is X.509 version 1, which is refused"), "{told}");
+}
+
+/// The cause of a failure, as the log has it.
+async fn fault(stream: &RedisStream) -> String {
+    reasons(&stream.status().await.unwrap_err()).unwrap()
+}
+
+/// What the first attempt came to, and what is said of it while no other is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_redis_is_told_in_words_each_time() {
+    let server = RedisServer::start().await.unwrap();
+    run::<()>(&server, "ACL SETUSER teller on >opensesame ~* &* +@all").await;
+    run::<()>(&server, "ACL SETUSER limited on >opensesame ~other:* &* +@all").await;
+    run::<()>(&server, "ACL SETUSER mute on >opensesame ~* &* +@all -evalsha").await;
+    let port = server.port();
+    let at = |login: &str, port: u16| {
+        let url = format!("redis://{login}127.0.0.1:{port}");
+        following(&Options::new(Server::Url(url.into())))
+    };
+    run::<()>(&server, "ACL SETUSER default off").await;
+    for (stream, says) in [
+        (at("", port), "NOAUTH"),
+        (at("teller:opensesam@", port), "refuses the user or the password"),
+        (at("limited:opensesame@", port), "NOPERM"),
+        (at("mute:opensesame@", port), "evalsha"),
+        (at("", 1), "cannot connect: Connection refused"),
+    ] {
+        for _ in 0..3 {
+            let told = fault(&stream).await;
+            assert!(told.contains(says) && !told.contains("opensesam"), "{says}: {told}");
+            assert!(!told.contains(": :") && !told.contains('"'), "{told}");
+        }
+    }
+}
+
+/// Two nodes of a cluster, the first of which has one slot, and what it says of all other keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_has_moved_the_stream_is_told_by_name() {
+    let settings = [("cluster-enabled", "yes")];
+    let (one, other) =
+        tokio::join!(RedisServer::start_with(&settings), RedisServer::start_with(&settings));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    run::<()>(&one, "CLUSTER ADDSLOTSRANGE 0 0").await;
+    run::<()>(&other, "CLUSTER ADDSLOTSRANGE 1 16383").await;
+    run::<()>(&one, &format!("CLUSTER MEET 127.0.0.1 {}", other.port())).await;
+    until(async || {
+        let said = run::<String>(&one, "CLUSTER INFO").await;
+        said.contains("cluster_state:ok") && said.contains("cluster_slots_assigned:16384")
+    })
+    .await;
+    let told = fault(&connect(&one)).await;
+    assert!(told.contains("node of a Redis Cluster") && told.contains("(MOVED "), "{told}");
 }
 
 /// That it asks clients for certificates is Redis' default.
