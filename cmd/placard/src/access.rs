@@ -7,8 +7,8 @@ use anyhow::{Context, ensure};
 use placard_node::{Access, ApiConfig, Cors, first_token};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use crate::cluster::text;
 use crate::options::{AccessOptions, TokenOptions};
+use crate::secrets::text;
 
 /// Most origins that can be named; a browser's request is compared with each.
 const ORIGINS_MAX: usize = placard_model::limits::CORS_ORIGINS_MAX;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cluster::DATA_DIR;
+use crate::config::DATA_DIR;
 use crate::options::BackupOptions;
 use crate::output::print;
 

@@ -3,13 +3,14 @@
 
 mod access;
 mod backup;
-mod cluster;
+mod config;
 mod demo;
 mod environment;
 mod healthcheck;
 mod migrate;
 mod options;
 mod output;
+mod secrets;
 mod seed;
 mod serve;
 mod signals;
@@ -54,7 +55,7 @@ fn run(log: &Log) -> ExitCode {
         if let (Command::Serve(serve), Some((_, given))) =
             (&mut options.command, matches.subcommand())
         {
-            serve.of_clusters = cluster::given(given);
+            serve.of_clusters = config::given(given);
         }
         Ok(options)
     });

@@ -10,7 +10,7 @@ use placard_node::{Config, Listeners, Node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use crate::cluster;
+use crate::config;
 use crate::options::ServeOptions;
 use crate::output::{Log, announce};
 use crate::signals::Signals;
@@ -21,12 +21,12 @@ const OWN_DESCRIPTORS: u64 = 128;
 pub(crate) async fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let (listen, admin_listen) = (options.listen, options.admin_listen);
-    let mut config = cluster::config(options)?;
+    let mut config = config::config(options)?;
     config.api.log_lost = log.lost();
     prepare(config.connections.max);
     let storage = config.storage.clone();
     let node = start(listen, admin_listen, config).await?;
-    cluster::tell(&storage);
+    config::tell(&storage);
     let (handle, address, admin) = (node.handle().clone(), node.address(), node.admin_address());
     let opening = async move {
         handle.ready().await;

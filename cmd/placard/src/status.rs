@@ -69,6 +69,12 @@ impl Member {
         let is_silent = silent_ms > SILENT_MS || self.lease_ms < 0;
         is_silent.then(|| format!("not heard of for {} s", silent_ms.max(0) / 1_000))
     }
+
+    /// The state to show. Of a replica whose row is missing, its silence says less than that.
+    fn shown(&self) -> String {
+        let is_missing = self.state == "missing";
+        self.silence().filter(|_| !is_missing).unwrap_or_else(|| self.state.clone())
+    }
 }
 
 pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
@@ -121,7 +127,7 @@ fn table(cluster: &Cluster) -> String {
         let own = if member.replica == cluster.replica { "*" } else { "" };
         vec![
             format!("{}{own}", member.address),
-            member.silence().unwrap_or_else(|| member.state.clone()),
+            member.shown(),
             member.published.version.to_string(),
             member.lag_entries.to_string(),
             member.lag_ms.to_string(),

@@ -7,13 +7,13 @@ use reqwest::header::HeaderMap;
 
 use crate::options::VerifyOptions;
 use crate::output::print;
-use crate::{cluster, status};
+use crate::{config, status};
 
 /// Faults that are listed; a broken log may have millions.
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
-    let url = cluster::required_postgres_url(&options.postgres)?;
+    let url = config::required_postgres_url(&options.postgres)?;
     let (mut claims, mut unasked) = (Vec::new(), Vec::new());
     if let Some(target) = &options.target {
         // Asked first: what replicas have published by then is in the journal that is read afterwards.

@@ -1,21 +1,17 @@
-//! Who may write. A handler that changes something takes a [`Principal`], which only this file makes, and makes
-//! only for those who may; so no such route can be added without asking.
+//! Who may write: the tokens, and what a request must show.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
-use placard_model::{TraceContext, limits};
+use placard_model::limits;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::App;
 use crate::problem::Problem;
 
 /// Who may write.
@@ -123,7 +119,7 @@ impl Access {
 
     /// Refuses what a browser sends for a page whose name leads to this machine, whoever gave it that name: such a page
     /// is of no other origin. To be asked where the listener is for this machine only, and a name so nobody's word.
-    fn refuse_names(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    pub(crate) fn refuse_names(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
         let is_page = headers.contains_key(ORIGIN);
         match self {
             Self::Open if is_page && !is_by_address(headers, uri) => Err(Problem::misdirected()),
@@ -132,7 +128,7 @@ impl Access {
     }
 
     /// Who sends these headers.
-    fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
+    pub(crate) fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let tokens = match self {
             Self::Open => return Ok(String::new()),
             Self::Tokens(tokens) => tokens,
@@ -156,38 +152,6 @@ impl Tokens {
         }
         let known = self.0.get(usize::try_from(at).ok()?)?;
         bool::from(found).then(|| known.principal.clone())
-    }
-}
-
-/// Somebody who may write, in the request at hand.
-#[derive(Debug)]
-pub(crate) struct Principal {
-    name: String,
-    trace: Option<TraceContext>,
-}
-
-impl Principal {
-    /// The name of the token, or its fingerprint if it has none; empty where anyone may write.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The trace that follows what they write, if one does.
-    pub(crate) fn trace(&self) -> Option<TraceContext> {
-        self.trace
-    }
-}
-
-impl FromRequestParts<App> for Principal {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let access = &app.config.access;
-        if app.on_loopback {
-            access.refuse_names(&parts.headers, &parts.uri)?;
-        }
-        let name = access.principal(&parts.headers)?;
-        Ok(Self { name, trace: parts.extensions.get().copied() })
     }
 }
 

@@ -11,13 +11,15 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
+use crate::paths::BATCH_PATH;
 use crate::problem::{Extensions, Problem};
+use crate::receipts;
 use crate::render::{self, with_replayed, with_version};
 use crate::write::{JSON, accepted};
 use crate::writing::{Decided, Writing};
-use crate::{App, BATCH_PATH, receipts};
 
 #[derive(Serialize)]
 struct BatchBody {

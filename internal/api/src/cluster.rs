@@ -11,12 +11,13 @@ use placard_replica::ports::Member;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::app::App;
 use crate::headers::Unconditional;
 use crate::openapi::answers;
+use crate::paths::{CLUSTER_PATH, RELEASE_PATH};
+use crate::principal::Principal;
 use crate::problem::Problem;
 use crate::render::{self, with_version};
-use crate::{App, CLUSTER_PATH, RELEASE_PATH};
 
 #[derive(Serialize)]
 struct ClusterBody {

@@ -38,8 +38,9 @@ use crate::house::{House, Stay};
 use crate::life::{Order, Phase, UNKNOWN};
 use crate::metrics::connections::{Ending, Refusal};
 use crate::observed::Observed;
+use crate::paths::HEALTH_PATHS;
 use crate::problem::Problem;
-use crate::{HEALTH_PATHS, head, requests};
+use crate::{head, headers, requests};
 
 pin_project! {
     /// A connection being served. It ends when its life does, and makes no error of it.
@@ -208,7 +209,7 @@ impl Service<Request<Incoming>> for Serving {
         }
         // Where it may be told; to each read it would cost an allocation.
         if !request.method().is_safe()
-            || request.headers().contains_key(requests::TRACEPARENT)
+            || request.headers().contains_key(headers::TRACEPARENT)
             || tracing::enabled!(tracing::Level::DEBUG)
         {
             request.extensions_mut().insert(Peer(self.peer));

@@ -10,8 +10,8 @@ use http::{HeaderValue, Method, Uri};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::headers::MIN_VERSION;
+use crate::headers::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 use crate::render::{CLOCK_HEADER, STALE_HEADER, VERSION_HEADER};
-use crate::requests::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 
 /// What pages may ask for.
 const READABLE: &str = "/api/v1/";

@@ -14,7 +14,7 @@ use placard_replica::core::{Phase, Verdict, Why};
 use placard_replica::ports::{Commits, EMPTIED};
 use serde::Serialize;
 
-use crate::App;
+use crate::app::App;
 use crate::headers::Unconditional;
 use crate::openapi::answers;
 use crate::render::{self, with_own_clock, with_stale, with_version};

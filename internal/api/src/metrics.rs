@@ -2,12 +2,13 @@
 //! several replicas in one process do not add up.
 
 pub(crate) mod connections;
+mod metadata;
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
-use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, Key, KeyName, Label, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use placard_engine::Reader;
 use placard_model::entry::FORMAT_LEVEL;
@@ -21,6 +22,7 @@ use placard_replica::{self as replica, Expiry, Handle};
 
 use crate::timed::{CLASSES, MethodMetrics, RouteMetrics};
 use connections::ConnectionMetrics;
+use metadata::METADATA;
 
 const REQUESTS: &str = "placard_http_requests_total";
 const DURATION: &str = "placard_http_request_duration_seconds";
@@ -29,7 +31,6 @@ const BOUNDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0,
 ];
-const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);
 
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,

@@ -10,12 +10,13 @@ use placard_model::{Status, Version, fragment_with_status, limits};
 use placard_replica::Leave;
 use placard_replica::core::Verdict;
 
+use crate::app::App;
 use crate::headers::{self, Unconditional};
 use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
+use crate::paths::{AD_PATH, ADS_PATH};
 use crate::problem::Problem;
 use crate::render::{self, with_etag, with_own_clock, with_stale, with_version};
-use crate::{AD_PATH, ADS_PATH, App};
 
 /// Lists the ads that fit.
 ///

@@ -13,7 +13,7 @@ use placard_replica::ports::Member;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::App;
+use crate::app::App;
 use crate::params::Ack;
 use crate::problem::Problem;
 use crate::writing::Decided;

@@ -13,7 +13,7 @@ use placard_model::{Query, Timestamp, Version};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::ADS_PATH;
+use crate::paths::ADS_PATH;
 
 /// On every answer that depends on state: the version that answered.
 pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("placard-version");

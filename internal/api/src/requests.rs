@@ -20,12 +20,10 @@ use tower::{Layer, Service};
 use tracing::Span;
 use uuid::{Builder, Uuid};
 
+use crate::app::Config;
 use crate::client::TrustedProxies;
-use crate::{AD_PATH, ADS_PATH, BATCH_PATH, Config, RELEASE_PATH};
-
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::headers::{REQUEST_ID, TRACEPARENT, TRACESTATE};
+use crate::paths::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 
 /// The layer.
 #[derive(Debug, Clone)]

@@ -10,13 +10,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
 use crate::params::Id;
+use crate::paths::{AD_PATH, ADS_PATH};
 use crate::problem::Problem;
+use crate::receipts;
 use crate::render::{self, with_etag, with_location, with_replayed, with_version};
 use crate::writing::Writing;
-use crate::{AD_PATH, ADS_PATH, App, receipts};
 
 pub(crate) const JSON: &[&str] = &["application/json"];
 const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];

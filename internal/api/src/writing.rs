@@ -11,11 +11,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::access::Principal;
+use crate::app::App;
 use crate::body::Whole;
 use crate::params::Ack;
+use crate::paths::ADS_PATH;
+use crate::principal::Principal;
 use crate::problem::Problem;
-use crate::{ADS_PATH, App, headers, params};
+use crate::{headers, params};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 

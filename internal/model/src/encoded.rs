@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use crate::ad::{AdView, SpecView};
-use crate::wire::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
+use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
 use crate::{Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Targeting, Version};
 
 /// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest

@@ -9,6 +9,7 @@ mod encoded;
 pub mod entry;
 mod fields;
 mod form;
+mod format;
 pub mod generator;
 mod given;
 pub mod limits;
@@ -25,13 +26,13 @@ pub use body::{fragment, fragment_with_status};
 pub use country::{Country, CountrySet};
 pub use encoded::EncodedAd;
 pub use fields::{Creation, Fields};
+pub use format::Undecodable;
 pub use query::Query;
 pub use said::Said;
 pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;
 pub use violation::{Place, Violation};
-pub use wire::Undecodable;
 
 /// The position of an entry in the log: gapless, from 1. 0 means "before the first entry".
 pub type Version = u64;

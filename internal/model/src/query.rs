@@ -1,6 +1,7 @@
-//! What a site's page asks: which ads fit this visitor, and which part of the answer to send.
+//! What a site's page asks: which ads fit this visitor, and which part of the answer to send. [`Targeting::fits`] is the
+//! reference meaning of that: the index must agree with it, ad by ad.
 
-use crate::{Country, Gender, Platform, limits};
+use crate::{Country, Gender, Platform, Targeting, limits};
 
 /// The filters and the page of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,5 +31,20 @@ impl Default for Query {
             offset: 0,
             limit: limits::PAGE_ADS_DEFAULT,
         }
+    }
+}
+
+impl Targeting {
+    /// Whether a query's filters fit: an absent filter fits every ad; a present one fits the ads that target
+    /// its value or leave the dimension open.
+    pub fn fits(&self, query: &Query) -> bool {
+        let age = |age| self.age.is_none_or(|range| range.start <= age && age <= range.end);
+        let country = |c: Country| self.countries.is_empty() || self.countries.contains(c);
+        let gender = |g: Gender| self.genders.is_empty() || self.genders.contains(g);
+        let platform = |p: Platform| self.platforms.is_empty() || self.platforms.contains(p);
+        query.age.is_none_or(age)
+            && query.country.is_none_or(country)
+            && query.gender.is_none_or(gender)
+            && query.platform.is_none_or(platform)
     }
 }

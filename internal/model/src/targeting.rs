@@ -1,7 +1,6 @@
-//! The conditions of an ad, and what it means that a query fits them. This is the reference meaning: the
-//! index must agree with [`Targeting::fits`], ad by ad.
+//! The conditions of an ad, per dimension.
 
-use crate::{Country, CountrySet, Query};
+use crate::CountrySet;
 
 /// An inclusive range of ages, in years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,19 +122,4 @@ pub struct Targeting {
     pub genders: GenderSet,
     /// Platforms that fit; empty means any.
     pub platforms: PlatformSet,
-}
-
-impl Targeting {
-    /// Whether a query's filters fit: an absent filter fits every ad; a present one fits the ads that target
-    /// its value or leave the dimension open.
-    pub fn fits(&self, query: &Query) -> bool {
-        let age = |age| self.age.is_none_or(|range| range.start <= age && age <= range.end);
-        let country = |c: Country| self.countries.is_empty() || self.countries.contains(c);
-        let gender = |g: Gender| self.genders.is_empty() || self.genders.contains(g);
-        let platform = |p: Platform| self.platforms.is_empty() || self.platforms.contains(p);
-        query.age.is_none_or(age)
-            && query.country.is_none_or(country)
-            && query.gender.is_none_or(gender)
-            && query.platform.is_none_or(platform)
-    }
 }

@@ -8,8 +8,7 @@ use placard_replica::expiry::Chore;
 use placard_replica::ports::Chores;
 use placard_replica::{Expiry, Outage};
 
-use crate::Source;
-use crate::queue::{Cause, Queue};
+use crate::queue::{Cause, Queue, Source};
 
 /// Does a chore again and again; ends with its task.
 pub(crate) async fn run<J: Chores>(

@@ -32,15 +32,12 @@ pub use queue::{Tasks, Wording};
 use agenda::Agenda;
 use apalis_postgres::PgPool;
 use expirer::Expirer;
-use queue::{Cause, Queue};
+use queue::{Cause, Expire, Queue, Source};
 
 /// The pause after the queue has failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// A worker that has gone on for so long works.
 const WORKS: Duration = Duration::from_secs(5);
-
-/// The queue, once it could be opened.
-type Source = watch::Receiver<Option<Queue>>;
 
 /// How a scheduler is run.
 #[derive(Debug, Clone)]
@@ -65,12 +62,6 @@ impl Config {
 #[derive(Debug)]
 pub struct Scheduler {
     running: JoinSet<()>,
-}
-
-/// What a task of the queue calls.
-pub(crate) trait Expire: Send + Sync {
-    /// A second has come.
-    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 struct Due<J> {

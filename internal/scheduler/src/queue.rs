@@ -14,9 +14,17 @@ use apalis_postgres::{PgPool, PostgresStorage};
 use apalis_sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteStorage};
 use futures_util::{Stream, StreamExt};
 use placard_model::limits;
+use tokio::sync::watch;
 use ulid::Ulid;
 
-use crate::Expire;
+/// The queue, once it could be opened.
+pub(crate) type Source = watch::Receiver<Option<Queue>>;
+
+/// What a task of the queue calls.
+pub(crate) trait Expire: Send + Sync {
+    /// A second has come.
+    fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
 
 /// The name of the queue.
 pub(crate) const QUEUE: &str = "placard-expiry";

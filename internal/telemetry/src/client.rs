@@ -13,7 +13,7 @@ use placard_model::limits;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
-use crate::StartError;
+use crate::error::StartError;
 
 #[derive(Debug)]
 pub(crate) struct Client {

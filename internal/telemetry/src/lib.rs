@@ -3,11 +3,11 @@
 //! a bounded queue, are dropped beyond it, and both are counted.
 
 mod client;
+mod error;
 mod queue;
 mod remote;
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use opentelemetry::trace::{
     TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{
 use placard_model::{TraceContext, limits};
 use placard_replica::spans::{Arrival, Serving, SpanCounts, Spans, Stage, Step};
 
+pub use error::StartError;
 use queue::{Bounded, Counted, Counts};
 
 /// Where spans are taken, below the endpoint.
@@ -47,20 +48,6 @@ pub struct Config {
     pub instance: String,
     /// The build's version.
     pub build: String,
-}
-
-/// No spans can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The system's certificates, by which the collector is known, cannot be read.
-    #[error("cannot read the system's certificates, by which the collector of traces is known")]
-    Certificates(#[source] io::Error),
-    /// TLS cannot be used.
-    #[error("cannot use TLS for traces")]
-    Tls(#[from] rustls::Error),
-    /// The endpoint, or a variable of OpenTelemetry's in the environment, is of no use.
-    #[error("cannot send traces")]
-    Exporter(#[from] ExporterBuildError),
 }
 
 /// The running adapter.

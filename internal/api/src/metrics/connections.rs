@@ -5,7 +5,7 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Key, KeyName, Label, Recorder, SharedString};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::METADATA;
+use super::metadata::METADATA;
 
 /// Why a server ends a connection that its client would have kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use placard_model::entry::{Entry, Position};
 use placard_model::limits;
 use sqlx::{PgConnection, Row};
 
-use super::lane::{Failure, Held, Lane, Work};
-use super::rows::{self, column};
+use super::codec::{self, column};
+use super::failure::Failure;
+use super::lane::{Held, Lane, Work};
 use super::session::Setting;
 
 /// How the server guards a chore; nobody waits for one.
@@ -138,7 +139,7 @@ async fn next_base(
     let bytes: Vec<u8> = row.try_get("bytes")?;
     let entry = Entry::decode(&bytes.into()).map_err(|_| Failure::Malformed("an entry"))?;
     let (version, chain) =
-        (rows::version(row.try_get("version")?)?, rows::chain(row.try_get("chain")?)?);
+        (codec::version(row.try_get("version")?)?, codec::chain(row.try_get("chain")?)?);
     Ok(Some(Position { version, chain, digest: entry.digest }))
 }
 

@@ -32,11 +32,13 @@ use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::lane::{self, Failure, Held, Lane, Opened};
+use super::failure::{Failure, IDLE_IN_TRANSACTION};
+use super::head_guard::HeadGuard;
+use super::lane::{Held, Lane, Opened};
 use super::rows::{self, State};
 use super::server::Server;
 use super::session::{Session, Setting};
-use super::write::{self, Basis, From};
+use super::write::{self, Basis};
 
 /// How the server guards the head's lock.
 ///
@@ -95,7 +97,7 @@ const UNHEARD: Duration = Duration::from_millis(500);
 /// A round trip that took longer when the connection was opened says nothing of the way.
 const TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// From so far on, the round trips that are saved are worth more than the work of writing values out. On one machine, where
+/// HeadGuard so far on, the round trips that are saved are worth more than the work of writing values out. On one machine, where
 /// there is nothing to save, that work halved what three replicas wrote.
 const FAR: Duration = Duration::from_millis(5);
 /// What a batch may have, in commands and in bytes, for its values to be written out: as text they are about eight times
@@ -181,8 +183,8 @@ struct Written {
 }
 
 impl Written {
-    fn from(self) -> From {
-        From { writes: self.writes, chain: self.head.chain }
+    fn from(self) -> HeadGuard {
+        HeadGuard { writes: self.writes, chain: self.head.chain }
     }
 }
 
@@ -208,19 +210,25 @@ impl Committer {
 
     /// Runs one transaction.
     pub(super) async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
+        let plan = self.commit_somehow(&batch).await?;
+        self.losses.store(0, Ordering::Relaxed);
+        Ok(plan)
+    }
+
+    async fn commit_somehow(&self, batch: &Arc<Batch>) -> Result<Plan, CommitError> {
         let cautious = self.cautious.load(Ordering::Relaxed);
         if cautious == 0 && !batch.repeated {
-            if let Some(plan) = self.blindly(&batch).await? {
+            if let Some(plan) = self.blindly(batch).await? {
                 return Ok(plan);
             }
-            if let Some(plan) = self.at_once(&batch).await? {
+            if let Some(plan) = self.at_once(batch).await? {
                 return Ok(plan);
             }
             self.cautious.store(CAUTIOUS, Ordering::Relaxed);
         } else {
             self.cautious.store(cautious.saturating_sub(1), Ordering::Relaxed);
         }
-        self.locked(&batch).await
+        self.locked(batch).await
     }
 
     /// Returns no plan if something has to be read first.
@@ -264,7 +272,7 @@ impl Committer {
     async fn write(
         &self,
         held: &mut Held<'_>,
-        from: From,
+        from: HeadGuard,
         basis: Basis,
         plan: &Plan,
     ) -> Result<bool, Failure> {
@@ -303,14 +311,13 @@ impl Committer {
     async fn locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
         let committed = self.try_locked(batch).await;
         match &committed {
-            Ok(_) => self.losses.store(0, Ordering::Relaxed),
             Err(CommitError::NotCommitted(cause) | CommitError::Unknown(cause))
                 if cause.downcast_ref().is_some_and(Failure::is_loss)
                     && self.opened() == Opened::Yes =>
             {
                 self.losses.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) => {}
+            _ => {}
         }
         committed
     }
@@ -378,7 +385,7 @@ impl Committer {
     async fn write_and_commit(
         &self,
         held: &mut Held<'_>,
-        from: From,
+        from: HeadGuard,
         plan: &Plan,
         manner: Manner,
     ) -> Result<(), CommitError> {
@@ -440,8 +447,7 @@ fn before(failure: Failure) -> CommitError {
 fn at_commit(failure: Failure) -> CommitError {
     match database_error(&failure) {
         Some(error)
-            if error.severity() == PgSeverity::Error
-                || error.code() == lane::IDLE_IN_TRANSACTION =>
+            if error.severity() == PgSeverity::Error || error.code() == IDLE_IN_TRANSACTION =>
         {
             before(failure)
         }

@@ -6,8 +6,8 @@ use placard_replica::ports::Ended;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::lane::Failure;
-use super::rows::{self, Stamp};
+use super::codec::{self, Stamp};
+use super::failure::Failure;
 
 /// The clock, and the ads that ended first, if any have.
 const ENDED: &str = "
@@ -38,7 +38,7 @@ pub(super) async fn ended(connection: &mut PgConnection, max: usize) -> Result<E
     let mut ads = Vec::with_capacity(rows.len());
     for row in &rows {
         if let Some(id) = row.try_get::<Option<Uuid>, _>("id")? {
-            ads.push((id, rows::version(row.try_get("version")?)?));
+            ads.push((id, codec::version(row.try_get("version")?)?));
         }
     }
     Ok(Ended { now, ads })

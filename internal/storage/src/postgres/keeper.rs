@@ -7,7 +7,7 @@ use std::time::Duration;
 use placard_replica::Outage;
 use tokio::task::JoinHandle;
 
-use super::Lanes;
+use super::lanes::Lanes;
 
 /// How often the connection is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -36,12 +36,13 @@ impl Keeper {
 async fn run(lanes: Weak<Lanes>) {
     let mut outage = Outage::of("there is no connection to commit with");
     while let Some(lanes) = lanes.upgrade() {
-        let kept = lanes.committer.lane().keep_one().await;
-        if kept.is_err() {
-            // The place of this one may be what is missing.
-            lanes.reads.release();
+        if let Some(kept) = lanes.committer.lane().keep_one().await {
+            if kept.is_err() {
+                // The place of this one may be what is missing.
+                lanes.reads.release();
+            }
+            outage.is(&kept);
         }
-        outage.is(&kept);
         drop(lanes);
         tokio::time::sleep(PAUSE).await;
     }

@@ -14,17 +14,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use placard_model::entry::{FORMAT_LEVEL, Position};
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::failure::Failure;
 use super::server::{Server, Way};
-use super::session::{self, Run, Session, Unfit};
-use crate::tls;
+use super::session::{self, Run, Session};
 
 /// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
@@ -36,104 +34,6 @@ const RESTED: Duration = Duration::from_secs(2);
 const PING: Duration = Duration::from_secs(1);
 /// How much longer an answer is waited for after a sign of life, on any other connection, has not come.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A server's answer to who has kept a transaction idle for too long.
-pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
-
-/// Why a piece of work came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("no answer from PostgreSQL within {0:?}")]
-    Late(Duration),
-    #[error("PostgreSQL has not answered on another connection either")]
-    Silent,
-    #[error("{}", told(.0))]
-    Sql(sqlx::Error),
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    #[error(
-        "reading the journal needs format level {0}, and this build's is {FORMAT_LEVEL}: run a newer build"
-    )]
-    TooNew(u8),
-    #[error("the journal holds what it cannot hold: {0}")]
-    Malformed(&'static str),
-    #[error(
-        "the server is not the one of the last head poll: it was started again, or another has taken its place"
-    )]
-    Moved,
-    #[error("there is no connection to commit with: housekeeping takes none")]
-    NoneToSpare,
-    /// Of several hosts, with the reason of each; and whether no waiting helps.
-    #[error("none of the hosts can be used: {0}")]
-    NoHost(String, bool),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-/// What went wrong, once: sqlx says an error's source in the error too, and of the server's errors the line of its code.
-/// Every error of sqlx goes through this.
-pub(super) fn told(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Configuration(error) => error.to_string(),
-        sqlx::Error::Migrate(error) => match &**error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => told(error),
-            other => other.to_string(),
-        },
-        sqlx::Error::Database(error) => format!("PostgreSQL says: {}", error.message()),
-        sqlx::Error::Io(error) => tls::told(error.to_string()),
-        sqlx::Error::Tls(error) => format!("TLS: {}", tls::told(error.to_string())),
-        other => other.to_string(),
-    }
-}
-
-impl Failure {
-    /// Of several hosts, of which none can be used. If one that was reached cannot hold the journal, or all are there and
-    /// none takes writes, no waiting helps.
-    fn of_hosts(failed: Vec<(String, Self)>) -> Self {
-        let told: Vec<_> = failed.iter().map(|(host, why)| format!("{host}: {why}")).collect();
-        let told = told.join("; ");
-        let is_follower = |why: &Self| matches!(why, Self::Unfit(Unfit::Standby | Unfit::ReadOnly));
-        let unfit = |why: &Self| matches!(why, Self::Unfit(_)) && !is_follower(why);
-        let is_final = failed.iter().any(|(_, why)| unfit(why))
-            || failed.iter().all(|(_, why)| is_follower(why));
-        Self::NoHost(told, is_final)
-    }
-
-    /// Whether it took too long: here, or in the server, which cancels what takes longer than it may (57014).
-    pub(super) fn is_late(&self) -> bool {
-        match self {
-            Self::Late(_) => true,
-            Self::Sql(sqlx::Error::Database(error)) => error.code().as_deref() == Some("57014"),
-            _ => false,
-        }
-    }
-
-    /// Whether the connection was lost, or its answer took too long: what was sent on it may have been too much for the way.
-    pub(super) fn is_loss(&self) -> bool {
-        let was_idle = match self {
-            Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().as_deref() == Some(IDLE_IN_TRANSACTION)
-            }
-            _ => false,
-        };
-        was_idle || self.is_late() || self.is_broken()
-    }
-
-    /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.
-    pub(super) fn is_broken(&self) -> bool {
-        match self {
-            Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("57P"))
-            }
-            Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
-            _ => false,
-        }
-    }
-}
 
 /// How long an answer is waited for, and what it means if none comes.
 #[derive(Debug, Clone, Copy)]
@@ -264,14 +164,14 @@ impl Lane {
         self.hold_with(permit).await
     }
 
-    /// Sees to it that there is a connection that lives, unless all are in use.
-    pub(super) async fn keep_one(&self) -> Result<(), Failure> {
-        if let Ok(permit) = self.free.try_acquire() {
-            let held = self.hold_with(permit).await?;
+    /// Ensures that there is a connection that lives. Returns nothing if all are in use: then nobody has looked.
+    pub(super) async fn keep_one(&self) -> Option<Result<(), Failure>> {
+        let permit = self.free.try_acquire().ok()?;
+        let kept = self.hold_with(permit).await.map(|held| {
             let heard = held.heard;
             held.put_back(heard);
-        }
-        Ok(())
+        });
+        Some(kept)
     }
 
     async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
@@ -459,13 +359,6 @@ impl Held<'_> {
         let owns = session::still_owns(&mut self.connection, self.session.owner);
         self.lane.within(SESSION, owns).await
     }
-}
-
-/// What a position is stored as.
-pub(super) type PositionRow = (i64, Vec<u8>, Vec<u8>);
-
-pub(super) fn position((version, chain, digest): PositionRow) -> Result<Position, Failure> {
-    super::rows::position(version, &chain, &digest)
 }
 
 #[cfg(test)]

@@ -6,11 +6,15 @@
 //! most, and what people who look at the tasks need.
 
 mod chores;
+mod codec;
 mod commit;
 mod copy;
 mod ends;
+mod failure;
+mod head_guard;
 mod keeper;
 mod lane;
+mod lanes;
 mod poll;
 mod rows;
 mod server;
@@ -37,22 +41,22 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use commit::Committer;
+use failure::Failure;
 use keeper::Keeper;
-use lane::{Failure, Lane, Limit, Opened};
+use lane::{Lane, Limit, Opened};
+use lanes::Lanes;
 use server::Server;
 use session::{Durability, Session, Setting};
 
-use crate::page::PageBytes;
 use crate::secret::Secret;
 
-pub use session::Unfit;
+pub use failure::Unfit;
 pub use snapshot::Audit;
 pub use url::UrlError;
 
 /// Words an error of other work on the journal's server; `None` if it is not one of PostgreSQL's client.
 pub fn told(error: &(dyn Error + 'static)) -> Option<String> {
-    error.downcast_ref().map(lane::told)
+    error.downcast_ref().map(failure::told)
 }
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -65,13 +69,6 @@ const MIGRATE: &[Setting] = &[
 
 /// How long the log may take to be read: as long as a lease, since what is not read is not published.
 const LOG: Duration = Duration::from_secs(2);
-const LOG_READ: &[Setting] = &[
-    ("lock_timeout", "1s"),
-    ("statement_timeout", "1500ms"),
-    ("tcp_user_timeout", "2s"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-];
 
 /// How a journal is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,52 +147,13 @@ pub struct Empty {
 #[derive(Clone)]
 pub struct PostgresJournal {
     lanes: Arc<Lanes>,
+    /// Of a replica, which is what polls.
+    keeper: Arc<Keeper>,
 }
 
 impl fmt::Debug for PostgresJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresJournal({})", self.lanes.server)
-    }
-}
-
-struct Lanes {
-    server: Server,
-    committer: Committer,
-    poll: Lane,
-    /// Of the log, and of what ends; and for the lock of the stream's trimming, every few seconds.
-    reads: Lane,
-    /// Of the log.
-    page: PageBytes,
-    snapshot: Lane,
-    chores: Lane,
-    /// Of a replica, which is what polls.
-    keeper: Keeper,
-}
-
-impl Lanes {
-    fn new(server: Server, accept_unsafe: bool) -> Self {
-        let durable = if accept_unsafe { Durability::Accepted } else { Durability::Checked };
-        let session = Session::new;
-        let chore = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
-        Self {
-            committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
-            poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)).of_any_run(),
-            reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
-            page: PageBytes::default(),
-            snapshot: Lane::new(&server, 1, 0, session(&[snapshot::SETTINGS], Durability::Any)),
-            // Housekeeping gives back what it borrows.
-            chores: Lane::new(&server, 1, 0, chore),
-            keeper: Keeper::default(),
-            server,
-        }
-    }
-
-    /// A commit's connection comes first: while there is none, housekeeping takes none that might be it.
-    fn to_spare(&self, lane: impl FnOnce(&Self) -> &Lane) -> Result<&Lane, Failure> {
-        match self.committer.opened() {
-            Opened::NotYet | Opened::NoLonger => Err(Failure::NoneToSpare),
-            Opened::Untried | Opened::Yes => Ok(lane(self)),
-        }
     }
 }
 
@@ -287,7 +245,7 @@ impl PostgresJournal {
     /// The URL is none of PostgreSQL's.
     pub fn new(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
         let lanes = Lanes::new(Server::new(url.into())?, options.accept_unsafe_durability);
-        Ok(Self { lanes: Arc::new(lanes) })
+        Ok(Self { lanes: Arc::new(lanes), keeper: Arc::default() })
     }
 
     /// As [`PostgresJournal::new`], and sees to it that the journal is there and can be relied on. From then on it has a
@@ -396,7 +354,7 @@ impl Journal for PostgresJournal {
     }
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
-        self.lanes.keeper.keep(|| Arc::downgrade(&self.lanes));
+        self.keeper.keep(|| Arc::downgrade(&self.lanes));
         // The row of a replica that refuses waits for the disk and for standbys.
         let waits = beat.identity.refuses_after.is_some();
         let limit = if waits { poll::POLL.into() } else { Limit::of_life(poll::POLL) };

@@ -11,8 +11,8 @@ use sqlx::postgres::{PgRow, PgTypeInfo};
 use sqlx::{Executor, PgConnection, Postgres, Row, SqlSafeStr, Type};
 use uuid::Uuid;
 
-use super::lane::Failure;
-use super::rows::{self, Stamp, column};
+use super::codec::{self, Stamp, column};
+use super::failure::Failure;
 use super::session::Setting;
 
 /// How the server guards a poll; the next one comes in a moment.
@@ -171,12 +171,12 @@ pub(super) async fn poll(
     let Stamp(now) = first.try_get("now")?;
     let chain_at: Option<&[u8]> = first.try_get("chain_at")?;
     Ok(Head {
-        position: rows::position(
+        position: codec::position_of(
             first.try_get("version")?,
             first.try_get("chain")?,
             first.try_get("digest")?,
         )?,
-        chain_at: chain_at.map(rows::chain).transpose()?,
+        chain_at: chain_at.map(codec::chain).transpose()?,
         now,
         asked,
         answered,
@@ -227,7 +227,7 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
         },
         standing: Standing {
             state: row.try_get("state")?,
-            published: rows::position(
+            published: codec::position_of(
                 row.try_get("published_version")?,
                 row.try_get("published_chain")?,
                 row.try_get("published_digest")?,

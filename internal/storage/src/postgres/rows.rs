@@ -2,93 +2,19 @@
 //! from a message of several.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{FORMAT_LEVEL, Record};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Encode, PgConnection, Postgres, Row, Type};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::lane::Failure;
+use super::codec::{chain, column, position_of, version};
+use super::failure::Failure;
+use super::head_guard::HeadGuard;
 use super::values::{self, Value};
-use super::write::From;
-
-/// PostgreSQL's own epoch, 2000-01-01T00:00:00Z, in microseconds since 1970.
-const EPOCH: i64 = 946_684_800_000_000;
-/// The types `timestamptz` and `timestamptz[]`; the numbers are the same on every server.
-const TIMESTAMPTZ: (Oid, Oid) = (Oid(1184), Oid(1185));
-
-/// A time as PostgreSQL has it: exact to the microsecond over all of a [`Timestamp`]'s years.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp(pub(super) Timestamp);
-
-impl Type<Postgres> for Stamp {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(TIMESTAMPTZ.0)
-    }
-
-    fn compatible(found: &PgTypeInfo) -> bool {
-        found.oid() == Some(TIMESTAMPTZ.0)
-    }
-}
-
-impl PgHasArrayType for Stamp {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(TIMESTAMPTZ.1)
-    }
-}
-
-impl Encode<'_, Postgres> for Stamp {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        buffer.extend_from_slice(&(self.0.micros() - EPOCH).to_be_bytes());
-        Ok(IsNull::No)
-    }
-}
-
-impl fmt::Display for Stamp {
-    /// As PostgreSQL reads it: it has no year 0, but one before the first.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        match text.strip_prefix("0000") {
-            Some(rest) => write!(f, "0001{rest} BC"),
-            None => f.write_str(&text),
-        }
-    }
-}
-
-impl Decode<'_, Postgres> for Stamp {
-    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
-        let stamp = micros.checked_add(EPOCH).and_then(Timestamp::from_micros);
-        stamp.map(Self).ok_or_else(|| "a time outside the years 0 to 9999".into())
-    }
-}
-
-/// A version as a column holds it.
-pub(super) fn column(version: Version) -> i64 {
-    // No log gets that far: nothing is there.
-    i64::try_from(version).unwrap_or(i64::MAX)
-}
-
-pub(super) fn version(column: i64) -> Result<Version, Failure> {
-    Version::try_from(column).map_err(|_| Failure::Malformed("a version"))
-}
-
-pub(super) fn chain(column: &[u8]) -> Result<Chain, Failure> {
-    column.try_into().map(Chain).map_err(|_| Failure::Malformed("a chain"))
-}
-
-pub(super) fn position(number: i64, sum: &[u8], digest: &[u8]) -> Result<Position, Failure> {
-    let digest = digest.try_into().map_err(|_| Failure::Malformed("a digest"))?;
-    let digest = Digest(u128::from_be_bytes(digest));
-    Ok(Position { version: version(number)?, chain: chain(sum)?, digest })
-}
 
 fn record(row: &PgRow, number: &str, sum: &str, bytes: &str) -> Result<Record, Failure> {
     Ok(Record {
@@ -167,7 +93,7 @@ const CURRENT: &str = "
 /// What a batch touches, and how many writes had led to it.
 pub(super) struct State {
     pub(super) current: Current,
-    pub(super) from: From,
+    pub(super) from: HeadGuard,
     /// Whether a commit waits for a standby, so that what was read may be less durable than what is written.
     pub(super) standby: bool,
 }
@@ -219,7 +145,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
                 let now = Timestamp::from_micros(row.try_get("now")?);
                 let now = now.ok_or(Failure::Malformed("a time"))?;
                 let (chain, digest) = (bytes(row, "a")?, bytes(row, "b")?);
-                let here = position(row.try_get("version")?, &chain, &digest)?;
+                let here = position_of(row.try_get("version")?, &chain, &digest)?;
                 let standby = row.try_get::<i32, _>("item")? != 0;
                 head = Some((here, now, row.try_get("writes")?, standby));
             }
@@ -242,6 +168,6 @@ pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
         }
     }
     let (head, now, writes, standby) = head.ok_or(Failure::Malformed("a head"))?;
-    let from = From { writes, chain: head.chain };
+    let from = HeadGuard { writes, chain: head.chain };
     Ok(State { current: Current { head, now, ads, kept, written }, from, standby })
 }

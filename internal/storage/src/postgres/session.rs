@@ -11,57 +11,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
-use super::lane::Failure;
+use super::failure::{Failure, Unfit};
 
 /// The oldest version that has every setting the adapter relies on.
 const OLDEST: i32 = 140_000;
-
-/// What is wrong with a server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// Its version.
-    #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
-    TooOld(String),
-    /// It follows another server.
-    #[error("the server is a standby: the journal must be on the primary")]
-    Standby,
-    /// `default_transaction_read_only` is on.
-    #[error("the server is set to read only (default_transaction_read_only = on)")]
-    ReadOnly,
-    /// The database's encoding.
-    #[error("the database's encoding is {0}: it must be UTF8")]
-    Encoding(String),
-    /// `fsync` is off.
-    #[error(
-        "fsync = off: a crash of the machine may lose acknowledged writes or the whole journal \
-         (turn it on, or accept unsafe durability)"
-    )]
-    Fsync,
-    /// `full_page_writes` is off.
-    #[error(
-        "full_page_writes = off: a crash of the machine may corrupt the journal (turn it on, or accept \
-         unsafe durability)"
-    )]
-    FullPageWrites,
-    /// Sessions are shared among the transactions of several connections.
-    #[error(
-        "a pooler in transaction or statement mode shares sessions between connections: use session mode \
-         (pool_mode = session, with its server_reset_query), or connect to PostgreSQL itself"
-    )]
-    SharedSessions,
-    /// A setting that a connection needs was refused; what the server says.
-    #[error("a setting that every connection needs cannot be had: {0}")]
-    Refused(String),
-    /// A setting does not last.
-    #[error("the setting {0} does not last on a connection: a pooler or the server resets it")]
-    Dropped(String),
-    /// The URL's or the environment's options did not reach the server.
-    #[error(
-        "the options of the URL or of PGOPTIONS did not reach PostgreSQL: a pooler drops them \
-         (take them out, and set them with ALTER ROLE)"
-    )]
-    OptionsDropped,
-}
 
 /// A setting's name and value.
 pub(super) type Setting = (&'static str, &'static str);

@@ -9,8 +9,10 @@ use placard_model::{EncodedAd, Version, limits};
 use placard_replica::ports::Unavailable;
 use tokio::sync::mpsc;
 
+use super::codec::{PositionRow, position};
 use super::copy;
-use super::lane::{Failure, Held, Lane, PositionRow, position};
+use super::failure::Failure;
+use super::lane::{Held, Lane};
 use super::rows;
 use super::session::Setting;
 use crate::chunk::Chunk;

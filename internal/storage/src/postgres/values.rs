@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use uuid::Uuid;
 
-use super::rows::Stamp;
+use super::codec::Stamp;
 
 /// One value.
 pub(super) enum Value<'v> {

@@ -4,12 +4,13 @@
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{Chain, FORMAT_LEVEL, FORMAT_LEVEL_MIN};
+use placard_model::entry::{FORMAT_LEVEL, FORMAT_LEVEL_MIN};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
-use super::lane::Failure;
-use super::rows::{Stamp, column};
+use super::codec::{Stamp, column};
+use super::failure::Failure;
+use super::head_guard::HeadGuard;
 use super::values::{self, Value};
 
 /// What a plan rests on, and what its statement must do beside moving the head, appending to the log and putting
@@ -123,14 +124,6 @@ fn raise(parameter: u8) -> String {
     )
 }
 
-/// The head that a plan follows: how many writes had led to it, and its chain, which tells it from the head of
-/// a server that has lost some of them in a failover and has seen others since.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct From {
-    pub(super) writes: i64,
-    pub(super) chain: Chain,
-}
-
 /// What else a plan rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
@@ -151,7 +144,7 @@ pub(super) fn prepare() -> String {
 }
 
 /// Has a prepared statement write a plan down that rests on what was read: for a message that goes on behind it.
-pub(super) fn execute(from: From, plan: &Plan) -> String {
+pub(super) fn execute(from: HeadGuard, plan: &Plan) -> String {
     let nth = Statement::of(Basis::Read, plan).number();
     values::execute(&format!("placard_write_{nth}"), &written(&from, plan))
 }
@@ -160,7 +153,7 @@ pub(super) fn execute(from: From, plan: &Plan) -> String {
 /// the database, or nothing if it did not write.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    from: From,
+    from: HeadGuard,
     basis: Basis,
     plan: &Plan,
 ) -> Result<Option<Timestamp>, Failure> {
@@ -172,7 +165,7 @@ pub(super) async fn write(
 }
 
 /// The values of a plan's statement.
-fn written<'v>(from: &'v From, plan: &'v Plan) -> Vec<Value<'v>> {
+fn written<'v>(from: &'v HeadGuard, plan: &'v Plan) -> Vec<Value<'v>> {
     let log = &plan.log;
     let put: Vec<_> = plan.ads.iter().filter_map(|(id, ad)| Some((id, ad.as_ref()?))).collect();
     let deleted: Vec<_> =

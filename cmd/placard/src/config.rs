@@ -1,8 +1,8 @@
 //! From the command line to a node's configuration: embedded, or a replica of a cluster if PostgreSQL and
-//! Redis are named. Secrets may come from files.
+//! Redis are named.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,6 +15,7 @@ use placard_node::{
 
 use crate::access;
 use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
+use crate::secrets::{read, secret};
 
 /// Where an embedded server keeps its journal.
 pub(crate) const DATA_DIR: &str = "./data";
@@ -173,29 +174,4 @@ fn reached_at(listen: SocketAddr) -> String {
     }
     let system = rustix::system::uname();
     format!("{}:{}", system.nodename().to_string_lossy(), listen.port())
-}
-
-/// The secret in the file that an option names.
-fn secret(option: &str, file: &Path) -> anyhow::Result<Secret> {
-    Secret::read(file).with_context(|| unread(option, file))
-}
-
-/// The text in the file that an option names.
-pub(crate) fn text(option: &str, file: &Path) -> anyhow::Result<String> {
-    let text = String::from_utf8(read(option, file)?);
-    // Not the error itself, which would show the bytes if it were printed in full.
-    text.map_err(|_| anyhow::anyhow!("cannot read {} as text", file.display()))
-}
-
-fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| unread(option, file))
-}
-
-/// What cannot be read. The name is told only if it leads somewhere: else it may be the secret itself, given in place of a
-/// file that holds it.
-fn unread(option: &str, file: &Path) -> String {
-    match file.symlink_metadata() {
-        Ok(_) => format!("cannot read {}", file.display()),
-        Err(_) => format!("cannot read the file that {option} names"),
-    }
 }

@@ -1,0 +1,6 @@
+//! What the recorder wants to know of each metric.
+
+use metrics::{Level, Metadata};
+
+/// The same for all of them.
+pub(super) const METADATA: Metadata<'_> = Metadata::new("placard", Level::INFO, None);

@@ -1,0 +1,39 @@
+//! Format levels of what is stored and sent, and the errors of reading it back.
+
+use uuid::Uuid;
+
+use crate::Timestamp;
+
+/// The newest format that this build reads, and the newest that it writes if every replica reads it.
+///
+/// What needs a newer reader goes behind a test of the level that [`Entry::encode`](crate::entry::Entry::encode) is given; the level after
+/// this one has nothing new in it, and is there so that two builds can be tested together.
+pub const FORMAT_LEVEL: u8 = if cfg!(feature = "next-format-level") { 2 } else { 1 };
+
+/// The oldest format that this build writes, for replicas of older builds.
+pub const FORMAT_LEVEL_MIN: u8 = 1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// The bytes need a newer build.
+    #[error("format level {0} is newer than this build's {FORMAT_LEVEL}")]
+    TooNew(u8),
+    /// The bytes are no protobuf message of the expected shape.
+    #[error("not a protobuf message of the expected shape")]
+    Malformed(#[from] prost::DecodeError),
+    /// The bytes are no ad's fields one after the other, each of its type.
+    #[error("not the fields of an ad")]
+    Torn,
+    /// A field is missing or outside its domain.
+    #[error("field {0} is missing or out of its domain")]
+    Field(&'static str),
+}
+
+pub(crate) fn stamp(micros: i64, field: &'static str) -> Result<Timestamp, Undecodable> {
+    Timestamp::from_micros(micros).ok_or(Undecodable::Field(field))
+}
+
+pub(crate) fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Undecodable> {
+    Uuid::from_slice(bytes).map_err(|_| Undecodable::Field(field))
+}

@@ -1,0 +1,56 @@
+//! The connections of one journal, for each kind of work a lane.
+
+use super::commit::Committer;
+use super::failure::Failure;
+use super::lane::{Lane, Opened};
+use super::server::Server;
+use super::session::{Durability, Session, Setting};
+use super::{chores, commit, poll, snapshot};
+use crate::page::PageBytes;
+
+const LOG_READ: &[Setting] = &[
+    ("lock_timeout", "1s"),
+    ("statement_timeout", "1500ms"),
+    ("tcp_user_timeout", "2s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+];
+
+/// Each connects when it is needed first, and again after an error.
+pub(super) struct Lanes {
+    pub(super) server: Server,
+    pub(super) committer: Committer,
+    pub(super) poll: Lane,
+    /// Of the log, and of what ends; and for the lock of the stream's trimming, every few seconds.
+    pub(super) reads: Lane,
+    /// Of the log.
+    pub(super) page: PageBytes,
+    pub(super) snapshot: Lane,
+    pub(super) chores: Lane,
+}
+
+impl Lanes {
+    pub(super) fn new(server: Server, accept_unsafe: bool) -> Self {
+        let durable = if accept_unsafe { Durability::Accepted } else { Durability::Checked };
+        let session = Session::new;
+        let chore = session(&[chores::SETTINGS, &chores::SILENCE], Durability::Any);
+        Self {
+            committer: Committer::new(&server, session(&[commit::SETTINGS], durable)),
+            poll: Lane::new(&server, 1, 1, session(&[poll::SETTINGS], durable)).of_any_run(),
+            reads: Lane::new(&server, 2, 1, session(&[LOG_READ], Durability::Any)),
+            page: PageBytes::default(),
+            snapshot: Lane::new(&server, 1, 0, session(&[snapshot::SETTINGS], Durability::Any)),
+            // Housekeeping gives back what it borrows.
+            chores: Lane::new(&server, 1, 0, chore),
+            server,
+        }
+    }
+
+    /// A commit's connection comes first: while there is none, housekeeping takes none that might be it.
+    pub(super) fn to_spare(&self, lane: impl FnOnce(&Self) -> &Lane) -> Result<&Lane, Failure> {
+        match self.committer.opened() {
+            Opened::NotYet | Opened::NoLonger => Err(Failure::NoneToSpare),
+            Opened::Untried | Opened::Yes => Ok(lane(self)),
+        }
+    }
+}
