@@ -144,36 +144,43 @@ fn refuse_beside(directory: &Path, queue: Option<&Path>) -> Result<(), StartErro
     })
 }
 
-/// Refuses a journal that is empty where another one is known, by the checkpoint, the register or Redis, unless it is to
-/// take that one's place. Then nothing of that one is kept where it would be found again.
+/// Refuses a journal that is empty where another one is known, by the checkpoint, the register or Redis.
 async fn refuse_emptied(
     journal: &PostgresJournal,
     stream: &RedisStream,
     checkpoint: Option<&CheckpointFile>,
-    takes_new: bool,
 ) -> Result<(), StartError> {
-    stream.remember_at(journal.place_id());
     // One that cannot be asked now is asked again by the replica.
     let Ok(Some(empty)) = journal.emptiness().await else { return Ok(()) };
     // Neither can a Redis that is away, which nothing else depends on.
     let remembered = stream.remembered().await.ok().flatten();
-    if takes_new {
-        checkpoint.map_or(Ok(()), CheckpointFile::set_aside)?;
-        if let Err(error) = stream.forget().await {
-            let cause = placard_replica::reasons(&error);
-            tracing::warn!(%error, cause, "say --new-journal again until something was written");
-        }
-        return Ok(());
-    }
     let saved = checkpoint.and_then(CheckpointFile::version).filter(|version| *version > 0);
     let known = saved
         .map(|version| format!("the checkpoint, of version {version},"))
         .or_else(|| empty.known_by.map(|address| format!("the replica {address}")))
-        .or_else(|| remembered.filter(|known| *known != empty.journal).map(|_| "Redis".to_owned()));
+        .or_else(|| {
+            let other = remembered.filter(|known| Some(*known) != empty.journal);
+            other.map(|_| "Redis".to_owned())
+        });
     known.map_or(Ok(()), |known| {
         let place = format!("the journal in PostgreSQL at {}", empty.place);
         Err(StartError::Emptied(place, known))
     })
+}
+
+/// Has an empty journal take the place of another: nothing of that one is kept where it would be found again.
+async fn begin_anew(
+    journal: &PostgresJournal,
+    stream: &RedisStream,
+    checkpoint: Option<&CheckpointFile>,
+) -> Result<(), StartError> {
+    let Ok(Some(_)) = journal.emptiness().await else { return Ok(()) };
+    checkpoint.map_or(Ok(()), CheckpointFile::set_aside)?;
+    if let Err(error) = stream.forget().await {
+        let cause = placard_replica::reasons(&error);
+        tracing::warn!(%error, cause, "say --new-journal again until something was written");
+    }
+    Ok(())
 }
 
 async fn start_clustered(
@@ -186,9 +193,8 @@ async fn start_clustered(
         ..redis::Options::new(cluster.redis.clone())
     })?;
     let checkpoint = cluster.checkpoint_dir.as_deref().map(CheckpointFile::open).transpose()?;
-    let journal = connect(&cluster, checkpoint.as_ref()).await?;
     let takes_new = config.takes_new_journal;
-    refuse_emptied(&journal, &stream, checkpoint.as_ref(), takes_new).await?;
+    let journal = connect(&cluster, &stream, checkpoint.as_ref(), takes_new).await?;
     match stream.check().await {
         Ok(warnings) if warnings.contains(&redis::Warning::Cluster) => {
             return Err(StartError::Redis(redis::Warning::Cluster));
@@ -232,22 +238,40 @@ fn scheduled<J: Ends + Chores>(
 /// answer from.
 async fn connect(
     cluster: &ClusterStorage,
+    stream: &RedisStream,
     checkpoint: Option<&CheckpointFile>,
+    takes_new: bool,
 ) -> Result<PostgresJournal, StartError> {
     let options = postgres::Options {
         run_migrations: cluster.run_migrations,
         accept_older_tables: false,
         accept_unsafe_durability: cluster.accept_unsafe_durability,
     };
-    match PostgresJournal::connect(cluster.postgres_url.clone(), options).await {
-        Err(error @ postgres::OpenError::Connect(..))
+    let connected = async {
+        let journal = PostgresJournal::reach(cluster.postgres_url.clone(), options).await?;
+        stream.remember_at(journal.place().clone());
+        if takes_new {
+            journal.prepare(options).await?;
+            begin_anew(&journal, stream, checkpoint).await?;
+        } else {
+            // First, so that a start that is refused for it has made no tables; tables of an older build cannot be asked.
+            refuse_emptied(&journal, stream, checkpoint).await?;
+            journal.prepare(options).await?;
+            refuse_emptied(&journal, stream, checkpoint).await?;
+        }
+        Ok(journal)
+    };
+    match connected.await {
+        Err(StartError::Journal(error @ postgres::OpenError::Connect(..)))
             if checkpoint.is_some_and(CheckpointFile::exists) =>
         {
             let cause = placard_replica::reasons(&error);
             tracing::warn!(%error, cause, "starting from the checkpoint");
-            Ok(PostgresJournal::new(cluster.postgres_url.clone(), options)?)
+            let journal = PostgresJournal::new(cluster.postgres_url.clone(), options)?;
+            stream.remember_at(journal.place().clone());
+            Ok(journal)
         }
-        connected => Ok(connected?),
+        connected => connected,
     }
 }
 

@@ -14,7 +14,7 @@ mod runtime;
 pub mod spans;
 
 pub use core::{Reply, histogram, restores};
-pub use decision::{Batch, Current, LogRow, Plan};
+pub use decision::{Batch, Current, Emptied, LogRow, Plan};
 pub use expiry::Expiry;
 pub use reasons::reasons;
 pub use runtime::{

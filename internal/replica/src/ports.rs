@@ -11,7 +11,7 @@ use placard_model::{EncodedAd, Timestamp, Version};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::decision::{Batch, Plan};
+use crate::decision::{Batch, Emptied, Plan};
 use crate::runtime::Uptime;
 
 /// The reason behind a failure of an adapter.
@@ -34,6 +34,13 @@ pub enum CommitError {
     /// Nothing was committed, and nothing would be at another try: some request in it is to blame.
     #[error("batch refused by the database")]
     Refused(#[source] Cause),
+}
+
+/// It is worth trying again: the journal may be restored.
+impl From<Emptied> for CommitError {
+    fn from(emptied: Emptied) -> Self {
+        Self::NotCommitted(emptied.into())
+    }
 }
 
 /// What a replica is, for as long as it runs.
@@ -137,7 +144,8 @@ pub enum Commits {
 /// The durable log and the current ads, in one transactional database.
 pub trait Journal: Clone + Send + Sync + 'static {
     /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down, all as one
-    /// transaction would that holds the head's lock. A journal that needs more than this build reads is not written to;
+    /// transaction would that holds the head's lock. What the batch refuses ([`Batch::refuses_empty`]) is so refused in the
+    /// transaction that writes, whatever was known of the journal before. A journal that needs more than this build reads is not written to;
     /// one that needs less than [`Plan::level`] needs that from now on. The caller waits for the result before it commits
     /// the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
@@ -278,11 +286,13 @@ pub trait Stream: Clone + Send + Sync + 'static {
         chain: Chain,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Forgets the records before version `keep`, and the oldest beyond `max`, but not the top.
+    /// Forgets the records before version `keep`, and the oldest beyond `max`, but not the top. The journal's newest version
+    /// is `head`, or was a moment ago.
     fn trim(
         &self,
         keep: Version,
         max: usize,
+        head: Version,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 

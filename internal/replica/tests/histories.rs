@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::Builder;
-use placard_model::entry::{FORMAT_LEVEL, Incarnation};
+use placard_model::entry::Incarnation;
 use placard_model::{Timestamp, Version};
 use placard_replica::core::{Core, Input, Moment, Now, Output, Settings, Ticket};
 use placard_replica::ports::{Appended, NoCheckpoints};
 use placard_replica::{Batch, Config, Lost, Plan, Replica, Reply};
-use placard_testkit::contract::beat;
+use placard_testkit::contract::{batch, beat};
 use placard_testkit::models::{JournalState, ModelJournal, ModelStream};
 use placard_testkit::requests::{create, request};
 use placard_testkit::wait::until;
@@ -33,7 +33,7 @@ fn history(ads: &[u128]) -> JournalState {
 /// Somebody creates an ad.
 fn write(journal: &mut JournalState, id: u128) -> Plan {
     let requests = vec![Arc::new(request(id, vec![create(id, "an ad of some history")]))];
-    journal.commit(&Batch { requests, repeated: false, format_level: FORMAT_LEVEL })
+    journal.commit(&batch(requests)).expect("an empty journal is taken")
 }
 
 /// A replica whose journal answers at once, and whose stream brings nothing. Its own transactions are held.
@@ -125,7 +125,7 @@ impl Stepped {
         let deadline = Moment(self.moment + Duration::from_secs(3_600));
         self.step(Input::Submit(vec![(TICKET, request)], deadline));
         let batch = self.commits.pop().expect("a transaction is wanted");
-        self.journal.commit(&batch)
+        self.journal.commit(&batch).expect("an empty journal is taken")
     }
 
     fn told(&self) -> Option<&Reply> {

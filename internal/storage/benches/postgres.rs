@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use placard_model::EncodedAd;
-use placard_model::entry::FORMAT_LEVEL;
-use placard_replica::Batch;
 use placard_replica::ports::Journal;
 use placard_storage::postgres::{Options, PostgresJournal};
+use placard_testkit::contract;
 use placard_testkit::requests::{create, request};
 use placard_testkit::servers::postgres::PostgresServer;
 use sqlx::{Connection, PgConnection};
@@ -57,11 +56,7 @@ async fn commits(server: &PostgresServer, journal: &PostgresJournal, rounds: u12
                 let id = (round << 32) + (batch << 16) + nth;
                 Arc::new(request(Uuid::now_v7().as_u128(), vec![create(id, "a title")]))
             });
-            let batch = Arc::new(Batch {
-                requests: requests.collect(),
-                repeated: false,
-                format_level: FORMAT_LEVEL,
-            });
+            let batch = Arc::new(contract::batch(requests.collect()));
             let since = Instant::now();
             journal.commit(batch).await.unwrap();
             samples.push(since.elapsed());
@@ -91,14 +86,7 @@ async fn committers(server: &PostgresServer, batches: u128) {
                     let requests =
                         ids.map(|id| Arc::new(request(id, vec![create(id, "a title")]))).collect();
                     let since = Instant::now();
-                    journal
-                        .commit(Arc::new(Batch {
-                            requests,
-                            repeated: false,
-                            format_level: FORMAT_LEVEL,
-                        }))
-                        .await
-                        .unwrap();
+                    journal.commit(Arc::new(contract::batch(requests))).await.unwrap();
                     longest = longest.max(since.elapsed());
                 }
                 longest

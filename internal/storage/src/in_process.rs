@@ -110,7 +110,7 @@ impl Stream for InProcess {
         Ok(())
     }
 
-    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+    async fn trim(&self, keep: Version, max: usize, _: Version) -> Result<(), Unavailable> {
         let records = &mut self.held().records;
         let old = records.partition_point(|record| record.version < keep);
         let surplus = records.len().saturating_sub(max);

@@ -6,6 +6,7 @@ mod chunk;
 pub mod directory;
 pub mod in_process;
 mod page;
+pub mod place;
 pub mod postgres;
 pub mod redis;
 pub mod secret;

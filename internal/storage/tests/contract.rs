@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::Timestamp;
-use placard_model::entry::FORMAT_LEVEL;
-use placard_replica::Batch;
 use placard_replica::ports::{Chores, CommitError, Journal};
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
@@ -55,8 +53,7 @@ async fn sqlite_trims_what_is_old_and_leaves_no_hole() {
     for id in 1..=5 {
         let requests =
             vec![Arc::new(keyed(request(id, vec![create(id, "An old ad")]), id as u8, 1))];
-        let batch = Batch { requests, repeated: false, format_level: FORMAT_LEVEL };
-        journal.commit(Arc::new(batch)).await.unwrap();
+        journal.commit(Arc::new(contract::batch(requests))).await.unwrap();
     }
     let hour = Duration::from_secs(3600);
     assert_eq!(journal.trim_log(hour).await.unwrap(), 0);
@@ -75,8 +72,7 @@ async fn a_commit_to_a_closed_journal_is_not_committed() {
     let journal = SqliteJournal::open(directory.path()).unwrap();
     journal.close().await.unwrap();
     let requests = vec![Arc::new(keyed(request(1, vec![create(1, "A late ad")]), 1, 1))];
-    let batch = Batch { requests, repeated: false, format_level: FORMAT_LEVEL };
-    let committed = journal.commit(Arc::new(batch)).await;
+    let committed = journal.commit(Arc::new(contract::batch(requests))).await;
     assert!(matches!(committed, Err(CommitError::NotCommitted(_))), "{committed:?}");
 }
 

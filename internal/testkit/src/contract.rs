@@ -7,9 +7,10 @@ use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
 use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Beat, Ends, Head, Identity, Journal, Member, Standing, Stream, StreamStatus,
+    Appended, Beat, CommitError, Ends, Head, Identity, Journal, Member, Standing, Stream,
+    StreamStatus,
 };
-use placard_replica::{Batch, Plan};
+use placard_replica::{Batch, Emptied, Plan};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -19,8 +20,13 @@ use crate::wait::until;
 /// Commits one batch that must be accepted as a whole by the database.
 async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
     let requests = requests.into_iter().map(Arc::new).collect();
-    let batch = Arc::new(Batch { requests, repeated: false, format_level: FORMAT_LEVEL });
+    let batch = Arc::new(batch(requests));
     journal.commit(batch).await.expect("a healthy journal commits")
+}
+
+/// A batch of a replica that has no entries.
+pub fn batch(requests: Vec<Arc<Request>>) -> Batch {
+    Batch { requests, repeated: false, format_level: FORMAT_LEVEL, refuses_empty: false }
 }
 
 /// A replica's head poll.
@@ -73,6 +79,7 @@ fn outcomes(plan: &Plan) -> Vec<&Outcome> {
 /// All that a journal promises. `journal` is empty; `reopen` closes it and opens what it has left behind.
 pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     empty(&journal).await;
+    an_empty_journal_takes_nothing_of_a_replica_with_entries(&journal).await;
     versions_are_gapless_and_chained(&journal).await;
     conflicts_concern_only_themselves(&journal).await;
     kept_answers_are_given_again(&journal).await;
@@ -95,16 +102,29 @@ async fn empty<J: Journal>(journal: &J) {
     assert_eq!(snapshot(journal).await, (Position::START, Vec::new()));
 }
 
+/// Neither in any of the ways in which it commits; nor is anything answered that rests on there being nothing.
+async fn an_empty_journal_takes_nothing_of_a_replica_with_entries<J: Journal>(journal: &J) {
+    for repeated in [false, true] {
+        for command in [create(1, "the first of another journal"), delete(1)] {
+            let requests = vec![Arc::new(request(1, vec![command]))];
+            let batch = Batch { repeated, refuses_empty: true, ..batch(requests) };
+            let refused = journal.commit(Arc::new(batch)).await;
+            let Err(CommitError::NotCommitted(cause)) = &refused else { panic!("{refused:?}") };
+            assert!(cause.is::<Emptied>(), "{cause}");
+        }
+    }
+    empty(journal).await;
+}
+
 async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
     let plan =
         commit(journal, vec![request(1, vec![create(1, "first"), create(2, "second")])]).await;
     assert_eq!(plan.head.version, 2);
     assert_eq!(plan.answers[0].version, 2);
-    let plan = commit(
-        journal,
-        vec![request(2, vec![replace(1, "first again")]), request(3, vec![delete(2)])],
-    )
-    .await;
+    let requests = [request(2, vec![replace(1, "first again")]), request(3, vec![delete(2)])];
+    // By now the replica has entries.
+    let next = Batch { refuses_empty: true, ..batch(requests.map(Arc::new).to_vec()) };
+    let plan = journal.commit(Arc::new(next)).await.expect("a healthy journal commits");
     assert_eq!(plan.answers.iter().map(|answer| answer.version).collect::<Vec<_>>(), [3, 4]);
     let log = journal.log(0, 10).await.expect("a healthy journal is read");
     assert_eq!(versions(&log), [1, 2, 3, 4]);
@@ -231,7 +251,7 @@ async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
     ];
     let first = commit(journal, requests.clone()).await;
     let requests: Vec<_> = requests.into_iter().map(Arc::new).collect();
-    let repeated = Arc::new(Batch { requests, repeated: true, format_level: FORMAT_LEVEL });
+    let repeated = Arc::new(Batch { repeated: true, ..batch(requests) });
     let again = journal.commit(repeated).await.expect("a healthy journal commits");
     assert_eq!(again.head, first.head);
     assert_eq!(again.log, []);
@@ -325,7 +345,7 @@ pub async fn stream<S: Stream>(stream: S) {
     let status = async || stream.status().await.expect("a healthy stream tells its top");
     assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 4 });
     let trim = async |keep, max| {
-        stream.trim(keep, max).await.expect("a healthy stream is trimmed");
+        stream.trim(keep, max, top).await.expect("a healthy stream is trimmed");
     };
     trim(3, 100).await;
     assert_eq!(read(0, 10).await, records[2..5]);

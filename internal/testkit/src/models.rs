@@ -13,7 +13,7 @@ use placard_replica::ports::{
     Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
     Unavailable,
 };
-use placard_replica::{Batch, Current, LogRow, Plan, Uptime};
+use placard_replica::{Batch, Current, Emptied, LogRow, Plan, Uptime};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -50,7 +50,10 @@ impl JournalState {
     }
 
     /// One transaction.
-    pub fn commit(&mut self, batch: &Batch) -> Plan {
+    ///
+    /// # Errors
+    /// It is empty, and the batch refuses that.
+    pub fn commit(&mut self, batch: &Batch) -> Result<Plan, Emptied> {
         let mut written = HashMap::new();
         if batch.repeated {
             let ids = batch.request_ids();
@@ -65,7 +68,7 @@ impl JournalState {
             ads: batch.ads().into_iter().filter_map(of).collect(),
             kept: self.kept.clone(),
             written,
-        });
+        })?;
         self.head = plan.head;
         self.log.extend(plan.log.iter().cloned());
         for (id, ad) in &plan.ads {
@@ -76,7 +79,7 @@ impl JournalState {
         }
         self.level = self.level.max(plan.level());
         self.kept.extend(plan.kept.iter().map(|kept| (kept.scope, kept.clone())));
-        plan
+        Ok(plan)
     }
 
     /// Registers a replica; the head, the register, and the chain at a version.
@@ -182,7 +185,7 @@ impl Chores for ModelJournal {
 
 impl Journal for ModelJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
-        Ok(self.state().commit(&batch))
+        Ok(self.state().commit(&batch)?)
     }
 
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
@@ -330,7 +333,7 @@ impl Stream for ModelStream {
         Ok(())
     }
 
-    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+    async fn trim(&self, keep: Version, max: usize, _: Version) -> Result<(), Unavailable> {
         self.state().trim(keep, max);
         Ok(())
     }

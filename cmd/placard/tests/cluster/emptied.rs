@@ -2,7 +2,7 @@
 
 use placard_testkit::process::Ended;
 use placard_testkit::wait::until;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
@@ -106,6 +106,106 @@ async fn a_start_on_an_emptied_journal_is_refused_once() {
         replica.process.kill().await;
     }
     assert!(directory.path().join("checkpoint.old").exists(), "it may be all that is left");
+}
+
+/// A second start with what the first one had made would have found a journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_start_makes_no_tables() {
+    let servers = Servers::start().await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
+    let replica = servers.replica(&checkpoint).await;
+    replica.create(ADS, "Known").await;
+    until("a checkpoint", async || directory.path().join("checkpoint").exists().then_some(()))
+        .await;
+    let redis = redis_keys(&servers);
+    until("Redis to be told", async || redis().await.contains("{placard}:journal:").then_some(()))
+        .await;
+    replica.process.kill().await;
+    sql(&servers, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    for (arguments, known) in [(&checkpoint[..], "the checkpoint"), (&[], "Redis")] {
+        let started = servers.replica_starting(PLACARD, &servers.postgres.url(), arguments);
+        let Ended { status, err, .. } = started.ended().await;
+        assert_eq!(status.code(), Some(1), "{err:#?}");
+        let says = |line: &String| line.starts_with("error:") && line.contains(known);
+        assert!(err.iter().any(says), "{known}: {err:#?}");
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(sql(&servers, tables), "0", "{known}");
+    }
+    let new = servers.replica(&["--new-journal"]).await;
+    new.create(ADS, "Of a new journal").await;
+}
+
+/// Redis remembered the first for the place of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_in_two_schemas_of_a_database_begin() {
+    let servers = Servers::start().await;
+    let first = servers.replica(&[]).await;
+    first.create(ADS, "Of the first").await;
+    let redis = redis_keys(&servers);
+    let journals = async || redis().await.matches("{placard}:journal:").count();
+    until("Redis to be told", async || (journals().await == 1).then_some(())).await;
+    sql(&servers, "CREATE SCHEMA other");
+    let second = servers.replica_at(PLACARD, &in_schema(&servers, "other"), &[]).await;
+    assert_eq!(total(&second).await, 0);
+    second.create(ADS, "Of the second").await;
+    until("Redis to be told of both", async || (journals().await == 2).then_some(())).await;
+    assert_eq!((total(&first).await, total(&second).await), (1.into(), 1.into()));
+}
+
+/// Tables that were dropped and made again, in one moment; no replica can ask for the head, and each can commit. They
+/// wrote the first version of a new journal then, and all the others followed.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_made_again_take_nothing_before_a_head_poll() {
+    let servers = Servers::start().await;
+    let replicas = servers.replicas::<2>().await;
+    replicas[0].create(ADS, "Kept here").await;
+    for replica in &replicas {
+        replica.reaches(1).await;
+    }
+    sql(&servers, "CREATE SCHEMA fresh");
+    let migrate = ["migrate", "--postgres-url", &in_schema(&servers, "fresh")];
+    let migrated = placard_testkit::process::Process::start(PLACARD, &migrate, &[]).ended().await;
+    assert!(migrated.status.success(), "{migrated:#?}");
+    sql(
+        &servers,
+        "CREATE FUNCTION fresh.refuse() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN RAISE EXCEPTION ''no head poll''; END';
+         CREATE TRIGGER refuse BEFORE INSERT ON fresh.replicas EXECUTE FUNCTION fresh.refuse()",
+    );
+    // Head polls and this may wait for each other; then PostgreSQL ends one of them.
+    let swap = "BEGIN; DROP SCHEMA public CASCADE; ALTER SCHEMA fresh RENAME TO public; COMMIT";
+    until("the tables to be others", async || servers.postgres.sql(swap).ok()).await;
+    let write = async |replica: &Replica| {
+        replica.send(Method::POST, ADS, Some(&ad("Not written")), None).await.status()
+    };
+    let [first, second] = &replicas;
+    let (one, other) = tokio::join!(write(first), write(second));
+    // The last try may have been under way when the time was up.
+    for status in [one, other] {
+        assert!(status.is_server_error(), "{status}");
+    }
+    assert_eq!(sql(&servers, "SELECT version FROM head"), "0");
+    sql(&servers, "DROP TRIGGER refuse ON replicas");
+    for replica in &replicas {
+        until("the emptied journal to be noticed", async || {
+            (replica.json("/readyz").await["status"] == "empty journal").then_some(())
+        })
+        .await;
+        assert_eq!(total(replica).await, 1);
+    }
+    assert_eq!(write(first).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(sql(&servers, "SELECT version FROM head"), "0");
+}
+
+/// What `psql` prints.
+fn sql(servers: &Servers, sql: &str) -> String {
+    servers.postgres.sql(sql).expect("PostgreSQL does it")
+}
+
+/// A URL whose connections look for tables in one schema.
+fn in_schema(servers: &Servers, schema: &str) -> String {
+    format!("{}&options=-csearch_path%3D{schema}", servers.postgres.url())
 }
 
 /// The names of all keys.

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use placard_model::command::{Command, Request};
-use placard_model::entry::FORMAT_LEVEL;
 use placard_model::generator::Generator;
-use placard_replica::Batch;
 use placard_replica::ports::Journal;
 use placard_storage::postgres::{Options, PostgresJournal};
+use placard_testkit::contract::batch;
 use uuid::Uuid;
 
 use crate::child::{self, Ready, now};
@@ -71,12 +70,7 @@ async fn fill(servers: &Servers, ads: usize) {
         let id = Uuid::new_v4();
         let request =
             Request { id, principal: String::new(), idempotency: None, trace: None, commands };
-        let batch = Batch {
-            requests: vec![Arc::new(request)],
-            repeated: false,
-            format_level: FORMAT_LEVEL,
-        };
-        journal.commit(Arc::new(batch)).await.unwrap();
+        journal.commit(Arc::new(batch(vec![Arc::new(request)]))).await.unwrap();
         left -= count;
     }
     // As autovacuum would have by and by.

@@ -7,10 +7,11 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use placard_api::App;
-use placard_model::entry::{FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
 use placard_replica::ports::{Beat, CommitError, Head, Journal, NoCheckpoints, Unavailable};
 use placard_replica::{Batch, Config, Plan, Replica};
+use placard_testkit::contract::batch;
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::requests::{create, request};
 use placard_testkit::wait::until;
@@ -74,8 +75,8 @@ async fn a_late_write_names_who_has_not_confirmed_it() {
     let handle = replica.handle().clone();
     handle.ready().await;
     let by_another = vec![Arc::new(request(1, vec![create(1, "by another")]))];
-    let batch = Batch { requests: by_another, repeated: false, format_level: FORMAT_LEVEL };
-    journal.journal.state().commit(&batch);
+    let committed = journal.journal.state().commit(&batch(by_another));
+    committed.expect("it has an ad");
     let router = App::new(handle.clone()).router();
     let write = Request::post(format!("{ADS}?ack=all"))
         .header("host", "replica-1:8080")

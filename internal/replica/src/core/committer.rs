@@ -125,8 +125,14 @@ impl Committer {
         self.queued() == 0 && self.flight.is_none()
     }
 
-    /// The next transaction to run, if one may be run now, for readers of `format_level`.
-    pub(crate) fn next(&mut self, now: Moment, format_level: u8) -> Option<Arc<Batch>> {
+    /// The next transaction to run, if one may be run now, for readers of `format_level`; whether it
+    /// [refuses](Batch::refuses_empty) an empty journal.
+    pub(crate) fn next(
+        &mut self,
+        now: Moment,
+        format_level: u8,
+        refuses_empty: bool,
+    ) -> Option<Arc<Batch>> {
         if self.pause.is_some_and(|(_, until)| now < until) {
             return None;
         }
@@ -141,7 +147,8 @@ impl Committer {
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
         flight.under_way = true;
         let requests = flight.pending.iter().map(|one| Arc::clone(&one.request)).collect();
-        Some(Arc::new(Batch { requests, repeated: flight.repeated, format_level }))
+        let repeated = flight.repeated;
+        Some(Arc::new(Batch { requests, repeated, format_level, refuses_empty }))
     }
 
     /// Whether the queue's next batch still waits for more.
@@ -244,12 +251,6 @@ impl Committer {
         pending.into_iter().map(failed).collect()
     }
 
-    /// Runs no transaction before this moment.
-    pub(crate) fn hold(&mut self, until: Moment) {
-        self.pause = Some((RETRY_PAUSE_MIN, until));
-        self.gather.until = None;
-    }
-
     fn pause(&mut self, now: Moment) {
         let longer = |(last, _): (Duration, Moment)| (last * 2).min(limits::RETRY_PAUSE_MAX);
         let pause = self.pause.map_or(RETRY_PAUSE_MIN, longer);
@@ -287,8 +288,8 @@ impl Committer {
         }
     }
 
-    /// When [`Committer::expire`] or [`Committer::next`] has something to do by itself.
-    pub(crate) fn wake_at(&self) -> Option<Moment> {
+    /// When [`Committer::expire`] has something to do by itself, or [`Committer::next`], which is not asked while it is held.
+    pub(crate) fn wake_at(&self, is_held: bool) -> Option<Moment> {
         let again = self.again.iter().flat_map(|again| &again.pending);
         let flying = self.flight.iter().flat_map(|flight| &flight.pending);
         let waiting = again.chain(flying).filter(|one| !one.answered).chain(self.queue.front());
@@ -296,7 +297,8 @@ impl Committer {
         let retry = self.pause.map(|(_, until)| until).filter(|_| !self.is_idle() && !under_way);
         let gathered =
             self.gather.until.filter(|_| self.flight.is_none() && !self.queue.is_empty());
-        waiting.map(|one| one.deadline).chain(retry).chain(gathered).min()
+        let next = retry.into_iter().chain(gathered).filter(|_| !is_held);
+        waiting.map(|one| one.deadline).chain(next).min()
     }
 }
 
@@ -329,7 +331,7 @@ mod tests {
     }
 
     fn next(committer: &mut Committer, micros: u64) -> Option<usize> {
-        committer.next(at(micros), FORMAT_LEVEL).map(|batch| batch.requests.len())
+        committer.next(at(micros), FORMAT_LEVEL, false).map(|batch| batch.requests.len())
     }
 
     fn returned(committer: &mut Committer, micros: u64, requests: usize) {
@@ -360,11 +362,11 @@ mod tests {
         // Three of four do; the time is up.
         submit(&mut committer, 5..8);
         assert_eq!(next(&mut committer, 900), None);
-        assert_eq!(committer.wake_at(), Some(at(1_560)));
+        assert_eq!(committer.wake_at(false), Some(at(1_560)));
         assert_eq!(next(&mut committer, 1_560), Some(3));
         // Nobody does.
         returned(&mut committer, 2_000, 3);
-        assert_eq!((next(&mut committer, 2_000), committer.wake_at()), (None, None));
+        assert_eq!((next(&mut committer, 2_000), committer.wake_at(false)), (None, None));
         submit(&mut committer, 8..9);
         assert_eq!(next(&mut committer, 9_000), Some(1));
     }
@@ -394,7 +396,7 @@ mod tests {
                 if in_time {
                     self.submit();
                 } else {
-                    let until = self.committer.wake_at().expect("it waits until then");
+                    let until = self.committer.wake_at(false).expect("it waits until then");
                     self.micros = until.0.as_micros() as u64;
                 }
                 size = next(&mut self.committer, self.micros);

@@ -105,8 +105,8 @@ pub enum Output {
     /// Have the stream of this journal forget everything, if its top is still this.
     ResetStream(Incarnation, Version, Chain),
     /// Have the stream of this journal forget what is before this version, or beyond so many, unless another replica is
-    /// at it.
-    TrimStream(Incarnation, Version, usize),
+    /// at it. The journal's head is the last.
+    TrimStream(Incarnation, Version, usize, Version),
     /// Build an engine from the journal's ads.
     Restore,
     /// Build an engine from the checkpoint.

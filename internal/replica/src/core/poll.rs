@@ -15,6 +15,8 @@ pub(super) struct Poll {
     pub(super) sent_at: Moment,
     /// `None` if the engine has been given up since.
     pub(super) sent: Option<Position>,
+    /// Whether the replica had entries when it was sent, whatever has become of them.
+    pub(super) had_entries: bool,
     /// The applied version at the last poll that found the head ahead.
     pub(super) behind_at: Option<Version>,
     /// Whether the last one that has come back was sent with the state that there is now, and fits it.
@@ -40,6 +42,7 @@ impl Poll {
             number: 0,
             sent_at: START,
             sent: None,
+            had_entries: false,
             behind_at: None,
             compared: false,
         }

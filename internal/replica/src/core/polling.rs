@@ -14,24 +14,19 @@ use crate::ports::{Beat, EMPTIED, Head, Standing, StreamStatus};
 
 impl Core {
     /// Whether this head is that of a journal that has nothing, although a replica that is there has what it held: the one
-    /// before was lost, or another database was put in its place. Nobody is to forget what it has because of that, so such a
-    /// head counts as none, and nothing is written until the journal is restored, or an operator says that it is a new one.
-    pub(super) fn is_emptied_by(&mut self, now: Moment, head: &Head) -> bool {
-        let knows = self.poll.sent.is_some_and(|sent| sent.version > 0);
+    /// before was lost, or another database was put in its place. No replica is to forget what it has because of that, so
+    /// such a head counts as none. Nothing is written until the journal is restored, or an operator says that it is a new
+    /// one. A replica that has entries would be [refused](crate::Batch::refuses_empty) in any case; one that has none must
+    /// not be the first to write.
+    pub(super) fn is_emptied_by(&mut self, head: &Head) -> bool {
+        let knows = self.poll.had_entries;
         let others_know = head
             .members
             .iter()
             .any(|member| member.standing.state == EMPTIED && member.lease_until > head.now);
-        let was_emptied = self.emptied;
         self.emptied = head.position.version == 0
             && (knows || others_know)
             && !self.settings.takes_new_journal;
-        if self.emptied {
-            // Until the next head poll has been heard of.
-            self.committer.hold(now + self.settings.lease);
-        } else if was_emptied {
-            self.committer.hold(now);
-        }
         self.emptied
     }
 
@@ -45,6 +40,7 @@ impl Core {
         self.poll.number += 1;
         self.poll.sent_at = now;
         self.poll.sent = self.phase.has_state().then_some(applied);
+        self.poll.had_entries = self.has_entries();
         outputs.push(Output::Poll(self.beat(), applied.version));
         if !self.inspecting
             && let Some(stream) = self.stream
@@ -147,7 +143,8 @@ impl Core {
         let live = head.members.iter().filter(|member| member.lease_until > head.now);
         let needed = live.map(|member| member.standing.published.version).min();
         let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
-        outputs.push(Output::TrimStream(stream, keep, self.settings.stream_entries_max));
+        let (max, version) = (self.settings.stream_entries_max, head.position.version);
+        outputs.push(Output::TrimStream(stream, keep, max, version));
     }
 
     pub(super) fn inspected(&mut self, status: Option<StreamStatus>) {
@@ -175,8 +172,10 @@ impl Core {
         // What it had before it gave its state up confirms nothing.
         let published =
             if self.phase.has_state() { self.engine.applied() } else { Position::START };
+        // One that has nothing has only heard of it: two such would hold each other for ever.
+        let knows = self.emptied && self.has_entries();
         let standing = Standing {
-            state: match (self.draining, self.emptied) {
+            state: match (self.draining, knows) {
                 (true, _) => "draining",
                 (false, true) => EMPTIED,
                 (false, false) => self.phase.code(),
@@ -208,8 +207,10 @@ mod tests {
 
     use super::*;
     use crate::core::io::START;
-    use crate::core::test_support::{Running, core, deletion, head, step};
+    use crate::core::test_support::{Running, core, deletion, head, step, step_at};
     use crate::core::{Input, Moment};
+    use crate::decision::Batch;
+    use crate::ports::{CommitError, Member, Unavailable};
 
     /// It was sent with a state that is gone, and says nothing of the one that has come since.
     #[test]
@@ -257,8 +258,15 @@ mod tests {
         step(core, Input::Polled(Ok(found)))
     }
 
+    fn committed(outputs: &[Output]) -> Option<&Batch> {
+        outputs.iter().find_map(|output| match output {
+            Output::Commit(batch) => Some(&**batch),
+            _ => None,
+        })
+    }
+
     fn commits(outputs: &[Output]) -> bool {
-        outputs.iter().any(|output| matches!(output, Output::Commit(_)))
+        committed(outputs).is_some()
     }
 
     fn submit(core: &mut Core) -> Vec<Output> {
@@ -308,18 +316,98 @@ mod tests {
             (other.beat(), log)
         };
         let lease = Timestamp::EPOCH.saturating_add_micros(1);
-        let row = |lease_until| crate::ports::Member {
-            identity: other.identity.clone(),
-            standing: other.standing.clone(),
+        let row = |beat: &Beat, lease_until| Member {
+            identity: beat.identity.clone(),
+            standing: beat.standing.clone(),
             seen_at: Timestamp::EPOCH,
             lease_until,
         };
         for (lease_until, heeded) in [(lease, true), (Timestamp::EPOCH, false)] {
             let mut core = core(None);
-            let members = vec![row(lease_until)];
+            let members = vec![row(&other, lease_until)];
             polled(&mut core, Head { members, ..head(Position::START) });
             assert_eq!(core.is_emptied(), heeded);
             assert_ne!(commits(&submit(&mut core)), heeded);
+            // The other has gone. What this one, or a third that has nothing either, says of itself does not count.
+            let own = core.beat();
+            let members = vec![row(&other, Timestamp::EPOCH), row(&own, lease), row(&own, lease)];
+            let outputs = polled(&mut core, Head { members, ..head(Position::START) });
+            assert!(!core.is_emptied());
+            assert_eq!(commits(&outputs), heeded, "what has waited goes on");
         }
+    }
+
+    /// The hold lasted one lease only, and a head poll may take as long.
+    #[test]
+    fn failed_polls_do_not_end_an_empty_journals_hold() {
+        let (mut core, _) = replica();
+        polled(&mut core, head(Position::START));
+        assert!(!commits(&submit(&mut core)));
+        for second in 1..20 {
+            let at = Duration::from_secs(second);
+            let cause = Unavailable("be polled", "it is away".into());
+            let outputs = step_at(&mut core, at, Input::Polled(Err(cause)));
+            assert!(core.is_emptied() && !commits(&outputs), "after {second} s");
+            assert!(core.wake_at() > Some(Moment(at)));
+            assert!(!commits(&step_at(&mut core, at, Input::Tick)));
+        }
+    }
+
+    #[test]
+    fn batch_in_flight_ends_no_empty_journals_hold() {
+        for unknown in [false, true] {
+            let (mut core, log) = replica();
+            assert!(commits(&submit(&mut core)));
+            polled(&mut core, head(Position::START));
+            let cause = "the tables are gone".into();
+            let error = match unknown {
+                true => CommitError::Unknown(cause),
+                false => CommitError::NotCommitted(cause),
+            };
+            assert!(!commits(&step(&mut core, Input::Committed(Err(error)))));
+            let at = Duration::from_secs(1);
+            assert!(!commits(&step_at(&mut core, at, Input::Tick)));
+            assert!(core.wake_at() > Some(Moment(at)));
+            // It was restored.
+            let outputs = step_at(&mut core, at, Input::Polled(Ok(head(log.head()))));
+            let repeated = committed(&outputs).map(|batch| batch.repeated);
+            assert_eq!(repeated, Some(unknown));
+        }
+    }
+
+    /// Before a head poll, or between two.
+    #[test]
+    fn each_batch_of_a_replica_with_entries_refuses_an_empty_journal() {
+        let refuses = |core: &mut Core| {
+            let outputs = submit(core);
+            committed(&outputs).expect("nothing holds it").refuses_empty
+        };
+        assert!(refuses(&mut replica().0));
+        // Those of its checkpoint may be about to come.
+        let mut begun = core(Some(Duration::from_secs(1)));
+        step(&mut begun, Input::Tick);
+        assert!(refuses(&mut begun));
+        let mut new = core(Some(Duration::from_secs(1)));
+        step(&mut new, Input::Tick);
+        step(&mut new, Input::CheckpointLoaded(None));
+        assert!(!refuses(&mut new));
+        let (mut anew, _) = replica();
+        anew.settings.takes_new_journal = true;
+        assert!(!refuses(&mut anew));
+    }
+
+    /// It would have none then, and write to it.
+    #[test]
+    fn state_that_was_given_up_is_not_replaced_by_none() {
+        let (mut core, log) = replica();
+        core.give_up(Cause::Fork);
+        step(&mut core, Input::Tick);
+        step(&mut core, Input::Restored(Some(Box::new(Engine::new()))));
+        assert!(core.has_entries() && core.phase() == Phase::Restoring);
+        polled(&mut core, head(Position::START));
+        assert!(core.is_emptied() && !commits(&submit(&mut core)));
+        assert_eq!(core.beat().standing.state, EMPTIED);
+        polled(&mut core, head(log.head()));
+        assert!(!core.is_emptied());
     }
 }

@@ -43,6 +43,10 @@ impl Core {
     pub(super) fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
         self.restoring = false;
         let Some(engine) = engine else { return };
+        // The journal was emptied meanwhile. With that state the replica would write to it as if there never was another.
+        if engine.applied().version == 0 && self.has_entries() && !self.settings.takes_new_journal {
+            return;
+        }
         self.counts.restores.count(self.restore_cause);
         self.checkpoint.forget();
         self.lookup_for = None;

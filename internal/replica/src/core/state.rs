@@ -207,6 +207,17 @@ impl Core {
         self.emptied
     }
 
+    /// Whether it has entries, published or not.
+    pub(super) fn has_entries(&self) -> bool {
+        self.engine.applied().version > 0
+    }
+
+    /// Whether what it writes must not be the first of a journal. Before its checkpoint is read it may have entries.
+    pub(super) fn refuses_empty(&self) -> bool {
+        let may_have = self.has_entries() || self.checkpoint.is_being_read();
+        may_have && !self.settings.takes_new_journal
+    }
+
     /// Whether the next head poll that succeeds will not be enough to answer reads again.
     pub fn wants_another_poll(&self, now: Moment) -> bool {
         self.gate.wants_another(now)
@@ -242,7 +253,8 @@ impl Core {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
         let restoring = self.restoring || self.checkpoint.is_being_read() || self.target.is_none();
         let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
-        let waking = [self.committer.wake_at(), self.waiting.wake_at(), self.relay.wake_at()];
+        let committer = self.committer.wake_at(self.emptied);
+        let waking = [committer, self.waiting.wake_at(), self.relay.wake_at()];
         let advance = self.phase.has_state().then_some(self.advance_due);
         let own = [poll, restore, advance, self.lease.wake_at()];
         waking.into_iter().chain(own).flatten().min()

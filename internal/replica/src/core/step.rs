@@ -32,7 +32,7 @@ impl Core {
             Input::LogRead(Purpose::LookUp, result) => self.looked_up(result.ok(), outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
-                let told = result.ok().filter(|head| !self.is_emptied_by(now, head));
+                let told = result.ok().filter(|head| !self.is_emptied_by(head));
                 let head = told.as_ref().map(|head| head.position.version);
                 self.polled(now, told, outputs);
                 match head {
@@ -143,7 +143,11 @@ impl Core {
 
     /// Starts what can be started.
     fn proceed(&mut self, now: Moment, outputs: &mut Vec<Output>) {
-        outputs.extend(self.committer.next(now, self.format_level()).map(Output::Commit));
+        if !self.emptied {
+            let (level, refuses_empty) = (self.format_level(), self.refuses_empty());
+            let batch = self.committer.next(now, level, refuses_empty);
+            outputs.extend(batch.map(Output::Commit));
+        }
         self.relay_next(now, outputs);
         self.poll_next(now, outputs);
         if self.phase.has_state() {

@@ -32,8 +32,13 @@ pub(super) fn core(checkpoint_every: Option<Duration>) -> Core {
 
 /// A step at the very beginning of time, where it stands still.
 pub(super) fn step(core: &mut Core, input: Input) -> Vec<Output> {
+    step_at(core, Duration::ZERO, input)
+}
+
+/// A step at a moment.
+pub(super) fn step_at(core: &mut Core, moment: Duration, input: Input) -> Vec<Output> {
     let poll_after = Duration::from_secs(1);
-    let now = Now { moment: Moment(Duration::ZERO), time: Timestamp::EPOCH, poll_after };
+    let now = Now { moment: Moment(moment), time: Timestamp::EPOCH, poll_after };
     let mut outputs = Vec::new();
     core.step(now, input, &mut outputs);
     outputs

@@ -21,7 +21,18 @@ pub struct Batch {
     pub repeated: bool,
     /// The format that every registered replica reads.
     pub format_level: u8,
+    /// Whether a journal without entries is refused. A replica that has entries asks for that: the journal that they are of
+    /// was lost, or another one is in its place.
+    pub refuses_empty: bool,
 }
+
+/// Why a batch that refuses an empty journal has no plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the journal is empty, and this replica has entries of one that is not: restore that one, or start a replica with \
+     --new-journal"
+)]
+pub struct Emptied;
 
 /// What a batch rests on: read from the journal, and still so when the plan is written. The adapter sees to that, with the
 /// head's lock or with a statement that writes nothing if the head has moved.
@@ -110,7 +121,13 @@ impl Batch {
     }
 
     /// Decides every command in turn, each on what the ones before it have left.
-    pub fn plan(&self, current: Current) -> Plan {
+    ///
+    /// # Errors
+    /// The journal is empty, and the batch refuses that.
+    pub fn plan(&self, current: Current) -> Result<Plan, Emptied> {
+        if self.refuses_empty && current.head.version == 0 {
+            return Err(Emptied);
+        }
         let mut planning = Planning {
             head: current.head,
             now: current.now,
@@ -129,14 +146,14 @@ impl Batch {
         let mut ads: Vec<_> =
             planning.ads.into_iter().filter_map(|(id, slot)| Some((id, slot.new?))).collect();
         ads.sort_unstable_by_key(|(id, _)| *id);
-        Plan {
+        Ok(Plan {
             head: planning.head,
             log: planning.log,
             ads,
             kept: planning.newly_kept,
             now: planning.now,
             answers,
-        }
+        })
     }
 }
 
@@ -365,14 +382,16 @@ mod tests {
     }
 
     fn plan(request: Arc<Request>, kept: Vec<KeptAnswer>) -> Plan {
-        let batch = Batch { requests: vec![request], repeated: false, format_level: FORMAT_LEVEL };
-        batch.plan(Current {
+        let (requests, repeated, format_level) = (vec![request], false, FORMAT_LEVEL);
+        let batch = Batch { requests, repeated, format_level, refuses_empty: false };
+        let planned = batch.plan(Current {
             head: Position::START,
             now: Timestamp::EPOCH,
             ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
             kept: kept.into_iter().map(|kept| (kept.scope, kept)).collect(),
             written: HashMap::new(),
-        })
+        });
+        planned.expect("an empty journal is taken")
     }
 
     #[test]

@@ -4,4 +4,4 @@
 mod batch;
 mod decide;
 
-pub use batch::{Batch, Current, LogRow, Plan};
+pub use batch::{Batch, Current, Emptied, LogRow, Plan};

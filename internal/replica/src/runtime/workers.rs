@@ -177,10 +177,11 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::ResetStream(of, top, chain) => {
                 Input::StreamReset(stream.of(of).reset(top, chain).await)
             }
-            Output::TrimStream(of, keep, max) => {
+            Output::TrimStream(of, keep, max, head) => {
                 let stream = stream.of(of);
                 let mut trimmed = Ok(());
-                let alone = journal.alone(async { trimmed = stream.trim(keep, max).await }).await;
+                let trim = async { trimmed = stream.trim(keep, max, head).await };
+                let alone = journal.alone(trim).await;
                 Input::StreamTrimmed(alone.and(trimmed))
             }
             Output::Restore => {

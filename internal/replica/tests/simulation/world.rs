@@ -485,7 +485,7 @@ impl World {
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })
             }
-            Output::TrimStream(of, keep, max) => {
+            Output::TrimStream(of, keep, max, _) => {
                 self.stream(of).trim(keep, max);
                 Input::StreamTrimmed(Ok(()))
             }
@@ -516,7 +516,7 @@ impl World {
         if self.chance(4.0) {
             return Err(CommitError::Unknown("simulated, before".into()));
         }
-        let plan = self.journal.commit(batch);
+        let plan = self.journal.commit(batch)?;
         self.heads.push((self.now, plan.head.version));
         if self.chance(6.0) {
             return Err(CommitError::Unknown("simulated, after".into()));

@@ -254,7 +254,7 @@ impl Committer {
             ads: HashMap::new(),
             kept: HashMap::new(),
             written: HashMap::new(),
-        });
+        })?;
         // Who is refused may have been told something else before, or be refused for another reason: it is not
         // among the ads and keys that the statement looks for.
         let mut outcomes = plan.answers.iter().flat_map(|answer| &answer.outcomes);
@@ -294,7 +294,7 @@ impl Committer {
             Box::pin(async move { rows::state(&mut held.connection, &batch).await })
         });
         let (State { current, from, standby }, mut held) = read.await.map_err(before)?;
-        let plan = batch.plan(current);
+        let plan = batch.plan(current)?;
         let committed = if writes_nothing(&plan) {
             if standby {
                 self.settle(&mut held, BEHIND_ALL).await.map_err(before)?;
@@ -325,7 +325,7 @@ impl Committer {
     async fn try_locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
         let (State { current, from, standby }, mut held, manner) =
             self.lock(batch).await.map_err(before)?;
-        let plan = batch.plan(current);
+        let plan = batch.plan(current)?;
         if writes_nothing(&plan) && !batch.repeated {
             if standby {
                 // Nobody waits for the lock while this waits for the standby.
@@ -471,14 +471,14 @@ fn database_error(failure: &Failure) -> Option<&PgDatabaseError> {
 
 #[cfg(test)]
 mod tests {
-    use placard_model::entry::FORMAT_LEVEL;
+    use placard_testkit::contract;
     use placard_testkit::requests::{delete, request};
 
     use super::*;
 
     fn batch(commands: u128) -> Batch {
         let request = request(1, (1..=commands).map(delete).collect());
-        Batch { requests: vec![Arc::new(request)], format_level: FORMAT_LEVEL, repeated: false }
+        contract::batch(vec![Arc::new(request)])
     }
 
     #[test]

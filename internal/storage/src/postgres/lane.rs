@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::server::{Server, Way};
-use super::session::{self, Run, Session};
+use super::session::{self, Begun, Run, Session};
 
 /// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
@@ -230,7 +230,8 @@ impl Lane {
     async fn open_by(&self, way: &Way) -> Result<(PgConnection, Known), Failure> {
         let mut connection = within(way.limit, way.options.connect()).await?;
         let begun = self.session.begin(&mut connection, way.asks_more);
-        let (owner, trip, run) = within(SESSION, begun).await?;
+        let Begun { owner, trip, run, schema } = within(SESSION, begun).await?;
+        self.server.is_in(schema.as_deref());
         if !self.may_use(run) {
             return Err(Failure::Moved);
         }

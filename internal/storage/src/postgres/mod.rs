@@ -48,6 +48,7 @@ use lanes::Lanes;
 use server::Server;
 use session::{Durability, Session, Setting};
 
+use crate::place::Place;
 use crate::secret::Secret;
 
 pub use failure::Unfit;
@@ -132,13 +133,13 @@ pub enum OpenError {
     Older(String),
 }
 
-/// A journal in which nothing was ever written.
+/// A journal in which nothing was ever written, or that has no tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Empty {
     /// Where it is.
     pub place: String,
-    /// Which it is.
-    pub journal: Uuid,
+    /// Which it is, if there are tables.
+    pub journal: Option<Uuid>,
     /// The address of a replica on its register that has published what it does not have, or has what another one held.
     pub known_by: Option<String>,
 }
@@ -248,17 +249,35 @@ impl PostgresJournal {
         Ok(Self { lanes: Arc::new(lanes), keeper: Arc::default() })
     }
 
-    /// As [`PostgresJournal::new`], and sees to it that the journal is there and can be relied on. From then on it has a
+    /// As [`PostgresJournal::new`], and ensures that the journal is there and can be relied on. From then on it has a
     /// connection to commit with.
     ///
     /// # Errors
-    /// The server cannot be reached within 10 s, is not fit for a journal, or holds none (any more, or yet), or an older
-    /// build's.
+    /// As for [`PostgresJournal::reach`] and [`PostgresJournal::prepare`].
     pub async fn connect(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
+        let journal = Self::reach(url, options).await?;
+        journal.prepare(options).await?;
+        Ok(journal)
+    }
+
+    /// As [`PostgresJournal::new`], and ensures that the server is there and can be relied on. Nothing is changed.
+    ///
+    /// # Errors
+    /// The server cannot be reached within 10 s, or is not fit for a journal.
+    pub async fn reach(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
         let journal = Self::new(url, options)?;
         let lanes = &*journal.lanes;
+        fit(lanes.committer.lane(), &lanes.poll, &lanes.server.to_string()).await?;
+        Ok(journal)
+    }
+
+    /// Brings the tables up to date, if that is asked for, and ensures that they are there.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses a migration, or holds no journal (any more, or yet), or an older build's.
+    pub async fn prepare(&self, options: Options) -> Result<(), OpenError> {
+        let lanes = &*self.lanes;
         let place = || lanes.server.to_string();
-        fit(lanes.committer.lane(), &lanes.poll, &place()).await?;
         if options.run_migrations {
             let session = Session::new(&[MIGRATE], Durability::Any);
             run_migrations(&Lane::new(&lanes.server, 1, 0, session), place()).await?;
@@ -270,7 +289,7 @@ impl PostgresJournal {
             })
         });
         match first.await {
-            Ok(true) => Ok(journal),
+            Ok(true) => Ok(()),
             Ok(false) => Err(OpenError::Older(place())),
             Err(failure) if is_undefined_table(&failure) => Err(OpenError::Missing(place())),
             Err(Failure::TooNew(level)) => Err(OpenError::TooNew(place(), level)),
@@ -278,22 +297,30 @@ impl PostgresJournal {
         }
     }
 
-    /// What tells that there was another journal before this one, if this one is empty.
+    /// Returns what tells that there was another journal before this one, if this one is empty or has no tables.
     ///
     /// # Errors
-    /// The server does not answer.
+    /// The server does not answer, or the tables are those of an older build.
     pub async fn emptiness(&self) -> Result<Option<Empty>, Unavailable> {
         let lane = &self.lanes.reads;
         let read = lane.read(LOG, |connection| Box::pin(poll::emptiness(connection))).await;
         let place = self.lanes.server.to_string();
-        let empty =
-            read.map(|empty| empty.map(|(journal, known_by)| Empty { place, journal, known_by }));
-        empty.map_err(|failure| Unavailable("read the journal's head", failure.into()))
+        match read {
+            Ok(empty) => Ok(empty.map(|(journal, known_by)| Empty {
+                place,
+                journal: Some(journal),
+                known_by,
+            })),
+            Err(failure) if is_undefined_table(&failure) => {
+                Ok(Some(Empty { place, journal: None, known_by: None }))
+            }
+            Err(failure) => Err(Unavailable("read the journal's head", failure.into())),
+        }
     }
 
-    /// Names the place of the journal, so that Redis can remember which one was there. It tells nothing else.
-    pub fn place_id(&self) -> String {
-        self.lanes.server.id()
+    /// The place of the journal, so that Redis can remember which one was there.
+    pub fn place(&self) -> &Place {
+        self.lanes.server.place()
     }
 
     /// As [`told`], of work on connections such as [`PostgresJournal::tasks_pool`]'s: while none can be had, why the journal

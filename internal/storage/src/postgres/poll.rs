@@ -187,8 +187,8 @@ pub(super) async fn poll(
     })
 }
 
-/// Of a journal in which nothing was ever written, which it is, and who on its register knows better: one that is there and
-/// says so, or whose row is from before.
+/// Returns which journal it is, if nothing was ever written in it, and who on its register knows better: one that is there
+/// and says so, or whose row is from before.
 pub(super) async fn emptiness(
     connection: &mut PgConnection,
 ) -> Result<Option<(Uuid, Option<String>)>, Failure> {

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use placard_model::entry::Chain;
 use placard_replica::Outage;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
 use super::session::{Durability, Run, Session, Setting};
 use super::url::{self, Target, UrlError};
+use crate::place::Place;
 use crate::secret::Secret;
 
 /// How long a connection may take to come about.
@@ -43,6 +43,7 @@ struct Shared {
     failed: Mutex<Option<String>>,
     /// The only run of the server that may be used, if that was said.
     run: Mutex<Option<Run>>,
+    place: Place,
 }
 
 struct Source {
@@ -68,6 +69,7 @@ impl Server {
             last: AtomicUsize::new(0),
             failed: Mutex::default(),
             run: Mutex::default(),
+            place: Place::default(),
         })))
     }
 
@@ -153,8 +155,14 @@ impl Server {
         }
     }
 
-    /// Names the place, as a sum over its hosts and the database.
-    pub(super) fn id(&self) -> String {
+    /// Where the journal is. It has no name before a connection was made.
+    pub(super) fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// A connection finds the journal's tables in this schema, if in any. Clusters may share a database.
+    pub(super) fn is_in(&self, schema: Option<&str>) {
+        let (Some(schema), None) = (schema, self.0.place.name()) else { return };
         let target = self.target();
         let host = |host: &PgConnectOptions| {
             let name =
@@ -162,7 +170,7 @@ impl Server {
             format!("{name}:{}/{}", host.get_port(), host.get_database().unwrap_or_default())
         };
         let hosts: Vec<_> = target.hosts.iter().map(host).collect();
-        Chain::GENESIS.next(0, hosts.join(",").as_bytes()).to_string()
+        self.0.place.is_at(&format!("{}/{schema}", hosts.join(",")));
     }
 
     fn target(&self) -> Arc<Target> {

@@ -75,6 +75,18 @@ impl Run {
     }
 }
 
+/// A session that was set up.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// Whose it is from then on.
+    pub(super) owner: Uuid,
+    /// How long the quicker of two round trips took, since a busy machine makes a near server look far.
+    pub(super) trip: Duration,
+    pub(super) run: Run,
+    /// The first schema of its search path that there is.
+    pub(super) schema: Option<String>,
+}
+
 /// How the sessions of one kind of work are set up.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
@@ -93,13 +105,12 @@ impl Session {
         Self { settings: all, durability }
     }
 
-    /// Sets a new connection up, in two round trips; who owns its session from then on, how long the quicker of them took, since
-    /// a busy machine makes a near server look far, and where it is. An operator may ask for more as it begins.
+    /// Sets a new connection up, in two round trips. An operator may ask for more as it begins.
     pub(super) async fn begin(
         &self,
         connection: &mut PgConnection,
         asks_more: bool,
-    ) -> Result<(Uuid, Duration, Run), Failure> {
+    ) -> Result<Begun, Failure> {
         let owner = Uuid::new_v4();
         let begun = Instant::now();
         let rows = sqlx::raw_sql(AssertSqlSafe(self.set(owner))).fetch_all(&mut *connection).await;
@@ -138,7 +149,7 @@ impl Session {
         if self.durability != Durability::Any {
             fit(&read, self.durability == Durability::Accepted)?;
         }
-        Ok((owner, trip, Run::of(&read)?))
+        Ok(Begun { owner, trip, run: Run::of(&read)?, schema: read.try_get("schema")? })
     }
 
     /// What the session was before, and then every setting. `synchronous_commit` is turned on if it is off. Every
@@ -178,6 +189,7 @@ impl Session {
         let columns: Vec<_> = own.chain(SERVER).map(column).collect();
         format!(
             "SELECT pg_backend_pid()::text AS process, pg_is_in_recovery()::text AS standby,
+                    current_schema()::text AS schema,
                     (SELECT oid FROM pg_database WHERE datname = current_database())::text AS database,
                     (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started, {}",
             columns.join(", ")

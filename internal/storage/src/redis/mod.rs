@@ -27,6 +27,7 @@ pub use check::Warning;
 pub use connect::{Options, OptionsError, Sentinel, Server, Tls};
 
 use crate::page::PageBytes;
+use crate::place::Place;
 use connect::Target;
 use line::{Failure, Line};
 use scripts::{Keys, Look};
@@ -69,7 +70,7 @@ struct Shared {
     /// The stream that was asked for last, so that what is known of it is kept.
     last: Mutex<Option<Arc<Named>>>,
     /// Where the journal is: which one that is, is remembered beside the streams.
-    place: OnceLock<String>,
+    place: OnceLock<Place>,
 }
 
 /// The stream of one journal, and what is known of it.
@@ -104,7 +105,7 @@ impl RedisStream {
 
     /// Has it remembered from now on which journal is at a place, once something was written to that. Streams themselves do
     /// not tell: any number of clusters may share a Redis.
-    pub fn remember_at(&self, place: String) {
+    pub fn remember_at(&self, place: Place) {
         // Of one journal there is one place.
         let _ = self.shared.place.set(place);
     }
@@ -114,7 +115,7 @@ impl RedisStream {
     /// # Errors
     /// Redis cannot be used.
     pub async fn remembered(&self) -> Result<Option<Uuid>, Unavailable> {
-        let Some(place) = self.shared.place.get() else { return Ok(None) };
+        let Some(place) = self.place() else { return Ok(None) };
         let ask = async |mut connection: MultiplexedConnection| {
             let mut get = redis::cmd("GET");
             get.arg(scripts::journal_key(place))
@@ -132,13 +133,18 @@ impl RedisStream {
     /// # Errors
     /// Redis cannot be used.
     pub async fn forget(&self) -> Result<(), Unavailable> {
-        let Some(place) = self.shared.place.get() else { return Ok(()) };
+        let Some(place) = self.place() else { return Ok(()) };
         let delete = async |mut connection: MultiplexedConnection| {
             let mut delete = redis::cmd("DEL");
             delete.arg(scripts::journal_key(place)).query_async::<()>(&mut connection).await
         };
         let done = self.shared.calls.share(CALL, delete).await;
         done.map_err(|error| unavailable("have Redis forget the journal before", error))
+    }
+
+    /// The name of the journal's place, if it is known.
+    fn place(&self) -> Option<&str> {
+        self.shared.place.get().and_then(Place::name)
     }
 
     fn named(&self) -> Result<&Arc<Named>, Failure> {
@@ -239,7 +245,7 @@ impl Named {
     async fn trim(
         &self,
         mut connection: MultiplexedConnection,
-        place: Option<&String>,
+        place: Option<&str>,
         keep: Version,
         max: usize,
     ) -> RedisResult<()> {
@@ -251,8 +257,7 @@ impl Named {
         for key in [stream, &self.keys.mark] {
             trim.cmd("EXPIRE").arg(key).arg(limits::STREAM_KEPT.as_secs()).ignore();
         }
-        let has_entries = *self.seen() != Top::Empty;
-        if let Some(place) = place.filter(|_| has_entries) {
+        if let Some(place) = place {
             let key = scripts::journal_key(place);
             let kept = limits::JOURNAL_REMEMBERED.as_secs();
             let journal = self.journal.journal.to_string();
@@ -356,11 +361,13 @@ impl Stream for RedisStream {
         done.map_err(|error| unavailable(WHAT, error))
     }
 
-    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
+    /// While the journal has entries, it is remembered as the one that was at its place.
+    async fn trim(&self, keep: Version, max: usize, head: Version) -> Result<(), Unavailable> {
         const WHAT: &str = "trim the stream";
         let shared = &self.shared;
         let named = self.named().map_err(|error| unavailable(WHAT, error))?;
-        let work = |connection| named.trim(connection, shared.place.get(), keep, max);
+        let place = self.place().filter(|_| head > 0);
+        let work = |connection| named.trim(connection, place, keep, max);
         let done = shared.calls.share(CALL, work).await;
         done.map_err(|error| unavailable(WHAT, error))
     }

@@ -174,7 +174,7 @@ fn commit(connection: &mut Connection, batch: &Batch) -> Result<Plan, CommitErro
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(not_committed)?;
     let current = rows::current(&transaction, batch, now()).map_err(not_committed)?;
-    let plan = batch.plan(current);
+    let plan = batch.plan(current)?;
     rows::write(&transaction, &plan).map_err(not_committed)?;
     transaction.commit().map_err(|error| match error.sqlite_error_code() {
         // The write-ahead log had no room for the pages: nothing of them counts.

@@ -22,7 +22,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use placard_model::command::Request;
-use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{Chain, Digest, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{CommitError, Journal};
 use placard_replica::{Batch, Plan};
@@ -61,8 +61,8 @@ async fn try_commit(
     requests: Vec<Request>,
     repeated: bool,
 ) -> Result<Plan, CommitError> {
-    let requests = requests.into_iter().map(Arc::new).collect();
-    journal.commit(Arc::new(Batch { requests, repeated, format_level: FORMAT_LEVEL })).await
+    let batch = contract::batch(requests.into_iter().map(Arc::new).collect());
+    journal.commit(Arc::new(Batch { repeated, ..batch })).await
 }
 
 async fn commit(journal: &PostgresJournal, requests: Vec<Request>) -> Plan {

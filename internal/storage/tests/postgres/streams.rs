@@ -120,8 +120,8 @@ impl Stream for Earlier {
         self.0.reset(top, chain).await
     }
 
-    async fn trim(&self, keep: Version, max: usize) -> Result<(), Unavailable> {
-        self.0.trim(keep, max).await
+    async fn trim(&self, keep: Version, max: usize, head: Version) -> Result<(), Unavailable> {
+        self.0.trim(keep, max, head).await
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_stalled_redis_is_unavailable_in_time() {
             async { timed(stream.append(all[2..].into()).await.is_err(), CALL).await },
             async { timed(stream.status().await.is_err(), CALL).await },
             async { timed(stream.reset(2, all[1].chain).await.is_err(), CALL).await },
-            async { timed(stream.trim(1, 1).await.is_err(), CALL).await },
+            async { timed(stream.trim(1, 1, 1).await.is_err(), CALL).await },
             async { timed(stream.read(2, 10).await.is_err(), READ).await },
         );
     }

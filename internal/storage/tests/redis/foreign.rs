@@ -95,7 +95,7 @@ async fn keys_of_another_type_make_the_stream_unavailable_until_they_go() {
         assert!(stream.reset(1, all[0].chain).await.is_err());
         if key == STREAM {
             assert!(stream.read(0, 10).await.is_err());
-            assert!(stream.trim(1, 10).await.is_err());
+            assert!(stream.trim(1, 10, 1).await.is_err());
         }
         // Nothing was half done.
         assert_eq!(run::<u64>(&server, &format!("EXISTS {other}")).await, 0);

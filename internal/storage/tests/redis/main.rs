@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use placard_model::entry::{Chain, Incarnation, Record};
 use placard_model::{Timestamp, Version, limits};
 use placard_replica::ports::{Appended, Stream, StreamStatus};
+use placard_storage::place::Place;
 use placard_storage::redis::{Options, RedisStream, Server};
 use placard_testkit::contract;
 use placard_testkit::servers::redis::RedisServer;
@@ -174,7 +175,7 @@ async fn a_stream_of_no_journal_is_unavailable() {
     assert!(stream.read(0, 1).await.is_err());
     assert!(stream.status().await.is_err());
     assert!(stream.reset(1, records(1)[0].chain).await.is_err());
-    assert!(stream.trim(1, 1).await.is_err());
+    assert!(stream.trim(1, 1, 1).await.is_err());
     assert_eq!(run::<u64>(&server, "DBSIZE").await, 0);
     assert_eq!(append(&stream.of(JOURNAL), &records(1)).await, Appended::Done);
 }
@@ -197,8 +198,24 @@ async fn keys_that_nobody_uses_expire() {
         run::<()>(&server, &format!("EXPIRE {key} 5")).await;
     }
     assert!(!expires().await);
-    stream.trim(1, 100).await.unwrap();
+    stream.trim(1, 100, 1).await.unwrap();
     assert!(expires().await);
+}
+
+/// All that tells is the journal's head, as after a restart of everything, when nothing is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_journal_is_remembered_at_its_place() {
+    let server = RedisServer::start().await.unwrap();
+    let stream = connect(&server).of(JOURNAL);
+    let place = Place::default();
+    stream.remember_at(place.clone());
+    stream.trim(1, 100, 7).await.unwrap();
+    assert_eq!(run::<u64>(&server, "DBSIZE").await, 0, "where it is, is not known yet");
+    place.is_at("db-1:5432/ads/public");
+    stream.trim(1, 100, 0).await.unwrap();
+    assert_eq!(stream.remembered().await.unwrap(), None, "it is empty");
+    stream.trim(1, 100, 7).await.unwrap();
+    assert_eq!(stream.remembered().await.unwrap(), Some(JOURNAL.journal));
 }
 
 #[tokio::test(flavor = "multi_thread")]
