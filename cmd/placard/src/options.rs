@@ -37,15 +37,15 @@ pub(crate) struct Options {
 pub(crate) enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve, embedded from a directory that lasts or as a replica of a cluster.
+    /// Run a server: standalone from a directory, or as a replica of a cluster.
     Serve(Box<ServeOptions>),
-    /// Serve generated ads from a temporary directory, to try things out.
+    /// Serve generated ads from a temporary directory, to try Placard.
     Demo(DemoOptions),
     /// Generate ads and send them to a server.
     Seed(SeedOptions),
@@ -53,11 +53,11 @@ pub(crate) enum Command {
     Migrate(MigrateOptions),
     /// Show the replicas of a cluster.
     Status(StatusOptions),
-    /// Ask the server on this machine whether it is ready: code 0 if so, for a container's health check.
+    /// Check whether the server on this machine is ready, and exit with 0 if it is; for a container's health check.
     Healthcheck(HealthcheckOptions),
     /// Recompute the chain and the digest of a cluster's journal.
     Verify(VerifyOptions),
-    /// Copy the journal of an embedded server into a new file, while the server runs or when it has stopped.
+    /// Copy the journal of a standalone server into a new file, while the server runs or when it is stopped.
     Backup(BackupOptions),
 }
 

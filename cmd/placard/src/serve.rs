@@ -108,7 +108,7 @@ pub(crate) async fn until_stopped(
     };
     let stopped = tokio::select! {
         stopped = node.stop() => stopped,
-        signal = signals.insists() => anyhow::bail!("ended at once by a second signal, {signal}"),
+        signal = signals.insists() => anyhow::bail!("received a second signal, exiting immediately, {signal}"),
     };
     if let Some(failed) = failed {
         return Err(failed.into());

@@ -114,7 +114,7 @@ pub(crate) async fn fetch(client: &Client, target: &Url) -> anyhow::Result<Clust
     let answer = client.get(page.clone()).send().await;
     let answer = answer.and_then(reqwest::Response::error_for_status);
     let answer = answer.with_context(|| format!("cannot ask {page}"))?;
-    answer.json().await.with_context(|| format!("{page} is no cluster's page"))
+    answer.json().await.with_context(|| format!("{page} is not a Placard cluster page"))
 }
 
 fn table(cluster: &Cluster) -> String {

@@ -54,10 +54,10 @@ pub enum TokensError {
     )]
     Name(usize),
     /// A line has the token of an earlier one.
-    #[error("line {0}: the token stands there twice")]
+    #[error("line {0}: duplicate token")]
     Twice(usize),
     /// There is none.
-    #[error("there is no token in it")]
+    #[error("it contains no token")]
     None,
     /// There are too many.
     #[error("there must not be more than {max} tokens in it", max = limits::TOKENS_MAX)]
@@ -100,7 +100,7 @@ impl Access {
             (None, Some(token)) => tokens.principal_of(&token),
             (None, None) => return Err(Problem::unauthorized(missing)),
         };
-        let wrong = "the token is none that this server knows";
+        let wrong = "unknown token";
         known.map(drop).ok_or_else(|| Problem::unauthorized(wrong))
     }
 
@@ -135,7 +135,7 @@ impl Access {
         };
         let missing = "this needs a bearer token, in one Authorization header";
         let given = bearer(headers).ok_or_else(|| Problem::unauthorized(missing))?;
-        let wrong = "the bearer token is none that this server knows";
+        let wrong = "unknown bearer token";
         tokens.principal_of(given).ok_or_else(|| Problem::unauthorized(wrong))
     }
 }

@@ -170,7 +170,7 @@ impl Problem {
     }
 
     pub(crate) fn overloaded() -> Self {
-        let detail = "there is more to do than there is room for; nothing was done";
+        let detail = "too many writes are queued; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 
@@ -197,7 +197,7 @@ impl Problem {
 
     pub(crate) fn misdirected() -> Self {
         let detail =
-            "without a token this is for pages at an address or at localhost, not at another name";
+            "without a token, the Host must be an IP address or localhost";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 

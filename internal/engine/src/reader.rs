@@ -42,7 +42,7 @@ impl Reader {
         Self { root: Arc::new(ArcSwap::new(root)) }
     }
 
-    /// Makes readers find this root, and returns the one they found until now.
+    /// Publishes a new root and returns the previous one.
     pub(crate) fn publish(&self, root: Arc<Root>) -> Arc<Root> {
         self.root.swap(root)
     }

@@ -153,7 +153,7 @@ pub enum Command {
     Replace {
         /// Which ad.
         id: Uuid,
-        /// Only if.
+        /// The precondition, from `If-Match` and `If-None-Match`.
         only_if: Conditions,
         /// What is said of the rest of it.
         said: Said,
@@ -164,18 +164,18 @@ pub enum Command {
     Patch {
         /// Which ad.
         id: Uuid,
-        /// Only if.
+        /// The precondition, from `If-Match` and `If-None-Match`.
         only_if: Conditions,
         /// What is said of the rest of it.
         said: Said,
         /// What changes.
         patch: Patch,
     },
-    /// The ad goes.
+    /// Deletes the ad.
     Delete {
         /// Which ad.
         id: Uuid,
-        /// Only if.
+        /// The precondition, from `If-Match` and `If-None-Match`.
         only_if: Conditions,
     },
     /// The ad goes, because it has ended.

@@ -84,7 +84,7 @@ impl CountrySet {
         self.0[country.place() / 64] >> (country.place() % 64) & 1 == 1
     }
 
-    /// Whether none is.
+    /// Returns true if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; 4]
     }

@@ -64,7 +64,7 @@ macro_rules! values {
                 self.0 >> value.place() & 1 == 1
             }
 
-            /// Whether none is.
+            /// Returns true if the set is empty.
             pub fn is_empty(self) -> bool {
                 self.0 == 0
             }

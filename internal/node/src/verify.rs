@@ -34,16 +34,16 @@ pub struct Report {
     pub wrong: Vec<String>,
 }
 
-/// What somebody says of itself, to be compared.
+/// What a replica says about its state, to be compared with the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// Who, for the report.
+    /// The replica's name in the report.
     pub name: String,
-    /// The version, and the chain and digest in the form in which the cluster's page shows them.
+    /// The version of its state.
     pub version: Version,
-    /// See above.
+    /// The chain at that version, as the cluster's page shows it.
     pub chain: String,
-    /// See above.
+    /// The digest of its ads, as the cluster's page shows it.
     pub digest: String,
 }
 

@@ -182,8 +182,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
         work: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
-    /// From now on, all but head polls has to do with this journal, on this run of its server, or fails. Until this is
-    /// called it may be any.
+    /// Binds all work except head polls to this journal, on this run of its server: other work fails from now on. Before
+    /// the first call any journal is used.
     fn follow(&self, _: Incarnation) {}
 
     /// Whether a commit could be run now.

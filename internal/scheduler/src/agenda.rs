@@ -13,7 +13,7 @@ const SECONDS_MAX: usize = 4 * limits::EXPIRY_SECONDS_MAX;
 pub(crate) struct Agenda(OrderedSkipList<u64>);
 
 impl Agenda {
-    /// Whether there is nothing to do for a second.
+    /// Returns true if the second is scheduled already.
     pub(crate) fn has(&self, second: u64) -> bool {
         self.0.contains(&second)
     }

@@ -47,7 +47,7 @@ pub(crate) async fn run<J: Chores>(
             Ok(rows) => {
                 outage.works();
                 if rows > 0 {
-                    tracing::info!(chore = chore.code(), rows, "what need not be kept is gone");
+                    tracing::info!(chore = chore.code(), rows, "deleted expired rows");
                 }
             }
             Err(error) => outage.failed(&*error),

@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual one.
+    /// The default configuration, with these tasks.
     pub fn new(tasks: Tasks) -> Self {
         Self { tasks, log_kept: limits::LOG_KEPT, own_clock: expirer::own_clock }
     }

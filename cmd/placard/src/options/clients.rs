@@ -16,7 +16,7 @@ const RETRY_FOR_MAX: u64 = 43_200;
 /// What a client shows to a server that wants to know who writes.
 #[derive(Debug, Args)]
 pub(crate) struct TokenOptions {
-    /// A file whose first token is sent to the server, such as the server's own --admin-token-file.
+    /// File whose first token is sent to the server, such as the server's own --admin-token-file.
     #[arg(long, env = "PLACARD_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -28,7 +28,7 @@ pub(crate) struct StatusOptions {
     pub(crate) target: Url,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
-    /// Show it once, rather than every second for as long as somebody watches.
+    /// Print once and exit. Without this option a terminal is refreshed every second.
     #[arg(long)]
     pub(crate) once: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) struct StatusOptions {
 pub(crate) struct VerifyOptions {
     #[command(flatten)]
     pub(crate) postgres: PostgresOptions,
-    /// A replica whose cluster is to be compared with the journal.
+    /// A replica of the cluster to compare with the journal.
     #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
     pub(crate) target: Option<Url>,
 }
@@ -47,14 +47,14 @@ pub(crate) struct SeedOptions {
     /// The server, such as http://127.0.0.1:8080.
     #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
     pub(crate) target: Url,
-    /// Ads to generate, up to 10,000,000.
+    /// Number of ads to generate, up to 10,000,000.
     #[arg(long, env = "PLACARD_ADS", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub(crate) ads: u64,
-    /// Seed of the generator: the same seed gives the same ads.
+    /// Seed of the generator. The same seed gives the same ads.
     #[arg(long, env = "PLACARD_SEED", default_value = "42")]
     pub(crate) seed: u64,
-    /// For how long a batch without a definite answer is sent again, with the same key, in seconds, up to
-    /// 43,200: half the time for which the server remembers the key.
+    /// How long to repeat a batch that got no definite answer, with the same key, in seconds, up to 43,200: half
+    /// the time for which the server remembers the key.
     #[arg(long, env = "PLACARD_RETRY_FOR", value_name = "SECONDS",
         default_value_t = RETRY_FOR_DEFAULT, value_parser = clap::value_parser!(u64).range(0..=RETRY_FOR_MAX))]
     pub(crate) retry_for: u64,

@@ -12,9 +12,9 @@ use super::parse::{advertised, milliseconds};
 /// How a replica answers reads when what it has may be old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnStale {
-    /// Go on answering reads.
+    /// Continue to answer reads.
     Serve,
-    /// Answer 503.
+    /// Answer reads with 503.
     Refuse,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct PostgresOptions {
     /// several hosts the one that takes writes.
     #[arg(long, env = "PLACARD_POSTGRES_URL", value_name = "URL")]
     pub(crate) postgres_url: Option<Secret>,
-    /// A file that holds the PostgreSQL URL; it is read again at each connection.
+    /// File with the PostgreSQL URL. It is read again for each connection.
     #[arg(
         long,
         env = "PLACARD_POSTGRES_URL_FILE",
@@ -44,7 +44,7 @@ pub(crate) struct ClusterOptions {
     /// Redis, as redis://user:password@host:port/database, or rediss:// for TLS.
     #[arg(long, env = "PLACARD_REDIS_URL", value_name = "URL")]
     pub(crate) redis_url: Option<Secret>,
-    /// A file that holds the Redis URL; it is read again at each connection.
+    /// File with the Redis URL. It is read again for each connection.
     #[arg(long, env = "PLACARD_REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
     /// Sentinels that know where Redis is, as host:port,...
@@ -57,7 +57,7 @@ pub(crate) struct ClusterOptions {
     /// The user of a Redis behind Sentinels.
     #[arg(long, env = "PLACARD_REDIS_USER", value_name = "NAME", requires = "redis_sentinel")]
     pub(crate) redis_user: Option<String>,
-    /// A file that holds the password of a Redis behind Sentinels; it is read again at each connection.
+    /// File with the password of a Redis behind Sentinels. It is read again for each connection.
     #[arg(
         long,
         env = "PLACARD_REDIS_PASSWORD_FILE",
@@ -77,7 +77,7 @@ pub(crate) struct ClusterOptions {
         requires = "redis_sentinel"
     )]
     pub(crate) redis_sentinel_user: Option<String>,
-    /// A file that holds the Sentinels' own password; it is read again at each connection.
+    /// File with the Sentinels' own password. It is read again for each connection.
     #[arg(
         long,
         env = "PLACARD_REDIS_SENTINEL_PASSWORD_FILE",
@@ -95,35 +95,35 @@ pub(crate) struct ClusterOptions {
     /// The key of that certificate, in PEM.
     #[arg(long, env = "PLACARD_REDIS_KEY_FILE", value_name = "FILE", requires = "redis_cert_file")]
     pub(crate) redis_key_file: Option<PathBuf>,
-    /// Where clients reach this replica, as host:port [default: the address it listens on; if that is
-    /// any address, this machine's name and the port].
+    /// Where clients reach this replica, as host:port [default: the address it listens on; if that is a wildcard
+    /// address, this machine's name and the port].
     #[arg(long, env = "PLACARD_ADVERTISE", value_name = "HOST:PORT", value_parser = advertised)]
     pub(crate) advertise: Option<String>,
-    /// Leave the journal's tables as they are.
+    /// Do not run migrations at startup.
     #[arg(long, env = "PLACARD_NO_MIGRATE", value_parser = BoolishValueParser::new())]
     pub(crate) no_migrate: bool,
-    /// Accept a PostgreSQL that may lose or corrupt the journal when its machine crashes.
+    /// Accept a PostgreSQL server that may lose or corrupt the journal when its machine crashes.
     #[arg(long, env = "PLACARD_ACCEPT_UNSAFE_DURABILITY", value_parser = BoolishValueParser::new())]
     pub(crate) accept_unsafe_durability: bool,
-    /// What to do with reads when what this replica has may be older than a lease of 2 s: serve them, saying how old
-    /// they may be, or, after --stale-max, refuse them. Only with refuse can ack=all be sure of a replica that
-    /// has fallen silent.
+    /// How to answer reads when this replica's state may be older than a lease of 2 s: serve them and say how old
+    /// the state may be, or refuse them after --stale-max. Only with refuse does ack=all cover a replica that the
+    /// others cannot reach.
     #[arg(long, env = "PLACARD_ON_STALE", value_name = "WHAT", default_value = "serve")]
     pub(crate) on_stale: OnStale,
-    /// How much older than a lease answers may be under --on-stale refuse, in milliseconds, up to 10 minutes.
+    /// How much older than a lease an answer may be under --on-stale refuse, in milliseconds, up to 10 minutes.
     #[arg(long, env = "PLACARD_STALE_MAX", value_name = "MS", default_value = "3000",
         value_parser = milliseconds)]
     pub(crate) stale_max: Duration,
-    /// Most entries that the stream may hold, 1,024 to 100,000,000.
+    /// Maximum number of entries in the stream, 1,024 to 100,000,000.
     #[arg(long, env = "PLACARD_STREAM_MAX_ENTRIES", value_name = "N", default_value = "1000000",
         value_parser = clap::value_parser!(u64).range(1_024..=100_000_000))]
     pub(crate) stream_max_entries: u64,
-    /// How long rows of the journal's log are kept, in hours, 1 to 87,600. A replica that was away for longer
-    /// restores.
+    /// How long log entries are kept, in hours, 1 to 87,600. A replica that was away for longer restores its state
+    /// from the journal's ads.
     #[arg(long, env = "PLACARD_LOG_KEEP_HOURS", value_name = "HOURS", default_value = "168",
         value_parser = clap::value_parser!(u64).range(1..=87_600))]
     pub(crate) log_keep_hours: u64,
-    /// The pause between two checkpoints, in seconds, 1 to 86,400.
+    /// Interval between two checkpoints, in seconds, 1 to 86,400.
     #[arg(long, env = "PLACARD_CHECKPOINT_EVERY", value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) checkpoint_every: u64,

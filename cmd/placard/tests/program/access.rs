@@ -49,10 +49,10 @@ async fn a_file_of_tokens_that_cannot_be_used_is_one_line() {
         ["serve", "--listen", ANY_PORT, "--data-dir", data, "--admin-token-file", text(&file)];
     failed(&run(&arguments).await, "cannot read");
     for (content, says) in [
-        ("", "there is no token in it"),
+        ("", "it contains no token"),
         ("# ann\nann:too-short", "line 2: a token must have 16"),
         ("ann:correct horse battery", "line 1: a token may have letters"),
-        (&format!("{TOKEN}\n{TOKEN}"), "line 2: the token stands there twice"),
+        (&format!("{TOKEN}\n{TOKEN}"), "line 2: duplicate token"),
     ] {
         std::fs::write(&file, content).unwrap();
         failed(&run(&arguments).await, says);

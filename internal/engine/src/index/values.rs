@@ -44,7 +44,7 @@ impl ValueSet {
         self.0[value / 64] >> (value % 64) & 1 == 1
     }
 
-    /// Whether none is.
+    /// Returns true if the set is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]
     }

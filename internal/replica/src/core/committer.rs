@@ -57,7 +57,7 @@ pub(crate) struct Committer {
 struct Gather {
     /// So many requests are about to be there, if all come back.
     expected: usize,
-    /// With fewer than so many the wait was in vain.
+    /// The number of requests that the wait is for; with fewer the wait has failed.
     hoped: usize,
     until: Option<Moment>,
     /// How many batches are still not to wait, the one under way among them.
@@ -159,7 +159,7 @@ impl Committer {
         if self.queue.len() < self.gather.expected && now < until {
             return true;
         }
-        // Anybody may come late once; who comes late again and again is seldom waited for.
+        // Back off: a writer may miss the window once, and those that repeatedly miss it are rarely waited for.
         let in_vain = self.queue.len() < self.gather.hoped;
         let penalty = self.gather.penalty;
         self.gather.penalty = if in_vain { (penalty * 2).clamp(1, HASTY_MAX) } else { penalty / 2 };

@@ -42,7 +42,7 @@ pub struct Counts {
     pub stream_rejects: u64,
     /// Times that the stream was trimmed, by this replica or, at that moment, by another.
     pub stream_trims: u64,
-    /// Times that it could not be.
+    /// Times that trimming the stream failed.
     pub stream_trims_failed: u64,
     /// Records that were read from the journal to be brought to the stream, because nobody else had.
     pub relayed: u64,

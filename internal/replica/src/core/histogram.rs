@@ -9,7 +9,7 @@ pub const COMMIT_MICROS_BOUNDS: [u64; 14] = [
     2_500_000, 5_000_000,
 ];
 
-/// So many samples up to each bound, and beyond the last.
+/// Sample count per bucket; the last bucket is unbounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Histogram<const N: usize> {
     up_to: [u64; N],

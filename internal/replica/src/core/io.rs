@@ -68,7 +68,7 @@ pub enum Input {
     StreamInspected(Result<StreamStatus, Unavailable>),
     /// [`Output::ResetStream`] has come back.
     StreamReset(Result<(), Unavailable>),
-    /// [`Output::TrimStream`] has come back: whether this replica or another was to see to it.
+    /// [`Output::TrimStream`] has come back, whether this replica or another has trimmed the stream.
     StreamTrimmed(Result<(), Unavailable>),
     /// The clock was found to be ahead of the journal's by so many microseconds. If it is to be set back for that, the
     /// step's time is the one that it goes on from.

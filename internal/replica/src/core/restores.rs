@@ -52,7 +52,7 @@ impl Cause {
 pub struct Restores([u64; Cause::ALL.len()]);
 
 impl Restores {
-    /// One more.
+    /// Counts a restore.
     pub(crate) fn count(&mut self, cause: Cause) {
         self.0[cause as usize] += 1;
     }

@@ -1,4 +1,4 @@
-//! How a state is given up, and how it is had again: from the journal's ads, or from the checkpoint.
+//! How a state is discarded, and how it is restored: from the journal's ads, or from the checkpoint.
 
 use placard_engine::{Engine, Refusal};
 

@@ -13,7 +13,7 @@ pub(crate) enum Decision {
         /// When it was first created.
         created_at: Timestamp,
     },
-    /// The ad goes.
+    /// Deletes the ad.
     Delete,
     /// The ad is what it is to be.
     Keep,

@@ -394,9 +394,9 @@ impl Outages {
             commits: Outage::of("batches are not committed"),
             log: Outage::of("the log cannot be read"),
             head: Outage::of("the head cannot be read"),
-            append: Outage::of("the stream takes no entries"),
+            append: Outage::of("cannot append to the stream"),
             stream: Outage::of("the stream cannot be read"),
-            top: Outage::of("the stream does not tell its top"),
+            top: Outage::of("cannot read the stream's last entry"),
             trim: Outage::of("the stream cannot be trimmed").tried_every(limits::STREAM_TRIM),
             reset: Outage::of("the stream cannot be reset"),
             checkpoint: Outage::of("the checkpoint cannot be written")

@@ -41,7 +41,7 @@ pub enum Unfit {
     )]
     SharedSessions,
     /// A setting that a connection needs was refused; what the server says.
-    #[error("a setting that every connection needs cannot be had: {0}")]
+    #[error("PostgreSQL refused a setting that Placard needs: {0}")]
     Refused(String),
     /// A setting does not last.
     #[error("the setting {0} does not last on a connection: a pooler or the server resets it")]
@@ -72,7 +72,7 @@ pub(super) enum Failure {
         "reading the journal needs format level {0}, and this build's is {FORMAT_LEVEL}: run a newer build"
     )]
     TooNew(u8),
-    #[error("the journal holds what it cannot hold: {0}")]
+    #[error("corrupt journal: {0}")]
     Malformed(&'static str),
     #[error(
         "the server is not the one of the last head poll: it was started again, or another has taken its place"

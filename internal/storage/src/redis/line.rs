@@ -33,7 +33,7 @@ pub(super) enum Failure {
     Late(Duration),
     #[error("others kept changing the stream")]
     Busy,
-    #[error("an answer of another shape than expected")]
+    #[error("unexpected Redis response")]
     Shape,
     #[error("the journal has not been asked yet which stream is its own")]
     Unnamed,

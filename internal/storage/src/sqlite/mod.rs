@@ -354,7 +354,7 @@ impl Journal for SqliteJournal {
         position.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
-    /// Nobody else has this file.
+    /// Runs the work: no other process has this file.
     async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
         work.await;
         Ok(true)
