@@ -12,12 +12,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use crc32fast::Hasher;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
 use placard_model::{EncodedAd, Undecodable, Version};
 use placard_replica::ports::{Checkpoints, Unavailable};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held, writable};
@@ -34,6 +35,11 @@ const AD_BYTES_MAX: u32 = 1 << 20;
 const SUM_BYTES: u64 = size_of::<u32>() as u64;
 /// Bytes read and written at once.
 const BUFFER: usize = 1 << 20;
+/// Bytes that are written before they are synced. What is left to the end would have to be on the disk at once, and the
+/// journal's own syncs, if it is on that disk, would wait for all of it.
+const SYNC_BYTES: usize = 8 << 20;
+/// The lowest priority that there is: a checkpoint takes a core for about a second per million ads.
+const NICE_MAX: i32 = 19;
 
 /// The checkpoint of a directory.
 #[derive(Debug, Clone)]
@@ -90,7 +96,7 @@ impl CheckpointFile {
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {
         let next = self.directory.join(NEXT);
-        let summed = Summed::new(File::create(&next)?);
+        let summed = Summed::new(Synced { file: File::create(&next)?, unsynced: 0 });
         let mut file = BufWriter::with_capacity(BUFFER, summed);
         let level = ads.iter().map(EncodedAd::level).max().unwrap_or(FORMAT_LEVEL_MIN);
         file.write_all(MAGIC)?;
@@ -104,7 +110,7 @@ impl CheckpointFile {
             file.write_all(&length.to_be_bytes())?;
             file.write_all(ad.bytes())?;
         }
-        let Summed { inner: mut file, sum } =
+        let Summed { inner: Synced { mut file, .. }, sum } =
             file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.write_all(&sum.finalize().to_be_bytes())?;
         file.sync_all()?;
@@ -158,6 +164,41 @@ impl CheckpointFile {
 
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the checkpoint is damaged: {what}"))
+}
+
+/// A file that is synced while it is written.
+struct Synced {
+    file: File,
+    unsynced: usize,
+}
+
+impl Write for Synced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written;
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Runs work on a thread of its own, which gives way to all others.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        // Of the calling thread, on Linux. Without it the work is only less polite.
+        let _ = rustix::process::setpriority_process(None, NICE_MAX);
+        let _ = done.send(work());
+    })?;
+    result.await.unwrap_or_else(|_| Err(io::Error::other("it panicked")))
 }
 
 /// A file, and the checksum of what has passed.
@@ -223,8 +264,7 @@ impl Checkpoints for CheckpointFile {
     async fn save(&self, position: Position, ads: Vec<EncodedAd>) -> Result<(), Unavailable> {
         const WHAT: &str = "write the checkpoint";
         let file = self.clone();
-        let saved = tokio::task::spawn_blocking(move || file.save(position, &ads)).await;
-        let saved = saved.map_err(|error| Unavailable(WHAT, error.into()))?;
+        let saved = in_background(move || file.save(position, &ads)).await;
         saved.map_err(|error| Unavailable(WHAT, error.into()))
     }
 }
