@@ -196,8 +196,7 @@ impl Problem {
     }
 
     pub(crate) fn misdirected() -> Self {
-        let detail =
-            "without a token, the Host must be an IP address or localhost";
+        let detail = "without a token, the Host must be an IP address or localhost";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail)
     }
 

@@ -76,8 +76,7 @@ impl Board {
 
     async fn page(&self, request: Request<()>) -> Response<Bytes> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response =
-                plain(StatusCode::METHOD_NOT_ALLOWED, "the board is read-only");
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "the board is read-only");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
