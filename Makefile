@@ -28,7 +28,7 @@ k6: ## Load a cluster and leave a report under target/k6 (SCRIPT=query|mixed|spi
 load: ## Find the most that the balancer and one replica answer, with wrk (CONNECTIONS=64 DURATION=10s)
 	@scripts/load wrk
 
-openapi: ## Write docs/openapi.json anew, after the API has changed
+openapi: ## Write docs/openapi.json again, after the API has changed
 	UPDATE=1 cargo test --locked --package placard-api --lib --quiet the_document_is_the_one_in_docs
 
 test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and PgBouncer first, if they are missing

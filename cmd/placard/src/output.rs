@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::options::LogFormat;
 
-    /// Takes so many bytes at once, then fails once, again and again.
+    /// Takes a number of bytes, fails once, and repeats that.
     struct Failing {
         taken: Arc<Mutex<Vec<u8>>>,
         takes: usize,

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes. They are listened for from the start on, by one listener: whoever listens anew for
+//! Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes. They are listened for from the start on, by one listener: a new listener for
 //! each wait misses the signal that comes in between.
 
 use std::time::{Duration, Instant};

@@ -105,7 +105,7 @@ impl Access {
     }
 
     /// Refuses what a browser sends for a page of another origin. To be asked where a request needs neither a method
-    /// nor a type that a browser asks leave for; where a token is needed, that page has none.
+    /// nor a type that a browser asks permission for; where a token is needed, that page has none.
     pub(crate) fn refuse_pages(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));

@@ -25,7 +25,7 @@ pub struct Cors {
     origins: Vec<HeaderValue>,
 }
 
-/// What is no origin.
+/// Why a text is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be * or an origin like https://example.org:8443, without a path or its scheme's own port"

@@ -19,7 +19,7 @@ use crate::house::House;
 use crate::metrics::connections::ConnectionMetrics;
 use crate::pulse::BEAT;
 
-/// Pause after an accept that failed for want of something (descriptors, memory), lest it fail in a busy loop.
+/// Pause after an accept that failed for want of something (descriptors, memory), so that the loop is not busy.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the connections of a server are treated.

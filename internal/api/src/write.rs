@@ -83,7 +83,7 @@ pub(crate) async fn replace(
 
 /// Changes some of an ad.
 ///
-/// The ad that comes of it must keep all rules. A patch without fields changes nothing, and keeps the version.
+/// The resulting ad must keep all rules. A patch without fields changes nothing, and keeps the version.
 #[utoipa::path(
     patch,
     path = AD_PATH,

@@ -11,7 +11,7 @@ use crate::StoredAd;
 /// Every ad as it was applied last, and those that were deleted since the last publication.
 pub(crate) type ById = DashMap<Uuid, Arc<StoredAd>>;
 
-/// Parts with a lock of their own: so many that a reader and the writer seldom meet in one, and that one of a
+/// Parts with a lock of their own: enough that a reader and the writer rarely meet in one, and that one of a
 /// million ads (about 0.2 MB) fits into a core's cache.
 const SHARDS: usize = 256;
 /// Fewer ads than these are handed to one core.

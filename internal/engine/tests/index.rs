@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// Time goes on; now and then the engine is told.
+    /// Time goes on; the engine is told occasionally.
     fn tick(&mut self) {
         self.now += self.draw.rng.random_range(0..=self.spread / 20 + 1);
         if self.draw.chance(40) {

@@ -10,7 +10,7 @@ use crate::{EncodedAd, Said, Spec, TraceContext, Version, Violation};
 /// One write request: its commands are decided one by one, in order, in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Drawn anew for each request; with an item's number it names an entry for ever.
+    /// Random for each request; with an item's number it names an entry permanently.
     pub id: Uuid,
     /// Who asks; empty for nobody in particular.
     pub principal: String,

@@ -13,7 +13,7 @@ use crate::ad::{AdView, SpecView};
 use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
 use crate::{Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Targeting, Version};
 
-/// An ad in its stored form. The bytes are kept as the log has them, never written anew, because the digest
+/// An ad in its stored form. The bytes are kept as the log has them, never encoded again, because the digest
 /// is taken over them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedAd(Bytes);

@@ -83,7 +83,7 @@ pub const STREAM_KEPT: Duration = Duration::from_secs(600);
 pub const JOURNAL_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
-/// How long after its lease a replica that is gone without a word still counts as one, by the clock of the one that
+/// How long after its lease a replica that is gone silently still counts as one, by the clock of the one that
 /// counts.
 pub const MEMBER_KEPT: Duration = Duration::from_secs(3600);
 /// Most rows of the register; beyond, those that were seen longest ago are deleted.

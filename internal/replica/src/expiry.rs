@@ -68,7 +68,7 @@ impl Chore {
     }
 }
 
-/// How often a chore was done, and what came of it.
+/// How often a chore was done, and its results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Chored {
     /// Times that it was done, by this replica or, at that moment, by another.

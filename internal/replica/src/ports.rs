@@ -46,7 +46,7 @@ impl From<Emptied> for CommitError {
 /// What a replica is, for as long as it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Drawn anew at each start.
+    /// Random at each start.
     pub replica: Uuid,
     /// Where clients reach it, as `host:port`.
     pub address: String,
@@ -133,7 +133,7 @@ pub struct Head {
 /// Whether a journal has what it needs to run a commit, as far as it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commits {
-    /// It has, or nothing is known to the contrary.
+    /// It has, or nothing says otherwise.
     Able,
     /// It has not had it since it was opened.
     NotYet,

@@ -10,7 +10,7 @@ use placard_replica::{Expiry, Outage};
 
 use crate::queue::{Cause, Queue, Source};
 
-/// Does a chore again and again; ends with its task.
+/// Does a chore repeatedly; ends with its task.
 pub(crate) async fn run<J: Chores>(
     chore: Chore,
     journal: J,

@@ -143,7 +143,7 @@ pub async fn migrate(pool: &PgPool, wording: Wording) -> Result<(), Cause> {
     Queue::open(&Tasks::Postgres { pool: pool.clone(), migrate: true, wording }).await.map(drop)
 }
 
-/// Now and then, deletes what is still there, whatever became of its task.
+/// Periodically deletes ended ads that are still there, whatever happened to their tasks.
 async fn sweep<J: Ends>(expirer: Arc<Expirer<J>>) {
     loop {
         // Replicas that start together must not sweep together.

@@ -8,7 +8,7 @@ use placard_model::limits;
 /// How long a `traceparent` of version 00 is, and one of a later version at least.
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The context of whoever sent these fields; what cannot be read is as good as none.
+/// The context of the sender of these fields; fields that cannot be read are ignored.
 pub(crate) fn context(traceparent: Option<&str>, tracestate: Option<&str>) -> Context {
     let Some((trace, span, flags)) = traceparent.and_then(parent) else { return Context::new() };
     let state = tracestate.filter(|state| state.len() <= limits::TRACESTATE_BYTES_MAX);

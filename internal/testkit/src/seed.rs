@@ -1,4 +1,4 @@
-//! The seed of a random test: drawn anew for each run, printed, and taken from the environment to repeat a run.
+//! The seed of a random test: drawn for each run, printed, and taken from the environment to repeat a run.
 
 #![allow(clippy::print_stdout, reason = "a test that fails shows it")]
 

@@ -101,7 +101,7 @@ async fn becomes(replica: &Replica, code: u16, status: &str) {
     .await;
 }
 
-/// It was ready, and showed what was taken down without a word, from the first head poll on.
+/// It was ready, and showed deleted ads silently, from the first head poll on.
 #[tokio::test(flavor = "multi_thread")]
 async fn replica_from_an_old_checkpoint_is_behind_until_it_has_caught_up() {
     for refuses in [false, true] {

@@ -9,7 +9,7 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers};
 const READS: usize = 25;
 const ROUNDS: usize = 12;
 
-/// Writes an ad, and reads it again and again on the replicas of the other clusters.
+/// Writes an ad, and reads it repeatedly on the replicas of the other clusters.
 async fn write(on: &Replica, others: &[&Replica], title: &str) {
     let answer = on.create(ADS, title).await;
     let path = format!("{ADS}/{}", answer["id"].as_str().expect("an ad has an id"));

@@ -357,7 +357,7 @@ impl Load {
 
     /// Sends a write to one replica after the other until one has an answer; that must be a success.
     async fn send(&self, rng: &mut ChaCha8Rng, request: Request<'_>) -> Value {
-        // Whether a try may have been committed: it was sent, and nobody said what came of it.
+        // Whether a try may have been committed: it was sent, and its outcome is unknown.
         let (mut unknown, mut failed) = (false, 0);
         loop {
             let nth = request.only.unwrap_or_else(|| {

@@ -86,7 +86,7 @@ async fn the_connection_is_cut_at_the_commit() {
             .await;
             let then = if round % 2 == 0 { Then::LoseAnswer } else { Then::LoseRequest };
             let bite = world.unbitten(UNKNOWN).await;
-            // Workers of expiry commit now and then too, over connections of their own: that is none of a write's.
+            // Workers of expiry occasionally commit too, over connections of their own: that is none of a write's.
             let mut cut = Instant::now();
             until("a write's commit to be cut", async || {
                 cut = Instant::now();

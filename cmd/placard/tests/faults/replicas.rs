@@ -85,7 +85,7 @@ async fn trim_log(connection: &mut PgConnection) {
     .expect("the log can be trimmed");
 }
 
-/// Neither the stream nor the log has what comes next for it, so it builds its state anew. In the end the log is made
+/// Neither the stream nor the log has what comes next for it, so it builds its state again. In the end the log is made
 /// whole again, which the check reads from its first entry on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had() {

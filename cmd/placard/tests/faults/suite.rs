@@ -86,7 +86,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("whatever_comes_nothing_is_lost", &[]),
 ];
 
-/// Counters of what is no fault, or (expiry's) of what has tests of its own.
+/// Counters that count no fault, or (expiry's) of what has tests of its own.
 const ORDINARY: &[&str] = &[
     "placard_http_requests_total",
     r#"placard_http_unrouted_total{status="404"}"#,
@@ -159,7 +159,7 @@ async fn every_way_to_heal_is_taken_by_a_test() {
     let mut world = World::prepared("every_way_to_heal_is_taken_by_a_test", &[]).await;
     world.launch(0);
     let exported = world.counters_exported_by(0).await;
-    // Of what is no fault, labels say nothing that a test would have to take.
+    // Of counters that count no fault, labels say nothing that a test would have to take.
     let unlabelled = |counter: &String| {
         let (name, _) = split(counter);
         if ORDINARY.contains(&name) { name.to_owned() } else { counter.clone() }

@@ -1,4 +1,4 @@
-//! The journal's file, read by itself: the log and its two sums are computed anew, from the first entry on.
+//! The journal's file, read by itself: the log and its two sums are computed again, from the first entry on.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A server that is restarted again and again under clients that keep their connections: what was sent is answered.
+//! A server that is restarted repeatedly under clients that keep their connections: what was sent is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

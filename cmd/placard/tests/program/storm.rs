@@ -1,4 +1,4 @@
-//! kill -9 in the middle of a storm of writes, again and again: no acknowledged write is lost, none is done
+//! kill -9 in the middle of a storm of writes, repeatedly: no acknowledged write is lost, none is done
 //! twice, and the log is whole.
 
 use std::collections::BTreeMap;

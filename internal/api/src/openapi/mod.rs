@@ -143,7 +143,7 @@ mod tests {
         let kept = std::fs::read(&path).unwrap_or_default();
         assert!(
             kept == real[..],
-            "docs/openapi.json is not what the code says; `make openapi` writes it anew"
+            "docs/openapi.json is not what the code says; `make openapi` updates it"
         );
     }
 

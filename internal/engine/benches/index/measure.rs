@@ -23,7 +23,7 @@ pub(crate) fn allocated() -> usize {
 }
 
 /// Calls `operation` with 0, 1, 2 … until the time is over; how many calls per second. The clock is read ever
-/// more seldom, so that it does not weigh on short operations.
+/// more rarely, so that it does not weigh on short operations.
 pub(crate) fn rate(budget: Duration, mut operation: impl FnMut(usize)) -> f64 {
     let started = Instant::now();
     let (mut done, mut stride) = (0, 1);

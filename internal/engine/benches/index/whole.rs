@@ -103,7 +103,7 @@ fn apply_paced(engine: &mut Engine, records: &[Record], per_second: f64) {
         let due = (started.elapsed().as_secs_f64() * per_second) as usize;
         let due = due.clamp(done, records.len());
         if due == done {
-            // Not asleep: waking would take the reader's core now and then, which is not the index's doing.
+            // Not asleep: waking would occasionally take the reader's core, which is not the index's doing.
             std::hint::spin_loop();
             continue;
         }
@@ -225,7 +225,7 @@ fn catch_up(engine: &mut Engine, log: &mut Log, n: usize, seed: u64, budget: Bud
     let mut ads = ads(!seed, Spread::Generator, usize::MAX);
     let most = if budget.full { n.min(TAIL_MAX) } else { 1_000 };
     let (mut applied, mut seconds) = ([0; 3], [0.0; 3]);
-    // The records are made ahead part by part, lest they take more memory than the ads.
+    // The records are made ahead part by part, so that they take less memory than the ads.
     while applied.iter().sum::<usize>() < most {
         for (way, batch) in TAIL_BATCHES.into_iter().enumerate() {
             let part = (most / 3 + 1).min(TAIL_BATCH * 2);

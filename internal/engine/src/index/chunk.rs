@@ -50,7 +50,7 @@ impl<S: Schema> Chunk<S> {
     /// A chunk of these ads, at least one, at most [`CHUNK_ADS`], in result order.
     pub(super) fn build(ads: Vec<(Arc<S::Ad>, Coordinates)>) -> Self {
         let mut combinations = vec![Row::EMPTY; S::COMBINATIONS];
-        // Where the steps of each ad begin and end, lest it be entered at each of them.
+        // Where the steps of each ad begin and end, so that it is not entered at each of them.
         let mut edges = vec![Row::EMPTY; S::STEPS];
         for (at, (_, coordinates)) in ads.iter().enumerate() {
             coordinates.combinations().for_each(|combination| combinations[combination].set(at));

@@ -17,7 +17,7 @@ pub(super) const GROUP_CHUNKS: usize = 96;
 const GROUP_CHUNKS_MIN: usize = GROUP_CHUNKS / 4;
 /// Below so many ads a chunk is joined with a neighbour, if both fit well into one.
 const CHUNK_ADS_MIN: usize = CHUNK_ADS / 4;
-/// How full two that are joined may be, lest they are split again at once.
+/// How full two that are joined may be, so that they are not split again at once.
 const JOINED_MAX: usize = 3;
 const JOINED_OF: usize = 4;
 

@@ -7,7 +7,7 @@ use super::values::ValueSet;
 
 /// A value that more ads of a chunk target gets a row. About where both cost a query the same.
 const LIST_MAX: usize = 24;
-/// A value's row turns back into a list below this many ads; apart from `LIST_MAX` lest a value at the limit flaps.
+/// A value's row turns back into a list below this many ads; apart from `LIST_MAX` so that a value at the limit does not flap.
 const ROW_MIN: u64 = 12;
 
 /// The rows of one wide dimension in one chunk.

@@ -1,4 +1,4 @@
-//! A client that costs little: one HTTP/1.1 connection, the same request again and again, and of each answer its
+//! A client that costs little: one HTTP/1.1 connection, the same request repeatedly, and of each answer its
 //! status only.
 
 use std::net::SocketAddr;

@@ -168,7 +168,7 @@ async fn a_foreign_page_releases_no_brake() {
     for origin in ["https://example.org", "https://example.com", "http://127.0.0.1:1", "null"] {
         from(origin).await.problem(403, "foreign-page");
     }
-    // The page at /docs, and what is no browser.
+    // The page at /docs, and clients that are not browsers.
     from(&format!("http://{address}")).await.is(200);
     server.call("POST", RELEASE).send().await.is(200);
     // Who has a token is no page.
@@ -199,7 +199,7 @@ async fn a_page_under_another_name_changes_nothing() {
         let call = server.call("POST", RELEASE).header("host", host);
         call.header("origin", &page).send().await.is(200);
     }
-    // What is no browser may know the server by any name.
+    // A client that is not a browser may know the server by any name.
     server.call("POST", ADS).json(&ad()).header("host", "ads.example").send().await.is(201);
     // Nor has a page the token.
     let server = guarded().await;

@@ -1,4 +1,4 @@
-//! One ad by its id: its status over time, its tag, and what is no id.
+//! One ad by its id: its status over time, its tag, and invalid ids.
 
 use placard_model::Timestamp;
 use placard_testkit::wait::until;

@@ -64,7 +64,7 @@ fn held(name: &str, answer: &Answer) {
         panic!("{}: {error}; write it with UPDATE_GOLDEN=1", file.display())
     });
     let (body, golden) = (String::from_utf8_lossy(&body), String::from_utf8_lossy(&golden));
-    assert_eq!(body, golden, "{name} has changed; if it should, UPDATE_GOLDEN=1 writes it anew");
+    assert_eq!(body, golden, "{name} has changed; if it should, UPDATE_GOLDEN=1 updates it");
 }
 
 /// The body's text, with the one thing that no client can choose replaced: when an ad was created.

@@ -1,4 +1,4 @@
-//! The replica's own checkpoint: the first thing that is asked for, and then written down now and then.
+//! The replica's own checkpoint: the first thing that is asked for, and then written periodically.
 
 use std::time::Duration;
 

@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(back.members[0].standing.state, "ready");
         let gone = found(Some(&back), 10_000, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
-        // It has left, or may have without a word.
+        // It has left, or may have silently.
         assert_eq!(found(Some(&gone), 10_001, Vec::new(), &[2]).members, []);
         let mut older = back;
         older.members[0].identity.marks_leaving = false;

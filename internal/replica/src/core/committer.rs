@@ -17,7 +17,7 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Longest wait for those who are about to write again.
 const GATHER_MAX: Duration = Duration::from_millis(1);
-/// While waits are in vain, one batch of at most so many waits.
+/// While waits fail, one batch waits out of at most this many.
 const HASTY_MAX: u32 = 32;
 
 /// A request and who waits for it.
@@ -62,7 +62,7 @@ struct Gather {
     until: Option<Moment>,
     /// How many batches are still not to wait, the one under way among them.
     hasty: u32,
-    /// How many there were after the last wait: one in vain doubles it, any other halves it.
+    /// How many there were after the last wait: a failed one doubles it, any other halves it.
     penalty: u32,
 }
 
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn who_comes_late_again_and_again_is_waited_for_ever_more_seldom() {
         let (mut pair, yes, no) = (Pair::default(), true, false);
-        // The first batch has nobody to wait for; to wait in vain once changes nothing yet.
+        // The first batch has nobody to wait for; one failed wait changes nothing yet.
         let late = [(); 8].map(|()| pair.waits(false));
         assert_eq!(late, [no, yes, yes, no, yes, no, no, no]);
         // In time: half of it is forgiven.

@@ -106,7 +106,7 @@ impl Core {
         if !self.phase.has_state() {
             return Ok(());
         }
-        // Readers see entries soon while a few come at a time; a catch-up publishes as seldom as it is read.
+        // Readers see entries soon while a few come at a time; a catch-up publishes once for each page that is read.
         let catching_up = records.len() >= limits::READ_ENTRIES_MAX;
         let most = if catching_up { records.len() } else { limits::PUBLISH_ENTRIES_MAX };
         let refused = records.chunks(most.max(1)).find_map(|some| {
@@ -134,7 +134,7 @@ impl Core {
         }
     }
 
-    /// Now and then, lets ads begin and end in the index; or takes that back, if the clock was set back.
+    /// Periodically lets ads begin and end in the index; or takes that back, if the clock was set back.
     pub(super) fn advance(&mut self, now: Moment, time: Timestamp) {
         if !self.phase.has_state() {
             return;

@@ -131,7 +131,7 @@ impl Core {
         self.relay.leave();
     }
 
-    /// Now and then, what no live replica needs any more is dropped from the stream, and what is beyond its
+    /// Periodically drops from the stream what no live replica needs any more, and what is beyond its
     /// bound whether needed or not: a replica that is stuck must not fill the broker, and heals from the
     /// journal.
     fn trim_stream(&mut self, now: Moment, head: &Head, outputs: &mut Vec<Output>) {
@@ -284,7 +284,7 @@ mod tests {
             assert_eq!((core.reader().ads(), core.beat().standing.state.as_str()), (1, EMPTIED));
         }
         assert!(!commits(&submit(&mut core)), "nothing is written");
-        assert!(core.wake_at() > Some(START), "nor is it tried again and again");
+        assert!(core.wake_at() > Some(START), "nor is it tried repeatedly");
         // It was restored.
         assert!(commits(&polled(&mut core, head(log.head()))));
         assert!(!core.is_emptied() && core.reader().ads() == 1);

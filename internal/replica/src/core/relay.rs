@@ -189,7 +189,7 @@ impl Relay {
         } else if let State::Behind(top, _) | State::Missing(top) = self.state
             && records.first().is_some_and(|first| first.version > top + 1)
         {
-            // The log was trimmed past the stream's end: the stream can only begin anew.
+            // The log was trimmed past the stream's end: the stream must be cleared and filled again.
             self.state = State::Suspect;
         } else {
             let relayed = records.len();

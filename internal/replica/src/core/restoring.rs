@@ -7,7 +7,7 @@ use super::restores::Cause;
 use super::state::Core;
 
 impl Core {
-    /// Gives the state up because of what was refused; it is built anew from the journal.
+    /// Gives the state up because of what was refused; it is built again from the journal.
     pub(super) fn discard(&mut self, refusal: &Refusal) {
         self.counts.forks += u64::from(matches!(refusal, Refusal::Fork(_)));
         self.give_up(Cause::of(refusal));

@@ -8,7 +8,7 @@
 //! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
 //!
 //! **Locked**: the head's lock is taken first, and held until the commit. So it is done for a while after somebody else
-//! was found to have written in between, since waiting for one's turn costs less than deciding in vain, and whenever a
+//! was found to have written in between, since waiting for one's turn costs less than a decision that is discarded, and whenever a
 //! batch is repeated. An earlier try of that batch may still be on its way: it either holds the lock, and what it has
 //! written is seen behind it, or it comes too late, because the repetition counts as a write even if it changes nothing.
 //!
@@ -82,7 +82,7 @@ const COMMIT: Duration = Duration::from_secs(5);
 /// How long what was written last is taken for the head, the database's clock for one that goes like ours, and
 /// the connection for one that is not lost: a write on a lost one would have an unknown outcome.
 const WRITTEN: Duration = Duration::from_millis(100);
-/// Batches that are committed locked after one was decided in vain.
+/// Batches that are committed locked after a decision was discarded.
 const CAUTIOUS: u32 = 32;
 
 /// How long the server waits for the next message of a transaction that holds the head's lock, beside a round trip.

@@ -2,7 +2,7 @@
 //! has ended well: a caller that goes away in the middle, or an error, closes the connection, and whatever
 //! transaction it had is rolled back. A pool that takes connections back unseen cannot promise that.
 //!
-//! A connection may be dead without a word, when a firewall between has forgotten it. sqlx does not give its
+//! A connection may be dead without notice, when a firewall between has forgotten it. sqlx does not give its
 //! socket away, so TCP's own timers cannot be set on this side; instead every answer is waited for with a limit,
 //! and a connection is asked for a sign of life before it is used if it has rested, or if a sign of life has failed
 //! to come on any other since it was last heard of.

@@ -241,7 +241,7 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
 }
 
 /// Takes a replica off the register, and says so for a day, which is longer than anybody looks for its row. If this
-/// server's clock jumps the mark is gone early: then the replica counts as one that is gone without a word.
+/// server's clock jumps the mark is gone early: then the replica counts as one that is gone silently.
 pub(super) async fn leave(connection: &mut PgConnection, replica: Uuid) -> Result<(), Failure> {
     const LEAVE: &str = "
         WITH gone AS (DELETE FROM replicas WHERE replica = $1),

@@ -20,7 +20,7 @@ const OLDEST: i32 = 140_000;
 pub(super) type Setting = (&'static str, &'static str);
 
 /// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
-/// a peer that has vanished without a word must not be waited for.
+/// a peer that has vanished silently must not be waited for.
 const EVERY: [Setting; 7] = [
     ("tcp_user_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),

@@ -399,7 +399,7 @@ fn place(text: &str) -> Result<Place, UrlError> {
     Ok(Place(host, port))
 }
 
-/// A host's name, its address, or the directory of its socket; `None` if it is empty, which stands for the usual one.
+/// A host's name, its address, or the directory of its socket; `None` if it is empty, which means the default.
 fn named(host: &str) -> Result<Option<String>, UrlError> {
     let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let is_known = is_name || host.starts_with('/') || host.parse::<Ipv6Addr>().is_ok();

@@ -78,7 +78,7 @@ impl Options {
 pub enum Server {
     /// `redis://[user][:password]@host[:port][/database]`, or `rediss://` for TLS.
     Url(Secret),
-    /// Whichever Redis the Sentinels call the master, asked anew for every connection.
+    /// The Redis that the Sentinels call the master; they are asked again for every connection.
     Sentinel(Sentinel),
 }
 

@@ -77,7 +77,7 @@ fn told(error: &RedisError) -> String {
 pub(super) struct Line {
     target: Target,
     state: Mutex<State>,
-    /// Held by whoever connects; the others wait for what comes of it.
+    /// Held by the task that connects; the others wait for its result.
     connecting: tokio::sync::Mutex<()>,
 }
 

@@ -230,7 +230,7 @@ impl SqliteJournal {
         done.map_err(|error| Unavailable(what, error.into()))
     }
 
-    /// Deletes by a statement of a time and a number of rows, again and again until nothing that old is left.
+    /// Deletes by a statement of a time and a number of rows, repeatedly until nothing that old is left.
     async fn delete(
         &self,
         what: &'static str,

@@ -18,7 +18,7 @@ use crate::{commit, commit_at_last, is_whole, open, server, try_commit};
 /// The distance that is meant to work, there and back.
 const FAR: Duration = Duration::from_millis(400);
 
-/// Replaces an ad of its own again and again; how often.
+/// Replaces an ad of its own repeatedly, and counts how often.
 async fn writes(journal: PostgresJournal, nth: u128, count: Arc<AtomicU64>, done: Arc<AtomicBool>) {
     for round in 1.. {
         if done.load(Ordering::Acquire) {

@@ -407,7 +407,7 @@ async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
     assert_eq!(commit(&journal, vec![request(2, vec![create(2, "after")])]).await.head.version, 2);
 }
 
-/// A page of the usual size was asked for again and again, and never came.
+/// A page of the usual size was asked for repeatedly, and never came.
 #[tokio::test]
 async fn a_log_is_read_on_a_path_that_takes_seconds_for_a_page() {
     let server = server().await;

@@ -172,7 +172,7 @@ async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
     assert_eq!(before.split(',').count(), 2, "{before}");
 }
 
-/// It moved the head, so that others' commits that had been decided without the lock were in vain.
+/// It moved the head, so that others' commits that had been decided without the lock were discarded.
 #[tokio::test]
 async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
     let pair = Pair::start().await;
