@@ -1,5 +1,5 @@
-//! What the deletion of ended ads and the housekeeping say of themselves, and the one thing that an operator can
-//! tell them. Here because those who do the work and those who show it know nothing of each other.
+//! The status of expiry and housekeeping, and the one command that an operator can give them. It is in this crate
+//! because the crates that do the work and those that show it do not know each other.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use placard_model::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub struct Expiry(Arc<Mutex<Account>>);
 
-/// What has been done so far, and what stands in the way.
+/// What has been done so far, and what prevents more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// Set while nothing is deleted because the journal's clock has jumped; only [`Expiry::release`] ends that.
@@ -43,7 +43,7 @@ pub struct Brake {
     pub since: Timestamp,
 }
 
-/// What is deleted on a timer.
+/// The kinds of data that are deleted on a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chore {
     /// Old rows of the log.
@@ -55,10 +55,10 @@ pub enum Chore {
 }
 
 impl Chore {
-    /// All of them.
+    /// All chores.
     pub const ALL: [Self; 3] = [Self::Log, Self::Answers, Self::Tasks];
 
-    /// In one word.
+    /// Returns the chore in one word.
     pub fn code(self) -> &'static str {
         match self {
             Self::Log => "log",
@@ -68,7 +68,7 @@ impl Chore {
     }
 }
 
-/// How often a chore was done, and its results.
+/// The runs of a chore, and their results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Chored {
     /// Times that it was done, by this replica or, at that moment, by another.
@@ -80,7 +80,7 @@ pub struct Chored {
 }
 
 impl Expiry {
-    /// The account as it is now.
+    /// Returns the account as it is now.
     pub fn account(&self) -> Account {
         self.lock().clone()
     }

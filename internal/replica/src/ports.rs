@@ -1,5 +1,5 @@
-//! What the core needs from the outside, as traits: a journal, a stream, and a place for checkpoints. Adapters
-//! are in the storage crate. Every journal and every stream passes the contract suite of its port, in the testkit.
+//! The ports of the core, as traits: a journal, a stream, and a place for checkpoints. Adapters are in the storage
+//! crate. Every journal and every stream passes the contract suite of its port, in the testkit.
 
 use std::error::Error;
 use std::future::Future;
@@ -22,7 +22,7 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 #[error("cannot {0}")]
 pub struct Unavailable(pub &'static str, #[source] pub Cause);
 
-/// Why a batch has no plan.
+/// The reason why a batch has no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Nothing of the batch was committed, and it is worth trying again.
@@ -43,7 +43,7 @@ impl From<Emptied> for CommitError {
     }
 }
 
-/// What a replica is, for as long as it runs.
+/// The identity of a replica, which lasts for as long as it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Random at each start.
@@ -54,17 +54,17 @@ pub struct Identity {
     pub build: String,
     /// The newest format level that it can read.
     pub format_level: u8,
-    /// How long after the end of its lease it answers no reads any more; `None` if it goes on.
+    /// How long after the end of its lease it refuses reads; `None` if it goes on answering them.
     pub refuses_after: Option<Duration>,
-    /// Whether its build leaves a mark when it takes its row off the register ([`Journal::leave`]). Of one that does, a
-    /// row that is gone without a mark was lost, and says nothing of the replica.
+    /// Whether its build leaves a mark when it takes its row off the register ([`Journal::leave`]). If it does, a row
+    /// that is gone without a mark was lost, and the replica may still run.
     pub marks_leaving: bool,
 }
 
-/// What a replica says that it is doing when it finds the journal empty and has what it held: it answers from that.
+/// The state of a replica that has found the journal empty and has what it held: it answers from that.
 pub const EMPTIED: &str = "empty journal";
 
-/// What a replica says of itself at a moment.
+/// The status that a replica reports at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// What it is doing, in one word.
@@ -82,14 +82,14 @@ pub struct Standing {
 pub struct Beat {
     /// Who.
     pub identity: Identity,
-    /// How it stands.
+    /// The replica's status.
     pub standing: Standing,
     /// For how long the row counts as that of a live replica.
     pub lease: Duration,
-    /// Those whom the replica knows, to be told which of them have left.
+    /// The replicas that this one knows: the answer names those of them that have left.
     pub known: Vec<Uuid>,
-    /// Rows that have stood still for so long, since this moment of the journal's clock, that they are deleted if they
-    /// still do.
+    /// Rows that have not changed since this moment of the journal's clock, which is so long that they are deleted if
+    /// they still have not.
     pub forgotten: Vec<(Uuid, Timestamp)>,
 }
 
@@ -98,7 +98,7 @@ pub struct Beat {
 pub struct Member {
     /// Who.
     pub identity: Identity,
-    /// How it stood at its last poll.
+    /// The replica's status at its last poll.
     pub standing: Standing,
     /// When that was, by the journal's clock.
     pub seen_at: Timestamp,
@@ -106,7 +106,7 @@ pub struct Member {
     pub lease_until: Timestamp,
 }
 
-/// What the head poll learns, all at one moment.
+/// The answer to a head poll, all of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The journal's newest version, its chain and digest.
@@ -133,21 +133,21 @@ pub struct Head {
 /// Whether a journal has what it needs to run a commit, as far as it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commits {
-    /// It has, or nothing says otherwise.
+    /// It has what it needs, or nothing says otherwise.
     Able,
-    /// It has not had it since it was opened.
+    /// It has not had what it needs since it was opened.
     NotYet,
-    /// It had it once, and cannot get it back.
+    /// It had what it needs once, and cannot get it back.
     NoLonger,
 }
 
 /// The durable log and the current ads, in one transactional database.
 pub trait Journal: Clone + Send + Sync + 'static {
-    /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down, all as one
-    /// transaction would that holds the head's lock. What the batch refuses ([`Batch::refuses_empty`]) is so refused in the
-    /// transaction that writes, whatever was known of the journal before. A journal that needs more than this build reads is not written to;
-    /// one that needs less than [`Plan::level`] needs that from now on. The caller waits for the result before it commits
-    /// the next batch.
+    /// Commits one batch: reads what it touches, has it decided by [`Batch::plan`], and writes the plan down. The
+    /// effect is that of one transaction that holds the head's lock. An empty journal that the batch refuses
+    /// ([`Batch::refuses_empty`]) is refused in the transaction that writes, whatever was known of the journal before.
+    /// A journal whose level this build cannot read is not written to; a level below [`Plan::level`] is raised to that.
+    /// The caller waits for the result before it commits the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`.
@@ -161,9 +161,9 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// a day, so that the others know.
     fn leave(&self, replica: Uuid) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Reads at most `max` records after version `after`, in order and without holes, and no more bytes of them than
-    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX), but one if there is one. The first may be later than
-    /// `after + 1`, if the log was trimmed.
+    /// Reads at most `max` records after version `after`, in order and without holes, and at most
+    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX) bytes of them, but at least one record if there is
+    /// one. The first may be later than `after + 1`, if the log was trimmed.
     fn log(
         &self,
         after: Version,
@@ -176,7 +176,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> impl Future<Output = Result<Position, Unavailable>> + Send;
 
-    /// Has housekeeping elsewhere done, unless another replica is at a chore; whether it was done.
+    /// Runs housekeeping that is not the journal's, unless another replica is at that chore. Returns whether it was
+    /// run.
     fn alone(
         &self,
         work: impl Future<Output = ()> + Send,
@@ -186,13 +187,13 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// the first call any journal is used.
     fn follow(&self, _: Incarnation) {}
 
-    /// Whether a commit could be run now.
+    /// Returns whether a commit could be run now.
     fn commits(&self) -> Commits {
         Commits::Able
     }
 }
 
-/// What has ended and is still there.
+/// Ads that have ended and are still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The journal's clock when it was read.
@@ -201,7 +202,7 @@ pub struct Ended {
     pub ads: Vec<(Uuid, Version)>,
 }
 
-/// What expiry needs of a journal: what has ended, and what will.
+/// What expiry needs of a journal: the ads that have ended, and those that will.
 pub trait Ends: Clone + Send + Sync + 'static {
     /// Reads at most `max` ads whose end is past by the journal's clock, and that clock.
     fn ended(&self, max: usize) -> impl Future<Output = Result<Ended, Unavailable>> + Send;
@@ -215,7 +216,7 @@ pub trait Ends: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u64>, Unavailable>> + Send;
 }
 
-/// What a journal need not keep for ever. Of all replicas one at a time does a chore; for the others it is done.
+/// Deletes what a journal need not keep for ever. Only one replica at a time does a chore; the others take it for done.
 pub trait Chores: Clone + Send + Sync + 'static {
     /// Drops log rows that are older than `keep` (an hour at least). Returns how many.
     fn trim_log(&self, keep: Duration) -> impl Future<Output = Result<u64, Unavailable>> + Send;
@@ -230,10 +231,10 @@ pub trait Chores: Clone + Send + Sync + 'static {
     -> impl Future<Output = Result<u64, Unavailable>> + Send;
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// The stream has the records, whoever appended them.
+    /// The stream has the records, no matter which replica appended them.
     Done,
     /// The stream ends before the first record's predecessor: what follows `top` is missing.
     Behind {
@@ -244,7 +245,7 @@ pub enum Appended {
     Fork,
 }
 
-/// What a stream says of itself.
+/// A stream's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamStatus {
     /// The newest version it ever held, and its chain; `None` if it is empty and knows of none.
@@ -255,8 +256,8 @@ pub struct StreamStatus {
 
 /// The ordered fan-out of records to replicas. It may forget anything at any time.
 pub trait Stream: Clone + Send + Sync + 'static {
-    /// A handle to the stream of this journal. Each journal has one of its own; nothing else can be asked of a handle that
-    /// is to none.
+    /// Returns a handle to the stream of this journal. Each journal has its own stream; a handle that belongs to no
+    /// stream can do nothing else.
     #[must_use]
     fn of(&self, journal: Incarnation) -> Self;
 
@@ -266,10 +267,10 @@ pub trait Stream: Clone + Send + Sync + 'static {
         records: Arc<[Record]>,
     ) -> impl Future<Output = Result<Appended, Unavailable>> + Send;
 
-    /// Reads at most `max` records after version `after`, and no more bytes of them than
-    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX), but one if there is one. If there are none yet, waits
-    /// for some, at most a second, and then returns none. The first may be later than `after + 1`, if the stream has
-    /// forgotten.
+    /// Reads at most `max` records after version `after`, and at most
+    /// [`READ_BYTES_MAX`](placard_model::limits::READ_BYTES_MAX) bytes of them, but at least one record if there is
+    /// one. If no record is there yet, waits for some, at most a second, and then returns an empty list. The first may
+    /// be later than `after + 1`, if the stream has forgotten some.
     fn read(
         &self,
         after: Version,
@@ -296,7 +297,7 @@ pub trait Stream: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
-/// Where a replica keeps its checkpoint: its own ads at one position, for a quick restart.
+/// The store of a replica's checkpoint: its own ads at one position, for a quick restart.
 pub trait Checkpoints: Clone + Send + Sync + 'static {
     /// Sends the ads of the newest checkpoint, in chunks, and returns their position; `None` if there is no
     /// checkpoint, or none that is whole.

@@ -1,10 +1,11 @@
-//! Why something failed, for a line of the log. An adapter's error names what could not be done, and what stands in
-//! the way is often two sources further down: a wrong password behind a connection that cannot be made.
+//! The reasons of a failure, for a line of the log. An adapter's error names what could not be done, and the cause is
+//! often two sources further down: a wrong password behind a connection that cannot be made.
 
 use std::error::Error;
 
-/// What the sources of an error say, from the nearest to the last, with `: ` between them; `None` if it has none. What
-/// a source says again of the one behind it is said once. Adapters see to it that no source tells a secret.
+/// Returns what the sources of an error say, from the nearest to the last, with `: ` between them; `None` if the error
+/// has no source. A text that a source repeats from the one behind it appears once. Adapters ensure that no source
+/// contains a secret.
 pub fn reasons(error: &dyn Error) -> Option<String> {
     let mut told: Vec<String> = Vec::new();
     let mut next = error.source();

@@ -1,5 +1,5 @@
-//! The port through which a replica tells what it did for a write that is traced. The adapter is in the telemetry
-//! crate; a replica without one does nothing for traces but pass on what requests and entries carry.
+//! The port through which a replica reports the steps of traced writes. The adapter is in the telemetry crate; a
+//! replica without one only passes on the trace contexts that requests and entries carry.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -17,10 +17,10 @@ pub trait Spans: Debug + Send + Sync + 'static {
     /// drawn.
     fn arrived(&self, arrival: &Arrival<'_>) -> Option<Box<dyn Serving>>;
 
-    /// A step of a traced write is done.
+    /// Takes a step of a traced write that is done.
     fn done(&self, step: &Step);
 
-    /// What became of the spans so far.
+    /// Returns what has become of the spans so far.
     fn counts(&self) -> SpanCounts;
 }
 
@@ -39,20 +39,20 @@ pub struct Arrival<'a> {
     pub traceparent: Option<&'a str>,
     /// Its only `tracestate`.
     pub tracestate: Option<&'a str>,
-    /// Whether it may change something: only such requests are drawn for a trace that nobody asked for.
+    /// Whether it may change something: only such requests are sampled for a trace that the client did not ask for.
     pub writes: bool,
 }
 
 /// The span of a request that is being served. Dropped before an answer, it ends without one.
 pub trait Serving: Send + Sync {
-    /// Where in the trace whatever is done for the request belongs.
+    /// Returns the place in the trace for everything that is done for the request.
     fn context(&self) -> TraceContext;
 
-    /// It was answered, with this status.
+    /// Notes that the request was answered with this status.
     fn answered(self: Box<Self>, status: u16);
 }
 
-/// What a replica did for a traced write.
+/// A step that a replica took for a traced write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// The request's place in the trace.
@@ -69,7 +69,7 @@ pub struct Step {
     pub failed: bool,
 }
 
-/// What can be done for a write.
+/// The kinds of steps for a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// One transaction was tried, for all requests of a batch.
@@ -101,7 +101,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// In one word.
+    /// Returns the source in one word.
     pub fn code(self) -> &'static str {
         match self {
             Self::Commit => "commit",

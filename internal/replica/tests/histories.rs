@@ -1,6 +1,6 @@
-//! What clients are told who wait for a version while the journal loses it, and tells another history under the same
-//! numbers: as after an asynchronous failover, or a restore. The core is stepped by hand, on model ports; what waits for
-//! all replicas is asked of a running one.
+//! Clients wait for a version while the journal loses it and tells another history under the same numbers, as after an
+//! asynchronous failover or a restore: what do they get? The core is stepped by hand, on model ports; waits for all
+//! replicas are tested on a running one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn history(ads: &[u128]) -> JournalState {
     journal
 }
 
-/// Somebody creates an ad.
+/// A client creates an ad.
 fn write(journal: &mut JournalState, id: u128) -> Plan {
     let requests = vec![Arc::new(request(id, vec![create(id, "an ad of some history")]))];
     journal.commit(&batch(requests)).expect("an empty journal is taken")
@@ -43,7 +43,7 @@ struct Stepped {
     moment: Duration,
     commits: Vec<Arc<Batch>>,
     replies: HashMap<Ticket, Reply>,
-    /// What was to be appended to which journal's stream, by versions. No result is told.
+    /// The versions that were to be appended, and to which journal's stream. No append has a result.
     appends: Vec<(Incarnation, Vec<Version>)>,
     /// Whether a state can be built.
     restores: bool,
@@ -118,7 +118,7 @@ impl Stepped {
         }
     }
 
-    /// A client creates an ad, and the transaction is committed; the replica is not told yet.
+    /// A client creates an ad, and the transaction is committed; the replica does not know yet.
     fn commits(&mut self, id: u128) -> Plan {
         self.replies.remove(&TICKET);
         let request = Arc::new(request(id, vec![create(id, "an ad that is waited for")]));
@@ -133,8 +133,8 @@ impl Stepped {
     }
 }
 
-/// A copy of a journal has a stream of its own. What a replica still had for the stream of the one it left was appended to
-/// that of the other, and what it heard of the one it took for the other's.
+/// A copy of a journal has its own stream. A replica that went over to it appended what it still had for the stream of
+/// the first to that of the copy, and took what it heard of the first for the copy's.
 #[test]
 fn nothing_of_one_journal_is_appended_to_the_stream_of_another() {
     let mut stepped = Stepped::new(history(&[1]));
@@ -275,7 +275,7 @@ fn a_lost_write_is_unknown_at_its_deadline_though_nothing_took_its_place() {
     assert_eq!(stepped.told(), Some(&Reply::Unknown));
 }
 
-/// The stream has brought its own entry, and one of somebody else's, before the answer to the commit.
+/// The stream has brought its own entry, and another replica's, before the answer to the commit.
 #[test]
 fn a_write_the_state_is_already_beyond_is_answered_at_once() {
     let mut stepped = Stepped::new(history(&[1]));

@@ -1,4 +1,4 @@
-//! How a replica leaves the register.
+//! Tests how a replica leaves the register.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use placard_testkit::wait::until;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
-/// A journal whose polls wait for leave to arrive, and which registers whoever polls.
+/// A journal whose polls wait for permission to arrive, and which registers every replica that polls.
 #[derive(Clone)]
 struct Slow {
     journal: ModelJournal,

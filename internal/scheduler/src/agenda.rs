@@ -1,5 +1,5 @@
-//! The seconds to come for which this replica has seen to a task: in order, so that those that have passed are
-//! taken off the front, and bounded, since nobody looks further ahead than a minute.
+//! The seconds to come for which this replica has ensured a task. They are in order, so that those that have passed are
+//! taken off the front, and bounded, since the scheduler looks at most a minute ahead.
 
 use placard_model::limits;
 use skiplist::OrderedSkipList;
@@ -18,7 +18,7 @@ impl Agenda {
         self.0.contains(&second)
     }
 
-    /// A task is in the queue for this second.
+    /// Notes that a task is in the queue for this second.
     pub(crate) fn add(&mut self, second: u64) {
         if self.0.len() < SECONDS_MAX && !self.has(second) {
             self.0.insert(second);
@@ -32,7 +32,7 @@ impl Agenda {
         }
     }
 
-    /// How many seconds there are.
+    /// Returns the number of seconds.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -23,17 +23,17 @@ use tower::{Service, ServiceExt};
 
 use crate::queue::{self, Cause, Tasks};
 
-/// Where the pages ask for what they show; not the API of ads.
+/// The path at which the pages ask for what they show; not the API of ads.
 const API: &str = "/api/v1";
-/// Where they ask to be told what is logged.
+/// The path at which they ask for a stream of what is logged.
 const EVENTS: &str = "/api/v1/events";
 
-/// How often an open stream of events says something, so that a browser that is gone is noticed.
+/// The interval at which an open stream of events sends something, so that a browser that is gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, Cause>;
 
-/// What the board answers with.
+/// The body of the board's answers.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The board of a queue; cloning it is cheap.
@@ -44,8 +44,8 @@ pub struct Board {
 }
 
 impl Board {
-    /// The board of these tasks, which need not be there yet. Where they are in PostgreSQL the pool should be one of
-    /// its own: whoever looks at tasks must not keep those waiting who do them.
+    /// Creates the board of these tasks, which need not exist yet. If they are in PostgreSQL, the pool should be a
+    /// separate one: operators who look at tasks must not keep the workers waiting.
     pub fn new(tasks: Tasks) -> Self {
         let answers = match tasks {
             Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
@@ -66,7 +66,7 @@ impl Board {
         self.closed.send_replace(true);
     }
 
-    /// Answers a request of a browser. Errors of the queue are answers too.
+    /// Answers a browser's request. Errors of the queue are answers too.
     pub async fn answer(&self, request: Request<()>) -> Response<Body> {
         if request.uri().path() == EVENTS && request.method() == Method::GET {
             return self.events();
@@ -109,7 +109,7 @@ impl Board {
     fn events(&self) -> Response<Body> {
         let mut closed = self.closed.subscribe();
         let ended = async move {
-            // Nobody left to close it means the same.
+            // It also ends when no handle is left that could close it.
             let _ = closed.wait_for(|closed| *closed).await;
         };
         let beats = stream::unfold(tokio::time::interval(HEARTBEAT), async |mut beats| {
@@ -125,7 +125,7 @@ impl Board {
     }
 }
 
-/// What apalis answers about this queue.
+/// Returns what apalis answers about this queue.
 fn answers<B, R, D>(backend: B) -> Answers
 where
     ApiBuilder<R>: RegisterRoute<B, u64>,
@@ -142,8 +142,8 @@ where
     BoxCloneSyncService::new(whole)
 }
 
-/// Whether a query asks for no page before the first, and for none that is too long. apalis takes any numbers, and
-/// does not survive some.
+/// Returns true if a query asks for no page before the first, and for no page that is too long. apalis takes any
+/// numbers, and does not survive some.
 fn is_bounded(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).all(|(name, value)| {
         let within = |max: u32| value.parse().is_ok_and(|number| (1..=max).contains(&number));

@@ -1,4 +1,4 @@
-//! Whether the journal's clock can be believed. It decides what is deleted for good, so that a clock that was set
+//! Judges whether the journal's clock can be trusted. It decides what is deleted for good, so a clock that was set
 //! wrong must not empty a journal. Pure: every time comes in with a look.
 
 use std::time::Duration;
@@ -15,14 +15,14 @@ pub(crate) struct Look {
     pub(crate) own: Timestamp,
 }
 
-/// What a look tells.
+/// The verdict of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The clock is as it should be.
     Sound,
-    /// It has moved by so many microseconds more, or less, than time has since the last look.
+    /// The clock has moved by this many microseconds more than time has since the last look, or less if negative.
     Jumped(i64),
-    /// It is by so many microseconds behind this machine's clock, or ahead of it.
+    /// The clock is this many microseconds behind this machine's clock, or ahead of it if negative.
     Off(i64),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// What the journal's clock said when the replica started: a jump between that and the first look is one too.
+    /// Takes what the journal's clock said when the replica started: a jump between that and the first look counts too.
     pub(crate) fn start(&mut self, first: Reading) {
         self.last.get_or_insert(first);
     }
@@ -98,7 +98,7 @@ mod tests {
             let (mut watch, start) = (Watch::default(), Uptime::now());
             assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
             assert_eq!(watch.judge(look(start, 5 * SECOND, jump, jump, 0)), Verdict::Jumped(jump));
-            // From then on it is the clock that there is: whoever released the brake has seen it.
+            // From then on this clock is accepted: the operator who released the brake has seen it.
             assert_eq!(watch.judge(look(start, 10 * SECOND, jump, jump, 0)), Verdict::Sound);
         }
     }

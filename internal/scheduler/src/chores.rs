@@ -1,5 +1,5 @@
-//! Housekeeping: what the journal and the queue need not keep goes, each on its own timer. The journal sees to it
-//! that of several replicas one is at it.
+//! Housekeeping: deletes what the journal and the queue need not keep, each kind on its own timer. The journal ensures
+//! that only one of several replicas does a chore at a time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use placard_replica::{Expiry, Outage};
 
 use crate::queue::{Cause, Queue, Source};
 
-/// Does a chore repeatedly; ends with its task.
+/// Does a chore repeatedly, until its task is dropped.
 pub(crate) async fn run<J: Chores>(
     chore: Chore,
     journal: J,

@@ -1,6 +1,6 @@
-//! The one way in which ended ads are deleted: ask the journal what has ended, propose its deletion, a batch at a
-//! time, until nothing is left. Whoever proposes it, and how often, each ad is deleted once: its version is the
-//! condition.
+//! The one way in which ended ads are deleted: ask the journal which ads have ended, and propose their deletion, a
+//! batch at a time, until nothing is left. No matter which replicas propose it, and how often, each ad is deleted once:
+//! its version is the condition.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::brake::{Look, Verdict, Watch};
 
-/// Why a round came to nothing; the next one tries again.
+/// The reason why a round failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -51,7 +51,7 @@ impl<J: Ends> Expirer<J> {
         Self { journal, replica, expiry, own_clock, rounds }
     }
 
-    /// Deletes what has ended, all of it, unless a clock is not to be believed.
+    /// Deletes all ads that have ended, unless a clock cannot be trusted.
     pub(crate) async fn expire(&self) {
         let mut rounds = self.rounds.lock().await;
         let done = self.round(&mut rounds.watch).await;
@@ -70,7 +70,7 @@ impl<J: Ends> Expirer<J> {
             if !self.may_propose(watch, asked, &ended) || ended.ads.is_empty() {
                 return Ok(());
             }
-            // What was proposed and is still there will not go this time either: the journal's clock was set
+            // Ads that were proposed and are still there will not go this time either: the journal's clock was set
             // back, or this replica does not see what it has committed.
             if ended.ads == last {
                 return Ok(());
@@ -80,7 +80,8 @@ impl<J: Ends> Expirer<J> {
         }
     }
 
-    /// Looks at the clocks, and at the replica: one that is not up to date, or about to go, leaves it to others.
+    /// Looks at the clocks, and at the replica: one that is not up to date, or about to stop, leaves the deletions to
+    /// others.
     fn may_propose(&self, watch: &mut Watch, asked: Uptime, ended: &Ended) -> bool {
         let (answered, own) = (Uptime::now(), (self.own_clock)());
         if let Some(first) = self.replica.clock().first_reading() {
@@ -141,7 +142,7 @@ impl<J: Ends> Expirer<J> {
     }
 }
 
-/// What this machine takes the time to be.
+/// Returns the time by this machine's clock.
 pub(crate) fn own_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);

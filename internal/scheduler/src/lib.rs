@@ -1,5 +1,5 @@
-//! When what has ended is deleted, and what need not be kept: tasks at the seconds in which ads end, a sweep that
-//! makes up for lost ones, and the timers of housekeeping. The only crate that knows the task queue.
+//! Decides when ended ads, and data that need not be kept, are deleted: tasks at the seconds in which ads end, a sweep
+//! that makes up for lost tasks, and the timers of housekeeping. This is the only crate that knows the task queue.
 //!
 //! Nothing that a reader sees depends on any of it: reads judge time themselves.
 
@@ -36,17 +36,17 @@ use queue::{Cause, Expire, Queue, Source};
 
 /// The pause after the queue has failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// A worker that has gone on for so long works.
+/// A worker that has run for this long is taken to work.
 const WORKS: Duration = Duration::from_secs(5);
 
-/// How a scheduler is run.
+/// The configuration of a scheduler.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the tasks are.
+    /// The place of the tasks.
     pub tasks: Tasks,
     /// How long rows of the log are kept.
     pub log_kept: Duration,
-    /// What this machine takes the time to be.
+    /// Returns the time by this machine's clock.
     pub own_clock: fn() -> Timestamp,
 }
 
@@ -79,8 +79,8 @@ impl<J: Ends> Expire for Due<J> {
 }
 
 impl Scheduler {
-    /// Starts to delete what ends, on behalf of a replica, and to keep house. What is done, and what stands in
-    /// the way, is told to `expiry`.
+    /// Starts to delete ended ads on behalf of a replica, and to do the housekeeping. `expiry` records what is done,
+    /// and what prevents it.
     pub fn start<J: Ends + Chores>(
         journal: J,
         replica: Handle,
@@ -119,8 +119,8 @@ impl Scheduler {
     }
 }
 
-/// Runs a task that has no end. If it has one, in a panic or not, that is told and counted, and the task is started again:
-/// what it has done twice then, or not at all, is as with one replica more or less.
+/// Runs a task that should never end. If it ends, in a panic or not, that is logged and counted, and the task is
+/// started again. What is then done twice, or not at all, does no more harm than one replica more or less.
 async fn keep<F: Future<Output = ()> + Send>(
     task: &'static str,
     expiry: Expiry,
@@ -190,8 +190,8 @@ async fn work(
     }
 }
 
-/// Every second, puts a task for each second in which ads will end into the queue. What is moved, deleted or made
-/// to last longer needs nothing: its task finds nothing to do.
+/// Every second, adds to the queue a task for each second in which ads will end. An ad whose end is moved, or that is
+/// deleted, needs nothing more: its task finds nothing to do.
 async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
     let mut agenda = Agenda::default();
     let outage = Outage::of("no tasks are planned; the sweep goes on without them");
@@ -216,7 +216,7 @@ async fn look_ahead<J: Ends>(
     expiry: &Expiry,
 ) -> Result<(), Cause> {
     let seconds = journal.ends(limits::EXPIRY_AHEAD, limits::EXPIRY_SECONDS_MAX).await?;
-    // They are all to come: whatever is before the first of them has passed, or has nothing left to end.
+    // They are all in the future: each second before the first of them has passed, or has no ads left that end in it.
     agenda.pass(seconds.first().copied().unwrap_or(u64::MAX));
     for second in seconds {
         if !agenda.has(second) {

@@ -20,9 +20,9 @@ use ulid::Ulid;
 /// The queue, once it could be opened.
 pub(crate) type Source = watch::Receiver<Option<Queue>>;
 
-/// What a task of the queue calls.
+/// The work that a task of the queue calls.
 pub(crate) trait Expire: Send + Sync {
-    /// A second has come.
+    /// Runs the task of a second that has come.
     fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -30,15 +30,16 @@ pub(crate) trait Expire: Send + Sync {
 pub(crate) const QUEUE: &str = "placard-expiry";
 /// The file of the queue of an embedded replica.
 const FILE: &str = "expiry.db";
-/// How often a worker says that it lives, and how many such words may be missing before its tasks go to others.
+/// The interval of a worker's heartbeats, and how many of them may be missing before its tasks go to other workers.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MISSED: usize = 3;
 /// Tasks that a worker takes at once.
 const TASKS: usize = 8;
-/// How often a task is tried.
+/// Attempts at a task.
 const ATTEMPTS: usize = 3;
 
-/// The same for every replica. Both stores take only ids in the form of a ULID; its time is the second.
+/// Returns the id of a second's task, which is the same for every replica. Both stores take only ids in the form of a
+/// ULID; its time is the second.
 fn task_id(second: u64) -> TaskId {
     TaskId::from_string(Ulid::from_parts(second.saturating_mul(1_000), 0).to_string())
 }
@@ -57,7 +58,7 @@ impl Wording {
         Self(Arc::new(told))
     }
 
-    /// Says what is the matter, once, rather than which of apalis' layers have met it.
+    /// Finds the error that this wording knows, and states it once, without the layers of apalis that it came through.
     fn told(&self, error: Cause) -> Cause {
         let mut next: Option<&(dyn Error + 'static)> = Some(&*error);
         while let Some(error) = next {
@@ -88,7 +89,7 @@ impl fmt::Debug for Wording {
 #[error("{0}")]
 struct Told(String);
 
-/// Where the tasks are.
+/// The place of the tasks.
 #[derive(Debug, Clone)]
 pub enum Tasks {
     /// In tables beside a cluster's journal, which are made or brought up to date first if `migrate` is set.
@@ -108,7 +109,7 @@ pub enum Tasks {
 }
 
 impl Tasks {
-    /// The file that the tasks are in, if they are in one.
+    /// Returns the file that the tasks are in, if they are in a file.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Postgres { .. } => None,
@@ -140,7 +141,7 @@ impl Queue {
         match tasks {
             Tasks::Postgres { pool, migrate, wording } => {
                 if *migrate && let Err(error) = PostgresStorage::setup(pool).await {
-                    // Whoever may not change tables need not, where somebody else has made them.
+                    // A role that may not change tables need not, if the tables are there already.
                     let there = postgres(pool).fetch_by_id(&task_id(0)).await;
                     there.map_err(|_| wording.told(error.into()))?;
                 }
@@ -157,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// Sees to it that there is a task for a second; whether it was added just now.
+    /// Ensures that there is a task for a second. Returns whether it was added just now.
     pub(crate) async fn push(&self, second: u64) -> Result<bool, Cause> {
         self.try_push(second).await.map_err(|error| self.told(error))
     }
@@ -264,7 +265,8 @@ pub(crate) fn sqlite(pool: &SqlitePool) -> SqliteStorage<u64> {
 }
 
 impl Queue {
-    /// Drops tasks that are done from the file that holds nothing else. Beside a journal that is one of its chores.
+    /// Deletes tasks that are done from the file, which holds nothing else. Beside a PostgreSQL journal that is one of
+    /// the journal's chores.
     pub(crate) async fn forget_done(&self) -> Result<u64, Cause> {
         match self {
             Self::Postgres(..) => Ok(0),

@@ -1,6 +1,6 @@
-//! What the PostgreSQL journal costs beside what PostgreSQL itself costs, on a private server with durable
-//! settings: a commit of one ad and of 512 against a transaction of one row, and a snapshot against a plain
-//! COPY. `cargo bench --package placard-storage`; `cargo test` runs it small.
+//! Measures the PostgreSQL journal against PostgreSQL itself, on a private server with durable settings: a commit of
+//! one ad and of 512 against a transaction of one row, and a snapshot against a plain COPY.
+//! `cargo bench --package placard-storage` measures; `cargo test` runs it small.
 
 #![allow(clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]

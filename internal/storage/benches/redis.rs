@@ -1,6 +1,6 @@
-//! What the compare-and-append costs beside a bare XADD, and what a reader behind the adapter waits beside a
-//! bare XREAD: both on one private Redis, turn by turn, so that only the ratios matter. `cargo bench` measures;
-//! as a test it runs small.
+//! Measures the compare-and-append against a bare XADD, and the wait of a reader behind the adapter against a bare
+//! XREAD: both on one private Redis, turn by turn, so that only the ratios matter. `cargo bench` measures; as a test it
+//! runs small.
 
 #![allow(clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]

@@ -27,11 +27,11 @@ const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
 const OLD: &str = "checkpoint.old";
 const MAGIC: &[u8; 7] = b"PLACARD";
-/// What the level is counted from.
+/// The digit of level 0.
 const DIGIT: u8 = b'0';
 /// No encoded ad is larger; a greater length in a file is damage, and must not be allocated.
 const AD_BYTES_MAX: u32 = 1 << 20;
-/// What is behind the ads.
+/// Bytes of the checksum, which is behind the ads.
 const SUM_BYTES: u64 = size_of::<u32>() as u64;
 /// Bytes read and written at once.
 const BUFFER: usize = 1 << 20;
@@ -62,12 +62,12 @@ impl CheckpointFile {
         Ok(Self { directory: directory.to_owned(), _held: held })
     }
 
-    /// What the file is called in a directory.
+    /// Returns the file's path in a directory.
     pub fn in_directory(directory: &Path) -> PathBuf {
         directory.join(FILE)
     }
 
-    /// Whether there is one, whole or not.
+    /// Returns true if there is a checkpoint, whole or not.
     pub fn exists(&self) -> bool {
         self.directory.join(FILE).exists()
     }

@@ -1,11 +1,11 @@
-//! Ads on their way to whoever builds a state of them: so many at once that to hand them over costs little
-//! beside to read them, and not so many that those on the way take much memory, however large each is.
+//! Ads on their way to the builder of a state, in chunks. A chunk is large enough that handing it over costs little
+//! compared with reading it, and small enough that the ads on the way take little memory, however large each is.
 
 use placard_model::EncodedAd;
 
 /// Ads in one chunk, at the most.
 const ADS_MAX: usize = 8_192;
-/// A chunk is full when its ads have so many bytes.
+/// A chunk is full when its ads have this many bytes.
 const BYTES_FULL: usize = 4 << 20;
 
 /// Some of the ads.
@@ -21,12 +21,12 @@ impl Chunk {
         self.ads.push(ad);
     }
 
-    /// Whether it is time to send it.
+    /// Returns true if it is time to send the chunk.
     pub(crate) fn is_full(&self) -> bool {
         self.ads.len() >= ADS_MAX || self.bytes >= BYTES_FULL
     }
 
-    /// What is sent; the next chunk is empty.
+    /// Takes the ads to send; the next chunk is empty.
     pub(crate) fn take(&mut self) -> Vec<EncodedAd> {
         let room = self.ads.len();
         self.bytes = 0;

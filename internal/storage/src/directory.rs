@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 const LOCK: &str = "lock";
-/// What the name of a file begins with that is made and removed again, to see whether files can be.
+/// The prefix of a trial file, which is made and removed again to see whether files can be made.
 const TRIAL: &str = ".placard-trial-";
-/// What SQLite keeps beside a file.
+/// The suffixes of the files that SQLite keeps beside a file.
 const BESIDE_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Why a directory cannot be had.
@@ -39,7 +39,7 @@ impl Held {
         let unusable = |error| DirectoryError::Unusable(directory.to_owned(), error);
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let lock = directory.join(LOCK);
-        // A file of that name may be somebody else's: nothing that is in it is lost.
+        // A file of that name may belong to another program: nothing that is in it is lost.
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock);
         let file = file.map_err(|error| DirectoryError::Unwritable(lock, error))?;
         let held = Self::lock(directory, file)?;

@@ -92,7 +92,7 @@ impl Stream for InProcess {
         if !records.is_empty() {
             return Ok(records);
         }
-        // Whether it came or not, the second look tells.
+        // The second look tells whether it came.
         let _ = tokio::time::timeout(READ_WAIT, appended).await;
         Ok(self.after(after, max))
     }

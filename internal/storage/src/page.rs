@@ -1,5 +1,5 @@
-//! How many bytes a page of the log or of the stream may have, on a path of whatever speed: a page that comes too late is
-//! asked for again in half the size, since on a slow path no page of the usual size would ever come in time.
+//! Bounds the bytes of a page of the log or of the stream, for a path of any speed: a page that comes too late is asked
+//! for again in half the size, since on a slow path no page of the usual size would ever come in time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,18 +19,18 @@ impl Default for PageBytes {
 }
 
 impl PageBytes {
-    /// For the page that is asked for next.
+    /// Returns the bound of the page that is asked for next.
     pub(crate) fn bound(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A page with this bound was late.
+    /// Notes that a page with this bound was late: the next has half of it.
     pub(crate) fn late(&self, bound: usize) {
         self.0.fetch_min((bound / 2).max(LEAST), Ordering::Relaxed);
     }
 
-    /// A page with this bound has come, and had so many bytes: if it was about full, the next may have a quarter more. One
-    /// that was not says nothing of the path.
+    /// Notes that a page with this bound has come with `bytes` bytes. If it was at least half full, the next may have a
+    /// quarter more. A smaller page says nothing of the path's speed.
     pub(crate) fn came(&self, bound: usize, bytes: usize) {
         let more = (bound + bound / 4).min(limits::READ_BYTES_MAX);
         if bytes >= bound / 2 && more > bound {

@@ -1,4 +1,4 @@
-//! Where a journal is: a name that is the same for whatever journal is there, and tells nothing else.
+//! The place of a journal: a name that is the same for whatever journal is there, and tells nothing else.
 
 use std::sync::{Arc, OnceLock};
 

@@ -26,8 +26,8 @@ impl Clone for Secret {
 }
 
 impl Secret {
-    /// What a file holds, without what editors leave: a line end, and a byte order mark before it all. It is read again
-    /// where it may have changed.
+    /// Reads a file, without what editors leave: a line end, and a byte order mark before it all. The file is read
+    /// again where it may have changed.
     ///
     /// # Errors
     /// The file cannot be read, or is no text.
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!((secret.text(), format!("{secret:?}").as_str()), ("second", "Secret(…)"));
     }
 
-    /// Somebody may give a pipe, or a file on a server that is away.
+    /// An operator may name a pipe, or a file on a server that is away.
     #[tokio::test]
     async fn a_file_that_hangs_is_waited_for_once() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! What is wrong with TLS, in words: to PostgreSQL and to Redis the same library speaks it.
+//! Words what is wrong with TLS: the same library speaks it to PostgreSQL and to Redis.
 
-/// What the library says, or what that means for an operator.
+/// Returns what the library says, or what that means for an operator.
 pub(crate) fn told(said: String) -> String {
     // RFC 5280 and all before it have had version 3 since 1996.
     if said.contains("UnsupportedCertVersion") {

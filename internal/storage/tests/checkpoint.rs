@@ -1,4 +1,4 @@
-//! A checkpoint is whole or it is none, whatever happened to its file.
+//! A checkpoint is whole, or it is not used, whatever happened to its file.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -25,7 +25,7 @@ fn position(ads: &[EncodedAd]) -> Position {
     Position { version: 77, chain: Chain([9; 32]), digest }
 }
 
-/// What is loaded: the position and the ads, `None` if there is none, an error if it is damaged.
+/// Loads a checkpoint. Returns the position and the ads, `None` if there is no checkpoint, an error if it is damaged.
 async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<EncodedAd>)>, String> {
     let (chunks, mut arriving) = mpsc::channel(1);
     let collect = async {

@@ -13,7 +13,7 @@ pub enum StartError {
     /// TLS cannot be used.
     #[error("cannot use TLS for traces")]
     Tls(#[from] rustls::Error),
-    /// The endpoint, or a variable of OpenTelemetry's in the environment, is of no use.
+    /// The endpoint, or a variable of OpenTelemetry's in the environment, cannot be used.
     #[error("cannot send traces")]
     Exporter(#[from] ExporterBuildError),
 }

@@ -1,5 +1,5 @@
-//! Traces of writes, sent to a collector as OTLP over HTTP. The sole user of OpenTelemetry: what is told of a write
-//! comes by the replica's port for spans. Whatever is wrong with the collector, nobody waits for it: spans stand in
+//! Traces of writes, sent to a collector as OTLP over HTTP. The sole user of OpenTelemetry: a replica reports the steps
+//! of a write through its port for spans. Whatever is wrong with the collector, no request waits for it: spans wait in
 //! a bounded queue, are dropped beyond it, and both are counted.
 
 mod client;
@@ -27,7 +27,7 @@ use placard_replica::spans::{Arrival, Serving, SpanCounts, Spans, Stage, Step};
 pub use error::StartError;
 use queue::{Bounded, Counted, Counts};
 
-/// Where spans are taken, below the endpoint.
+/// The path below the endpoint at which a collector takes spans.
 const TRACES_PATH: &str = "v1/traces";
 /// Methods that a span names, of RFC 9110 and RFC 5789.
 const METHODS: [&str; 9] =
@@ -37,14 +37,14 @@ const EXPORT_SPANS_MAX: usize = 512;
 /// How long spans wait for others to be sent with.
 const EXPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What is traced, and where it goes.
+/// The configuration of tracing: what is traced, and where spans go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The collector, as `http://host:4318` or with `https`.
     pub endpoint: String,
-    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    /// The fraction of the writes without a `traceparent` that is traced, from 0 to 1.
     pub sample: f64,
-    /// This replica among the others.
+    /// The name of this replica among the others.
     pub instance: String,
     /// The build's version.
     pub build: String,
@@ -68,7 +68,7 @@ impl Telemetry {
     /// Starts it, on this tokio runtime. The collector need not be there.
     ///
     /// # Errors
-    /// The configuration is of no use.
+    /// The configuration cannot be used.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -98,7 +98,7 @@ impl Telemetry {
         Ok(Self { provider, tracer, counts })
     }
 
-    /// Sends what is waiting, for at most `wait`, and ends.
+    /// Sends the spans that wait, for at most `wait`, and stops.
     pub async fn stop(self, wait: Duration) {
         let stopping = tokio::task::spawn_blocking(move || {
             self.provider.shutdown_with_timeout(wait).map_err(|error| error.to_string())
@@ -158,13 +158,14 @@ impl Spans for Telemetry {
     }
 }
 
-/// A request's span is named by what there are few of.
+/// Names a request's span by values of low cardinality: the method and the route.
 fn name(arrival: &Arrival<'_>) -> String {
     let method = method(arrival).unwrap_or("HTTP");
     arrival.route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
 }
 
-/// What is told of a request. Some thousands of spans may wait, so that none holds as much as a client likes to send.
+/// Returns the attributes of a request's span. Some thousands of spans may wait, so each is bounded, however much a
+/// client sends.
 fn attributes(arrival: &Arrival<'_>) -> Vec<KeyValue> {
     let path = &arrival.path[..arrival.path.floor_char_boundary(limits::SPAN_PATH_BYTES_MAX)];
     let mut attributes = vec![
@@ -177,7 +178,7 @@ fn attributes(arrival: &Arrival<'_>) -> Vec<KeyValue> {
     attributes
 }
 
-/// The method, if it is one that OpenTelemetry's conventions know; others are of any length.
+/// Returns the method, if it is one that OpenTelemetry's conventions know; others may have any length.
 fn method(arrival: &Arrival<'_>) -> Option<&'static str> {
     METHODS.into_iter().find(|known| *known == arrival.method)
 }
@@ -186,7 +187,7 @@ fn count(key: &'static str, count: usize) -> KeyValue {
     KeyValue::new(key, i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-/// The context in which a span belongs to this place in its trace.
+/// Returns the context in which a span belongs to this place in its trace.
 fn under(parent: TraceContext) -> Context {
     Context::new().with_remote_span_context(SpanContext::new(
         parent.trace_id.into(),

@@ -1,5 +1,5 @@
-//! The bound of what waits to be sent, and the count of what became of it. OpenTelemetry's own queue has a bound
-//! too, but tells nobody while it drops.
+//! Bounds the spans that wait to be sent, and counts what became of them. OpenTelemetry's own queue has a bound too,
+//! but does not report it while it drops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 use placard_model::limits;
 use placard_replica::spans::SpanCounts;
 
-/// What became of spans.
+/// Counts what became of spans.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// In the queue, or being sent.
@@ -182,7 +182,7 @@ mod tests {
         let waiting = std::mem::take(&mut *stuck.0.lock().unwrap());
         assert_eq!(waiting.len(), limits::SPANS_MAX);
         assert_eq!(counts.read(), SpanCounts { sent: 0, failed: 0, dropped: 10 });
-        // What was sent, or could not be, makes room.
+        // Spans that were sent, or could not be, make room.
         let (sent, failed) = waiting.split_at(5);
         let sending = |works| Counted::new(Sending(works), Arc::clone(&counts));
         assert!(sending(true).export(sent.to_vec()).await.is_ok());

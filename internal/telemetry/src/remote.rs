@@ -5,10 +5,10 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use placard_model::limits;
 
-/// How long a `traceparent` of version 00 is, and one of a later version at least.
+/// The length of a `traceparent` of version 00, and the least of a later version.
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The context of the sender of these fields; fields that cannot be read are ignored.
+/// Returns the context of the sender of these fields; fields that cannot be read are ignored.
 pub(crate) fn context(traceparent: Option<&str>, tracestate: Option<&str>) -> Context {
     let Some((trace, span, flags)) = traceparent.and_then(parent) else { return Context::new() };
     let state = tracestate.filter(|state| state.len() <= limits::TRACESTATE_BYTES_MAX);
@@ -16,8 +16,8 @@ pub(crate) fn context(traceparent: Option<&str>, tracestate: Option<&str>) -> Co
     Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
 }
 
-/// What a `traceparent` says (section 3.2): `version-trace-parent-flags` in lower-case hex, ids that are not zero, and
-/// nothing after that but what a version beyond 00 adds behind another hyphen. Of the flags only `sampled` is heeded.
+/// Parses a `traceparent` (section 3.2): `version-trace-parent-flags` in lower-case hex, ids that are not zero, and
+/// nothing after that but what a version beyond 00 adds behind another hyphen. Of the flags only `sampled` is used.
 fn parent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let (known, more) = text.split_at_checked(TRACEPARENT_BYTES)?;
     let mut fields = known.split('-');

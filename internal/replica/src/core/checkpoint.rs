@@ -12,10 +12,10 @@ pub(super) struct Checkpoint {
     every: Option<Duration>,
     unread: bool,
     reading: bool,
-    /// What the one under way will hold.
+    /// The version that the checkpoint under way will hold.
     writing: Option<Version>,
     due: Moment,
-    /// What the newest one holds.
+    /// The version that the newest checkpoint holds.
     version: Version,
 }
 
@@ -25,29 +25,30 @@ impl Checkpoint {
         Self { every, unread, reading: false, writing: None, due: START, version: 0 }
     }
 
-    /// Whether it is being read.
+    /// Returns true if the checkpoint is being read.
     pub(super) fn is_being_read(&self) -> bool {
         self.reading
     }
 
-    /// Begins to read it, which is done once; whether it does.
+    /// Begins to read the checkpoint, which is done once. Returns whether it begins now.
     pub(super) fn begin_reading(&mut self) -> bool {
         let begins = std::mem::take(&mut self.unread);
         self.reading |= begins;
         begins
     }
 
-    /// It was read.
+    /// Notes that the checkpoint was read.
     pub(super) fn read(&mut self) {
         self.reading = false;
     }
 
-    /// What was read has become the replica's state.
+    /// Notes that what was read has become the replica's state, at this version.
     pub(super) fn used(&mut self, version: Version) {
         self.version = version;
     }
 
-    /// Begins to write down what is applied, if it is time to; whether it does. `None` is not fit to be written.
+    /// Begins to write down the applied state, if it is time to. Returns whether it begins. `applied` is `None` if the
+    /// state must not be written.
     pub(super) fn begin_writing(&mut self, now: Moment, applied: Option<Version>) -> bool {
         let (Some(every), Some(applied)) = (self.every, applied) else { return false };
         let begins = self.writing.is_none() && now >= self.due && applied > self.version;
@@ -57,15 +58,15 @@ impl Checkpoint {
         begins
     }
 
-    /// It was written down, or was not.
+    /// Notes that the checkpoint was written, or that writing it failed.
     pub(super) fn written(&mut self, done: bool) {
         if let (Some(version), true) = (self.writing.take(), done) {
             self.version = version;
         }
     }
 
-    /// The state was restored, and may be of another history than what the checkpoint holds or will hold: whatever is
-    /// applied now is better, and is written down as soon as it is fit to be.
+    /// Notes that the state was restored, and may be of another history than what the checkpoint holds or will hold:
+    /// whatever is applied now is better, and is written down as soon as it may be.
     pub(super) fn forget(&mut self) {
         self.version = 0;
         self.writing = self.writing.map(|_| 0);

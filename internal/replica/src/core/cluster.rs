@@ -1,4 +1,4 @@
-//! What a replica knows of the others.
+//! A replica's knowledge of the other replicas.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,30 +10,30 @@ use uuid::Uuid;
 use super::io::Moment;
 use crate::ports::{Head, Member, StreamStatus};
 
-/// What the replica knows of the others, as of its last poll.
+/// The replica's knowledge of the others, as of its last poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// The head.
     pub head: Position,
     /// The journal's clock.
     pub now: Timestamp,
-    /// The register, and those whose row was there and is gone, though they have not left.
+    /// The register, and the replicas whose row was there and is gone, though they have not left.
     pub members: Vec<Member>,
     /// The format level that reading the journal needs.
     pub level: u8,
     /// The stream.
     pub stream: StreamStatus,
-    /// Which of this replica's polls it was, counted from one.
+    /// The number of this replica's poll, counted from one.
     pub poll: u64,
-    /// Which of this replica's states it has found to be of the journal's history ([`Core::history`]); `None` if it
-    /// has found none to be.
+    /// Which of this replica's states the poll has found to be of the journal's history ([`Core::history`]); `None` if
+    /// it has found no such state.
     ///
     /// [`Core::history`]: super::Core::history
     pub history: Option<u64>,
     /// When that poll was sent.
     sent: Moment,
-    /// When each member was last seen by the journal's clock, and since when, here, it is known to have stood at that or
-    /// its row is missed.
+    /// When each member was last seen, by the journal's clock, and since when, by the clock here, its row is known to
+    /// be unchanged or missing.
     seen: BTreeMap<Uuid, (Timestamp, Moment)>,
     /// Heads that were seen, and when first by the journal's clock; oldest first.
     heads: VecDeque<(Version, Timestamp)>,
@@ -79,10 +79,11 @@ impl Cluster {
         cluster
     }
 
-    /// Between two heads that are remembered only the newest is, so that a lag is told too short by a moment at most.
+    /// Remembers the head and when it was seen. Of heads that are closer together than `HEADS_APART` only the newest is
+    /// kept, so that a reported lag is too short by a moment at most.
     fn remember_head(&mut self) {
         let (version, now) = (self.head.version, self.now);
-        // What was above it is lost.
+        // Heads above it are lost.
         self.heads.retain(|(head, _)| *head <= version);
         if self.heads.back().is_some_and(|(newest, _)| *newest == version) {
             return;
@@ -97,11 +98,11 @@ impl Cluster {
         self.heads.push_back((version, now));
     }
 
-    /// A member whose row is gone counts as before: a jump of the journal's clock, a failover or a restore may have lost
-    /// the row, while the replica answers. It ends when the row is back, when the replica has left, or when so long has
-    /// passed, by the clock here, since the row was first missed that the replica answers nobody or is forgotten. The
-    /// sight of its row before that says nothing: nobody looked meanwhile, and it may have been renewed until it was
-    /// lost. Builds that leave no mark are taken to have left.
+    /// A member whose row is gone counts as before: a jump of the journal's clock, a failover or a restore may have
+    /// lost the row, while the replica answers. It ends when the row is back, when the replica has left, or when so
+    /// long has passed, by the clock here, since the row was first missed that the replica answers no reads or is
+    /// forgotten. When its row was last seen before that does not count: no poll looked meanwhile, and the row may have
+    /// been renewed until it was lost. Builds that leave no mark are taken to have left.
     fn keep_missing(&mut self, known: &Self, left: &[Uuid], returned: Moment) {
         for member in &known.members {
             let replica = member.identity.replica;
@@ -115,7 +116,7 @@ impl Cluster {
                 } else {
                     let mut member = member.clone();
                     member.standing.state = MISSING.to_owned();
-                    // What it had published may be of a history that went with the row.
+                    // The version that it had published may be of a history that went with the row.
                     member.standing.published = Position::START;
                     self.members.push(member);
                 }
@@ -124,14 +125,14 @@ impl Cluster {
         self.members.sort_by_key(|member| member.identity.replica);
     }
 
-    /// Everybody but this one.
+    /// Returns every member but this one.
     pub(super) fn others(&self, own: Uuid) -> Vec<Uuid> {
         let names = self.members.iter().map(|member| member.identity.replica);
         names.filter(|replica| *replica != own).collect()
     }
 
-    /// Those whose rows have stood still until now for so long that nobody counts on them any more, and the moment at
-    /// which they were seen last, by the journal's clock.
+    /// Returns the replicas whose rows have not changed for so long that no replica counts on them any more, and when
+    /// each was last seen, by the journal's clock.
     pub(super) fn gone_by(&self, now: Moment) -> Vec<(Uuid, Timestamp)> {
         let gone = self.members.iter().filter(|member| self.is_forgotten(member, now));
         gone.map(|member| (member.identity.replica, member.seen_at)).collect()
@@ -142,15 +143,15 @@ impl Cluster {
         seen.is_some_and(|(_, since)| now > *since + lease(member) + limits::MEMBER_KEPT)
     }
 
-    /// Whether nobody is shown anything older than `version` by a member: it has published it, or refuses.
+    /// Returns true if a member shows no client anything older than `version`: it has published it, or refuses reads.
     pub fn confirms(&self, member: &Member, version: Version) -> bool {
         member.standing.published.version >= version || self.is_silent(member)
     }
 
-    /// Whether a member has not been heard of for so long that it answers nobody. That is judged by how long its row
-    /// was seen to stand still here, rather than by the journal's clock, which may be set, and by rows, which may be a
-    /// backup's. The member counts from before it has sent what the row says, by a clock that runs at most a hundredth
-    /// slower, and cannot have sent anything since without being seen in the row.
+    /// Returns true if a member has not been heard of for so long that it answers no reads. That is judged by how long
+    /// this replica has seen its row unchanged, rather than by the journal's clock, which may be set, and by rows,
+    /// which may be a backup's. The member counts from before it has sent what the row says, by a clock that runs at
+    /// most a hundredth slower, and cannot have sent anything since without being seen in the row.
     fn is_silent(&self, member: &Member) -> bool {
         let Some(after) = member.identity.refuses_after else { return false };
         let Some((_, since)) = self.seen.get(&member.identity.replica) else { return false };
@@ -158,12 +159,12 @@ impl Cluster {
         self.sent > *since + answers + answers / 100
     }
 
-    /// With what the stream has said of itself meanwhile.
+    /// Returns a copy with the stream's latest status.
     pub(super) fn inspected(&self, stream: StreamStatus) -> Self {
         Self { stream, ..self.clone() }
     }
 
-    /// When a head beyond `version` was first seen; `None` if none was.
+    /// Returns when a head beyond `version` was first seen; `None` if no such head was seen.
     pub fn first_seen_after(&self, version: Version) -> Option<Timestamp> {
         self.heads.iter().find(|(head, _)| *head > version).map(|(_, at)| *at)
     }
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(gone.members[0].standing.state, "missing");
         let gone = found(Some(&gone), 5_309, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
-        // As long as that of a row that stands still, from when it was missed.
+        // A missing row counts for as long as one that is not renewed, from when it was missed.
         assert!(confirms(&found(Some(&gone), 5_311, Vec::new(), &[])));
         // It is back, and has said something: from the beginning.
         let back = poll(Some(&gone), 5_311, 105, 105);
@@ -278,7 +279,8 @@ mod tests {
         assert_eq!(found(Some(&older), 10_000, Vec::new(), &[]).members, []);
     }
 
-    /// Nobody looked, for longer than it takes to refuse; meanwhile it may have renewed its row until that was lost.
+    /// No poll looked for longer than it takes until a replica refuses; meanwhile it may have renewed its row until
+    /// that was lost.
     #[test]
     fn a_row_lost_while_nobody_looked_counts_from_when_it_is_missed() {
         let first = poll(None, 0, 100, 100);

@@ -30,11 +30,11 @@ pub(crate) struct Pending {
     pub(crate) answered: bool,
 }
 
-/// A request that is done with.
+/// A request that needs no more work.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) pending: Pending,
-    /// `None` if it can never be known what became of it.
+    /// `None` if its outcome can never be known.
     pub(crate) answer: Option<Answer>,
 }
 
@@ -51,18 +51,18 @@ pub(crate) struct Committer {
     gather: Gather,
 }
 
-/// Whom the next batch waits for. Clients that were answered together come back together; without a short wait
-/// the first of them has a transaction to itself, and the rest wait for that.
+/// The requests that the next batch waits for. Clients that were answered together come back together; without a short
+/// wait the first of them has a transaction to itself, and the rest wait for that.
 #[derive(Debug, Default)]
 struct Gather {
-    /// So many requests are about to be there, if all come back.
+    /// The number of requests that will be in the queue if all clients come back.
     expected: usize,
     /// The number of requests that the wait is for; with fewer the wait has failed.
     hoped: usize,
     until: Option<Moment>,
-    /// How many batches are still not to wait, the one under way among them.
+    /// The number of batches that do not wait yet, the one under way included.
     hasty: u32,
-    /// How many there were after the last wait: a failed one doubles it, any other halves it.
+    /// The number of such batches after the last wait: a failed wait doubles it, any other halves it.
     penalty: u32,
 }
 
@@ -99,34 +99,34 @@ impl Committer {
         Ok(())
     }
 
-    /// Requests that wait for a transaction.
+    /// Returns the number of requests that wait for a transaction.
     pub(crate) fn queued(&self) -> usize {
         self.queue.len() + self.again.iter().map(|again| again.pending.len()).sum::<usize>()
     }
 
-    /// Bytes that they hold, about.
+    /// Returns the bytes that they hold, about.
     pub(crate) fn queued_bytes(&self) -> usize {
         let again = self.again.iter().flat_map(|again| &again.pending);
         self.queued_bytes + again.map(|one| one.request.bytes()).sum::<usize>()
     }
 
-    /// Whether a transaction is under way.
+    /// Returns true if a transaction is under way.
     pub(crate) fn is_under_way(&self) -> bool {
         self.flight.as_ref().is_some_and(|flight| flight.under_way)
     }
 
-    /// How long ago the batch was drained that has no definite outcome yet.
+    /// Returns how long ago the batch without a definite outcome was drained; `None` if there is no such batch.
     pub(crate) fn under_way_for(&self, now: Moment) -> Option<Duration> {
         self.flight.as_ref().map(|flight| now.0.saturating_sub(flight.since.0))
     }
 
-    /// Whether there is nothing to do.
+    /// Returns true if there is nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.queued() == 0 && self.flight.is_none()
     }
 
-    /// The next transaction to run, if one may be run now, for readers of `format_level`; whether it
-    /// [refuses](Batch::refuses_empty) an empty journal.
+    /// Returns the next transaction to run, if one may be run now, for readers of `format_level`. `refuses_empty` says
+    /// whether it [refuses](Batch::refuses_empty) an empty journal.
     pub(crate) fn next(
         &mut self,
         now: Moment,
@@ -151,7 +151,7 @@ impl Committer {
         Some(Arc::new(Batch { requests, repeated, format_level, refuses_empty }))
     }
 
-    /// Whether the queue's next batch still waits for more.
+    /// Returns true if the queue's next batch still waits for more.
     fn gathers(&mut self, now: Moment) -> bool {
         let Some(until) = self.gather.until.filter(|_| !self.queue.is_empty()) else {
             return false;
@@ -169,7 +169,8 @@ impl Committer {
         false
     }
 
-    /// A batch of so many requests has taken so long and was answered.
+    /// Decides how long the next batch waits, and for how many requests, after a batch of `answered` requests took
+    /// `took` and was answered.
     fn gather_after(&mut self, now: Moment, answered: usize, took: Duration) {
         self.gather.expected = (answered + self.queue.len()).min(limits::COMMIT_ENTRIES_MAX);
         self.gather.hoped = (self.queue.len() + answered.div_ceil(2)).min(self.gather.expected);
@@ -359,12 +360,12 @@ mod tests {
         submit(&mut committer, 4..5);
         assert_eq!(next(&mut committer, 420), Some(4));
         returned(&mut committer, 800, 4);
-        // Three of four do; the time is up.
+        // Three of four clients come back before the time is up.
         submit(&mut committer, 5..8);
         assert_eq!(next(&mut committer, 900), None);
         assert_eq!(committer.wake_at(false), Some(at(1_560)));
         assert_eq!(next(&mut committer, 1_560), Some(3));
-        // Nobody does.
+        // No client comes back.
         returned(&mut committer, 2_000, 3);
         assert_eq!((next(&mut committer, 2_000), committer.wake_at(false)), (None, None));
         submit(&mut committer, 8..9);
@@ -414,13 +415,13 @@ mod tests {
     #[test]
     fn who_comes_late_again_and_again_is_waited_for_ever_more_seldom() {
         let (mut pair, yes, no) = (Pair::default(), true, false);
-        // The first batch has nobody to wait for; one failed wait changes nothing yet.
+        // The first batch has no client to wait for; one failed wait changes nothing yet.
         let late = [(); 8].map(|()| pair.waits(false));
         assert_eq!(late, [no, yes, yes, no, yes, no, no, no]);
-        // In time: half of it is forgiven.
+        // A client in time halves the penalty.
         let after = [true, false, false, false, false].map(|in_time| pair.waits(in_time));
         assert_eq!(after, [yes, yes, yes, no, yes]);
-        // At last one batch of 32 waits.
+        // In the end one batch of 32 waits.
         let mut waits_of = |batches| (0..batches).filter(|_| pair.waits(false)).count();
         waits_of(200);
         assert_eq!(waits_of(320), 10);

@@ -1,4 +1,4 @@
-//! What the core counts.
+//! The counters of the core.
 
 use super::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
 use super::restores::Restores;
@@ -44,8 +44,8 @@ pub struct Counts {
     pub stream_trims: u64,
     /// Times that trimming the stream failed.
     pub stream_trims_failed: u64,
-    /// Records that were read from the journal to be brought to the stream, because nobody else had.
+    /// Records that were read from the journal to be brought to the stream, because no other replica had done so.
     pub relayed: u64,
-    /// Times that the journal was not heard of for as long as the lease lasts.
+    /// Times that no head poll succeeded for as long as the lease lasts.
     pub lease_ends: u64,
 }

@@ -1,4 +1,4 @@
-//! How entries get into the engine, wherever they come from, and are published.
+//! Applies entries to the engine, wherever they come from, and publishes them.
 
 use placard_engine::Refusal;
 use placard_model::entry::{Position, Record};
@@ -9,15 +9,16 @@ use super::state::Core;
 use crate::decision::Plan;
 use crate::ports::Unavailable;
 
-/// Whether a page has about as much as it may have, so that there is likely more behind it. One that was cut for its
-/// bytes lacks less than one entry.
+/// Returns true if a page has about as much as it may have, so that there is likely more behind it. One that was cut
+/// for its bytes lacks less than one entry.
 fn is_full(page: &[Record]) -> bool {
     let bytes: usize = page.iter().map(|record| record.bytes.len()).sum();
     page.len() >= limits::READ_ENTRIES_MAX || bytes >= limits::READ_BYTES_MAX / 2
 }
 
 impl Core {
-    /// What this replica has just committed it need not wait for the stream to bring, if it has everything before.
+    /// Applies what this replica has just committed, without waiting for the stream to bring it, if it has everything
+    /// before.
     pub(super) fn apply_own(&mut self, plan: &Plan, outputs: &mut Vec<Output>) {
         let first = plan.log.first().map(|row| row.record.version);
         if first != Some(self.engine.applied().version + 1) {
@@ -80,7 +81,7 @@ impl Core {
         let applied = self.engine.applied().version;
         let more = is_full(&records) || records.last().is_some_and(|last| last.version < self.head);
         let result = self.apply(&records, outputs);
-        // What the stream did not bring here it does not bring to others: whoever notices relays it.
+        // The stream does not bring to others what it did not bring here: each replica that notices relays it.
         let upto = self.engine.applied().version;
         // A stream that is ahead of the journal is not read again at once, and neither is a journal that has
         // nothing more.
@@ -134,7 +135,7 @@ impl Core {
         }
     }
 
-    /// Periodically lets ads begin and end in the index; or takes that back, if the clock was set back.
+    /// Lets ads begin and end in the index, periodically; or takes that back, if the clock was set back.
     pub(super) fn advance(&mut self, now: Moment, time: Timestamp) {
         if !self.phase.has_state() {
             return;
@@ -179,8 +180,8 @@ impl Core {
         }
     }
 
-    /// Neither a restore, nor a state that was beyond a write when that was committed, tells the chain at the versions
-    /// before its own: whether what somebody waits for is among them is read in the log.
+    /// Reads in the log whether what clients wait for has been passed over. Neither a restore, nor a state that was
+    /// beyond a write when that was committed, tells the chain at the versions before its own.
     pub(super) fn look_up(&mut self, outputs: &mut Vec<Output>) {
         let applied = self.engine.applied();
         let passed = self.waiting.first().filter(|first| *first <= applied.version);
@@ -217,8 +218,9 @@ impl Core {
         }
     }
 
-    /// Whether a state is of the history that these records tell. One that is not is given up after the next poll; until
-    /// then nothing of that history is visible. If the state is beyond a whole page, the last poll's word is taken.
+    /// Returns true if a state is of the history that these records tell. A state that is not is given up after the
+    /// next poll; until then nothing of that history is visible. If the state is beyond a whole page, the last poll's
+    /// word is taken.
     fn is_told_by(&self, records: &[Record], state: Position) -> bool {
         match records.iter().find(|record| record.version == state.version) {
             Some(record) => record.chain == state.chain,

@@ -1,5 +1,5 @@
-//! How numbers are spread, counted where they arise. Kept here rather than in a metrics library, since the core
-//! knows none, and small enough to be copied with the rest of a replica's state.
+//! Histograms, counted where the numbers arise. They are here rather than in a metrics library, since the core does not
+//! know one, and small enough to be copied with the rest of a replica's state.
 
 /// Upper bounds of the entries of one transaction.
 pub const COMMIT_ENTRIES_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
@@ -33,7 +33,7 @@ impl<const N: usize> Histogram<N> {
         self.sum = self.sum.saturating_add(sample);
     }
 
-    /// For each bound, how many samples do not exceed it.
+    /// Returns, for each bound, how many samples do not exceed it.
     pub fn cumulative(&self) -> [u64; N] {
         let mut sum = 0;
         self.up_to.map(|count| {
@@ -42,12 +42,12 @@ impl<const N: usize> Histogram<N> {
         })
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn count(&self) -> u64 {
         self.up_to.iter().sum::<u64>() + self.beyond
     }
 
-    /// What they sum to.
+    /// Returns the sum of the samples.
     pub fn sum(&self) -> u64 {
         self.sum
     }

@@ -1,4 +1,4 @@
-//! What goes into the core and comes out of it.
+//! The inputs and outputs of the core.
 
 use std::ops::{Add, Sub};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use placard_model::{Timestamp, Version};
 use crate::decision::{Batch, Plan};
 use crate::ports::{Appended, Beat, CommitError, Head, StreamStatus, Unavailable};
 
-/// A moment of the replica's monotonic time, counted from its start.
+/// A moment of the replica's monotonic time, counted from the replica's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub Duration);
 
@@ -24,7 +24,7 @@ impl Add<Duration> for Moment {
     }
 }
 
-/// How much later the first is; nothing if it is earlier.
+/// Subtracts an earlier moment from a later one; the result is zero if the first is the earlier.
 impl Sub for Moment {
     type Output = Duration;
 
@@ -70,12 +70,12 @@ pub enum Input {
     StreamReset(Result<(), Unavailable>),
     /// [`Output::TrimStream`] has come back, whether this replica or another has trimmed the stream.
     StreamTrimmed(Result<(), Unavailable>),
-    /// The clock was found to be ahead of the journal's by so many microseconds. If it is to be set back for that, the
-    /// step's time is the one that it goes on from.
+    /// The clock was found to be ahead of the journal's by this many microseconds. If it is to be set back because of
+    /// that, the step's time is the one from which it goes on.
     ClockCompared(i64),
     /// [`Output::Restore`] has come back; `None` if it could not be done.
     Restored(Option<Box<Engine>>),
-    /// [`Output::LoadCheckpoint`] has come back; `None` if there is none that can be used.
+    /// [`Output::LoadCheckpoint`] has come back; `None` if no checkpoint can be used.
     CheckpointLoaded(Option<Box<Engine>>),
     /// [`Output::SaveCheckpoint`] has come back.
     CheckpointSaved(Result<(), Unavailable>),
@@ -94,7 +94,7 @@ pub enum Output {
     Append(Incarnation, Arc<[Record]>),
     /// Read the stream of this journal after this version.
     ReadStream(Incarnation, Version),
-    /// Read the log after this version, at most so many records.
+    /// Read the log after this version, at most this many records.
     ReadLog(Purpose, Version, usize),
     /// Register, and read the journal's head and the log's chain at this version.
     Poll(Beat, Version),
@@ -102,10 +102,10 @@ pub enum Output {
     Follow(Incarnation),
     /// Ask the stream of this journal for its top.
     InspectStream(Incarnation),
-    /// Have the stream of this journal forget everything, if its top is still this.
+    /// Have the stream of this journal forget everything, if its top still is this one.
     ResetStream(Incarnation, Version, Chain),
-    /// Have the stream of this journal forget what is before this version, or beyond so many, unless another replica is
-    /// at it. The journal's head is the last.
+    /// Have the stream of this journal forget the records before this version and the oldest beyond this many, unless
+    /// another replica is doing so. The last field is the version of the journal's head.
     TrimStream(Incarnation, Version, usize, Version),
     /// Build an engine from the journal's ads.
     Restore,
@@ -121,18 +121,18 @@ pub enum Output {
     Published(Position),
 }
 
-/// What the log is read for; one read may be under way for each.
+/// The purpose of a read of the log; one read may be under way for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To apply what the stream did not bring.
     Heal,
     /// To bring the stream what it lacks.
     Relay,
-    /// To tell somebody who waits for a version that a restore has passed over whether it is theirs.
+    /// To answer clients that wait for a version that a restore has passed over: is it theirs?
     LookUp,
 }
 
-/// What a replica is doing.
+/// The phase of a replica: what it is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// It has no state yet, or one of another history.
@@ -146,12 +146,12 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether there is a state that reads may be answered from.
+    /// Returns true if there is a state that reads may be answered from.
     pub fn has_state(self) -> bool {
         matches!(self, Self::CatchingUp | Self::Ready)
     }
 
-    /// In one word, for the register and for people.
+    /// Returns the phase in one word, for the register and for people.
     pub fn code(self) -> &'static str {
         match self {
             Self::Restoring => "restoring",
@@ -162,7 +162,7 @@ impl Phase {
     }
 }
 
-/// What a client's write is answered.
+/// The answer to a client's write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Decided, durable if anything was written, and visible to readers of this replica.

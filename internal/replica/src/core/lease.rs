@@ -1,5 +1,5 @@
-//! Whether the replica's own lease lasts, as its core sees it, so that each end is counted once and said in the
-//! log. What reads ask at their own moment is `freshness`. Pure.
+//! Tracks whether the replica's own lease lasts, as its core sees it, so that each end is counted and logged once.
+//! Reads ask `freshness` instead, at their own moment. Pure.
 
 use std::time::Duration;
 
@@ -13,25 +13,26 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A replica's first; it begins with the replica, which has that long to be heard of.
+    /// Creates a replica's first lease. It begins with the replica, which has that long for its first poll.
     pub(crate) fn new(lasts: Duration) -> Self {
         Self { lasts, until: Moment(lasts), ended: false }
     }
 
-    /// Whether it has ended since this was asked last.
+    /// Returns true if the lease has ended since this was asked last.
     pub(crate) fn ends(&mut self, now: Moment) -> bool {
         let ends = !self.ended && now >= self.until;
         self.ended |= ends;
         ends
     }
 
-    /// A head poll that was sent then has succeeded, perhaps so late that what it renewed is over already.
+    /// Renews the lease by a head poll that was sent at `sent` and has succeeded, perhaps so late that the renewed
+    /// lease is over already.
     pub(crate) fn renew(&mut self, sent: Moment, now: Moment) {
         self.until = self.until.max(sent + self.lasts);
         self.ended = now >= self.until;
     }
 
-    /// When [`Lease::ends`] has something to say.
+    /// Returns when [`Lease::ends`] will be true, if nothing happens before.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         (!self.ended).then_some(self.until)
     }

@@ -1,4 +1,4 @@
-//! What the core keeps about the head poll, and about work for a journal that it does not follow any more.
+//! The core's state of the head poll, and of work for a journal that it no longer follows.
 
 use placard_model::Version;
 use placard_model::entry::Position;
@@ -10,12 +10,12 @@ use super::io::{Moment, START};
 pub(super) struct Poll {
     pub(super) due: Moment,
     pub(super) under_way: bool,
-    /// How many were sent.
+    /// The number of polls that were sent.
     pub(super) number: u64,
     pub(super) sent_at: Moment,
     /// `None` if the engine has been given up since.
     pub(super) sent: Option<Position>,
-    /// Whether the replica had entries when it was sent, whatever has become of them.
+    /// Whether the replica had entries when the poll was sent, whatever has become of them.
     pub(super) had_entries: bool,
     /// The applied version at the last poll that found the head ahead.
     pub(super) behind_at: Option<Version>,
@@ -23,8 +23,8 @@ pub(super) struct Poll {
     pub(super) compared: bool,
 }
 
-/// Of what was under way when the replica went over to another journal, what has not come back yet. Each is only
-/// ever under way once, so that the next to come back is the one.
+/// The work that was under way when the replica went over to another journal, and has not come back yet. At most one of
+/// each kind is under way, so the next to come back is that one.
 #[derive(Debug, Default)]
 pub(super) struct OfOther {
     /// Of the stream.

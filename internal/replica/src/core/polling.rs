@@ -13,11 +13,11 @@ use super::state::Core;
 use crate::ports::{Beat, EMPTIED, Head, Standing, StreamStatus};
 
 impl Core {
-    /// Whether this head is that of a journal that has nothing, although a replica that is there has what it held: the one
-    /// before was lost, or another database was put in its place. No replica is to forget what it has because of that, so
-    /// such a head counts as none. Nothing is written until the journal is restored, or an operator says that it is a new
-    /// one. A replica that has entries would be [refused](crate::Batch::refuses_empty) in any case; one that has none must
-    /// not be the first to write.
+    /// Returns true if this head is that of an empty journal although a live replica has what the journal held: the one
+    /// before was lost, or another database was put in its place. No replica may discard what it has because of that,
+    /// so such a head is ignored. Nothing is written until the journal is restored, or an operator says that it is a
+    /// new one. A replica that has entries would be [refused](crate::Batch::refuses_empty) in any case; one without
+    /// entries must not be the first to write.
     pub(super) fn is_emptied_by(&mut self, head: &Head) -> bool {
         let knows = self.poll.had_entries;
         let others_know = head
@@ -30,7 +30,7 @@ impl Core {
         self.emptied
     }
 
-    /// Sends one if it is due, and asks the stream how it stands.
+    /// Sends a head poll if one is due, and asks the stream for its status.
     pub(super) fn poll_next(&mut self, now: Moment, outputs: &mut Vec<Output>) {
         if self.poll.under_way || now < self.poll.due {
             return;
@@ -89,14 +89,14 @@ impl Core {
             return;
         }
         self.poll.compared = true;
-        // Where the log has been trimmed beyond what was sent, nothing is proved.
+        // If the log has been trimmed beyond what was sent, the poll proves nothing.
         if (chain_at == Some(sent.chain) || position == sent)
             && let Some(cluster) = self.cluster.as_mut().and_then(Arc::get_mut)
         {
             cluster.history = Some(self.history);
         }
         let applied = self.engine.applied().version;
-        // What was known of a head may have been lost with a server that failed over.
+        // A head that was known before may have been lost with a server that failed over.
         self.head = position.version.max(applied);
         if self.phase == Phase::CatchingUp && applied >= target {
             self.phase = Phase::Ready;
@@ -110,9 +110,9 @@ impl Core {
         }
     }
 
-    /// Goes over to the journal that there is now and to its stream, unless that is the one it has. What is under way has to
-    /// do with the one before, which may be a copy of this one, or what this one is a copy of: nothing of it is for the new
-    /// stream. What that lacks the others, and this replica, read from the journal.
+    /// Follows the journal that there is now, and its stream, unless the replica follows it already. Work under way
+    /// concerns the journal before, of which this one may be a copy, or the other way round: none of it is for the new
+    /// stream. What the new stream lacks, the replicas read from the journal.
     fn follow_journal(&mut self, journal: Incarnation, outputs: &mut Vec<Output>) {
         if self.stream == Some(journal) {
             return;
@@ -157,8 +157,9 @@ impl Core {
         }
     }
 
-    /// The newest format that all registered replicas read; until the register is known, the oldest. Those that cannot
-    /// read what the journal holds already do not count: what they could read would not help them.
+    /// Returns the newest format level that all registered replicas read; until the register is known, the oldest.
+    /// Replicas that cannot read what the journal holds already do not count: a level that they can read would not help
+    /// them.
     pub(super) fn format_level(&self) -> u8 {
         let needed = self.cluster.as_ref().map_or(FORMAT_LEVEL_MIN, |cluster| cluster.level);
         let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
@@ -169,10 +170,11 @@ impl Core {
     }
 
     fn beat(&self) -> Beat {
-        // What it had before it gave its state up confirms nothing.
+        // What the replica had before it gave its state up confirms nothing.
         let published =
             if self.phase.has_state() { self.engine.applied() } else { Position::START };
-        // One that has nothing has only heard of it: two such would hold each other for ever.
+        // A replica without entries knows of it only from others: two of them would keep each other in this state for
+        // ever.
         let knows = self.emptied && self.has_entries();
         let standing = Standing {
             state: match (self.draining, knows) {

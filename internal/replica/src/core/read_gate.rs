@@ -1,9 +1,10 @@
-//! Whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` and the
-//! metrics ask. Pure. Reads ask it at their own moment (`freshness`), because a replica that was paused must know how
-//! old it is before its next step does.
+//! Decides whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` and
+//! the metrics ask. Pure. Reads ask it at their own moment (`freshness`), because a replica that was paused must know
+//! how old it is before its next step does.
 //!
 //! What is published is known to be current as of the last head poll whose head it has reached, counted from when that
-//! poll was sent. That the journal was heard of says nothing of it: what it told may be on its way for ever.
+//! poll was sent. An answer from the journal alone does not prove that: the entries behind the head that it named may
+//! never arrive.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +22,7 @@ const PENDING: usize = 64;
 pub struct Terms {
     /// Answers that are older than this say so.
     pub lease: Duration,
-    /// How much older they may be before none is given; `None` if they are given however old.
+    /// How much older they may be before reads are refused; `None` if reads are answered at any age.
     pub refuses_after: Option<Duration>,
 }
 
@@ -29,14 +30,14 @@ pub struct Terms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     has_state: bool,
-    /// It has no state, or was counted as one that answers nobody, and has not published since what others have been
-    /// told meanwhile.
+    /// The replica has no state, or was counted as one that answers no reads, and has not published since then what
+    /// other replicas' clients have learnt meanwhile.
     shut: bool,
-    /// One more whenever `shut` begins or ends.
+    /// Counts the changes of `shut`.
     turn: u64,
     /// When the last poll that succeeded was sent.
     heard: Option<Moment>,
-    /// When the last poll was sent whose head is published.
+    /// When the last poll whose head is published was sent.
     current: Option<Moment>,
 }
 
@@ -65,19 +66,19 @@ pub struct Lag {
 /// Why what is published is not known to be current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The journal is not heard of.
+    /// No head poll has succeeded within the lease.
     Unheard,
-    /// It is, and the head that it told is not published.
+    /// Head polls succeed, and the head that they found is not published.
     Behind,
 }
 
 impl Verdict {
-    /// Whether reads are answered.
+    /// Returns true if reads are answered.
     pub fn answers(self) -> bool {
         matches!(self, Self::Current | Self::Old(_))
     }
 
-    /// How old what is published may be; `None` if it is current, or not there.
+    /// Returns how old what is published may be; `None` if it is current, or if there is no state.
     pub fn lag(self) -> Option<Lag> {
         match self {
             Self::Old(lag) | Self::Refused(lag) => Some(lag),
@@ -87,7 +88,7 @@ impl Verdict {
 }
 
 impl Facts {
-    /// What is to be done at a moment.
+    /// Returns what a read at a moment is to do.
     pub fn verdict(&self, terms: Terms, now: Moment) -> Verdict {
         let Terms { lease, refuses_after } = terms;
         if !self.has_state {
@@ -106,8 +107,9 @@ impl Facts {
         }
     }
 
-    /// What is to be done with what was read since a moment when these facts were `then`. It may not be shown if reads
-    /// were refused meanwhile, even if they are not any more: who was held up for so long has read what is older.
+    /// Returns what is to be done with what was read since the moment when these facts were `then`. It may not be shown
+    /// if reads were refused meanwhile, even if they are answered again: a read that was held up for so long has read
+    /// an older state.
     pub fn verdict_since(&self, then: &Self, terms: Terms, now: Moment) -> Verdict {
         let shut = self.shut || self.turn != then.turn;
         Self { shut, current: then.current, ..*self }.verdict(terms, now)
@@ -119,9 +121,9 @@ impl Facts {
 enum Until {
     /// A poll that tells the journal what this replica has now, and compares it; and what comes after that.
     Compared,
-    /// A poll that was sent after the one which has renewed the lease. Others may have read the register between
-    /// that one's view of the journal and its commit, and have counted this replica by its old row up to a head that
-    /// is not in its answer.
+    /// A poll that was sent after the one which has renewed the lease. Other replicas may have read the register
+    /// between that poll's view of the journal and its commit. They have then counted this replica by its old row, up
+    /// to a head that the poll's answer does not have.
     NextPoll,
     /// This version is published.
     Published(Version),
@@ -151,25 +153,26 @@ impl ReadGate {
         self.facts
     }
 
-    /// Whether nothing is answered until something else happens.
+    /// Returns true if no read is answered until something else happens, rather than because time passes.
     pub(super) fn is_shut(&self) -> bool {
         self.facts.shut
     }
 
-    /// Whether the next poll that succeeds will not be enough to answer again.
+    /// Returns true if the next poll that succeeds will not be enough to answer reads again.
     pub(super) fn wants_another(&self, now: Moment) -> bool {
         self.is_silent(now) || self.until == Some(Until::Compared)
     }
 
-    /// Whether others count this replica as one that answers nobody, or may do so in a moment.
+    /// Returns true if other replicas count this one as one that answers no reads, or may do so in a moment.
     fn is_silent(&self, now: Moment) -> bool {
         let Terms { lease, refuses_after } = self.terms;
         refuses_after
             .is_some_and(|after| self.facts.heard.is_none_or(|heard| now - heard > lease + after))
     }
 
-    /// A head poll that was sent then has succeeded, and has seen that head: the lease in the register ends no
-    /// earlier than its own length after it was sent. Whether it was sent with what this replica has now.
+    /// Takes a head poll that has succeeded: when it was sent, and the head that it has seen. The lease in the register
+    /// ends no earlier than its own length after the poll was sent. `compared` says whether it was sent with what this
+    /// replica has now.
     pub(super) fn polled(&mut self, sent: Moment, now: Moment, head: Version, compared: bool) {
         let was_silent = self.is_silent(now);
         self.until = match self.until {
@@ -203,15 +206,15 @@ impl ReadGate {
         self.pending.push_back((sent, head));
     }
 
-    /// A head poll has failed: nobody tells how old the state is. Reads are better answered from it than not, unless
-    /// this replica is to refuse.
+    /// Takes a head poll that has failed: the age of the state is unknown. It is better to answer reads from it than to
+    /// refuse them, unless this replica is configured to refuse.
     pub(super) fn failed(&mut self) {
         if self.facts.has_state && self.terms.refuses_after.is_none() {
             self.open();
         }
     }
 
-    /// Readers see that version, or there is no state.
+    /// Takes the version that readers see now; `None` if there is no state.
     pub(super) fn published(&mut self, version: Option<Version>) {
         self.facts.has_state = version.is_some();
         let Some(version) = version else {
@@ -435,7 +438,7 @@ mod tests {
         assert!(!gate.verdict(20_510).answers());
         gate.published(Some(10));
         assert_eq!(gate.verdict(20_520), Verdict::Current);
-        // Who has read before all that, and was held up until now, has not read what others were told.
+        // A read from before all that, held up until now, has not seen what other replicas' clients have learnt.
         assert!(!gate.facts().verdict_since(&then, REFUSE, at(20_520)).answers());
     }
 

@@ -1,6 +1,6 @@
-//! What this replica still has to bring to the stream, and what it does about a stream that holds something
-//! else. Pure. Records come from its own commits and from what it had to read from the journal because the
-//! stream did not bring it; appending what is there already is harmless.
+//! Keeps what this replica still has to bring to the stream, and decides what to do about a stream that holds something
+//! else. Pure. Records come from its own commits and from what it had to read from the journal because the stream did
+//! not bring it; appending what is there already is harmless.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const OTHERS: Duration = Duration::from_millis(20);
 pub(crate) struct Relay {
     pending: BTreeMap<Version, Record>,
     under_way: Option<Work>,
-    /// What is under way concerns a stream that was left since.
+    /// Whether the work under way concerns a stream that was left since.
     of_other: bool,
     state: State,
     /// Where the stream ended when it was behind; `None` since the last append that succeeded.
@@ -32,7 +32,7 @@ pub(crate) struct Relay {
 pub(crate) enum Work {
     /// Append these.
     Append(Arc<[Record]>),
-    /// Read the journal after this version, so much at the most.
+    /// Read the journal after this version, at most this many records.
     Read(Version, usize),
     /// Ask the stream for its top.
     Inspect,
@@ -42,12 +42,12 @@ pub(crate) enum Work {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
-    /// Nothing stands against appending.
+    /// Records can be appended.
     #[default]
     Open,
     /// The stream lacks what follows this version, which others may be about to append; since then.
     Behind(Version, Option<Moment>),
-    /// The stream lacks what follows this version, and nobody appends it.
+    /// The stream lacks what follows this version, and no replica appends it.
     Missing(Version),
     /// The stream holds something else: what is its top?
     Suspect,
@@ -73,8 +73,8 @@ impl Relay {
         }
     }
 
-    /// Goes over to another stream, of which nothing is known. What was to be appended may be of another history than that
-    /// stream's journal; the journal has what is not.
+    /// Goes over to another stream, of which nothing is known. The pending records may be of another history than that
+    /// stream's journal; the journal has those that are not.
     pub(crate) fn leave(&mut self) {
         let under_way = self.under_way.take();
         *self = Self { of_other: under_way.is_some(), under_way, ..Self::default() };
@@ -86,8 +86,8 @@ impl Relay {
         (!std::mem::take(&mut self.of_other)).then_some(work)
     }
 
-    /// What to do next, if nothing is under way. `applied` is how far this replica has read the stream, or
-    /// the journal in its place.
+    /// Returns what to do next, if nothing is under way. `applied` is how far this replica has read the stream, or the
+    /// journal in its place.
     pub(crate) fn next(&mut self, now: Moment, applied: Version) -> Option<Work> {
         if self.under_way.is_some() {
             return None;
@@ -178,7 +178,7 @@ impl Relay {
             let known =
                 records.first().is_some_and(|first| (first.version, first.chain) == (top, chain));
             if known {
-                // What is up to the top is there. If what follows does not fit, it is of another history.
+                // The records up to the top are there. If those that follow do not fit, they are of another history.
                 let rest = self.pending.split_off(&(top + 1));
                 self.pending = if self.forked_at_known { BTreeMap::new() } else { rest };
                 self.forked_at_known = true;
@@ -203,7 +203,7 @@ impl Relay {
     /// The stream was reset, or was not; `None` if it could not be used.
     pub(crate) fn reset(&mut self, done: Option<()>) {
         if self.returned(|work| matches!(work, Work::Reset(..))).is_some() {
-            // What is pending may be of the forgotten history too. The journal has what is not.
+            // Pending records may be of the forgotten history too. The journal has those that are not.
             self.pending.clear();
             self.state = if done.is_some() { State::Open } else { State::Down };
         }
@@ -223,17 +223,17 @@ impl Relay {
         }
     }
 
-    /// Whether the stream could not be used when it was last tried.
+    /// Returns true if the stream could not be used when it was last tried.
     pub(crate) fn is_down(&self) -> bool {
         self.state == State::Down
     }
 
-    /// How many of those that were pushed the stream is not known to have.
+    /// Returns how many of the pushed records the stream is not known to have.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether all that was pushed has been appended.
+    /// Returns true if all that was pushed has been appended.
     pub(crate) fn is_idle(&self) -> bool {
         self.pending.is_empty()
     }
@@ -247,7 +247,7 @@ impl Relay {
     }
 }
 
-/// How much to read so that `first` follows the stream's top.
+/// Returns how many records to read so that `first` follows the stream's top.
 fn missing(top: Version, first: Version) -> usize {
     let missing = usize::try_from(first - 1 - top).unwrap_or(usize::MAX);
     missing.min(limits::READ_ENTRIES_MAX)
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(relay.next(moment(21), 90), Some(Work::Read(5, 95)));
     }
 
-    /// It was appended to for ever, without a pause, when this replica had applied all that was missing.
+    /// Appends were tried for ever, without a pause, when this replica had applied all that was missing.
     #[test]
     fn a_stream_that_was_rolled_back_is_filled_from_the_journal() {
         let mut relay = behind_at_5(100);
@@ -311,7 +311,8 @@ mod tests {
         assert_eq!(records[0].version, 3);
     }
 
-    /// What was read for the stream was dropped, as the oldest, before it could be appended: for ever.
+    /// Records that were read for the stream were dropped, as the oldest, before they could be appended, again each
+    /// time.
     #[test]
     fn a_stream_that_lacks_more_than_may_be_held_is_filled() {
         let held = limits::UNAPPENDED_ENTRIES_MAX as Version;
@@ -358,7 +359,7 @@ mod tests {
         assert!(matches!(relay.next(moment(34), 90), Some(Work::Append(_))));
     }
 
-    /// Whoever else has found the fork may have had the stream reset first.
+    /// Another replica that has found the fork may have had the stream reset first.
     #[test]
     fn a_lost_history_is_not_appended_to_an_empty_stream() {
         let mut relay = Relay::default();

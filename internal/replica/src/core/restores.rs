@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use placard_engine::Refusal;
 
-/// What made the replica restore.
+/// The cause of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// It was started, and had no checkpoint that could be used.
@@ -14,17 +14,17 @@ pub enum Cause {
     Fork,
     /// Its digest was not the one that an entry carries.
     Digest,
-    /// The log does not have any more what comes next: it was trimmed while the replica was away.
+    /// The log no longer has the next entry: it was trimmed while the replica was away.
     Gap,
     /// The next entry was written for builds that are newer than this one.
     Format,
 }
 
 impl Cause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 5] = [Self::Start, Self::Fork, Self::Digest, Self::Gap, Self::Format];
 
-    /// In one word.
+    /// Returns the cause in one word.
     pub fn code(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -35,7 +35,7 @@ impl Cause {
         }
     }
 
-    /// Of a state that is given up because of this refusal.
+    /// Returns the cause for a state that is given up because of this refusal.
     pub(crate) fn of(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Fork(_) => Self::Fork,
@@ -47,7 +47,7 @@ impl Cause {
     }
 }
 
-/// How often each has led to a restore.
+/// How often each cause has led to a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Restores([u64; Cause::ALL.len()]);
 
@@ -57,12 +57,12 @@ impl Restores {
         self.0[cause as usize] += 1;
     }
 
-    /// How often this one has.
+    /// Returns how often this cause has led to a restore.
     pub fn of(&self, cause: Cause) -> u64 {
         self.0[cause as usize]
     }
 
-    /// How often any has.
+    /// Returns the number of all restores.
     pub fn all(&self) -> u64 {
         self.0.iter().sum()
     }

@@ -101,7 +101,7 @@ mod tests {
 
     const ID: Uuid = Uuid::from_u128(1);
 
-    /// An engine with one ad, and where it stands.
+    /// An engine with one ad, and the log that holds the ad's entry.
     fn engine() -> (Box<Engine>, Log) {
         let (mut engine, mut log) = (Engine::new(), Log::default());
         let (version, created_at) = (0, Timestamp::EPOCH);
@@ -116,7 +116,7 @@ mod tests {
         ad.encoded.bytes().is_unique()
     }
 
-    /// To clone a million ads kept all entries waiting for a tenth of a second, once a minute.
+    /// Cloning a million ads kept all entries waiting for a tenth of a second, once a minute.
     #[test]
     fn a_checkpoint_takes_hold_of_no_ad_in_the_step() {
         let mut core = core(Some(Duration::from_secs(1)));
@@ -136,7 +136,7 @@ mod tests {
         assert!(collected.len() == 1 && !is_unshared(&core.reader()));
     }
 
-    /// To free a million ads did the same, after each restore.
+    /// Freeing a million ads did the same, after each restore.
     #[test]
     fn a_replaced_state_is_not_freed_in_the_step() {
         let mut core = core(None);

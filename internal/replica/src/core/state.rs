@@ -1,4 +1,4 @@
-//! What the core knows, and what can be asked of it between two steps.
+//! The core's state, and what can be asked of it between two steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use super::restores::Cause;
 use super::waiting::Waiting;
 use crate::ports::Identity;
 
-/// What a replica is told when it starts.
+/// The settings with which a replica starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who it is.
+    /// The replica's identity.
     pub identity: Identity,
     /// How long its row in the register counts after each poll.
     pub lease: Duration,
@@ -44,13 +44,12 @@ pub struct Core {
     pub(super) committer: Committer,
     pub(super) relay: Relay,
     pub(super) waiting: Waiting,
-    /// Whether what somebody waits for is being looked up in the log, for which state, and whether that has failed and is
-    /// not tried again before the next head poll.
+    /// Whether what a client waits for is being looked up in the log, for which state, and whether that has failed and
+    /// is not tried again before the next head poll.
     pub(super) looking_up: bool,
     pub(super) lookup_for: Option<Position>,
     pub(super) lookup_suspect: bool,
-    /// How often a state was given up: what has been published before and what has been published since may be of two
-    /// histories.
+    /// The number of states that were given up: versions published before and since may be of two histories.
     pub(super) history: u64,
     pub(super) counts: Counts,
     /// The newest version known to be in the journal.
@@ -60,7 +59,7 @@ pub struct Core {
     /// Which stream is followed; `None` before the journal has told which it is.
     pub(super) stream: Option<Incarnation>,
     pub(super) reading_stream: bool,
-    /// What is under way has to do with another journal, or its stream, than the one that is followed now.
+    /// Work under way that concerns another journal, or its stream, than the one that is followed now.
     pub(super) of_other: OfOther,
     /// The stream brought something unusable; it is read again after the next head poll.
     pub(super) stream_suspect: bool,
@@ -81,7 +80,7 @@ pub struct Core {
     pub(super) emptied: bool,
     pub(super) lease: Lease,
     pub(super) gate: ReadGate,
-    /// The last poll's, for whoever asks; `None` before the first.
+    /// The cluster as the last head poll found it, for all readers; `None` before the first poll.
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) clock_ahead: i64,
     pub(super) inspecting: bool,
@@ -136,111 +135,113 @@ impl Core {
         }
     }
 
-    /// The readers' handle.
+    /// Returns the readers' handle.
     pub fn reader(&self) -> Reader {
         self.engine.reader()
     }
 
-    /// What it is doing.
+    /// Returns what the replica is doing.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// How often what happened.
+    /// Returns how often each event has happened.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Requests that wait for a transaction.
+    /// Returns the number of requests that wait for a transaction.
     pub fn queued(&self) -> usize {
         self.committer.queued()
     }
 
-    /// Bytes that they hold, about.
+    /// Returns the bytes that they hold, about.
     pub fn queued_bytes(&self) -> usize {
         self.committer.queued_bytes()
     }
 
-    /// Entries that are durable and that the stream is not known to have; beyond
+    /// Returns the number of entries that are durable and that the stream is not known to have; beyond
     /// [`limits::UNAPPENDED_ENTRIES_MAX`] no more are counted.
     pub fn unappended(&self) -> usize {
         self.relay.len()
     }
 
-    /// Requests that are durable and wait to be visible.
+    /// Returns the number of requests that are durable and wait to be visible.
     pub fn unpublished(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How often it has given up a state: what was published before that may be of a history that is lost.
+    /// Returns how many states the replica has given up: what was published before that may be of a history that is
+    /// lost.
     pub fn history(&self) -> u64 {
         self.history
     }
 
-    /// The newest version that it knows the journal to have.
+    /// Returns the newest version that the journal is known to have.
     pub fn head(&self) -> Version {
         self.head
     }
 
-    /// What it knows of the others; `None` before the first poll.
+    /// Returns what the replica knows of the others; `None` before the first poll.
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()
     }
 
-    /// What it knows of the age of what it has published.
+    /// Returns what the replica knows of the age of what it has published.
     pub fn read_facts(&self) -> Facts {
         self.gate.facts()
     }
 
-    /// What its readers are promised.
+    /// Returns what readers are promised.
     pub fn read_terms(&self) -> Terms {
         self.gate.terms()
     }
 
-    /// Whether reads are refused until something else happens, rather than because time passes.
+    /// Returns true if reads are refused until something else happens, rather than because time passes.
     pub fn is_shut(&self) -> bool {
         self.gate.is_shut()
     }
 
-    /// Whether the journal was found to be empty although a replica has what it held.
+    /// Returns true if the journal was found to be empty although a replica has what it held.
     pub fn is_emptied(&self) -> bool {
         self.emptied
     }
 
-    /// Whether it has entries, published or not.
+    /// Returns true if the replica has entries, published or not.
     pub(super) fn has_entries(&self) -> bool {
         self.engine.applied().version > 0
     }
 
-    /// Whether what it writes must not be the first of a journal. Before its checkpoint is read it may have entries.
+    /// Returns true if what the replica writes must not be the first of a journal. Before its checkpoint is read it may
+    /// have entries.
     pub(super) fn refuses_empty(&self) -> bool {
         let may_have = self.has_entries() || self.checkpoint.is_being_read();
         may_have && !self.settings.takes_new_journal
     }
 
-    /// Whether the next head poll that succeeds will not be enough to answer reads again.
+    /// Returns true if the next head poll that succeeds will not be enough to answer reads again.
     pub fn wants_another_poll(&self, now: Moment) -> bool {
         self.gate.wants_another(now)
     }
 
-    /// Whether the last head poll that has come back has told the journal of the state that there is now, and has
-    /// not found it to be of another history.
+    /// Returns true if the last head poll that has come back has told the journal of the state that there is now, and
+    /// has not found it to be of another history.
     #[cfg(test)]
     pub(crate) fn is_compared(&self) -> bool {
         self.poll.compared
     }
 
-    /// How many head polls it has sent.
+    /// Returns the number of head polls that were sent.
     pub fn polls(&self) -> u64 {
         self.poll.number
     }
 
-    /// By how many microseconds its clock was ahead of the journal's.
+    /// Returns by how many microseconds the replica's clock was ahead of the journal's.
     pub fn clock_ahead(&self) -> i64 {
         self.clock_ahead
     }
 
-    /// Whether it was asked to drain, and nothing is left to do.
+    /// Returns true if the core was asked to drain, and nothing is left to do.
     pub fn is_drained(&self) -> bool {
         self.draining
             && self.committer.is_idle()
@@ -248,7 +249,7 @@ impl Core {
             && (self.relay.is_idle() || self.relay.is_down())
     }
 
-    /// When it wants a [`Input::Tick`], if nothing else happens before.
+    /// Returns when the core wants an [`Input::Tick`], if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
         let restoring = self.restoring || self.checkpoint.is_being_read() || self.target.is_none();

@@ -30,12 +30,12 @@ pub(super) fn core(checkpoint_every: Option<Duration>) -> Core {
     Core::new(Settings { identity, lease, stream_entries_max, checkpoint_every, takes_new_journal })
 }
 
-/// A step at the very beginning of time, where it stands still.
+/// Takes a step at time zero; time does not advance.
 pub(super) fn step(core: &mut Core, input: Input) -> Vec<Output> {
     step_at(core, Duration::ZERO, input)
 }
 
-/// A step at a moment.
+/// Takes a step at a moment.
 pub(super) fn step_at(core: &mut Core, moment: Duration, input: Input) -> Vec<Output> {
     let poll_after = Duration::from_secs(1);
     let now = Now { moment: Moment(moment), time: Timestamp::EPOCH, poll_after };
@@ -44,7 +44,7 @@ pub(super) fn step_at(core: &mut Core, moment: Duration, input: Input) -> Vec<Ou
     outputs
 }
 
-/// What a journal says whose head is this, and whose register is empty.
+/// The answer of a journal with this head and an empty register.
 pub(super) fn head(position: Position) -> Head {
     let (now, moment) = (Timestamp::EPOCH, Uptime::now());
     Head {
@@ -68,7 +68,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// It has registered with an empty journal, and has restored from it once.
+    /// Creates a replica that has registered with an empty journal, and has restored from it once.
     pub(super) fn new() -> Self {
         let core = core(None);
         let mut running = Self { core, moment: Duration::ZERO, outputs: Vec::new() };
@@ -90,14 +90,14 @@ impl Running {
         self.core.step(now, input, &mut self.outputs);
     }
 
-    /// The journal is empty, and its chain is this one.
+    /// Answers a head poll: the journal is empty, and its chain is this one.
     pub(super) fn polled(&mut self, chain: Chain) {
         let position = Position { chain, ..Position::START };
         let head = Head { chain_at: Some(chain), ..head(position) };
         self.step(Input::Polled(Ok(head)));
     }
 
-    /// It wants to restore, and does.
+    /// Restores, which the replica must ask for.
     pub(super) fn restore(&mut self) {
         if !self.outputs.iter().any(|output| matches!(output, Output::Restore)) {
             self.step(Input::Tick);

@@ -1,5 +1,5 @@
-//! What one transaction decides: the requests that go into it, what it reads, and the plan that it writes
-//! down. Pure, so that every journal decides alike and a model journal can be three lines long.
+//! Decides one transaction: the requests that go into it, what it reads, and the plan that it writes down. Pure, so
+//! that every journal decides alike and a model journal can be three lines long.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::decide::{Decision, decide};
 pub struct Batch {
     /// The requests.
     pub requests: Vec<Arc<Request>>,
-    /// Whether an earlier try may have committed: then the log is asked for what it wrote.
+    /// Whether an earlier try may have committed. The log is then asked for what it wrote.
     pub repeated: bool,
     /// The format that every registered replica reads.
     pub format_level: u8,
-    /// Whether a journal without entries is refused. A replica that has entries asks for that: the journal that they are of
+    /// Whether an empty journal is refused. A replica that has entries asks for that: the journal that they come from
     /// was lost, or another one is in its place.
     pub refuses_empty: bool,
 }
@@ -34,8 +34,8 @@ pub struct Batch {
 )]
 pub struct Emptied;
 
-/// What a batch rests on: read from the journal, and still so when the plan is written. The adapter sees to that, with the
-/// head's lock or with a statement that writes nothing if the head has moved.
+/// The state that a batch is decided on. It is read from the journal, and still holds when the plan is written: the
+/// adapter ensures that, with the head's lock or with a statement that writes nothing if the head has moved.
 #[derive(Debug, Clone)]
 pub struct Current {
     /// The head.
@@ -63,7 +63,7 @@ pub struct LogRow {
     pub at: Timestamp,
 }
 
-/// What a transaction writes down.
+/// The result of a batch: what its transaction writes down, and the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The new head.
@@ -81,8 +81,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What is to be published for a version to be visible, and the chain there: its own if the plan has written it, and
-    /// if it is older that of the head that the plan was made on.
+    /// Returns the version that must be published for `version` to be visible, and the log's chain at it: `version`
+    /// itself if the plan has written it, and otherwise the plan's head.
     pub(crate) fn awaited(&self, version: Version) -> (Version, Chain) {
         let first = self.log.first().map(|row| row.record.version);
         let nth = first.and_then(|first| usize::try_from(version.checked_sub(first)?).ok());
@@ -91,8 +91,8 @@ impl Plan {
             .map_or((self.head.version, self.head.chain), |record| (record.version, record.chain))
     }
 
-    /// The format level that reading what it writes needs, beside the log, which is written anew for older readers by
-    /// way of a snapshot.
+    /// Returns the format level that a reader needs for what the plan writes. The log does not count: a reader that
+    /// cannot read an entry takes a snapshot instead.
     pub fn level(&self) -> u8 {
         let written = self.ads.iter().filter_map(|(_, ad)| Some(ad.as_ref()?.1.level()));
         written.max().unwrap_or(FORMAT_LEVEL_MIN)
@@ -325,7 +325,7 @@ fn rejected_then(command: &Command) -> Outcome {
     }
 }
 
-/// What a client is told of an ad that is what it is to be, without an entry.
+/// Returns the outcome for an ad that already is as the command wants it, so that no entry was written.
 fn kept_as_it_is(ad: Option<(Ad, EncodedAd)>) -> Outcome {
     match ad {
         Some((Ad { id, version, .. }, ad)) => Outcome::Updated { id, version, ad },
@@ -333,7 +333,7 @@ fn kept_as_it_is(ad: Option<(Ad, EncodedAd)>) -> Outcome {
     }
 }
 
-/// What a client is told of a command that was written as `record`.
+/// Returns the outcome for a command that was written as `record`.
 fn outcome_of(command: &Command, record: &Record) -> Outcome {
     let (id, version) = (command.id(), record.version);
     let Ok(entry) = Entry::decode(&record.bytes) else { return Outcome::Failed };

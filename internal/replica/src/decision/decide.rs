@@ -3,25 +3,25 @@
 use placard_model::command::{Command, Outcome};
 use placard_model::{Ad, Said, Spec, Timestamp, Version, Violation};
 
-/// What a command comes to.
+/// The decision on a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// The ad is now this.
     Put {
-        /// What it says.
+        /// The ad's new content.
         spec: Spec,
         /// When it was first created.
         created_at: Timestamp,
     },
     /// Deletes the ad.
     Delete,
-    /// The ad is what it is to be.
+    /// The ad already is as the command wants it.
     Keep,
     /// Nothing changes.
     Reject(Outcome),
 }
 
-/// Decides a command on the ad it concerns (`None`: there is none) at the journal's time.
+/// Decides a command on the ad that it concerns (`None` if the ad does not exist), at the journal's time.
 pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) -> Decision {
     let version = current.map(|ad| ad.version);
     if command.only_if().is_some_and(|only_if| !only_if.hold(version)) {
@@ -59,7 +59,8 @@ fn put(spec: &Spec, created_at: Timestamp, now: Timestamp) -> Result<Decision, V
     Ok(Decision::Put { spec: spec.clone(), created_at })
 }
 
-/// A change, if what is said of the ad that it concerns is so. All that is wrong is told at once.
+/// Returns the decision if what the command says of the ad is true. Otherwise rejects the command with all violations
+/// at once, those of the change among them.
 fn changed(
     command: &Command,
     ad: &Ad,
@@ -81,8 +82,8 @@ fn invalid(command: &Command, violations: Vec<Violation>) -> Decision {
     Decision::Reject(Outcome::Invalid { id: command.id(), violations })
 }
 
-/// An end that was moved has given the ad another version, and an end that the journal's clock has not reached
-/// is none, whoever thinks so.
+/// Decides the deletion of an ended ad. If its end was moved, the ad has another version. An end that the journal's
+/// clock has not reached does not count, whatever other clocks say.
 fn expire(ad: &Ad, version: Version, now: Timestamp) -> Decision {
     if ad.version != version {
         return Decision::Reject(Outcome::VersionMismatch { id: ad.id, version: ad.version });

@@ -1,9 +1,9 @@
-//! What time it is for reads: this machine's uptime, set by the journal's clock, so that replicas agree.
+//! The readers' clock: this machine's uptime, set by the journal's clock, so that replicas agree.
 //!
-//! The first time that the journal tells sets the clock, in either direction; before that it is the machine's own, and
+//! The journal's first time sets the clock, in either direction; before that it is the machine's own, and
 //! [`Clock::is_anchored`] says so. Later a clock that is behind is set right at once. One that is ahead by less than
-//! [`STEP`] loses that gradually, so that no reader sees time go back; one that is certainly ahead by more is set
-//! back, since an ad must not be shown outside its window for long because a clock was wrong.
+//! [`STEP`] loses that gradually, so that no reader sees time go back; one that is certainly ahead by more is set back,
+//! since an ad must not be shown outside its window for long because a clock was wrong.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -14,14 +14,14 @@ use placard_model::Timestamp;
 use super::uptime::Uptime;
 use crate::ports::Head;
 
-/// How long after it was decided a small adjustment begins, so that no reader that still follows the old line can
-/// have read a later time than one that follows the new line.
+/// Microseconds between the decision on a small adjustment and its beginning, so that no reader that still follows the
+/// old line can have read a later time than one that follows the new line.
 const LEAD: i64 = 1_000;
 /// An error of this many microseconds and more is corrected by a step: forward at once, back if it is known to be so large.
 const STEP: i64 = 50_000;
-/// While it is ahead of the journal's by less than that, the clock loses one part in so many.
+/// While the clock is ahead of the journal's by less than `STEP`, it loses one part in this many.
 const SLOWING: i64 = 10;
-/// Two machines' clocks drift apart by at most one part in so many: twice what a bad quartz does.
+/// Two machines' clocks drift apart by at most one part in this many: twice what a bad quartz does.
 const DRIFT: i64 = 5_000;
 
 /// A shared clock; cloning it is cheap.
@@ -32,10 +32,10 @@ pub struct Clock {
     first: Arc<OnceLock<Reading>>,
 }
 
-/// The journal's clock, as somebody has read it.
+/// A reading of the journal's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// What it said.
+    /// The time that it said.
     pub journal: Timestamp,
     /// When it was asked, and when it had answered: it was read at some moment in between.
     pub asked: Uptime,
@@ -58,7 +58,7 @@ struct Course {
     before: Line,
     turn: i64,
     after: Line,
-    /// `None` while the journal has not told its time.
+    /// `None` until the journal's time is known.
     known: Option<Known>,
 }
 
@@ -67,7 +67,7 @@ struct Course {
 struct Known {
     /// When it was last taken over.
     taken: i64,
-    /// By how much it may have been another.
+    /// By how many microseconds it may have been wrong.
     unsure: i64,
 }
 
@@ -86,13 +86,13 @@ impl Line {
     }
 }
 
-/// What is to become of a clock, and how wrong it was.
+/// The correction of a clock, and how wrong the clock was.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Correction {
     course: Course,
     /// By how many microseconds it was ahead of the journal's.
     pub(crate) ahead: i64,
-    /// Where time goes on from, if it does not go on from where it was.
+    /// The time from which the clock goes on; `None` if it goes on from where it was.
     pub(crate) step: Option<Timestamp>,
 }
 
@@ -108,10 +108,10 @@ impl Course {
         if at < self.turn { self.before.time(at) } else { self.after.time(at) }
     }
 
-    /// The course that reaches `truth` (the time it really is at `at`, give or take `unsure`).
+    /// Returns the course that reaches `truth` (the time it really is at `at`, give or take `unsure`).
     ///
-    /// What a slow answer says is left alone if it does not contradict what a quicker one has said: half the time
-    /// that an answer took is a guess of how old it is, and milliseconds off if it waited on one way only.
+    /// A slow answer is ignored if it does not contradict a quicker one: half the time that an answer took is a guess
+    /// of how old it is, and milliseconds off if it waited on one way only.
     fn corrected(&self, at: i64, truth: i64, unsure: i64) -> Correction {
         let ahead = self.time(at) - truth;
         let tells_nothing = self.known.is_some_and(|known| {
@@ -122,7 +122,7 @@ impl Course {
             return Correction { course: *self, ahead, step: None };
         }
         let known = Some(Known { taken: at, unsure });
-        // What a slow answer says may be wrong by `unsure`: time goes back only for what cannot be that.
+        // A slow answer may be wrong by `unsure`: time goes back only for an error that is certainly larger.
         if self.known.is_none() || ahead <= -STEP || ahead >= STEP + unsure {
             let line = Line { from: at, base: truth, surplus: 0 };
             let course = Self { before: line, turn: at, after: line, known };
@@ -150,19 +150,19 @@ impl Clock {
         Self { origin: Uptime::now(), course, first }
     }
 
-    /// The time now.
+    /// Returns the time now.
     pub fn now(&self) -> Timestamp {
         // The moment is taken before the course is loaded: a course loaded later agrees about it.
         let at = self.at(Uptime::now());
         Timestamp::EPOCH.saturating_add_micros(self.course.load().time(at))
     }
 
-    /// Whether it has been set by the journal's clock; until then it is the machine's own.
+    /// Returns true if the clock has been set by the journal's; until then it is the machine's own.
     pub fn is_anchored(&self) -> bool {
         self.first.get().is_some()
     }
 
-    /// What the journal's clock said first.
+    /// Returns the first reading of the journal's clock.
     pub fn first_reading(&self) -> Option<Reading> {
         self.first.get().copied()
     }
@@ -171,8 +171,8 @@ impl Clock {
         micros(moment - self.origin)
     }
 
-    /// What a reading of the journal's clock asks of this one, however long ago it was made. Called by one task only,
-    /// which then has the clock [`take`](Self::take) it.
+    /// Returns the correction that a reading of the journal's clock asks for, however long ago it was made. Only one
+    /// task calls this, and then has the clock [`take`](Self::take) the correction.
     pub(crate) fn compared(&self, reading: &Reading) -> Correction {
         let now = Uptime::now();
         let half = micros(reading.answered - reading.asked) / 2;
@@ -182,7 +182,7 @@ impl Clock {
 
     pub(crate) fn take(&self, correction: &Correction, reading: Reading) {
         self.course.store(Arc::new(correction.course));
-        // Last: whoever finds it finds the journal's time.
+        // This comes last: a reader that finds it finds the journal's time.
         self.first.get_or_init(|| reading);
     }
 }

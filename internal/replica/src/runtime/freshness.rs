@@ -1,5 +1,5 @@
-//! Where reads ask, each at its own moment, whether they may be answered: the core publishes what it knows, and the rule
-//! is the core's ([`core::read_gate`](crate::core)).
+//! Answers each read, at its own moment, whether it may be answered: the core publishes what it knows, and the rule is
+//! the core's ([`core::read_gate`](crate::core)).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::uptime::Uptime;
 use crate::core::{Core, Facts, Moment, Terms, Verdict};
 
-/// What is published, for whoever asks; cloning it is cheap.
+/// The published facts about the age of the state, for all reads; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Freshness {
     /// When the replica's moments begin.
@@ -17,7 +17,7 @@ pub struct Freshness {
     facts: Arc<ArcSwap<Facts>>,
 }
 
-/// Leave to show what is published from the moment when it was given.
+/// Permission to show what is published from the moment when it was given.
 #[derive(Debug, Clone, Copy)]
 pub struct Leave(Facts);
 
@@ -34,23 +34,23 @@ impl Freshness {
         }
     }
 
-    /// What a read that begins now is to do.
+    /// Returns what a read that begins now is to do.
     pub fn verdict(&self) -> Verdict {
         self.facts.load().verdict(self.terms, self.now())
     }
 
-    /// Leave to show what is published from now on.
+    /// Returns permission to show what is published from now on.
     ///
     /// # Errors
-    /// Nothing is to be answered.
+    /// Reads are to be refused.
     pub fn leave(&self) -> Result<Leave, Verdict> {
         let facts = **self.facts.load();
         let verdict = facts.verdict(self.terms, self.now());
         if verdict.answers() { Ok(Leave(facts)) } else { Err(verdict) }
     }
 
-    /// What is to be done with what was read since leave was given: asked last, because the process may have been
-    /// paused meanwhile.
+    /// Returns what is to be done with what was read since permission was given. A read asks this last, because the
+    /// process may have been paused meanwhile.
     pub fn verdict_since(&self, leave: Leave) -> Verdict {
         // The facts first: they are older than the moment then.
         let facts = **self.facts.load();

@@ -1,4 +1,4 @@
-//! What the rest of the process reads and writes through, and what the replica says of itself.
+//! The handle through which the rest of the process reads and writes, and the replica's status.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use super::freshness::Freshness;
 use crate::core::{Cluster, Core, Counts, Phase, Reply};
 use crate::ports::{Commits, Journal, Member};
 
-/// What a replica says of itself.
+/// The status of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
-    /// What it is doing.
+    /// The phase that it is in.
     pub phase: Phase,
     /// Whether it is about to stop.
     pub draining: bool,
     /// Whether the journal was found to be empty although a replica has what it held.
     pub emptied: bool,
-    /// Whether reads are refused until it has published what others were told meanwhile.
+    /// Whether reads are refused until it has published what other replicas' clients have learnt meanwhile.
     pub shut: bool,
-    /// What readers see.
+    /// The position that readers see.
     pub published: Position,
     /// The newest version known to be in the journal.
     pub head: Version,
@@ -40,13 +40,13 @@ pub struct State {
     pub unappended: usize,
     /// Requests that are durable and wait to be visible.
     pub unpublished: usize,
-    /// How many head polls it has sent.
+    /// The number of head polls that were sent.
     pub polls: u64,
-    /// How often it has given up a state.
+    /// The number of states that were given up.
     pub history: u64,
     /// By how many microseconds this replica's clock was ahead of the journal's.
     pub clock_ahead: i64,
-    /// How often what happened.
+    /// How often each event has happened.
     pub counts: Counts,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Debug for AskCommits {
     }
 }
 
-/// What handlers hold: reads from memory, writes through the queue.
+/// The handle that request handlers hold: reads from memory, writes through the queue.
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(super) submissions: mpsc::Sender<Submission>,
@@ -104,7 +104,7 @@ pub struct Handle {
     pub(super) state: watch::Receiver<State>,
     pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
     pub(super) stream_fault: watch::Receiver<Option<Arc<str>>>,
-    /// How many wait for all replicas; while any does, the register is read more often.
+    /// The number of callers that wait for all replicas; while there are any, the register is read more often.
     pub(super) impatient: Arc<AtomicUsize>,
     pub(super) commits: AskCommits,
 }
@@ -118,12 +118,12 @@ pub struct Receipts {
     pub unconfirmed: Vec<Member>,
 }
 
-/// The journal tells another history than it did when the write was begun: what became of it is not known.
+/// The journal tells another history than it did when the write was begun: the write's outcome is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the history that the write was in may be lost")]
 pub struct Lost;
 
-/// One who waits for all replicas, counted until it has been answered or has gone.
+/// A caller that waits for all replicas, counted until it has been answered or has gone.
 struct Impatient<'a>(&'a AtomicUsize);
 
 impl<'a> Impatient<'a> {
@@ -146,43 +146,43 @@ pub(super) struct Submission {
 }
 
 impl Handle {
-    /// Reads from what is published.
+    /// Returns a reader of what is published.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
-    /// What time it is for reads.
+    /// Returns the readers' clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// What the replica says of itself.
+    /// Returns the replica's status.
     pub fn state(&self) -> State {
         *self.state.borrow()
     }
 
-    /// Whether reads are answered, and how old what they are answered from may be.
+    /// Returns the handle that tells whether reads are answered, and how old the state behind an answer may be.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
     }
 
-    /// Whether the journal has what it needs to run a commit.
+    /// Returns whether the journal has what it needs to run a commit.
     pub fn commits(&self) -> Commits {
         (self.commits.0)()
     }
 
-    /// Has a request decided. It goes on even if the returned future is dropped.
+    /// Has a request decided. The work goes on even if the returned future is dropped.
     ///
     /// # Errors
     /// The queue is full.
     pub async fn write(&self, request: Request) -> Result<Reply, Overloaded> {
         let (reply, answered) = oneshot::channel();
         self.submissions.try_send(Submission { request, reply }).map_err(|_| Overloaded)?;
-        // A core that is gone answers nobody, and cannot say whether it had committed.
+        // A core that is gone answers no client, and cannot say whether it had committed.
         Ok(answered.await.unwrap_or(Reply::Unknown))
     }
 
-    /// Waits until readers see `version`, at most `wait`; whether they do.
+    /// Waits until readers see `version`, at most `wait`. Returns whether they do.
     pub async fn published(&self, version: Version, wait: Duration) -> bool {
         if self.reader.published().version >= version {
             return true;
@@ -197,22 +197,23 @@ impl Handle {
         self.replica
     }
 
-    /// What is known of the cluster; `None` before the first head poll.
+    /// Returns what is known of the cluster; `None` before the first head poll.
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.borrow().clone()
     }
 
-    /// Why the stream is not used, if it is not: in one sentence, for people. What it would bring comes by the journal then.
+    /// Returns why the stream is not used, in one sentence, for people; `None` if it is used. What it would bring then
+    /// comes from the journal.
     pub fn stream_fault(&self) -> Option<Arc<str>> {
         self.stream_fault.borrow().clone()
     }
 
-    /// Where clients reach this replica, as the register has it.
+    /// Returns where clients reach this replica, as the register has it.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Waits until every registered replica has published `version`, or answers nobody any more, at most `wait`.
+    /// Waits until every registered replica has published `version`, or answers no reads any more, at most `wait`.
     /// `history` is this replica's [`State::history`] from before the write was begun: only what it has published since
     /// then, and has found to be the journal's own history still, is confirmed.
     ///
@@ -226,8 +227,8 @@ impl Handle {
     ) -> Result<Receipts, Lost> {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
-        // Only a poll that was sent after the commit tells who must have it: what was known before may be of another
-        // history, and whoever joins later shows nothing older.
+        // Only a poll that was sent after the commit tells which replicas must have it: what was known before may be of
+        // another history, and a replica that joins later shows nothing older.
         let asked = self.state().polls;
         let tells = |cluster: &Cluster| {
             cluster.poll > asked
@@ -257,10 +258,10 @@ impl Handle {
         Ok(Receipts { confirmed, unconfirmed })
     }
 
-    /// Waits until the replica is ready, and answers.
+    /// Waits until the replica is ready and answers reads.
     pub async fn ready(&self) {
         let mut state = self.state.clone();
-        // An error means that the replica has stopped, and then nobody needs to be told that it is ready.
+        // An error means that the replica has stopped; then no caller needs to know whether it is ready.
         let _ = state.wait_for(|state| state.phase == Phase::Ready && !state.shut).await;
     }
 }

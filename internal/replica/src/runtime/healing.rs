@@ -1,6 +1,6 @@
-//! What a replica says in its log when it has found something wrong and mends it: the cause, the cure, and the counter
-//! that counts it. Reads of the log (`placard_heals_total`) are made for one of these, or because Redis is away; they
-//! have no line of their own, since there may be hundreds a second; ports that fail have theirs elsewhere ([`Outage`](crate::Outage)).
+//! Logs what a replica has found wrong and repairs: the cause, the repair, and the counter that counts it. Reads of the
+//! log (`placard_heals_total`) are made for one of these, or because Redis is away; they have no line of their own,
+//! since there may be hundreds a second; ports that fail have theirs elsewhere ([`Outage`](crate::Outage)).
 
 use placard_model::Version;
 
@@ -78,7 +78,7 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
     for (counter, times, cause, cure) in healed.into_iter().filter(|(_, times, ..)| *times > 0) {
         tracing::warn!(counter, times, cure, "{cause}");
     }
-    // A first start does this too.
+    // A first start counts here too.
     for why in Cause::ALL {
         let times = after.restores.of(why) - before.restores.of(why);
         if times > 0 {

@@ -1,22 +1,22 @@
-//! What does not work for a while, as two lines of the log: one when it begins, with the cause, and one when it ends, with
-//! how long it was and how often it was tried. Counters have the rest.
+//! Logs what does not work for a while as two lines: one when it begins, with the cause, and one when it ends, with its
+//! duration and the number of failures. Counters have the rest.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use crate::reasons::reasons;
 
-/// After so long without another failure, the next one is news again, although nothing has worked in between: the last one
-/// may have been forgotten.
+/// After this long without another failure, the next one is news again, although nothing has worked in between: the
+/// last one may have been forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// The same in attempts, for what is tried rarely.
 const FORGOTTEN_TRIES: u32 = 3;
-/// It is over if it has worked for so long. What is tried less often is over when it works.
+/// An outage is over when the work has succeeded for this long. For what is tried less often, one success is enough.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Causes of one outage that are told: it may begin as a refused connection and end as a wrong password.
+/// Most causes of one outage that are logged: it may begin as a refused connection and end as a wrong password.
 const CAUSES_MAX: usize = 4;
 
-/// Whether something works, such as reads of the stream.
+/// Tracks whether something works, such as reads of the stream.
 #[derive(Debug)]
 pub struct Outage {
     what: &'static str,
@@ -33,12 +33,13 @@ struct UnderWay {
     worked: Option<Instant>,
     failures: u64,
     causes: Vec<String>,
-    /// Of the last failure.
+    /// The cause of the last failure.
     cause: String,
 }
 
 impl Outage {
-    /// Of what fails, in words that can stand before a colon: `the stream cannot be read`.
+    /// Creates the tracker of what these words name. They say what fails, as in `the stream cannot be read`, and can be
+    /// followed by a colon.
     pub const fn of(what: &'static str) -> Self {
         Self { what, every: Duration::ZERO, under_way: None }
     }
@@ -51,7 +52,7 @@ impl Outage {
         self
     }
 
-    /// It has failed.
+    /// Notes a failure, and logs it if its cause is new.
     pub fn failed(&mut self, error: &dyn Error) {
         let now = Instant::now();
         if let Some(cause) = self.tell(now, error) {
@@ -59,7 +60,7 @@ impl Outage {
         }
     }
 
-    /// The cause, if it is to be told.
+    /// Notes a failure. Returns its cause if it is to be logged.
     fn tell(&mut self, now: Instant, error: &dyn Error) -> Option<Option<String>> {
         let cause = reasons(error);
         let told = cause.clone().unwrap_or_else(|| error.to_string());
@@ -80,7 +81,7 @@ impl Outage {
         })
     }
 
-    /// It works. What fails now and then is not over each time that it does not.
+    /// Notes a success, and logs the end of the outage. What fails occasionally is not over at each success.
     pub fn works(&mut self) {
         if let Some((lasted, failures)) = self.over(Instant::now()) {
             let lasted_ms = lasted.as_millis() as u64;
@@ -88,8 +89,8 @@ impl Outage {
         }
     }
 
-    /// Logs that it is over, if it has worked for long enough. The owner calls this on a timer where the next attempt may
-    /// come much later.
+    /// Logs that the outage is over, if it has worked for long enough. The owner calls this on a timer where the next
+    /// attempt may come much later.
     pub fn settle(&mut self) {
         if self.under_way.as_ref().is_some_and(|outage| outage.worked.is_some()) {
             self.works();
@@ -100,13 +101,13 @@ impl Outage {
         FORGOTTEN.max(self.every.saturating_mul(FORGOTTEN_TRIES))
     }
 
-    /// Why the last attempt has failed, if it has.
+    /// Returns why the last attempt failed, if it did.
     pub fn cause(&self) -> Option<&str> {
         let failing = self.under_way.as_ref().filter(|outage| outage.worked.is_none());
         failing.map(|outage| outage.cause.as_str())
     }
 
-    /// How long the outage was that is over, and its failures, if that is to be told.
+    /// Notes a success. Returns how long the outage was and its failures, if it is over and that is to be logged.
     fn over(&mut self, now: Instant) -> Option<(Duration, u64)> {
         let forgotten = self.forgotten();
         let settled = if self.every < SETTLED { SETTLED } else { Duration::ZERO };
@@ -117,7 +118,7 @@ impl Outage {
         is_known.then(|| (worked.duration_since(over.since), over.failures))
     }
 
-    /// It has worked or failed.
+    /// Notes a success or a failure.
     pub fn is<T, E: Error>(&mut self, result: &Result<T, E>) {
         match result {
             Ok(_) => self.works(),
@@ -143,7 +144,7 @@ mod tests {
         assert!((1..50).all(|second| !tell(second, "refused")));
         assert!(tell(50, "wrong password"));
         assert!(!tell(51, "refused"));
-        // However many there are.
+        // The number of causes is bounded.
         let told = (0..100).filter(|nth| tell(52, &format!("port {nth}"))).count();
         assert_eq!(told, CAUSES_MAX - 2);
         assert!(tell(52 + FORGOTTEN.as_secs(), "refused"));
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(outage.over(at(118)), Some((Duration::from_secs(5), 1)));
         let error = IoError::other("refused");
         assert!(outage.tell(at(118), &error).is_some());
-        // It was not tried for long: how long it lasted is unknown.
+        // There was no attempt for a long time: how long the outage lasted is unknown.
         assert_eq!(outage.over(at(118) + FORGOTTEN), None);
         assert_eq!(outage.over(at(120) + FORGOTTEN), None);
         assert!(outage.under_way.is_none());
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(outage.over(start + EVERY * 10), Some((EVERY * 10, 10)));
         assert!(outage.tell(start + EVERY * 11, &error).is_some());
         assert!(outage.tell(start + EVERY * 14, &error).is_some(), "it was not tried for long");
-        // Whenever that is.
+        // With an unknown pause between two attempts an outage lasts until it works.
         let mut outage = Outage::of("the file cannot be used").tried_every(Duration::MAX);
         assert!(outage.tell(start, &error).is_some());
         assert!(outage.tell(start + EVERY * 100, &error).is_none());

@@ -30,10 +30,10 @@ use crate::spans::Sink;
 
 /// Results between the workers and the core: at most one of each kind is under way.
 const RESULTS: usize = 16;
-/// The pause between head polls while somebody waits for all replicas.
+/// The pause between head polls while a client waits for all replicas.
 const IMPATIENT_POLL: Duration = Duration::from_millis(25);
 
-/// How a replica is run.
+/// The configuration of a replica.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where clients reach this replica, as `host:port`.
@@ -42,13 +42,13 @@ pub struct Config {
     pub build: String,
     /// How long this replica counts as live after a head poll.
     pub lease: Duration,
-    /// How long after the end of its lease it answers no reads any more; `None` if it goes on.
+    /// How long after the end of its lease it refuses reads; `None` if it goes on answering them.
     pub refuses_after: Option<Duration>,
     /// Most entries that the stream may hold.
     pub stream_entries_max: usize,
     /// The pause between two checkpoints; `None` for a replica that keeps none.
     pub checkpoint_every: Option<Duration>,
-    /// Whether a journal that is empty takes the place of one that was not.
+    /// Whether an empty journal may take the place of one that was not empty.
     pub takes_new_journal: bool,
     /// How long a write may take before its client is answered without a definite result.
     pub write_deadline: Duration,
@@ -165,7 +165,7 @@ impl Replica {
         let run = shell.run(submitted, returned, draining);
         tasks.spawn(async move {
             run.await;
-            // A poll that is under way would register it again. If its worker has failed there is none.
+            // A poll that is under way would register it again. If its worker has failed, no poll is under way.
             let _ = polled.await;
             if let Err(error) = journal.leave(replica).await {
                 let cause = reasons(&error);
@@ -175,7 +175,7 @@ impl Replica {
         Self { handle, drain, tasks }
     }
 
-    /// The handle for reads and writes.
+    /// Returns the handle for reads and writes.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -252,7 +252,7 @@ impl Shell {
                     self.step(Input::Drain, &mut outputs);
                 }
                 Some(submission) = submitted.recv() => {
-                    // Whoever comes together goes into one batch, and the first of them does not go alone.
+                    // Requests that arrive together go into one batch, and the first of them does not go alone.
                     let mut burst = vec![submission];
                     while burst.len() < limits::SUBMISSIONS_MAX {
                         let Ok(submission) = submitted.try_recv() else { break };
@@ -334,7 +334,7 @@ impl Shell {
         self.step_at(self.clock.now(), input, outputs);
     }
 
-    /// A step at a time for readers.
+    /// Takes a step; `time` is the readers' time.
     fn step_at(&mut self, time: Timestamp, input: Input, outputs: &mut Vec<Output>) {
         self.outages.report(&input);
         let (before, counted) = (self.core.phase(), self.core.counts());
@@ -375,7 +375,7 @@ impl Shell {
     }
 }
 
-/// What the ports are asked for, and whether it works.
+/// Tracks whether each kind of work on the ports succeeds.
 struct Outages {
     commits: Outage,
     log: Outage,
@@ -411,7 +411,7 @@ impl Outages {
         self.stream.cause().or_else(|| self.top.cause()).or(append)
     }
 
-    /// Says in the log what went wrong, where it is first seen, and when it works again.
+    /// Logs what went wrong, where it is first seen, and when it works again.
     fn report(&mut self, input: &Input) {
         match input {
             // That is one request's fault.
@@ -439,7 +439,7 @@ impl Outages {
         }
     }
 
-    /// With each poll, since some of it may not be tried again for hours.
+    /// Logs which outages are over. This is done with each poll, since some work may not be tried again for hours.
     fn settle(&mut self) {
         let Self { commits, log, append, stream, top, reset, .. } = self;
         for outage in [commits, log, append, stream, top, reset] {

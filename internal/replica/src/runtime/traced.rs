@@ -1,4 +1,4 @@
-//! Which steps of the shell concern traced writes, and what is told of them; called only if spans go somewhere.
+//! Reports the steps of the shell that concern traced writes as spans. Called only if spans go somewhere.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use crate::decision::{Batch, Plan};
 use crate::ports::{Appended, CommitError, Unavailable};
 use crate::spans::{Source, Spans, Stage, Step};
 
-/// Entries of one request that stand together.
+/// Entries of one request that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Traced {
     parent: TraceContext,
@@ -26,7 +26,7 @@ pub(crate) struct Applying {
     begun: SystemTime,
 }
 
-/// The traced ones among these records. Entries of a request follow each other.
+/// Returns the traced entries among these records. Entries of a request follow each other.
 fn traced<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Traced> {
     let mut found: Vec<Traced> = Vec::new();
     for record in records {
@@ -39,7 +39,7 @@ fn traced<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Traced> {
     found
 }
 
-/// A transaction has come back, after so long.
+/// Reports a transaction that has come back after `took`.
 pub(crate) fn committed(
     spans: &dyn Spans,
     batch: &Batch,
@@ -62,7 +62,7 @@ pub(crate) fn committed(
     }
 }
 
-/// An append has come back, after so long.
+/// Reports an append that has come back after `took`.
 pub(crate) fn appended(
     spans: &dyn Spans,
     records: &[Record],
@@ -87,7 +87,7 @@ pub(crate) fn appended(
 }
 
 impl Applying {
-    /// What an input brings beyond the applied version that is traced; `None` if nothing is.
+    /// Returns the traced entries that an input brings beyond the applied version; `None` if there are no such entries.
     pub(crate) fn of(input: &Input, applied: Version) -> Option<Self> {
         let (entries, from) = match input {
             Input::Committed(Ok(plan)) => {
@@ -106,8 +106,8 @@ impl Applying {
         (!entries.is_empty()).then_some(Self { entries, from, begun })
     }
 
-    /// The input has been dealt with, and readers see this version. What they do not see yet is applied when it
-    /// comes again.
+    /// Reports the entries that readers see after the input was handled, up to the published version. Later ones are
+    /// applied when they come again.
     pub(crate) fn done(self, spans: &dyn Spans, published: Version) {
         let ended = SystemTime::now();
         for Traced { parent, first, last } in self.entries {

@@ -18,26 +18,26 @@ const CLOCK: ClockId = ClockId::Monotonic;
 pub struct Uptime(Duration);
 
 impl Uptime {
-    /// The moment that it is.
+    /// Returns the current moment.
     pub fn now() -> Self {
         let time = clock_gettime(CLOCK);
         // Neither is ever negative, and the nanoseconds are less than a second.
         Self(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 
-    /// A moment of that long ago.
+    /// Returns the moment that was this long ago.
     #[cfg(test)]
     pub(crate) fn earlier(age: Duration) -> Self {
         Self(Self::now().0.checked_sub(age).expect("the machine is up for longer"))
     }
 
-    /// How long ago that was.
+    /// Returns how long ago that was.
     pub fn elapsed(self) -> Duration {
         Self::now() - self
     }
 }
 
-/// How much later the first is; nothing if it is earlier.
+/// Subtracts an earlier moment from a later one; the result is zero if the first is the earlier.
 impl Sub for Uptime {
     type Output = Duration;
 

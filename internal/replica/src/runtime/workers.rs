@@ -47,7 +47,7 @@ pub(super) struct Workers {
     free: mpsc::Sender<Output>,
 }
 
-/// What the workers work on.
+/// The ports that the workers use.
 #[derive(Debug, Clone)]
 pub(super) struct Ports<J, S, C> {
     pub(super) journal: J,
@@ -58,7 +58,7 @@ pub(super) struct Ports<J, S, C> {
 }
 
 impl Workers {
-    /// Starts them; `polling` is told when the last poll is over.
+    /// Starts the workers; `polling` gets a message when the last poll is over.
     pub(super) fn start<J: Journal, S: Stream, C: Checkpoints>(
         tasks: &mut JoinSet<()>,
         ports: &Ports<J, S, C>,
@@ -69,7 +69,7 @@ impl Workers {
         let polls = run_worker(work, ports.clone(), results.clone());
         tasks.spawn(async move {
             polls.await;
-            // Nobody listens if the replica does not leave the register.
+            // There is no receiver if the replica does not leave the register.
             let _ = polling.send(());
         });
         let mut worker = || {
@@ -126,7 +126,7 @@ impl Workers {
     }
 }
 
-/// Queues work that nobody waits for, and that is too much to be dropped here if there is no room for it.
+/// Queues work that no task waits for. If there is no room it is too large to be dropped on this thread.
 fn queue_or_drop_aside<T: Send + 'static>(queue: &mpsc::Sender<T>, work: T) {
     if let Err(TrySendError::Full(work) | TrySendError::Closed(work)) = queue.try_send(work) {
         tokio::task::spawn_blocking(move || drop(work));
@@ -151,8 +151,8 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 Input::Committed(result)
             }
             Output::Append(of, records) => {
-                // After the clients that its commit has answered, and whoever else is to run: a thread goes on with
-                // what it has woken last, and would make them wait for the stream.
+                // The clients that its commit has answered, and all other tasks that are ready, run first: a thread
+                // goes on with what it has woken last, and would make them wait for the stream.
                 tokio::task::yield_now().await;
                 let begun = Uptime::now();
                 let result = stream.of(of).append(Arc::clone(&records)).await;
@@ -163,7 +163,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::ReadStream(of, after) => {
                 let stream = stream.of(of);
-                // The core is gone once the results are closed, and then nobody waits for the stream.
+                // The core is gone once the results are closed, and then the stream is not needed.
                 tokio::select! {
                     read = stream.read(after, limits::READ_ENTRIES_MAX) => Input::StreamRead(read),
                     () = results.closed() => return,
@@ -216,9 +216,9 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
     }
 }
 
-/// Drops a state that was replaced, on a thread that nobody waits for, when no reader is at it any more.
+/// Drops a replaced state when no reader uses it any more, on a thread that no task waits for.
 async fn free(replaced: Box<Replaced>) {
-    /// The pause between two looks whether readers are still at it.
+    /// The pause between two checks for readers that still use it.
     const PAUSE: Duration = Duration::from_millis(10);
     let mut left = Some(replaced);
     while let Some(replaced) = left {
@@ -238,7 +238,7 @@ async fn save<C: Checkpoints>(checkpoints: &C, snapshot: Snapshot) -> Result<(),
     checkpoints.save(position, ads).await
 }
 
-/// Why there is no engine.
+/// The reason why no engine could be built.
 #[derive(Debug, thiserror::Error)]
 enum BuildError {
     #[error("the ads cannot be read")]
@@ -273,7 +273,7 @@ where
     let position = match position {
         Ok(Some(position)) => position,
         none => {
-            // It may be most of them.
+            // The builder may hold most of the ads.
             tokio::task::spawn_blocking(move || drop(builder));
             return none.map(|_| None).map_err(BuildError::Unread);
         }
@@ -295,7 +295,7 @@ mod tests {
 
     use super::*;
 
-    /// Says which thread drops it.
+    /// Reports the thread that drops it.
     struct State(mpsc::Sender<ThreadId>);
 
     impl Drop for State {

@@ -1,6 +1,6 @@
-//! A client: it owns a few ads, does one thing at a time, and knows what the answer to it must be. Most use
-//! an idempotency key, and repeat what they do on any replica until there is a definite answer. The others
-//! give up for good when they are not told what became of it.
+//! A client: it owns a few ads, does one thing at a time, and knows what the answer to it must be. Most use an
+//! idempotency key, and repeat what they do on any replica until there is a definite answer. The others give up for
+//! good when they do not learn the outcome.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) struct Client {
     /// What it is doing.
     commands: Vec<Command>,
     keyed: bool,
-    /// It was not told what became of its last request, and has no key to find out.
+    /// It does not know the outcome of its last request, and has no key to find out.
     pub(crate) lost: bool,
 }
 
@@ -32,12 +32,12 @@ impl Client {
         Self { number, operations: 0, ads, commands, keyed, lost: false }
     }
 
-    /// Whether an ad is its own.
+    /// Returns true if an ad is its own.
     pub(crate) fn owns(&self, id: Uuid) -> bool {
         id.as_u128() / 1_000 == self.number
     }
 
-    /// It was not told what became of its request; whether it asks again.
+    /// Notes that the outcome of its request is unknown. Returns whether it asks again.
     pub(crate) fn left_in_doubt(&mut self) -> bool {
         self.lost = !self.keyed;
         self.keyed

@@ -38,7 +38,7 @@ const LEASE: Duration = Duration::from_millis(600);
 const REFUSES_AFTER: Duration = Duration::from_millis(400);
 const HOUR: i64 = 3_600_000_000;
 
-/// What happens at a moment.
+/// An event at a moment.
 enum Event {
     /// The port does what a replica's output asks for.
     Act(usize, u64, Output),
@@ -52,11 +52,11 @@ enum Event {
     Start(usize),
     ForgetStream,
     TrimStream,
-    /// Somebody appends an entry to the stream that no journal has.
+    /// An entry that no journal has is appended to the stream.
     Forge,
     /// The stream is restored to an older state, its top included.
     RollBackStream,
-    /// The journal's clock is set ahead of the world's, or back: by so many microseconds.
+    /// The journal's clock is set to this many microseconds ahead of the world's, or behind it if negative.
     SetClock(i64),
     /// The journal's server is started again: its stream has another name.
     RestartServer,
@@ -79,11 +79,11 @@ pub(crate) struct World {
     events: BTreeMap<Reverse<(Duration, u64)>, Event>,
     scheduled: u64,
     journal: JournalState,
-    /// Where the journal's clock has begun, and how far it was set ahead since.
+    /// Where the journal's clock has begun, and how many microseconds it was set ahead since.
     clock: (Timestamp, i64),
     /// When the journal's head became which version, oldest first.
     heads: Vec<(Duration, Version)>,
-    /// The newest version of which a client could have been told that all replicas show it.
+    /// The newest version that a client could have been answered to be on all replicas.
     confirmed: Version,
     /// The stream of each incarnation of the journal.
     streams: BTreeMap<Incarnation, StreamState>,
@@ -93,13 +93,13 @@ pub(crate) struct World {
     /// Counts restarts, so that what was under way before one does not reach the next.
     runs: Vec<u64>,
     clients: Vec<Client>,
-    /// Who waits for a ticket, and the request's id.
+    /// The client that waits for a ticket, and the request's id.
     tickets: HashMap<Ticket, (usize, Uuid)>,
     next_ticket: Ticket,
-    /// Requests that were said not to have been written.
+    /// Requests whose clients were answered that nothing was written.
     unwritten: BTreeSet<Uuid>,
     answered: u64,
-    /// How often reads were looked at, by what they were to do.
+    /// How often each verdict on reads was found.
     verdicts: [u64; 4],
     counts: Counts,
 }
@@ -213,7 +213,7 @@ impl World {
         self.counts.stream_resets += new.stream_resets;
     }
 
-    /// What clients were told and what the journal holds are the same.
+    /// Checks that the clients' answers and the journal agree.
     fn check_journal(&self) {
         for (nth, row) in (1..).zip(&self.journal.log) {
             assert_eq!(row.record.version, nth, "versions are gapless");
@@ -286,19 +286,20 @@ impl World {
         self.now = end;
     }
 
-    /// What reads of a replica are to do now.
+    /// Returns what reads of a replica are to do now.
     fn verdict(&self, replica: &Replica) -> Verdict {
         let now = Moment(self.now - replica.started);
         replica.core.read_facts().verdict(replica.core.read_terms(), now)
     }
 
-    /// The journal's head as it was then.
+    /// Returns the journal's head as it was at a moment.
     fn head_at(&self, moment: Duration) -> Version {
         let later = self.heads.partition_point(|(at, _)| *at <= moment);
         later.checked_sub(1).map_or(0, |last| self.heads[last].1)
     }
 
-    /// Nobody is shown what is older than it is said to be, nor what everybody was told is gone.
+    /// Checks that no replica answers reads from a state that is older than the answer says, or older than a version
+    /// that a client may know to be on all replicas.
     fn check_reads(&mut self) {
         for nth in 0..REPLICAS {
             let Some(replica) = &self.replicas[nth] else { continue };
@@ -325,7 +326,7 @@ impl World {
         }
     }
 
-    /// What a replica could tell clients of whose write it knew before its last poll was sent.
+    /// Notes the versions that a replica could confirm to clients whose write it knew before its last poll was sent.
     fn confirm(&mut self, replica: usize, known: Version) {
         let Some(running) = &self.replicas[replica] else { return };
         let Some(cluster) = running.core.cluster() else { return };
@@ -428,7 +429,7 @@ impl World {
         self.after(DEADLINE * 3, Event::GiveUp(client, ticket));
     }
 
-    /// What a port does with a replica's output, now; the result travels back for a while.
+    /// Does what a port does with a replica's output, now; the result travels back for a while.
     fn act(&mut self, replica: usize, run: u64, output: Output) {
         let input = match output {
             Output::Commit(batch) => Input::Committed(self.commit(&batch)),
@@ -552,7 +553,7 @@ impl World {
         }
     }
 
-    /// What a replica shows is what the log says at that version.
+    /// Checks that a replica shows what the log says at that version.
     fn check_published(&self, replica: usize, position: Position) {
         let running = self.replicas[replica].as_ref().expect("it has just stepped");
         assert!(running.core.reader().published().version >= position.version);

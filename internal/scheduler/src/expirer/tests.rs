@@ -86,7 +86,7 @@ impl World {
         assert!(jump.is_some_and(|jump| (jump - HOUR).abs() < 60 * SECOND), "{jump:?}");
     }
 
-    /// Expires until so many ads are left.
+    /// Expires until `left` ads are left.
     async fn expire_until(&self, left: usize) {
         until("the ended ads to go", async || {
             self.expirer.expire().await;

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::lane::{Held, Lane, Work};
 use super::session::Setting;
 
-/// How the server guards a chore; nobody waits for one.
+/// How the server guards a chore; no client waits for one.
 pub(super) const SETTINGS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "1s"),
@@ -32,7 +32,7 @@ const BATCH: i64 = 5_000;
 /// replica that has just read its snapshot tails the log from there.
 const KEPT_MIN: Duration = Duration::from_secs(3600);
 
-/// The advisory lock of the one that does a chore; the numbers are nobody else's, and mean nothing.
+/// The advisory lock of the replica that does a chore. The numbers are used for nothing else, and have no meaning.
 #[derive(Debug, Clone, Copy)]
 #[repr(i64)]
 enum Lock {
@@ -42,8 +42,8 @@ enum Lock {
     Tasks,
 }
 
-/// Takes a lock, unless another replica has it; whether it did. It is the session's: if its holder ends early the
-/// connection is closed, and the lock goes with it.
+/// Takes a lock, unless another replica has it. Returns whether it was taken. It is the session's: if its holder ends
+/// early the connection is closed, and the lock goes with it.
 async fn lock(lane: &Lane, lock: Lock) -> Result<(bool, Held<'_>), Failure> {
     let take = lane.repeatable(STATEMENT, |held| {
         Box::pin(async move {
@@ -60,9 +60,9 @@ async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the stream's trimming done, which is not the journal's, unless another replica is at it; whether it was done. That
-/// is every few seconds, and so on a connection that is there for other work: its session is limited in how long it may say
-/// nothing only while it has the lock.
+/// Runs the trimming of the stream, which is not the journal's, unless another replica is at it. Returns whether it was
+/// run. That happens every few seconds, and so on a connection that is there for other work: its session is limited in
+/// how long it may say nothing only while it has the lock.
 pub(super) async fn elsewhere(
     lane: &Lane,
     work: impl Future<Output = ()> + Send,
@@ -206,7 +206,7 @@ async fn forget_some_tasks(
     .bind(BATCH)
     .execute(&mut *connection)
     .await?;
-    // Workers have names of their own at each start, and nobody else takes them off.
+    // Workers have new names at each start, and nothing else deletes the old ones.
     sqlx::query(
         "DELETE FROM apalis.workers
           WHERE last_seen < clock_timestamp() - make_interval(secs => $1)

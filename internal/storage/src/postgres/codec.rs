@@ -1,4 +1,4 @@
-//! How the domain's values are columns.
+//! Converts the domain's values to columns and back.
 
 use std::fmt;
 
@@ -83,7 +83,7 @@ pub(super) fn position_of(number: i64, sum: &[u8], digest: &[u8]) -> Result<Posi
     Ok(Position { version: version(number)?, chain: chain(sum)?, digest })
 }
 
-/// What a position is stored as.
+/// The columns of a stored position.
 pub(super) type PositionRow = (i64, Vec<u8>, Vec<u8>);
 
 pub(super) fn position((version, chain, digest): PositionRow) -> Result<Position, Failure> {

@@ -1,16 +1,17 @@
 //! Commits, on a connection of their own, in one of three ways.
 //!
-//! **Blindly**, in one round trip: what only creates ads needs to know no more than the head that this replica has
-//! just written itself. The statement that writes checks that it still is the head, and that there is none of
-//! the ads and keys yet.
+//! **Blindly**, in one round trip: a batch that only creates ads needs to know no more than the head that this replica
+//! has just written itself. The statement that writes checks that it still is the head, and that none of the ads and
+//! keys exists yet.
 //!
-//! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of
-//! its own, writes the plan if nobody has written in between. Nothing is locked while the plan is made.
+//! **At once**, in two round trips: one statement reads what the batch touches, and another, a transaction of its own,
+//! writes the plan if no other replica has written in between. Nothing is locked while the plan is made.
 //!
-//! **Locked**: the head's lock is taken first, and held until the commit. So it is done for a while after somebody else
-//! was found to have written in between, since waiting for one's turn costs less than a decision that is discarded, and whenever a
-//! batch is repeated. An earlier try of that batch may still be on its way: it either holds the lock, and what it has
-//! written is seen behind it, or it comes too late, because the repetition counts as a write even if it changes nothing.
+//! **Locked**: the head's lock is taken first, and held until the commit. A batch goes this way for a while after
+//! another replica was found to have written in between, since waiting for the lock costs less than a decision that is
+//! discarded, and whenever the batch is repeated. An earlier try of that batch may still be on its way: it either holds
+//! the lock, and what it has written is seen behind it, or it comes too late, because the repetition counts as a write
+//! even if it changes nothing.
 //!
 //! The lock keeps all others waiting, for as many round trips as its holder makes. A replica near PostgreSQL makes three:
 //! it locks, reads, writes and commits with four messages, and its values are bound. One far away costs the others least
@@ -42,17 +43,16 @@ use super::write::{self, Basis};
 
 /// How the server guards the head's lock.
 ///
-/// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it (with a
-/// large batch after two): between two messages, or in the middle of one, through
-/// `idle_in_transaction_session_timeout`. With the queue behind the lock that holds the others up for about half
-/// a second. One that does not take a large answer loses it within about a
-/// second, through `tcp_user_timeout`. A transaction raises both by its replica's round trip, or one far away would
-/// lose the lock at every try; and the first after each loss, as [`Manner`] has it. One that dies in the queue leaves it through
-/// `client_connection_check_interval`. Whoever waits behind healthy holders is never hurried: each holds the
-/// lock for some milliseconds, and `lock_timeout` is long enough for six stalled ones in a row. It is there for
-/// a lock that is not a replica's (an operator's open transaction): the batch is then tried again, from the
-/// end of the queue. None of these cuts a commit short that waits for a standby: PostgreSQL has put the
-/// statement's timer off by then.
+/// A replica that stalls while it holds the lock loses it 0.4 s after the server has last heard of it (with a large
+/// batch after two): between two messages, or in the middle of one, through `idle_in_transaction_session_timeout`. With
+/// the queue behind the lock that holds the others up for about half a second. One that does not take a large answer
+/// loses it within about a second, through `tcp_user_timeout`. A transaction raises both by its replica's round trip,
+/// or one far away would lose the lock at every try; and the first after each loss, as [`Manner`] has it. One that dies
+/// in the queue leaves it through `client_connection_check_interval`. A replica that waits behind healthy holders is
+/// never hurried: each of them holds the lock for some milliseconds, and `lock_timeout` is long enough for six stalled
+/// ones in a row. It is there for a lock that is not a replica's (an operator's open transaction): the batch is then
+/// tried again, from the end of the queue. None of these cuts a commit short that waits for a standby: PostgreSQL has
+/// put the statement's timer off by then.
 pub(super) const SETTINGS: &[Setting] = &[
     ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "400ms"),
@@ -90,23 +90,23 @@ const IDLE: Duration = Duration::from_millis(400);
 /// A large batch may keep a slow machine busy between two messages for longer than that: it would lose the lock at
 /// every try.
 const IDLE_LARGE: Duration = Duration::from_secs(2);
-/// How often that is doubled at most.
+/// The most times that the server's wait is doubled.
 const DOUBLINGS_MAX: u32 = 4;
 /// How long an answer may go unheard, beside a round trip.
 const UNHEARD: Duration = Duration::from_millis(500);
 /// A round trip that took longer when the connection was opened says nothing of the way.
 const TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// HeadGuard so far on, the round trips that are saved are worth more than the work of writing values out. On one machine, where
-/// there is nothing to save, that work halved what three replicas wrote.
+/// From this round trip on, the round trips that are saved are worth more than the work of writing values out. On one
+/// machine, where there is nothing to save, that work halved what three replicas wrote.
 const FAR: Duration = Duration::from_millis(5);
-/// What a batch may have, in commands and in bytes, for its values to be written out: as text they are about eight times
-/// as much, and all of it has to be there before the server is tired of waiting.
+/// The most commands and bytes of a batch whose values are written out: as text they are about eight times as large,
+/// and all of it has to arrive before the server gives up waiting.
 const WRITTEN_OUT_COMMANDS: usize = 64;
 const WRITTEN_OUT_BYTES: usize = 64 << 10;
 
-/// Commits, and so waits for the standby, behind everything that could be seen before: what is written is a note in the
-/// write-ahead log that nobody reads. No row is changed by it, and nobody's plan.
+/// Commits, and so waits for the standby, behind everything that could be seen before. It writes only a message in the
+/// write-ahead log that is never read. It changes no row, and discards no replica's plan.
 const BEHIND_ALL: &str = "SELECT pg_logical_emit_message(true, 'placard', '')";
 
 /// Prepares what messages of several statements call.
@@ -115,9 +115,9 @@ static PREPARE: LazyLock<String> =
 
 pub(super) struct Committer {
     lane: Lane,
-    /// How many batches are still to be committed locked.
+    /// The number of batches that are still to be committed locked.
     cautious: AtomicU32,
-    /// How often in succession the connection was lost under the lock, or too late with its answer.
+    /// How often in succession the connection was lost under the lock, or its answer came too late.
     losses: AtomicU32,
     written: Mutex<Option<Written>>,
 }
@@ -172,7 +172,7 @@ impl Manner {
     }
 }
 
-/// What this replica has written last.
+/// The last write of this replica.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     head: Position,
@@ -198,12 +198,12 @@ impl Committer {
         }
     }
 
-    /// Where its connection is.
+    /// Returns the lane of its connection.
     pub(super) fn lane(&self) -> &Lane {
         &self.lane
     }
 
-    /// Whether it could be given a connection when it last asked for one.
+    /// Returns whether it could get a connection when it last asked for one.
     pub(super) fn opened(&self) -> Opened {
         self.lane.opened()
     }
@@ -255,8 +255,8 @@ impl Committer {
             kept: HashMap::new(),
             written: HashMap::new(),
         })?;
-        // Who is refused may have been told something else before, or be refused for another reason: it is not
-        // among the ads and keys that the statement looks for.
+        // A request that is refused here may have had another answer before, or be refused for another reason: the
+        // statement does not look for its ads and keys.
         let mut outcomes = plan.answers.iter().flat_map(|answer| &answer.outcomes);
         if plan.log.is_empty() || outcomes.any(|outcome| outcome.entry().is_none()) {
             held.keep();
@@ -268,7 +268,7 @@ impl Committer {
         Ok(committed.then_some(plan))
     }
 
-    /// Writes a plan down in a transaction of its own, and remembers it; whether it did.
+    /// Writes a plan down in a separate transaction, and remembers it. Returns whether it was written.
     async fn write(
         &self,
         held: &mut Held<'_>,
@@ -286,7 +286,7 @@ impl Committer {
         Ok(at.is_some())
     }
 
-    /// Returns no plan if somebody else has written in between.
+    /// Returns no plan if another replica has written in between.
     async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
         let each = READ_AD * batch.ads().len().try_into().unwrap_or(u32::MAX);
         let read = self.lane.repeatable((READ + each).min(STATEMENT), |held| {
@@ -328,12 +328,12 @@ impl Committer {
         let plan = batch.plan(current)?;
         if writes_nothing(&plan) && !batch.repeated {
             if standby {
-                // Nobody waits for the lock while this waits for the standby.
+                // No replica waits for the lock while this waits for the standby.
                 let settle = format!("ROLLBACK; {BEHIND_ALL}");
                 self.settle(&mut held, settle).await.map_err(before)?;
                 held.keep();
             } else if self.settle(&mut held, "ROLLBACK").await.is_ok() {
-                // What was read stays true whether or not this arrives.
+                // What was read stays true whether or not this message arrives.
                 held.keep();
             }
             return Ok(plan);
@@ -346,13 +346,13 @@ impl Committer {
     /// Begins a transaction that holds the head's lock, and reads what the batch touches.
     async fn lock(&self, batch: &Batch) -> Result<(State, Held<'_>, Manner), Failure> {
         let losses = self.losses.load(Ordering::Relaxed);
-        // How far the server is, is known of an open connection only.
+        // The round trip to the server is known only once a connection is open.
         let limit = Manner::of(batch, TRIP_MAX, losses).answer();
         let locked = self.lane.repeatable(limit, |held| {
             let manner = Manner::of(batch, held.trip(), losses);
             let (prepare, read) = match manner.form {
                 Form::Bound => ("", String::new()),
-                // What was prepared outlives a transaction that is rolled back.
+                // Prepared statements outlive a transaction that is rolled back.
                 Form::WrittenOut if *held.prepared() => ("", rows::execute(batch)),
                 Form::WrittenOut => (&**PREPARE, rows::execute(batch)),
             };
@@ -389,7 +389,8 @@ impl Committer {
         plan: &Plan,
         manner: Manner,
     ) -> Result<(), CommitError> {
-        // Under the lock nobody else can have written. Such a transaction is not committed, or has changed nothing.
+        // Under the lock no other replica can have written. A transaction that finds a moved head is not committed, or
+        // has changed nothing.
         let unmoved = || before(Failure::Malformed("a moved head"));
         if manner.form == Form::Bound {
             let written = write::write(&mut held.connection, from, Basis::Read, plan);
@@ -425,14 +426,14 @@ fn size(batch: &Batch) -> (usize, usize) {
     )
 }
 
-/// Such a plan answers with what others have written. Where commits wait for a standby, a row may be visible that the
-/// standby does not have: its commit was given up, or came out of the server's recovery. Then the answer waits for a
-/// commit that comes behind that row's.
+/// Returns true if the plan writes nothing: it answers with what others have written. Where commits wait for a standby,
+/// a row may be visible that the standby does not have: its commit was given up, or came out of the server's recovery.
+/// Then the answer waits for a commit that comes behind that row's.
 fn writes_nothing(plan: &Plan) -> bool {
     plan.log.is_empty() && plan.kept.is_empty()
 }
 
-/// No commit has been asked for: nothing is committed.
+/// Returns the error of work before a commit was asked for: nothing is committed.
 fn before(failure: Failure) -> CommitError {
     if blames_the_batch(&failure) {
         CommitError::Refused(failure.into())
@@ -441,9 +442,9 @@ fn before(failure: Failure) -> CommitError {
     }
 }
 
-/// A commit has been asked for. An error of the statement or of the commit itself has rolled it back, and a session
-/// that ends because its transaction was idle has not had the message that commits. After anything else, the end of the
-/// session included, nobody can say what it came after.
+/// Returns the error of work after a commit was asked for. An error of the statement or of the commit itself has rolled
+/// it back, and a session that ends because its transaction was idle has not had the message that commits. After
+/// anything else, the end of the session included, it is unknown whether the commit came first.
 fn at_commit(failure: Failure) -> CommitError {
     match database_error(&failure) {
         Some(error)
@@ -455,7 +456,7 @@ fn at_commit(failure: Failure) -> CommitError {
     }
 }
 
-/// Whether the server found fault with the data: 22 data exception, 23 integrity constraint violation, 54
+/// Returns true if the server found fault with the data: 22 data exception, 23 integrity constraint violation, 54
 /// program limit exceeded. A version that is in the log already is the journal's fault, not a request's.
 fn blames_the_batch(failure: &Failure) -> bool {
     database_error(failure).is_some_and(|error| {

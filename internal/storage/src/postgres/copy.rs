@@ -10,7 +10,7 @@ const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 const HEADER: usize = SIGNATURE.len() + 8;
 /// The number of columns, and the length of the only one.
 const ROW_HEADER: usize = 6;
-/// What stands in the place of the number of columns after the last row.
+/// The value in place of the number of columns after the last row.
 const TRAILER: i16 = -1;
 
 /// Where the reader is.

@@ -1,4 +1,4 @@
-//! What has ended and what will, by the index of the ads' ends.
+//! Reads which ads have ended and when others will, by the index of the ads' ends.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::codec::{self, Stamp};
 use super::failure::Failure;
 
-/// The clock, and the ads that ended first, if any have.
+/// Reads the clock, and the ads that ended first, if any have.
 const ENDED: &str = "
     SELECT clock.now, ended.id, ended.version
       FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock

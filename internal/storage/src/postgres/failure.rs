@@ -10,7 +10,7 @@ use crate::tls;
 /// What is wrong with a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// Its version.
+    /// Its version is too old.
     #[error("PostgreSQL {0} is too old: 14 or newer is needed")]
     TooOld(String),
     /// It follows another server.
@@ -19,7 +19,7 @@ pub enum Unfit {
     /// `default_transaction_read_only` is on.
     #[error("the server is set to read only (default_transaction_read_only = on)")]
     ReadOnly,
-    /// The database's encoding.
+    /// The database's encoding is not UTF8.
     #[error("the database's encoding is {0}: it must be UTF8")]
     Encoding(String),
     /// `fsync` is off.
@@ -54,10 +54,10 @@ pub enum Unfit {
     OptionsDropped,
 }
 
-/// A server's answer to who has kept a transaction idle for too long.
+/// The server's error code for a transaction that was idle for too long.
 pub(super) const IDLE_IN_TRANSACTION: &str = "25P03";
 
-/// Why a piece of work came to nothing.
+/// The reason why a piece of work failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("no answer from PostgreSQL within {0:?}")]
@@ -80,7 +80,7 @@ pub(super) enum Failure {
     Moved,
     #[error("there is no connection to commit with: housekeeping takes none")]
     NoneToSpare,
-    /// Of several hosts, with the reason of each; and whether no waiting helps.
+    /// None of several hosts can be used: the reason of each, and whether waiting does not help.
     #[error("none of the hosts can be used: {0}")]
     NoHost(String, bool),
 }
@@ -91,8 +91,8 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// What went wrong, once: sqlx says an error's source in the error too, and of the server's errors the line of its code.
-/// Every error of sqlx goes through this.
+/// States what went wrong, once: sqlx repeats an error's source in the error, and adds the server's source line to its
+/// errors. Every error of sqlx goes through this.
 pub(super) fn told(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Configuration(error) => error.to_string(),
@@ -108,8 +108,8 @@ pub(super) fn told(error: &sqlx::Error) -> String {
 }
 
 impl Failure {
-    /// Of several hosts, of which none can be used. If one that was reached cannot hold the journal, or all are there and
-    /// none takes writes, no waiting helps.
+    /// Returns the failure of several hosts of which none can be used. If one that was reached cannot hold the journal,
+    /// or all are there and none takes writes, waiting does not help.
     pub(super) fn of_hosts(failed: Vec<(String, Self)>) -> Self {
         let told: Vec<_> = failed.iter().map(|(host, why)| format!("{host}: {why}")).collect();
         let told = told.join("; ");
@@ -120,7 +120,8 @@ impl Failure {
         Self::NoHost(told, is_final)
     }
 
-    /// Whether it took too long: here, or in the server, which cancels what takes longer than it may (57014).
+    /// Returns true if the work took too long: here, or in the server, which cancels what takes longer than it may
+    /// (57014).
     pub(super) fn is_late(&self) -> bool {
         match self {
             Self::Late(_) => true,
@@ -129,7 +130,8 @@ impl Failure {
         }
     }
 
-    /// Whether the connection was lost, or its answer took too long: what was sent on it may have been too much for the way.
+    /// Returns true if the connection was lost, or its answer took too long: what was sent on it may have been too much
+    /// for the way.
     pub(super) fn is_loss(&self) -> bool {
         let was_idle = match self {
             Self::Sql(sqlx::Error::Database(error)) => {
@@ -140,7 +142,7 @@ impl Failure {
         was_idle || self.is_late() || self.is_broken()
     }
 
-    /// Whether the connection was lost before the server has answered, as idle ones are when it restarts.
+    /// Returns true if the connection was lost before the server has answered, as idle ones are when it restarts.
     pub(super) fn is_broken(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => {

@@ -1,4 +1,4 @@
-//! What a plan's statement checks before it writes.
+//! The head that a plan's statement checks for before it writes.
 
 use placard_model::entry::Chain;
 

@@ -1,5 +1,5 @@
-//! What is done for the commit's connection while nobody commits: it is opened when it is missing, and asked for a
-//! sign of life, so that a write does not find out that it is dead.
+//! Keeps the commit's connection while no commit runs: it is opened when it is missing, and asked for a sign of life,
+//! so that no write finds out that it is dead.
 
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::lanes::Lanes;
 
-/// How often the connection is looked at.
+/// The pause between two checks of the connection.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The task that does it; it ends with this.
@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Keeper(Mutex<Option<JoinHandle<()>>>);
 
 impl Keeper {
-    /// Sees to it that the task runs. Whoever polls asks for that, several times a second, so that a task that has ended,
-    /// which it never should, is not missed for long.
+    /// Ensures that the task runs. Every poll calls this, several times a second, so that a task that has ended, which
+    /// it never should, is not missed for long.
     pub(super) fn keep(&self, lanes: impl FnOnce() -> Weak<Lanes>) {
         let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
@@ -68,7 +68,7 @@ mod tests {
         let id = || running().as_ref().map(JoinHandle::id);
         keeper.keep(Weak::new);
         let first = id();
-        // Of nobody, it ends at once; as after a panic nobody waits for it.
+        // The task has no lanes, and ends at once; as after a panic, no caller waits for it.
         while running().as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }

@@ -69,7 +69,7 @@ async fn within<T, E: Into<Failure>>(
     timeout(limit, answer).await.map_err(|_| Failure::Late(limit))?.map_err(Into::into)
 }
 
-/// Whether a lane could be given a connection when it last asked for one.
+/// Whether a lane could get a connection when it last asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Opened {
@@ -117,7 +117,7 @@ pub(super) struct Lane {
     server: Server,
     session: Session,
     uses_any_run: bool,
-    /// How many connections are kept while nobody uses them.
+    /// The number of connections that are kept while they are idle.
     kept: usize,
     idle: Mutex<Vec<Idle>>,
     free: Semaphore,
@@ -132,7 +132,8 @@ impl fmt::Debug for Lane {
 }
 
 impl Lane {
-    /// At most so many connections with such sessions, of which some are kept when they are idle; none is opened yet.
+    /// Creates a lane of at most `connections` connections with such sessions, of which `kept` are kept when they are
+    /// idle. None is opened yet.
     pub(super) fn new(server: &Server, connections: usize, kept: usize, session: Session) -> Self {
         Self {
             server: server.clone(),
@@ -145,7 +146,7 @@ impl Lane {
         }
     }
 
-    /// The same, of whichever run of the server it meets: it finds out which there is.
+    /// Returns the same lane for any run of the server: it finds out which run there is.
     pub(super) fn of_any_run(self) -> Self {
         Self { uses_any_run: true, ..self }
     }
@@ -164,7 +165,7 @@ impl Lane {
         self.hold_with(permit).await
     }
 
-    /// Ensures that there is a connection that lives. Returns nothing if all are in use: then nobody has looked.
+    /// Ensures that there is a live connection. Returns nothing if all are in use: then none was checked.
     pub(super) async fn keep_one(&self) -> Option<Result<(), Failure>> {
         let permit = self.free.try_acquire().ok()?;
         let kept = self.hold_with(permit).await.map(|held| {
@@ -238,7 +239,7 @@ impl Lane {
         Ok((connection, Known { owner, run, trip, prepared: false }))
     }
 
-    /// Whether it could be given a connection when it last asked for one.
+    /// Returns whether the lane could get a connection when it last asked for one.
     pub(super) fn opened(&self) -> Opened {
         Opened::of(self.opened.load(Ordering::Relaxed))
     }
@@ -285,7 +286,7 @@ impl Lane {
         }
     }
 
-    /// Does what can be done twice; once more, on another connection, if an idle one turns out to be lost.
+    /// Runs work that can be done twice. Runs it once more, on another connection, if an idle one turns out to be lost.
     pub(super) async fn repeatable<'l, T>(
         &'l self,
         limit: impl Into<Limit>,
@@ -325,12 +326,12 @@ pub(super) struct Held<'l> {
 }
 
 impl Held<'_> {
-    /// How long a round trip took when the connection was opened.
+    /// Returns how long a round trip took when the connection was opened.
     pub(super) fn trip(&self) -> Duration {
         self.session.trip
     }
 
-    /// Whether its owner's statements have been prepared on it, which is once.
+    /// Returns the flag that says whether its owner's statements have been prepared on it, which is done once.
     pub(super) fn prepared(&mut self) -> &mut bool {
         &mut self.session.prepared
     }
@@ -369,7 +370,7 @@ mod tests {
     use super::super::session::Durability;
     use super::*;
 
-    /// A statement of so many milliseconds.
+    /// A statement that takes this many milliseconds.
     async fn statement(ms: u64) -> Result<(), Failure> {
         sleep(Duration::from_millis(ms)).await;
         Ok(())

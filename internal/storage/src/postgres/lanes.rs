@@ -46,7 +46,8 @@ impl Lanes {
         }
     }
 
-    /// A commit's connection comes first: while there is none, housekeeping takes none that might be it.
+    /// A commit's connection comes first: while commits have no connection, housekeeping takes none that they could
+    /// have.
     pub(super) fn to_spare(&self, lane: impl FnOnce(&Self) -> &Lane) -> Result<&Lane, Failure> {
         match self.committer.opened() {
             Opened::NotYet | Opened::NoLonger => Err(Failure::NoneToSpare),

@@ -71,14 +71,14 @@ const MIGRATE: &[Setting] = &[
 /// How long the log may take to be read: as long as a lease, since what is not read is not published.
 const LOG: Duration = Duration::from_secs(2);
 
-/// How a journal is opened.
+/// The options with which a journal is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Whether [`PostgresJournal::connect`] brings the tables up to date.
     pub run_migrations: bool,
     /// Whether it takes tables that an older build has made, which can be read but not polled.
     pub accept_older_tables: bool,
-    /// Whether a server may hold the journal that loses or corrupts it when its machine crashes.
+    /// Whether the journal may be on a server that loses or corrupts it when its machine crashes.
     pub accept_unsafe_durability: bool,
 }
 
@@ -100,7 +100,7 @@ pub enum OpenError {
     /// The server is not what durability needs.
     #[error("PostgreSQL at {0} cannot hold the journal: {1}")]
     Unfit(String, Unfit),
-    /// Of several servers, none is; the reason of each.
+    /// None of several servers can be used; the reason of each.
     #[error("PostgreSQL at {0} cannot hold the journal")]
     NoHost(String, #[source] Cause),
     /// The tables cannot be brought up to date.
@@ -140,7 +140,8 @@ pub struct Empty {
     pub place: String,
     /// Which it is, if there are tables.
     pub journal: Option<Uuid>,
-    /// The address of a replica on its register that has published what it does not have, or has what another one held.
+    /// The address of a replica on its register that has published what this journal does not have, or has what another
+    /// journal held.
     pub known_by: Option<String>,
 }
 
@@ -158,8 +159,9 @@ impl fmt::Debug for PostgresJournal {
     }
 }
 
-/// Brings the journal's tables up to date, beside whoever else does the same. Migrations that only a newer
-/// build knows are left alone: they only ever add. Returns a connection for the tables of tasks, which stand beside.
+/// Brings the journal's tables up to date, even while other processes do the same. Migrations that only a newer build
+/// knows are left alone: they only ever add. Returns a connection for the tables of tasks, which are beside the
+/// journal's.
 ///
 /// # Errors
 /// The server cannot be reached, is not fit for a journal in a way that no option accepts, or refuses a
@@ -167,7 +169,7 @@ impl fmt::Debug for PostgresJournal {
 pub async fn migrate(url: impl Into<Secret>) -> Result<PgPool, OpenError> {
     let server = Server::new(url.into())?;
     let session = |durability| Session::new(&[MIGRATE], durability);
-    // Whether it is durable is nothing that migrations depend on.
+    // Migrations do not depend on durability.
     let one = Lane::new(&server, 1, 1, session(Durability::Accepted));
     let other = Lane::new(&server, 1, 0, session(Durability::Any));
     fit(&one, &other, &server.to_string()).await?;
@@ -177,7 +179,8 @@ pub async fn migrate(url: impl Into<Secret>) -> Result<PgPool, OpenError> {
 
 async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
     let mut held = lane.hold().await.map_err(|failure| refused(place.clone(), failure))?;
-    // Whoever may not change tables need not: to look whether there is anything to do takes such rights too.
+    // A role that may not change tables need not: even to check whether there is anything to do, the migrator needs
+    // such rights.
     if is_migrated(&mut held.connection).await.unwrap_or(false) {
         return Ok(());
     }
@@ -187,7 +190,7 @@ async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
     run.map_err(|error| unmigrated(place, error))
 }
 
-/// Why tables cannot be brought up to date, with what to do about it where that is known.
+/// Returns why tables cannot be brought up to date, with what to do about it where that is known.
 fn unmigrated(place: String, error: MigrateError) -> OpenError {
     let error = match error {
         // Of two programs that keep their migrations in one place, each takes the other's for its own.
@@ -220,9 +223,9 @@ fn tasks_pool(server: &Server) -> PgPool {
     server.pool(pool, chores::SETTINGS)
 }
 
-/// Whether the server can hold a journal, that it can be reached, and that two connections have sessions of their own.
+/// Checks that the server can be reached and can hold a journal, and that two connections have separate sessions.
 async fn fit(one: &Lane, other: &Lane, place: &str) -> Result<(), OpenError> {
-    /// How long the first words may take.
+    /// How long the first contact may take.
     const FIRST: Duration = Duration::from_secs(10);
     let checked = async {
         let mut first = one.hold().await?;
@@ -243,7 +246,7 @@ impl PostgresJournal {
     /// asked of the server yet: each kind of work connects when it is needed first, and again after an error.
     ///
     /// # Errors
-    /// The URL is none of PostgreSQL's.
+    /// The URL is not a PostgreSQL URL.
     pub fn new(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
         let lanes = Lanes::new(Server::new(url.into())?, options.accept_unsafe_durability);
         Ok(Self { lanes: Arc::new(lanes), keeper: Arc::default() })
@@ -332,12 +335,12 @@ impl PostgresJournal {
         }
     }
 
-    /// A connection for the tables of the task queue that stands beside the journal. It is not opened yet.
+    /// Returns a connection for the tables of the task queue, which are beside the journal's. It is not opened yet.
     pub fn tasks_pool(&self) -> PgPool {
         tasks_pool(&self.lanes.server)
     }
 
-    /// Connections for people who look at the tasks; there are none while nobody does.
+    /// Returns connections for operators who look at the tasks; none is open while nobody looks.
     pub fn board_pool(&self) -> PgPool {
         /// Within what a look at the tasks may take.
         const SETTINGS: &[Setting] = &[("statement_timeout", "4s"), ("lock_timeout", "1s")];
@@ -347,7 +350,7 @@ impl PostgresJournal {
         self.lanes.server.pool(pool.acquire_timeout(ACQUIRE).idle_timeout(IDLE), SETTINGS)
     }
 
-    /// The journal as it is now, for whoever recomputes its chain and its digest.
+    /// Returns the journal as it is now, for a caller that recomputes its chain and its digest.
     ///
     /// # Errors
     /// The server does not answer within 10 s, or with an error.
@@ -357,7 +360,7 @@ impl PostgresJournal {
     }
 }
 
-/// Whether every migration that this build knows was run.
+/// Returns true if every migration that this build knows was run.
 async fn is_migrated(connection: &mut PgConnection) -> Result<bool, Failure> {
     const RUN: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
     let run: Vec<(i64, Vec<u8>)> = sqlx::query_as(RUN).fetch_all(connection).await?;

@@ -36,9 +36,10 @@ pub(super) const POLL: Duration = Duration::from_secs(2);
 /// for the disk: what a crash loses of them is an older renewal of the same row. Only for a replica that refuses
 /// reads they do, since by an older one it would count as silent while it answers.
 ///
-/// Which rows are forgotten is said by whoever has seen them stand still, since this server's clock may jump. If nobody
-/// lives long enough to see that, the oldest rows beyond [`limits::MEMBERS_MAX`] go. A replica that has left gets no row
-/// again: one that a poll has inserted whose view was older than the mark does not count, and is deleted.
+/// A row is forgotten when the polling replica says that it has long seen the row unchanged, since this server's clock
+/// may jump. If no replica lives long enough to see that, the oldest rows beyond [`limits::MEMBERS_MAX`] go. A replica
+/// that has left gets no row again: a row that was inserted by a poll whose view was older than the mark does not
+/// count, and is deleted.
 const STATEMENT: &str = "
     WITH clock AS MATERIALIZED (SELECT statement_timestamp() AS now),
     forgotten AS (
@@ -102,7 +103,7 @@ const STATEMENT: &str = "
                     marks_leaving)
      ORDER BY members.replica";
 
-/// What [`STATEMENT`]'s parameters are.
+/// The types of [`STATEMENT`]'s parameters.
 const TYPES: [fn() -> PgTypeInfo; 20] = [
     type_of::<Uuid>,
     type_of::<String>,
@@ -130,7 +131,8 @@ fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
     T::type_info()
 }
 
-/// Registers or renews, forgets who is long gone, and reads the head, the register and the chain at `at`.
+/// Registers the replica or renews its row, forgets replicas that are long gone, and reads the head, the register and
+/// the chain at `at`.
 pub(super) async fn poll(
     connection: &mut PgConnection,
     beat: &Beat,
@@ -187,8 +189,8 @@ pub(super) async fn poll(
     })
 }
 
-/// Returns which journal it is, if nothing was ever written in it, and who on its register knows better: one that is there
-/// and says so, or whose row is from before.
+/// If nothing was ever written in the journal, returns which it is, and the replica on its register that knows better:
+/// one that is live and says so, or whose row is from before.
 pub(super) async fn emptiness(
     connection: &mut PgConnection,
 ) -> Result<Option<(Uuid, Option<String>)>, Failure> {
@@ -240,8 +242,8 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
     })
 }
 
-/// Takes a replica off the register, and says so for a day, which is longer than anybody looks for its row. If this
-/// server's clock jumps the mark is gone early: then the replica counts as one that is gone silently.
+/// Takes a replica off the register, and leaves a mark for a day, which is longer than any replica looks for the row.
+/// If this server's clock jumps, the mark is gone early: then the replica counts as one that is gone silently.
 pub(super) async fn leave(connection: &mut PgConnection, replica: Uuid) -> Result<(), Failure> {
     const LEAVE: &str = "
         WITH gone AS (DELETE FROM replicas WHERE replica = $1),

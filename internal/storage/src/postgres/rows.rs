@@ -1,5 +1,5 @@
-//! What a commit and the log's readers ask for, and what comes back: rows in binary from a statement of its own, in text
-//! from a message of several.
+//! What commits and readers of the log ask for, and what comes back: binary rows from a single statement, text rows
+//! from a message of several statements.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ pub(super) async fn exists(connection: &mut PgConnection) -> Result<(), Failure>
     readable(sqlx::query_scalar(level).fetch_one(connection).await?)
 }
 
-/// Whether this build reads what a journal of this level holds.
+/// Succeeds if this build reads what a journal of this level holds.
 pub(super) fn readable(level: i32) -> Result<(), Failure> {
     match u8::try_from(level) {
         Ok(1..=FORMAT_LEVEL) => Ok(()),
@@ -72,9 +72,9 @@ const AD: i32 = 1;
 const KEPT: i32 = 2;
 const WRITTEN: i32 = 3;
 
-/// Everything that a batch touches, as rows of one shape so that it takes one round trip. The head's row says in its item
-/// whether commits wait for a standby, which a reload may change. The age of a key is told
-/// by a sum, which no index has: a plan that was made while the table was small must not read it by time.
+/// Everything that a batch touches, as rows of one shape so that it takes one round trip. The head's row says in its
+/// item whether commits wait for a standby, which a reload may change. The age of a key is compared by a sum, which no
+/// index has: a plan that was made while the table was small must not read the keys by time.
 const CURRENT: &str = "
     WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT 0 AS kind, head.version, chain AS a, digest AS b, int2send(journal.level) AS c,
@@ -90,7 +90,7 @@ const CURRENT: &str = "
     SELECT 3, log.version, chain, bytes, uuid_send(request), item, NULL, 0 FROM log
      WHERE request = ANY ($4)";
 
-/// What a batch touches, and how many writes had led to it.
+/// The state that a batch touches, and how many writes had led to it.
 pub(super) struct State {
     pub(super) current: Current,
     pub(super) from: HeadGuard,
@@ -98,7 +98,7 @@ pub(super) struct State {
     pub(super) standby: bool,
 }
 
-/// What [`CURRENT`] asks for.
+/// The parameters of [`CURRENT`].
 fn touched<'s>(batch: &Batch, scopes: &'s [[u8; 32]]) -> [Value<'s>; 4] {
     let requests = if batch.repeated { batch.request_ids() } else { Vec::new() };
     [
@@ -128,7 +128,7 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
     read(&rows)
 }
 
-/// What the statement has found.
+/// Reads what the statement has found.
 pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
     let (mut ads, mut kept, mut written) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut head = None;

@@ -23,7 +23,7 @@ const CONNECT_ONE_OF: Duration = Duration::from_secs(2);
 /// The longest that the URL may ask for.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// The server; clones are the same.
+/// The server; clones share its state.
 #[derive(Clone)]
 pub(super) struct Server(Arc<Shared>);
 
@@ -31,15 +31,15 @@ struct Shared {
     target: Mutex<Arc<Target>>,
     /// Whether an operator asks for settings as a connection begins.
     asks_more: Arc<AtomicBool>,
-    /// Held by whoever reads the URL again.
+    /// Held by the task that reads the URL again.
     renewing: tokio::sync::Mutex<Source>,
     /// Connections that others have made theirs, which are to go where these go.
     pools: Mutex<Vec<PgPool>>,
-    /// How many signs of life have failed to come.
+    /// The number of signs of life that have failed to come.
     silences: watch::Sender<u64>,
     /// Which of the hosts has taken the last connection.
     last: AtomicUsize,
-    /// Why the last attempt to connect has come to nothing, if it has.
+    /// Why the last attempt to connect failed, if it did.
     failed: Mutex<Option<String>>,
     /// The only run of the server that may be used, if that was said.
     run: Mutex<Option<Run>>,
@@ -48,7 +48,7 @@ struct Shared {
 
 struct Source {
     url: Secret,
-    /// What the text was that is used.
+    /// The text of the URL that is used.
     used: String,
     outage: Outage,
 }
@@ -82,12 +82,12 @@ impl Server {
         *lock(&self.0.run) = Some(run);
     }
 
-    /// The run that was last said.
+    /// Returns the run that was last set.
     pub(super) fn run(&self) -> Option<Run> {
         *lock(&self.0.run)
     }
 
-    /// Where to connect, by the URL as it is now.
+    /// Returns where to connect, by the URL as it is now.
     pub(super) async fn ways(&self) -> Vec<Way> {
         self.renew().await;
         let target = self.target();
@@ -104,17 +104,17 @@ impl Server {
         in_turn.map(way).collect()
     }
 
-    /// No way has led anywhere.
+    /// Notes that no host could be used.
     pub(super) fn lost(&self, why: String) {
         *lock(&self.0.failed) = Some(why);
     }
 
-    /// Why the last attempt to connect has come to nothing, if it has.
+    /// Returns why the last attempt to connect failed, if it did.
     pub(super) fn failed(&self) -> Option<String> {
         lock(&self.0.failed).clone()
     }
 
-    /// This way has led to a server that takes writes.
+    /// Notes that this host has led to a server that takes writes.
     pub(super) fn found(&self, way: &Way) {
         *lock(&self.0.failed) = None;
         if self.0.last.swap(way.host, Ordering::Relaxed) != way.host {
@@ -125,7 +125,7 @@ impl Server {
     }
 
     async fn renew(&self) {
-        // Whoever comes while somebody reads the file does not wait for that.
+        // A caller that comes while another task reads the file does not wait for that.
         let Ok(mut source) = self.0.renewing.try_lock() else { return };
         let Source { url, used, outage } = &mut *source;
         if let Err(error) = url.renew().await {
@@ -147,7 +147,7 @@ impl Server {
         }
     }
 
-    /// Has pools go where the last connection went.
+    /// Points the pools to the host of the last connection.
     fn lead_pools(&self, target: &Target) {
         let host = self.0.last.load(Ordering::Relaxed) % target.hosts.len();
         for pool in lock(&self.0.pools).iter() {
@@ -155,7 +155,7 @@ impl Server {
         }
     }
 
-    /// Where the journal is. It has no name before a connection was made.
+    /// Returns the place of the journal. It has no name before a connection was made.
     pub(super) fn place(&self) -> &Place {
         &self.0.place
     }
@@ -177,7 +177,7 @@ impl Server {
         Arc::clone(&lock(&self.0.target))
     }
 
-    /// Connections for somebody else, to the same host. None is opened yet.
+    /// Returns connections for another user, to the same host. None is opened yet.
     pub(super) fn pool(&self, pool: PgPoolOptions, settings: &'static [Setting]) -> PgPool {
         let session = Arc::new(Session::new(&[settings], Durability::Any));
         let asks_more = Arc::clone(&self.0.asks_more);
@@ -196,7 +196,7 @@ impl Server {
     }
 }
 
-/// A host, and how one gets there.
+/// A host, and how to connect to it.
 pub(super) struct Way {
     host: usize,
     /// The host, for messages.

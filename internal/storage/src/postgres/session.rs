@@ -1,4 +1,5 @@
-//! What a connection needs of its session, and what a server must be so that the journal's promises hold on it.
+//! The settings that a connection needs in its session, and the properties that a server needs so that the journal's
+//! promises hold on it.
 //!
 //! A session is set up by statements and read back in another transaction. What a connection asks for while it
 //! begins may be dropped by a pooler, silently, and with it the guards of the head's lock; a pooler that shares a
@@ -19,8 +20,8 @@ const OLDEST: i32 = 140_000;
 /// A setting's name and value.
 pub(super) type Setting = (&'static str, &'static str);
 
-/// Of every connection. What concerns the server's side of a connection that is silent is stated here, since
-/// a peer that has vanished silently must not be waited for.
+/// The settings of every connection. Those for the server's side of a silent connection are stated here, since the
+/// server must not wait for a peer that has vanished silently.
 const EVERY: [Setting; 7] = [
     ("tcp_user_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
@@ -35,19 +36,19 @@ const EVERY: [Setting; 7] = [
 /// those, whatever they are.
 pub(super) const ASKED: Setting = ("placard.asked", "1");
 
-/// Says whose a session is. A pooler that hands it to another connection hands that on too.
+/// The setting that names a session's owner. A pooler that hands the session to another connection hands that on too.
 const OWNER: &str = "placard.connection";
 
 const SYNCHRONOUS_COMMIT: &str = "synchronous_commit";
 
-/// Whether new connections are asked if what is written through them is durable.
+/// Whether new connections are checked for the durability of what is written through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
     /// It does not matter.
     Any,
-    /// It must be.
+    /// What is written must be durable.
     Checked,
-    /// It should be; somebody has accepted that it is not.
+    /// It should be; an operator has accepted that it is not.
     Accepted,
 }
 
@@ -78,7 +79,7 @@ impl Run {
 /// A session that was set up.
 #[derive(Debug)]
 pub(super) struct Begun {
-    /// Whose it is from then on.
+    /// The connection's id, by which the session is recognised from then on.
     pub(super) owner: Uuid,
     /// How long the quicker of two round trips took, since a busy machine makes a near server look far.
     pub(super) trip: Duration,
@@ -87,7 +88,7 @@ pub(super) struct Begun {
     pub(super) schema: Option<String>,
 }
 
-/// How the sessions of one kind of work are set up.
+/// The setup of the sessions of one kind of work.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     settings: Vec<Setting>,
@@ -152,9 +153,9 @@ impl Session {
         Ok(Begun { owner, trip, run: Run::of(&read)?, schema: read.try_get("schema")? })
     }
 
-    /// What the session was before, and then every setting. `synchronous_commit` is turned on if it is off. Every
-    /// other of its values makes a commit wait for the local disk, and says how far to wait for standbys, which
-    /// is the operator's choice; none is changed.
+    /// Returns the statements that read what the session was before, and then set every setting. `synchronous_commit`
+    /// is turned on if it is off. Each of its other values makes a commit wait for the local disk, and says how far to
+    /// wait for standbys, which is the operator's choice: it is left as it is.
     fn set(&self, owner: Uuid) -> String {
         let set =
             |name: &str, value: &str| format!("set_config('{name}', {value}, false) AS \"{name}\"");
@@ -224,7 +225,7 @@ fn new_enough(server: &PgRow) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a connection still has the session that it has set up.
+/// Checks that a connection still has the session that it has set up.
 pub(super) async fn still_owns(connection: &mut PgConnection, owner: Uuid) -> Result<(), Failure> {
     let text = format!("SELECT current_setting('{OWNER}', true) AS owner");
     let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(connection).await?;
@@ -233,7 +234,7 @@ pub(super) async fn still_owns(connection: &mut PgConnection, owner: Uuid) -> Re
     if is_own { Ok(()) } else { Err(Unfit::SharedSessions.into()) }
 }
 
-/// Whether a server that says this of itself takes writes: of several hosts, only one does.
+/// Checks that a server that says this of itself takes writes: of several hosts, only one does.
 fn takes_writes(server: &PgRow) -> Result<(), Failure> {
     let text = |name: &str| server.try_get::<&str, _>(name);
     new_enough(server)?;
@@ -246,7 +247,7 @@ fn takes_writes(server: &PgRow) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether what is committed is durable on a server that says this of itself.
+/// Checks that what is committed is durable on a server that says this of itself.
 fn fit(server: &PgRow, accept_unsafe: bool) -> Result<(), Failure> {
     let text = |name: &str| server.try_get::<&str, _>(name);
     if text("server_encoding")? != "UTF8" {

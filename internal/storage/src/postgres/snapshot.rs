@@ -17,7 +17,7 @@ use super::rows;
 use super::session::Setting;
 use crate::chunk::Chunk;
 
-/// Nothing here holds a lock that anybody waits for; the reader's pace is its own.
+/// Nothing here holds a lock that others wait for; the reader sets its own pace.
 pub(super) const SETTINGS: &[Setting] = &[
     ("lock_timeout", "5s"),
     ("statement_timeout", "0"),
@@ -49,7 +49,8 @@ async fn one_row(held: &mut Held<'_>, statement: &'static str) -> Result<Positio
     position(held.lane.within(PIECE, row).await?)
 }
 
-/// Sends all ads; whether it has come to their end. A receiver that has gone ends it early, and says why itself.
+/// Sends all ads. Returns whether it has come to their end. A receiver that has gone ends it early, and says why
+/// itself.
 async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Result<bool, Failure> {
     let lane = held.lane;
     let pieces = lane.within(PIECE, held.connection.copy_out_raw(COPY)).await?;
@@ -89,7 +90,7 @@ pub(super) async fn snapshot(
     Ok(head)
 }
 
-/// The journal at one moment, for whoever recomputes its chain and its digest. The moment lasts until this is
+/// The journal at one moment, for a caller that recomputes its chain and its digest. The moment lasts until this is
 /// dropped, at most 60 s after the last reading; meanwhile the database keeps what has been replaced since.
 pub struct Audit<'j> {
     held: Held<'j>,

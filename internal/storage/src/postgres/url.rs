@@ -16,7 +16,7 @@ const CONNECT_MIN: u64 = 2;
 /// More hosts than a cluster of PostgreSQL has.
 const HOSTS_MAX: usize = 16;
 
-/// What a URL says.
+/// The content of a URL.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     /// Where the server is; of several the one that takes writes.
@@ -25,7 +25,7 @@ pub(super) struct Target {
     pub(super) connect_timeout: Option<Duration>,
     /// Whether an operator asks for settings as a connection begins.
     pub(super) asks_more: bool,
-    /// Whether it says who logs in. One that does not may lack its `@`, and what looks like a port or a database may then
+    /// Whether it names a user. One that does not may lack its `@`, and what looks like a port or a database may then
     /// be a password.
     pub(super) has_user: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct Target {
 /// Why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
-    /// It is no URL of PostgreSQL's.
+    /// It is not a PostgreSQL URL.
     #[error(
         "not a PostgreSQL URL (postgres://user:password@host:port/database, with what is special in a name or password \
          percent-encoded)"
@@ -43,7 +43,7 @@ pub enum UrlError {
     /// be a part of a password that was not escaped.
     #[error("the PostgreSQL URL has an unknown parameter{}", parameter(.0.as_deref()))]
     Unknown(Option<String>),
-    /// A parameter's value is none that it can have.
+    /// A parameter's value is invalid.
     #[error("the PostgreSQL URL's {0} must be {1}")]
     Value(&'static str, &'static str),
     /// A parameter is libpq's, and what it asks for cannot be had.
@@ -64,7 +64,7 @@ fn parameter(name: Option<&str>) -> String {
     }
 }
 
-/// What becomes of a parameter.
+/// The rule for a parameter.
 enum Rule {
     /// sqlx knows it by the same name.
     Passed,
@@ -183,7 +183,7 @@ pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
     said.target()
 }
 
-/// What has been read so far.
+/// The parts of a URL that have been read so far.
 #[derive(Default)]
 struct Said {
     hosts: Vec<Place>,
@@ -195,7 +195,7 @@ struct Said {
     has_root: bool,
     is_system_root: bool,
     connect_timeout: Option<Duration>,
-    /// What sqlx is told beside the host: names and values.
+    /// The parameters that sqlx gets beside the host: names and values.
     passed: Vec<(String, String)>,
 }
 
@@ -370,7 +370,7 @@ impl Said {
     }
 }
 
-/// Whether an operator asks for settings as a connection begins. A provider's `endpoint=…` is none.
+/// Returns true if an operator asks for settings as a connection begins. A provider's `endpoint=…` does not count.
 fn asks_more(options: &PgConnectOptions) -> bool {
     let is_one = |word: &str| word.starts_with("-c") || word.starts_with("--");
     options.get_options().is_some_and(|options| options.split_ascii_whitespace().any(is_one))
@@ -411,7 +411,7 @@ fn port(text: &str) -> Result<u16, UrlError> {
     text.parse().ok().filter(|port| is_number && *port > 0).ok_or(UrlError::Form)
 }
 
-/// With all but letters, digits and what stands in names percent-encoded, so that nothing in it means anything.
+/// Percent-encodes all but letters, digits, `-` and `_`, so that nothing in the text has a meaning in a URL.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -425,7 +425,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-/// Without percent-encoding.
+/// Decodes percent-encoding.
 fn decoded(text: &str) -> Result<String, UrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

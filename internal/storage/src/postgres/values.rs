@@ -108,8 +108,8 @@ fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     })
 }
 
-/// An element of an array, which is within a literal: neither ends before the text does, and a text that reads NULL is
-/// none.
+/// Writes an element of an array, which is within a literal. Neither ends before the text does, and the text NULL does
+/// not become a null.
 fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for one in text.chars() {

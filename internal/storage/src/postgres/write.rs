@@ -41,7 +41,7 @@ impl Statement {
         flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))
     }
 
-    /// The one for a plan.
+    /// Returns the statement for a plan.
     fn of(basis: Basis, plan: &Plan) -> Self {
         Self {
             basis,
@@ -51,9 +51,10 @@ impl Statement {
         }
     }
 
-    /// Everything that a plan changes, or nothing if another transaction has written since the plan's state was
-    /// read, if the plan rests on there being none of its ads and keys, and there is one, or if the journal needs more
-    /// than this build reads. The head comes first: the others wait for it, and for whoever has it locked.
+    /// Returns the text that writes everything that a plan changes. It writes nothing if another transaction has
+    /// written since the plan's state was read; if the plan rests on the absence of its ads and keys, and one exists;
+    /// or if the journal needs more than this build reads. The head comes first: the other parts wait for it, and for a
+    /// transaction that has it locked.
     fn write(&self) -> String {
         let (unkept, keep) = if self.kept { (UNKEPT, KEEP) } else { ("", "") };
         // Parameters that only some plans have come last.
@@ -124,16 +125,16 @@ fn raise(parameter: u8) -> String {
     )
 }
 
-/// What else a plan rests on.
+/// What a plan rests on beside the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// What was read.
+    /// The state that was read.
     Read,
-    /// That there is none of the ads and keys that it writes.
+    /// The absence of the ads and keys that it writes.
     Nothing,
 }
 
-/// How many statements there are for plans that rest on what was read.
+/// The number of statements for plans that rest on what was read.
 const READ: usize = 8;
 
 /// Prepares the statements that [`execute`] calls.

@@ -1,4 +1,4 @@
-//! What a Redis is asked about itself when a replica starts.
+//! Checks what a Redis says of itself when a replica starts.
 
 /// A setting that makes the stream forget more than it must. Nothing is lost by it: the replicas read the
 /// journal instead, which costs time.
@@ -17,7 +17,8 @@ pub enum Warning {
     /// The stream cannot be trimmed to what replicas need.
     #[error("Redis {0} is older than 6.2, and cannot trim the stream by version")]
     TooOld(String),
-    /// It holds only a part of the keys, and sends those who ask for others elsewhere, where nobody follows.
+    /// It holds only a part of the keys, and redirects requests for others to other nodes, which replicas do not
+    /// follow.
     #[error(
         "Redis is a node of a Redis Cluster, whose redirections are not followed: name a Redis of its own, or Sentinels"
     )]

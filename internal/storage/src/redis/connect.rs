@@ -1,4 +1,4 @@
-//! Where Redis is and how one gets in: a URL or a set of Sentinels, with or without TLS.
+//! Connects to Redis: by a URL or a set of Sentinels, with or without TLS.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,11 +31,11 @@ pub struct Options {
     ///
     /// [`trim`]: placard_replica::ports::Stream::trim
     pub entries_max: Option<u64>,
-    /// How the two ends are known to each other over TLS.
+    /// How the two ends authenticate each other over TLS.
     pub tls: Tls,
 }
 
-/// How the two ends of a connection over TLS are known to each other.
+/// How the two ends of a connection over TLS authenticate each other.
 #[derive(Clone, Default)]
 pub struct Tls {
     /// Certificates, in PEM, of the authorities that a server is checked against; `None` for the system's. Chain and name
@@ -45,7 +45,7 @@ pub struct Tls {
     pub client_pem: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Without the key.
+/// Shows no key.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
@@ -56,7 +56,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// As the library has it; `None` if it says nothing.
+    /// Returns the library's form; `None` if nothing is set.
     fn certificates(&self) -> Option<TlsCertificates> {
         let Self { authorities_pem, client_pem } = self.clone();
         let client_tls =
@@ -99,11 +99,11 @@ pub struct Sentinel {
     pub addresses: Vec<String>,
     /// The name under which they watch the master.
     pub master: String,
-    /// Who logs in to the Sentinels themselves.
+    /// The user that logs in to the Sentinels themselves.
     pub sentinel_username: Option<String>,
     /// The Sentinels' own password.
     pub sentinel_password: Option<Secret>,
-    /// Who logs in to the master.
+    /// The user that logs in to the master.
     pub username: Option<String>,
     /// The master's password.
     pub password: Option<Secret>,
@@ -130,7 +130,7 @@ impl fmt::Debug for Sentinel {
 /// Why options cannot be used, whether or not a Redis is there. No message holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// The URL is none, or not one of Redis. What is in it is not repeated, nor is what the library says of it.
+    /// The URL is invalid, or not a Redis URL. Neither its text nor the library's message is repeated.
     #[error(
         "not a Redis URL (redis://user:password@host:port/database, or rediss:// for TLS, with what is special in a name or \
          password percent-encoded)"
@@ -142,7 +142,8 @@ pub enum OptionsError {
     /// The URL asks for TLS that checks nothing.
     #[error("a Redis URL that ends in #insecure is refused: name the authority's certificate")]
     Insecure,
-    /// A Sentinel's address is none; which of them, from 1. It is not repeated: a URL in its place has a password.
+    /// A Sentinel's address is invalid; the number says which, from 1. The address is not repeated: a URL in its place
+    /// has a password.
     #[error("Sentinel {0} of those named is not like host:port")]
     Address(usize),
     /// There is no Sentinel, or no name of the master.
@@ -162,12 +163,12 @@ pub(super) struct Target {
     deadline: Duration,
 }
 
-/// What connections are made by, and with.
+/// The client that makes connections, and what it is made from.
 struct Made {
     server: Server,
     tls: Option<TlsCertificates>,
     client: Clients,
-    /// What the secrets were that it was made of.
+    /// The secrets that the client was made from.
     used: Vec<String>,
     outage: Outage,
 }
@@ -196,7 +197,7 @@ impl Target {
         Ok(Self { made: Mutex::new(Made { server, tls, client, used, outage }), deadline })
     }
 
-    /// How long [`Target::open`] may take.
+    /// Returns how long [`Target::open`] may take.
     pub(super) fn deadline(&self) -> Duration {
         self.deadline
     }
@@ -253,14 +254,14 @@ impl Server {
                     Some(secret) => secret.renew().await,
                     None => Ok(()),
                 };
-                // Both, whatever becomes of the other.
+                // Both are read again, even if one of them fails.
                 let (first, second) = tokio::join!(renew(sentinel_password), renew(password));
                 first.and(second)
             }
         }
     }
 
-    /// What may change.
+    /// Returns the texts that may change.
     fn secrets(&self) -> Vec<String> {
         let all = match self {
             Self::Url(url) => [Some(url), None],
@@ -355,7 +356,7 @@ impl Clients {
     }
 }
 
-/// Not even its length is told.
+/// Shows nothing of the secrets, not even their length.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Target")
@@ -366,8 +367,8 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// Whether something follows the database that means nothing, and that the library passes over: it may be the rest of a
-/// password with a `#` or a `?` in it, whose beginning was then taken for a port.
+/// Returns true if something follows the database that means nothing, and that the library passes over: it may be the
+/// rest of a password with a `#` or a `?` in it, whose beginning was then taken for a port.
 fn says_more(url: &str) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let is_known = |parameter: &str| parameter.is_empty() || parameter.starts_with("protocol=");

@@ -39,8 +39,8 @@ pub(super) enum Failure {
     Unnamed,
 }
 
-/// What Redis says, or the way to it, in one sentence, with what to do where that is known. An answer that repeats what was
-/// sent is cut before that, since it may be a password.
+/// Describes an error of Redis, or on the way to it, in one sentence, with what to do where that is known. An answer
+/// that repeats what was sent is cut before that, since it may be a password.
 fn told(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
     let (detail, _) = detail.split_once(", with args").unwrap_or((detail, ""));
@@ -117,8 +117,8 @@ impl Line {
         worked
     }
 
-    /// As [`Line::share`], but nobody else can use the connection in the meantime; if the caller goes, the
-    /// connection goes with whatever is still under way on it.
+    /// As [`Line::share`], but no other call can use the connection in the meantime. If the caller is dropped, the
+    /// connection is closed with whatever is still under way on it.
     pub(super) async fn own<T, F>(
         &self,
         deadline: Duration,

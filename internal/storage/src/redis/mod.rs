@@ -1,6 +1,6 @@
-//! The stream of a cluster: one Redis Stream whose entry ids are `0-<version>`, and beside it a key with the
-//! chain at its top, which the script that appends writes too. Redis may forget, lose or roll back any of it,
-//! and anybody may write to it: whatever does not fit is reported, and the replicas read the journal instead.
+//! The stream of a cluster: one Redis Stream whose entry ids are `0-<version>`, and beside it a key with the chain at
+//! its top, which the script that appends writes too. Redis may forget, lose or roll back any of it, and other clients
+//! may write to it: whatever does not fit is reported, and the replicas read the journal instead.
 //!
 //! The keys are named after the journal's incarnation, so that any number of clusters can share a Redis, copies of a
 //! journal among them. Each start of PostgreSQL begins another stream; keys that nobody uses any more expire.
@@ -40,10 +40,10 @@ const CALL: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_millis(900);
 /// How long Redis may take to answer a read.
 const READ: Duration = Duration::from_millis(1_400);
-/// How often an append looks again, when others append in between.
+/// The number of times that an append tries, when others append in between.
 const TRIES: usize = 8;
-/// Most entries that a read which waits is answered with, since Redis counts no bytes there: so many of the largest
-/// entries are as large as a page of so many bytes.
+/// Returns the most entries that a waiting read asks for, since Redis does not count bytes there: this many of the
+/// largest entries make a page of `bytes` bytes.
 const fn waited(bytes: usize) -> usize {
     let entries = bytes / limits::ENTRY_BYTES_MAX;
     if entries == 0 { 1 } else { entries }
@@ -51,10 +51,11 @@ const fn waited(bytes: usize) -> usize {
 
 /// A handle to the stream; its clones share two connections, one to read and one for all else.
 ///
-/// A call takes at most half a second, a read 1.4 s, and one that must connect first a second more (2.5 s
-/// through Sentinels), and another one if a file with a password begins to hang. Any error of Redis or of the network is [`Unavailable`], and the connection is given up:
-/// the next call makes a new one, except within 50 to 500 ms of a failed attempt, when it fails at once. No
-/// command is sent twice; each of them may be carried out after it was given up, and is harmless then.
+/// A call takes at most half a second, a read 1.4 s, and a call that must connect first takes a second more (2.5 s
+/// through Sentinels), and yet another second if a file with a password begins to hang. Any error of Redis or of the
+/// network is [`Unavailable`], and the connection is given up: the next call makes a new one, except within 50 to 500
+/// ms of a failed attempt, when it fails at once. No command is sent twice; each of them may be carried out after it
+/// was given up, and is harmless then.
 #[derive(Debug, Clone)]
 pub struct RedisStream {
     shared: Arc<Shared>,
@@ -69,7 +70,7 @@ struct Shared {
     reads: Line,
     /// The stream that was asked for last, so that what is known of it is kept.
     last: Mutex<Option<Arc<Named>>>,
-    /// Where the journal is: which one that is, is remembered beside the streams.
+    /// The place of the journal. Redis remembers beside the streams which journal is there.
     place: OnceLock<Place>,
 }
 
@@ -103,14 +104,14 @@ impl RedisStream {
         Ok(Self { shared: Arc::new(shared), named: None })
     }
 
-    /// Has it remembered from now on which journal is at a place, once something was written to that. Streams themselves do
-    /// not tell: any number of clusters may share a Redis.
+    /// Makes Redis remember from now on which journal is at a place, once something was written to the journal. Streams
+    /// themselves do not tell: any number of clusters may share a Redis.
     pub fn remember_at(&self, place: Place) {
-        // Of one journal there is one place.
+        // One journal has one place, so the first value stays.
         let _ = self.shared.place.set(place);
     }
 
-    /// The journal that was at the place when it was last seen to have something.
+    /// Returns the journal that was at the place when it was last seen to have entries.
     ///
     /// # Errors
     /// Redis cannot be used.
@@ -128,7 +129,7 @@ impl RedisStream {
             .map_err(|error| unavailable("ask Redis which journal there was", error))
     }
 
-    /// Has the one at the place forgotten, since it is no more.
+    /// Makes Redis forget the journal at the place, since it no longer exists.
     ///
     /// # Errors
     /// Redis cannot be used.
@@ -142,7 +143,7 @@ impl RedisStream {
         done.map_err(|error| unavailable("have Redis forget the journal before", error))
     }
 
-    /// The name of the journal's place, if it is known.
+    /// Returns the name of the journal's place, if it is known.
     fn place(&self) -> Option<&str> {
         self.shared.place.get().and_then(Place::name)
     }
@@ -151,7 +152,7 @@ impl RedisStream {
         self.named.as_ref().ok_or(Failure::Unnamed)
     }
 
-    /// What about this Redis makes the stream forget more than it must. Nothing rests on it.
+    /// Returns what about this Redis makes the stream forget more than it must. Correctness does not depend on it.
     ///
     /// # Errors
     /// Redis cannot be used.
@@ -185,7 +186,7 @@ impl Named {
                     let new = &records[there..];
                     scripts::append(connection, keys, self.entries_max, top, new).await?
                 }
-                // A guess is enough to append by, but not to refuse.
+                // A guess is enough for an append, but not for a refusal.
                 _ => Some(scripts::look(connection, keys, &top::id(last.version)).await?),
             };
             top = look.as_ref().map_or(Top::At(last.version, last.chain), Look::top);
@@ -253,7 +254,7 @@ impl Named {
         let mut trim = redis::pipe();
         trim.cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(top::id(keep)).ignore();
         trim.cmd("XTRIM").arg(stream).arg("MAXLEN").arg("=").arg(max).ignore();
-        // Whoever trims it uses it.
+        // A replica that trims the stream uses it.
         for key in [stream, &self.keys.mark] {
             trim.cmd("EXPIRE").arg(key).arg(limits::STREAM_KEPT.as_secs()).ignore();
         }
@@ -290,9 +291,9 @@ impl Stream for RedisStream {
         Self { shared: Arc::clone(shared), named: Some(named) }
     }
 
-    /// Of records that do not follow each other, those up to the first that does not are appended, and the rest
-    /// is a fork. What lies in the stream beyond its mark, whoever put it there, is one too. Large runs go in
-    /// portion by portion, each with a deadline of its own.
+    /// If the records do not all follow each other, those up to the first that does not are appended, and the rest is a
+    /// fork. Entries in the stream beyond its mark are a fork too, no matter which client put them there. Large runs
+    /// are appended in portions, each with its own deadline.
     async fn append(&self, records: Arc<[Record]>) -> Result<Appended, Unavailable> {
         const WHAT: &str = "append to the stream";
         let shared = &self.shared;
@@ -312,8 +313,8 @@ impl Stream for RedisStream {
         Ok(if rest.is_empty() { Appended::Done } else { Appended::Fork })
     }
 
-    /// An entry that is none of ours is read as a record that no replica applies: without bytes, with an
-    /// impossible chain, and as the next if its id is no version.
+    /// An entry that is not ours is read as a record that no replica applies: without bytes, with an impossible chain,
+    /// and as the next version if its id is not a version.
     async fn read(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         const WHAT: &str = "read the stream";
         let shared = &self.shared;

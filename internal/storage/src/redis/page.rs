@@ -1,5 +1,5 @@
-//! What comes back from a read, as records. An entry that is none of ours is not skipped, or its reader would
-//! never learn that the stream is spoilt: it becomes a record that every replica refuses.
+//! Turns the answer to a read into records. An entry that is not ours is not skipped, or its reader would never learn
+//! that the stream is spoilt: it becomes a record that every replica refuses.
 
 use bytes::Bytes;
 use placard_model::Version;
@@ -8,7 +8,7 @@ use redis::Value;
 
 use super::top::{UNKNOWN, chain, version};
 
-/// The entries in an answer to `XREAD` of one stream; `None` if the answer has another shape.
+/// Returns the entries in an answer to `XREAD` of one stream; `None` if the answer has another shape.
 pub(super) fn entries(answer: Value) -> Option<Value> {
     match answer {
         Value::Nil => Some(Value::Array(Vec::new())),
@@ -16,9 +16,9 @@ pub(super) fn entries(answer: Value) -> Option<Value> {
     }
 }
 
-/// The records in entries after a version; `None` if these have another shape. Where an entry
-/// lacks its bytes or a whole chain, the record has none, and [`UNKNOWN`] for a chain. Where the id is none of
-/// ours, the record moreover claims to be the next, and it is the last: what follows has such ids too.
+/// Returns the records in entries after a version; `None` if the entries have another shape. If an entry lacks its
+/// bytes or a whole chain, the record has no bytes, and [`UNKNOWN`] for a chain. If the id is not ours, the record also
+/// claims to be the next version, and it is the last: what follows has such ids too.
 pub(super) fn records(entries: Value, after: Version) -> Option<Vec<Record>> {
     let entries = array(entries)?;
     let mut records = Vec::with_capacity(entries.len());

@@ -1,5 +1,6 @@
-//! What runs inside Redis, one script at a time and undivided: the append, the look at the stream's top, the
-//! reading of a page, and the reset. Apart from the adapter, so that the protocol between the two can be read in one place.
+//! The scripts that run inside Redis, one at a time and atomically: the append, the look at the stream's top, the
+//! reading of a page, and the reset. Apart from the adapter, so that the protocol between the two can be read in one
+//! place.
 
 use std::sync::LazyLock;
 
@@ -41,7 +42,7 @@ pub(super) fn journal_key(place: &str) -> String {
     format!("{{placard}}:journal:{place}")
 }
 
-/// What Redis says of the stream, as it stands there.
+/// What Redis says of the stream, unchecked.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) id: Vec<u8>,

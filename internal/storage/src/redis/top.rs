@@ -1,4 +1,4 @@
-//! What the stream's top means for an append. Pure: the adapter brings what Redis says, this decides.
+//! Decides an append by the stream's top. Pure: the adapter brings what Redis says, this decides.
 
 use placard_model::entry::{Chain, Record};
 use placard_model::{Version, limits};
@@ -21,15 +21,14 @@ pub(super) enum Top {
     Empty,
     /// An entry with this chain.
     At(Version, Chain),
-    /// Something that no append has left there: the mark is missing or speaks of another entry, or the id is
-    /// none of ours.
+    /// Something that no append has left there: the mark is missing or belongs to another entry, or the id is not ours.
     Odd(Version),
 }
 
-/// What an append comes to.
+/// What to do about an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// So many of the records are there already, and the others can follow.
+    /// This many of the records are there already, and the others can follow.
     Append(usize),
     /// All of them are older than the top; what the stream still holds at the last one's version decides.
     Compare,
@@ -39,17 +38,17 @@ pub(super) enum Step {
     Fork,
 }
 
-/// The id of an entry.
+/// Returns the id of an entry.
 pub(super) fn id(version: Version) -> String {
     format!("0-{version}")
 }
 
-/// The version in an id; `None` if the id is none of ours.
+/// Returns the version in an id; `None` if the id is not ours.
 pub(super) fn version(id: &[u8]) -> Option<Version> {
     std::str::from_utf8(id).ok()?.strip_prefix("0-")?.parse().ok()
 }
 
-/// The chain in a field; `None` if it is none.
+/// Returns the chain in a field; `None` if the field does not have a chain's length.
 pub(super) fn chain(field: &[u8]) -> Option<Chain> {
     field.try_into().ok().map(Chain)
 }
@@ -68,7 +67,7 @@ impl Top {
         }
     }
 
-    /// As others are told.
+    /// Returns the top as it is shown to replicas.
     pub(super) fn shown(self) -> Option<(Version, Chain)> {
         match self {
             Self::Empty => None,
@@ -81,13 +80,13 @@ impl Top {
         id(self.shown().map_or(0, |(version, _)| version))
     }
 
-    /// What the sibling key holds: the chain, and the id that it belongs to.
+    /// Returns what the sibling key holds: the chain, and the id that it belongs to.
     pub(super) fn mark(self) -> Vec<u8> {
         let chain = self.shown().map_or(UNKNOWN, |(_, chain)| chain);
         [&chain.0[..], self.id().as_bytes()].concat()
     }
 
-    /// What the append of records that follow each other comes to.
+    /// Returns what to do about an append of records that follow each other.
     pub(super) fn step(self, records: &[Record]) -> Step {
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             return Step::Append(0);
@@ -98,7 +97,7 @@ impl Top {
             Self::At(top, _) if first.version > top + 1 => Step::Behind(top),
             Self::At(top, _) if last.version < top => Step::Compare,
             Self::At(top, chain) => {
-                // How many there are up to the top, which is one of them or the first's predecessor.
+                // The number of records up to the top, which is one of them or the first's predecessor.
                 let there = (top + 1 - first.version) as usize;
                 let follows = match there.checked_sub(1) {
                     Some(at) => records[at].chain == chain,
@@ -110,7 +109,7 @@ impl Top {
     }
 }
 
-/// How many of the records, from the first, follow each other.
+/// Returns how many of the records, from the first, follow each other.
 pub(super) fn consecutive(records: &[Record]) -> usize {
     let follows = |pair: &[Record]| {
         let (before, next) = (&pair[0], &pair[1]);
@@ -121,7 +120,7 @@ pub(super) fn consecutive(records: &[Record]) -> usize {
     records.len().min(followers + 1)
 }
 
-/// How many of the records, from the first, one script may append; all, if there is none or one.
+/// Returns how many of the records, from the first, one script may append: at least one, if there are any.
 pub(super) fn portion(records: &[Record]) -> usize {
     let mut bytes = 0;
     let fits = |record: &&Record| {

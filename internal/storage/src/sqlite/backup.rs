@@ -1,4 +1,4 @@
-//! A copy of an embedded journal, made while a server writes to it or while there is none.
+//! Makes a copy of an embedded journal, whether or not a server writes to it meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::{FILE, connect, rows};
 
-/// What the name of an unfinished copy begins with.
+/// The prefix of an unfinished copy's name.
 const UNFINISHED: &str = ".placard-backup-";
 /// All pages at once: between two steps another process's commit would make SQLite begin from the start.
 const ALL_PAGES: i32 = -1;
@@ -53,8 +53,8 @@ pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
         Failure::Journal(error) => unreadable(error),
         Failure::Copy(error) => unwritable(error),
     };
-    // The directory's lock is a server's: one may start meanwhile. SQLite's own locks see to it that whichever connection
-    // is the last one cleans up.
+    // The directory's lock is a server's: one may start meanwhile. SQLite's own locks ensure that the last connection
+    // cleans up, whichever that is.
     let journal = connect(&file).map_err(unreadable)?;
     let beside = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let beside = beside.unwrap_or(Path::new("."));
@@ -109,7 +109,7 @@ fn step_failed(error: rusqlite::Error) -> Failure {
 /// Copies what the journal holds at this moment.
 fn copy_pages(journal: &Connection, to: &Path) -> Result<(), Failure> {
     let mut copy = Connection::open(std::path::absolute(to)?)?;
-    // Nobody else has it, and it is thrown away if this does not succeed.
+    // No other process has the file, and it is thrown away if this does not succeed.
     copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
     match Backup::new(journal, &mut copy)?.step(ALL_PAGES).map_err(step_failed)? {
         StepResult::Done => Ok(()),

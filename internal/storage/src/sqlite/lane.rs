@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 /// Jobs that wait for the thread; each kind of caller has at most one under way.
 const JOBS: usize = 4;
 
-/// A job, and the connection for the next one; without it there is none, and the thread ends.
+/// A job. It leaves the connection for the next one; if it takes the connection, there is no next job, and the thread
+/// ends.
 type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 
 /// The thread; it ends when this is dropped or closed.

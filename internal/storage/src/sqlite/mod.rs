@@ -67,7 +67,7 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Whether a directory holds a journal. An empty file does not count: SQLite takes it for a new one.
+    /// Returns true if a directory holds a journal. An empty file does not count: SQLite takes it for a new one.
     pub fn is_in(directory: &Path) -> bool {
         std::fs::metadata(directory.join(FILE)).is_ok_and(|file| file.len() > 0)
     }
@@ -91,7 +91,7 @@ impl SqliteJournal {
             Ok(()) | Err(Error::MigrationDefinition(DatabaseTooFarAhead)) => {}
             Err(error) => return Err(unusable(error.into())),
         }
-        // Nobody else has the directory: it stays so.
+        // No other process has the directory: it stays so.
         let level = rows::level(&connection).map_err(|error| unusable(error.into()))?;
         if level > FORMAT_LEVEL {
             return Err(OpenError::TooNew(file, level));
@@ -110,8 +110,8 @@ impl SqliteJournal {
         })
     }
 
-    /// Closes the file, after what was begun, and so that it is the journal by itself: what stands in the write-ahead log
-    /// is put into it. Whatever is asked of the journal afterwards fails.
+    /// Closes the file after the work that was begun, so that the file alone is the journal: the content of the
+    /// write-ahead log is put into it. Whatever is asked of the journal afterwards fails.
     ///
     /// # Errors
     /// The write-ahead log could not be emptied. It is beside the file then, and nothing is lost.
@@ -299,7 +299,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    /// The directory's lock sees to it that this replica is the only one: the register is its own row.
+    /// The directory's lock ensures that this replica is the only one: the register is its own row.
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
         const WHAT: &str = "read the journal's head";
         let read = move |connection: &mut Connection| {

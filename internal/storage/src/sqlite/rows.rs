@@ -1,4 +1,4 @@
-//! The statements: rows in, rows out, inside somebody else's transaction.
+//! The statements: rows in, rows out, inside the caller's transaction.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn level(transaction: &Connection) -> rusqlite::Result<u8> {
     statement.query_row([], |row| row.get(0))
 }
 
-/// Its lock sees to it that the file is open once, so that its runs need not be told apart.
+/// The directory's lock ensures that the file is open only once, so that its runs need not be distinguished.
 pub(super) fn incarnation(transaction: &Connection) -> rusqlite::Result<Incarnation> {
     let mut statement = transaction.prepare_cached("SELECT identity FROM journal")?;
     let journal = statement.query_row([], |row| row.get(0).map(Uuid::from_bytes))?;

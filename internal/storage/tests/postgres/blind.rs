@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::{commit, open, server, try_commit};
 
-/// What one journal has just written is not the head any more, the ad is there already, the key has its answer:
-/// all of that is noticed, and nothing is lost, doubled or written over.
+/// The head that a journal has just written is the head no longer, the ad is there already, or the key has its answer:
+/// all of that is noticed, and nothing is lost, doubled or overwritten.
 #[tokio::test]
 async fn a_batch_that_knows_too_little_reads_after_all() {
     let server = server().await;
@@ -45,7 +45,7 @@ async fn a_batch_that_knows_too_little_reads_after_all() {
     assert!(log.iter().map(|record| record.version).eq(1..=200));
 }
 
-/// The creation of an ad that has ended by now would be refused, if it were not known that it was answered.
+/// The creation of an ad that has ended by now would be refused if its earlier answer were not found.
 #[tokio::test]
 async fn a_repeated_creation_whose_ad_has_ended_is_answered_as_before() {
     const LASTS: Duration = Duration::from_millis(500);
@@ -69,7 +69,7 @@ async fn a_repeated_creation_whose_ad_has_ended_is_answered_as_before() {
     assert_eq!((&plan.answers[1].outcomes[0], plan.log.len()), (&exists, 1));
 }
 
-/// Its statement has looked for the ad before another transaction brings it, and waits for that one.
+/// The statement has looked for the ad before another transaction inserts it, and waits for that transaction.
 #[tokio::test]
 async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
     const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";

@@ -90,7 +90,8 @@ async fn three_committers_at_once() {
     committers(3).await;
 }
 
-/// Each reads a version and replaces exactly that: whoever reads what another is about to commit loses a write.
+/// Each reads a version and replaces exactly that: a write must not be lost when another committer has read the same
+/// version.
 #[tokio::test]
 async fn no_update_is_lost() {
     let server = server().await;
@@ -139,8 +140,8 @@ async fn the_same_key_at_three_replicas_is_answered_once() {
     assert!(answers.iter().all(|answer| answer.outcomes == answers[0].outcomes));
 }
 
-/// What a replica far away writes out as text has to come to the same as what is bound, under whatever settings somebody has given to
-/// the database.
+/// Values that a replica far away writes out as text must be the same as bound ones, whatever settings an operator has
+/// given to the database.
 #[tokio::test]
 async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
     const ROWS: [&str; 3] = [

@@ -1,4 +1,4 @@
-//! How many connections a journal takes, and what it does when there are too few.
+//! The number of connections that a journal takes, and what it does when there are too few.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{commit, open, server, snapshot, try_commit};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A role of its own that may have so many connections; its URL.
+/// Creates a role that may have this many connections. Returns its URL.
 fn limited(server: &PostgresServer, connections: u32) -> String {
     let role = format!("CREATE ROLE few LOGIN CONNECTION LIMIT {connections}");
     server.sql(&role).unwrap();
@@ -106,7 +106,7 @@ async fn trimming_the_stream_opens_no_connection() {
     assert_eq!(server.sql(silence).unwrap(), "0");
 }
 
-/// What was lost is taken again without anybody having to write, before anything else is done.
+/// A lost connection is opened again although no client writes, before anything else is done.
 #[tokio::test]
 async fn a_lost_connection_for_commits_is_told_and_taken_first() {
     let server = server().await;
@@ -128,7 +128,7 @@ async fn a_lost_connection_for_commits_is_told_and_taken_first() {
     assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
 }
 
-/// While there is none to commit with, the one that is free is not housekeeping's.
+/// While commits have no connection, housekeeping does not take the one that is free.
 #[tokio::test]
 async fn housekeeping_takes_no_connection_before_commits_have_one() {
     let server = server().await;

@@ -30,8 +30,8 @@ async fn writes(journal: PostgresJournal, nth: u128, count: Arc<AtomicU64>, done
     }
 }
 
-/// What the far one decided without the lock came too late whenever the near one had written, and under the lock it lost
-/// that before its next statement came.
+/// Without the lock, the far replica's decision came too late whenever the near one had written. Under the lock, it
+/// lost the lock before its next statement came.
 #[tokio::test]
 async fn a_far_replica_commits_while_a_near_one_writes() {
     let server = server().await;
@@ -57,8 +57,8 @@ async fn a_far_replica_commits_while_a_near_one_writes() {
     assert_eq!(is_whole(&near).await.version, 2 + 3 + count.load(Ordering::Acquire));
 }
 
-/// What has to be there before the server gives up waiting takes longer than that: at each try, of a batch that may have been
-/// committed, and so is all that its replica tries.
+/// Sends a message so slowly that the server gives up waiting before it has arrived, at each try. The batch may have
+/// been committed, so its replica tries nothing else.
 async fn slowly(rate: u32, ads: u128, content: &str) {
     let server = server().await;
     let proxy = Proxy::start(server.port()).await.unwrap();

@@ -64,7 +64,7 @@ async fn cut_at_commit(place: Place, locked: bool, then: Then, committed: bool) 
     let unknown = try_commit(&journal, requests(), locked).await;
     assert!(matches!(unknown, Err(CommitError::Unknown(_))), "{unknown:?}");
     proxy.sprung().await;
-    // Whoever has the head's lock next knows what has become of it.
+    // The next holder of the head's lock knows the outcome.
     let others = vec![request(8, vec![create(8, "another's")])];
     let other = try_commit(&direct, others, true).await.unwrap();
     assert_eq!(other.head.version, if committed { 5 } else { 1 });
@@ -140,7 +140,7 @@ async fn a_repetition_counts_as_a_write_even_if_it_changes_nothing() {
     assert_eq!(writes(), "2");
 }
 
-/// Waits until so many of the server's connections wait for a lock.
+/// Waits until `count` of the server's connections wait for a lock.
 async fn waiting(server: &PostgresServer, count: &str) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     while server.sql(waiting).unwrap() != count {
@@ -231,7 +231,7 @@ async fn stalled(
         commit(other, vec![request(id, vec![create(id, "another's")])]).await;
         assert!(since.elapsed() < STALL_MAX, "{:?}", since.elapsed());
         if then == Then::StallAnswer {
-            // That it has lost is all that it hears. Otherwise the server tells it.
+            // It learns only that the connection was lost. Otherwise the server says why.
             proxy.cut();
         }
     };
@@ -261,7 +261,8 @@ async fn a_replica_that_stalls_in_the_middle_of_a_message_does_not_keep_the_lock
     }
 }
 
-/// From afar the message says COMMIT at its end. Whoever does not hear what became of it does not know, and the repetition does.
+/// From afar the message says COMMIT at its end. A replica that does not hear the answer does not know the outcome; the
+/// repetition finds it out.
 #[tokio::test]
 async fn a_stall_in_the_middle_of_the_message_that_commits_is_settled_by_repeating() {
     let server = server().await;
@@ -318,7 +319,7 @@ async fn a_commit_has_the_longer_to_read_the_more_ads_it_touches() {
     assert_eq!(deleted.unwrap().answers[0].outcomes.len(), 1_000);
 }
 
-/// Whoever dies while it waits for the lock must not be given it.
+/// A replica that dies while it waits for the lock must not get it.
 #[tokio::test]
 async fn a_replica_that_dies_in_the_queue_leaves_it() {
     let server = server().await;
@@ -338,7 +339,7 @@ async fn a_replica_that_dies_in_the_queue_leaves_it() {
     assert!(matches!(dead, Err(CommitError::NotCommitted(_))), "{dead:?}");
 }
 
-/// What a client of PostgreSQL sees when its server was restarted is no reason to fail a request.
+/// The error that a client of PostgreSQL sees after a restart of the server is no reason to fail a request.
 #[tokio::test]
 async fn a_restart_of_the_server_is_not_seen_by_idle_connections() {
     let mut server = server().await;
@@ -394,7 +395,7 @@ async fn one_answer_that_fails_to_come_condemns_all_idle_connections() {
     journal.poll(contract::beat(1, position), 1).await.unwrap();
 }
 
-/// A firewall forgets what is idle, and a write found out after 5 s, when its client was told 503.
+/// A firewall forgets idle connections, and a write found that out after 5 s, when its client got a 503.
 #[tokio::test]
 async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
     let server = server().await;
@@ -432,7 +433,7 @@ async fn a_log_is_read_on_a_path_that_takes_seconds_for_a_page() {
     assert_eq!(versions, Vec::from_iter(1..=16));
 }
 
-/// What does not fit through is asked for again, and comes when it does.
+/// A page that does not fit through is asked for again, and comes when it does.
 #[tokio::test]
 async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {
     let server = server().await;
@@ -443,7 +444,7 @@ async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {
     commit(&open(&server.url()).await, vec![request(1, vec![large])]).await;
     proxy.set(Way::Answers, Flow::Swallow(1_400));
     assert!(journal.log(0, 9).await.is_err());
-    // What is small passes.
+    // Small messages pass.
     let head =
         journal.poll(contract::beat(1, placard_model::entry::Position::START), 0).await.unwrap();
     assert_eq!(head.position.version, 1);

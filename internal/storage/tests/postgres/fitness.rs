@@ -67,8 +67,8 @@ async fn commits_wait_for_the_disk_where_the_server_would_not() {
     assert_eq!(is_whole(&open(&server.url()).await).await.version, 20);
 }
 
-/// What a replica that refuses reads has said of itself is what the others must find after a crash: by an older row
-/// it would count as silent while it answers.
+/// After a crash the others must find the last row of a replica that refuses reads: by an older row it would count as
+/// silent while it answers.
 #[tokio::test]
 async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
@@ -84,8 +84,8 @@ async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
     }
 }
 
-/// What `pg_restore --clean` leaves when the dump is from before the last migration: what that has made stays, unless it is
-/// a part of what the dump replaces.
+/// Does what `pg_restore --clean` does with a dump from before the last migration: what that migration has made stays,
+/// unless it is a part of what the dump replaces.
 async fn restore_older(server: &PostgresServer) {
     server
         .sql(
@@ -105,7 +105,7 @@ async fn tables_of_an_older_build_are_refused_by_name() {
     let older = PostgresJournal::connect(&server.url(), without).await.unwrap_err();
     assert!(matches!(older, OpenError::Older(_)), "{older:?}");
     assert!(older.to_string().contains("placard migrate"), "{older}");
-    // Who only reads the journal can.
+    // A program that only reads the journal can open it.
     let reads = Options { accept_older_tables: true, ..without };
     let journal = PostgresJournal::connect(&server.url(), reads).await.unwrap();
     assert_eq!(journal.audit().await.unwrap().head(), Position::START);
@@ -118,7 +118,7 @@ async fn a_dump_of_an_older_build_is_migrated_where_it_is_restored() {
     restore_older(&server).await;
     assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
     migrate(&server.url()).await.unwrap();
-    // One that polls meanwhile goes on.
+    // A replica that polls meanwhile goes on.
     journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
     let opened = open(&server.url()).await;
     opened.poll(contract::beat(2, Position::START), 0).await.unwrap();

@@ -39,7 +39,7 @@ async fn a_promoted_standby_is_found_and_nothing_is_lost() {
     for id in 1..=20 {
         write(&journal, id).await;
     }
-    // Promoted while somebody writes, who learns of it only by what fails.
+    // The standby is promoted while a client writes; the journal learns of it only by what fails.
     let (done, mut at) = tokio::sync::watch::channel(0);
     let writing = {
         let journal = journal.clone();
@@ -58,7 +58,7 @@ async fn a_promoted_standby_is_found_and_nothing_is_lost() {
     is_whole(&journal).await;
     let (position, ads) = snapshot(&journal).await;
     assert_eq!((position.version, ads.len()), (120, 120));
-    // What stands beside the journal has followed.
+    // The task queue beside the journal has followed.
     let pool = journal.tasks_pool();
     until("the queue of tasks on the new primary", async || {
         let migrated = placard_scheduler::migrate(&pool, wording()).await;

@@ -36,7 +36,7 @@ async fn server() -> PostgresServer {
     PostgresServer::start().await.unwrap()
 }
 
-/// How many connections journals have to it.
+/// Returns the number of connections that journals have to the server.
 fn connections(server: &PostgresServer) -> u32 {
     let all = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'placard'";
     server.sql(all).unwrap().parse().unwrap()
@@ -47,7 +47,7 @@ fn wording() -> Wording {
     Wording::new(postgres::told)
 }
 
-/// What a task may await.
+/// Asserts that a task may await this future.
 fn sendable<F: Future + Send>(future: F) -> F {
     future
 }

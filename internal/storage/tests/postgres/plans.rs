@@ -19,7 +19,7 @@ async fn kept_answers_are_looked_up_by_their_key() {
         let commands = vec![create(id.into(), "a title"), delete(u128::from(id) - 1)];
         commit(&journal, vec![keyed(request(id.into(), commands), id, 0)]).await;
     }
-    // What a connection has counted is told, at the latest, when it ends.
+    // A connection reports its counts when it ends, at the latest.
     drop(journal);
     let scans = |index: &str| -> u64 {
         let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname =";

@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{commit, connections, is_whole, open, server, try_commit};
 
-/// What people set who were told by PgBouncer that it does not know a parameter.
+/// What operators set after PgBouncer has said that it does not know a parameter.
 const IGNORES: (&str, &str) = ("ignore_startup_parameters", "options,extra_float_digits");
 
 /// A replica that stalled behind such a pooler kept the head's lock for as long as it stalled.
@@ -27,7 +27,7 @@ async fn a_session_pooler_leaves_the_guards_of_the_lock_in_place() {
         let direct = connections(&server);
         let journal = open(&server.url_through(proxy.port())).await;
         let before = is_whole(&journal).await.version;
-        // What is lost on an idle connection is repeated: let it be a new one.
+        // Work that is lost on an idle connection is repeated, so the connection must be a new one.
         proxy.cut();
         until("the connections to end", async || (connections(&server) <= direct).then_some(()))
             .await;

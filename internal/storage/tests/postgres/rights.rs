@@ -72,7 +72,7 @@ async fn tables_of_something_else_are_told_with_what_to_do() {
         let told = refused(&url).await;
         assert!(told.contains("a schema of its own"), "{told}");
     }
-    // Which helps.
+    // Such a schema helps.
     let own = "CREATE SCHEMA placard; CREATE ROLE own LOGIN SUPERUSER; ALTER ROLE own SET search_path = placard";
     server.sql(own).unwrap();
     let journal = open(&as_role(&server.url(), "own", None)).await;

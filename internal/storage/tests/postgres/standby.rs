@@ -61,7 +61,7 @@ impl Pair {
     }
 }
 
-/// One who finds out that the head has moved goes the locked way for a while.
+/// Makes a journal find out that the head has moved: it then commits under the lock for a while.
 async fn made_cautious(journal: &PostgresJournal, primary: &PostgresServer) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     let mut holder = PgConnection::connect(&primary.url()).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
     is_not_told_early(there, request(1, vec![replace()]), request(2, vec![replace()]), false).await;
 }
 
-/// Whatever was late ended the connections of everybody else, and had them opened again.
+/// Any late answer closed all other connections, and they were opened again.
 #[tokio::test]
 async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
     let pair = Pair::start().await;
@@ -172,7 +172,7 @@ async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
     assert_eq!(before.split(',').count(), 2, "{before}");
 }
 
-/// It moved the head, so that others' commits that had been decided without the lock were discarded.
+/// A refusal moved the head, so that others' commits that had been decided without the lock were discarded.
 #[tokio::test]
 async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
     let pair = Pair::start().await;
@@ -196,7 +196,7 @@ async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
     }
 }
 
-/// What writes nothing costs no write where no standby is waited for.
+/// A plan that writes nothing costs no write if commits do not wait for a standby.
 #[tokio::test]
 async fn a_refusal_writes_nothing_without_a_synchronous_standby() {
     let server = PostgresServer::start().await.unwrap();

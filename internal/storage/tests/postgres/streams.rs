@@ -42,14 +42,14 @@ async fn a_copy_of_a_journal_has_a_stream_of_its_own() {
     let copy = incarnation(&database("copy")).await;
     assert_eq!(copy.journal, template.journal, "it is a copy");
     assert_ne!(copy.to_string(), template.to_string());
-    // A copy of the server's files is told by when it was started.
+    // A copy of the server's files is recognised by when it was started.
     server.restart().await.unwrap();
     let again = incarnation(&server.url()).await;
     assert_eq!((again.journal, again.database), (one.journal, one.database));
     assert_ne!(again.to_string(), one.to_string());
 }
 
-/// What a replica wrote in the moment between a restart of PostgreSQL and its next head poll went to the stream from before.
+/// Entries that a replica wrote between a restart of PostgreSQL and its next head poll went to the stream from before.
 #[tokio::test]
 async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
     let mut server = server().await;

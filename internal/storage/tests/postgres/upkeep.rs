@@ -1,4 +1,4 @@
-//! What is trimmed, forgotten, and read as a whole.
+//! Trimming, forgetting, and reading the journal as a whole.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const AGE: &str = "UPDATE idempotency SET at = at - interval '25h'
 /// Reads the journal as `verify` does; returns the base and the number of records.
 async fn audit(journal: &PostgresJournal, page: usize) -> (Position, u64) {
     let mut audit = sendable(journal.audit()).await.unwrap();
-    // What is committed from here on is not seen.
+    // The audit does not see what is committed from here on.
     let id = 1_000_000 + u128::from(audit.head().version);
     commit(journal, vec![request(id, vec![create(id, "not seen")])]).await;
     let (head, base) = (audit.head(), audit.base());
@@ -109,7 +109,7 @@ async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
     let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
     let members: Vec<_> = head.members.iter().map(|one| one.identity.replica.as_u128()).collect();
     assert_eq!(members, [1, 2, 3]);
-    // Who has seen a row stand still for long enough has it deleted.
+    // A replica that has seen a row unchanged for long enough has it deleted.
     let second = &head.members[1];
     let forgotten = vec![(second.identity.replica, second.seen_at)];
     let forgets = Beat { forgotten, ..contract::beat(1, Position::START) };
@@ -117,7 +117,7 @@ async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
     assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "2");
 }
 
-/// A poll that has left the replica and arrives at the server after the word that it leaves.
+/// A poll that was sent before the replica left, and arrives at the server afterwards.
 #[tokio::test]
 async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
     let server = server().await;
@@ -131,7 +131,7 @@ async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
     let asks = Beat { known: vec![second], ..contract::beat(1, Position::START) };
     let head = journal.poll(asks, 0).await.unwrap();
     assert_eq!((head.members.len(), head.left), (1, vec![second]));
-    // The mark goes when nobody looks for the row any more.
+    // The mark goes when no replica looks for the row any more.
     server.sql("UPDATE departures SET at = at - interval '25h'").unwrap();
     journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
     assert_eq!(server.sql("SELECT count(*) FROM departures").unwrap(), "1");
@@ -276,7 +276,7 @@ async fn a_replica_that_is_held_loses_its_chore_to_another() {
     assert!(holding.await.unwrap().is_err());
 }
 
-/// What a replica has published of a history that was lost with the server must confirm nothing.
+/// A version that a replica has published of a history that was lost with the server must confirm nothing.
 #[tokio::test]
 async fn only_what_the_journal_knows_counts_as_published() {
     let server = server().await;

@@ -166,7 +166,7 @@ async fn fault(stream: &RedisStream) -> String {
     reasons(&stream.status().await.unwrap_err()).unwrap()
 }
 
-/// What the first attempt came to, and what is said of it while no other is made.
+/// The result of the first attempt, which is repeated while no other attempt is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_redis_is_told_in_words_each_time() {
     let server = RedisServer::start().await.unwrap();
@@ -213,7 +213,7 @@ async fn a_node_of_a_cluster_that_has_moved_the_stream_is_told_by_name() {
     assert!(told.contains("node of a Redis Cluster") && told.contains("(MOVED "), "{told}");
 }
 
-/// That it asks clients for certificates is Redis' default.
+/// By default Redis asks clients for certificates.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_shown_to_a_redis_that_asks_for_one() {
     let server = Encrypted::start(true).await;

@@ -12,7 +12,7 @@ use crate::{
     until_blocked,
 };
 
-/// What a call may take without a connection, and a little more for a busy machine.
+/// How long a call may take without a connection, and a little more for a busy machine.
 const CALL: Duration = Duration::from_millis(1_500 + 500);
 /// As above, for a read.
 const READ: Duration = Duration::from_millis(2_400 + 500);
@@ -165,7 +165,7 @@ async fn a_stalled_redis_is_unavailable_in_time() {
         );
     }
     server.resume();
-    // What was given up may have been carried out by now, and is not appended twice.
+    // A call that was given up may have been carried out by now; its records are not appended twice.
     assert_eq!(append_at_last(&stream, &all[2..]).await, Appended::Done);
     assert_eq!(status(&stream).await.top, Some((4, all[3].chain)));
 }

@@ -1,4 +1,4 @@
-//! What others do to the keys: it is found out, it reaches no replica's state, and it can be cleared away.
+//! Other clients change the keys: that is found out, reaches no replica's state, and can be cleared away.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const HIGHEST: u64 = i64::MAX as u64;
 async fn what_no_append_has_left_is_a_fork_and_can_be_reset() {
     let server = RedisServer::start().await.unwrap();
     let all = records(6);
-    // What is done behind the stream's back to versions 1 to 3, and the top that is shown then.
+    // A change behind the stream's back to versions 1 to 3, and the top that is shown then.
     let cases = [
         (format!("XADD {STREAM} 0-4 chain forged entry forged"), 4),
         (format!("XADD {STREAM} 0-9 whatever else"), 9),

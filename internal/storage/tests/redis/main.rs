@@ -56,7 +56,7 @@ async fn run<T: redis::FromRedisValue>(server: &RedisServer, words: &str) -> T {
     command.query_async(&mut raw(server).await).await.unwrap()
 }
 
-/// So many records from version 1.
+/// The first `count` records, from version 1.
 fn records(count: Version) -> Arc<[Record]> {
     history(count, "an entry")
 }
@@ -103,7 +103,7 @@ async fn read_all(stream: &RedisStream, mut after: Version, last: Version) -> Ve
     all
 }
 
-/// Waits until so many clients wait inside Redis.
+/// Waits until `clients` clients wait inside Redis.
 async fn until_blocked(server: &RedisServer, clients: u64) {
     let since = Instant::now();
     let expected = format!("blocked_clients:{clients}\r\n");
@@ -124,7 +124,8 @@ async fn racing_appends_make_one_gapless_order() {
     const LAST: Version = 600;
     let server = RedisServer::start().await.unwrap();
     let all = records(LAST);
-    // Each relays all of it, in steps of its own, and goes back to where the stream ends when told to.
+    // Each relays all of it, in steps of a different size, and goes back to where the stream ends when the stream says
+    // so.
     let relay = async |step: usize| {
         let stream = connect(&server);
         let mut at = 0;
