@@ -1,5 +1,5 @@
-//! From the command line to who may write: a server that others can reach must say so, one way or the other.
-//! And the other side of it, the token that a client sends.
+//! Turns the command line into the rule who may write: a server that others can reach must have either tokens or
+//! `--insecure`. Also reads the other side of it, the token that a client sends.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::secrets::text;
 /// Most origins that can be named; a browser's request is compared with each.
 const ORIGINS_MAX: usize = placard_model::limits::CORS_ORIGINS_MAX;
 
-/// Who may write to a server that listens there, and whose pages may read.
+/// Returns who may write to a server that listens on `listen`, and whose pages may read.
 pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Result<ApiConfig> {
     let AccessOptions { admin_token_file, insecure, cors_origin, trusted_proxies } = options;
     let cors: Cors = cors_origin.into_iter().collect();
@@ -32,7 +32,7 @@ pub(crate) fn config(listen: SocketAddr, options: AccessOptions) -> anyhow::Resu
     Ok(ApiConfig { access, cors, trusted, ..ApiConfig::default() })
 }
 
-/// Refuses to let anyone write who can reach this machine, unless that is wanted.
+/// Refuses a configuration in which any client that can reach this machine may write, unless the operator allows it.
 pub(crate) fn require(listen: SocketAddr, insecure: bool, option: &str) -> anyhow::Result<()> {
     ensure!(
         insecure || listen.ip().to_canonical().is_loopback(),
@@ -41,7 +41,8 @@ pub(crate) fn require(listen: SocketAddr, insecure: bool, option: &str) -> anyho
     Ok(())
 }
 
-/// Refuses to show the task board to anyone who can reach this machine; --insecure is about ads only.
+/// Refuses a configuration in which any client that can reach this machine sees the task board; --insecure is about ads
+/// only.
 pub(crate) fn require_for_board(listen: Option<SocketAddr>, access: &Access) -> anyhow::Result<()> {
     let Some(listen) = listen else { return Ok(()) };
     let guarded = matches!(access, Access::Tokens(_));
@@ -53,7 +54,7 @@ pub(crate) fn require_for_board(listen: Option<SocketAddr>, access: &Access) -> 
     Ok(())
 }
 
-/// What a client sends with every request.
+/// Returns the headers that a client sends with every request.
 pub(crate) fn headers(options: &TokenOptions) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(file) = &options.token_file {

@@ -1,5 +1,5 @@
-//! From the command line to a node's configuration: embedded, or a replica of a cluster if PostgreSQL and
-//! Redis are named.
+//! Turns the command line into a node's configuration: embedded, or a replica of a cluster if PostgreSQL and Redis are
+//! named.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ use crate::access;
 use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
 use crate::secrets::{read, secret};
 
-/// Where an embedded server keeps its journal.
+/// The directory in which an embedded server keeps its journal.
 pub(crate) const DATA_DIR: &str = "./data";
-/// A balancer that asks for `/readyz` every second has seen two refusals by then.
+/// A load balancer that asks for `/readyz` every second has seen two refusals by the end of this delay.
 const DRAIN_DELAY: Duration = Duration::from_secs(3);
 
 /// The configuration that the options describe.
@@ -93,7 +93,7 @@ pub(crate) fn config(options: ServeOptions) -> anyhow::Result<Config> {
     }
 }
 
-/// Says what was started: one that was meant as a replica, and has a journal to itself, is to be noticed.
+/// Logs what was started, so that an operator notices a server that was meant as a replica and has a journal to itself.
 pub(crate) fn tell(storage: &Storage) {
     match storage {
         Storage::Embedded(directory) => {
@@ -107,7 +107,7 @@ pub(crate) fn tell(storage: &Storage) {
     }
 }
 
-/// The options of a cluster's replicas that are given, on the command line or in the environment.
+/// Returns the options of a cluster's replicas that are given, on the command line or in the environment.
 pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
     let is_given = |id: &str| {
         let source = matches.value_source(id);
@@ -127,7 +127,7 @@ pub(crate) fn postgres_url(options: &PostgresOptions) -> anyhow::Result<Option<S
     }
 }
 
-/// The URL of PostgreSQL, for a command that cannot do without.
+/// Returns the URL of PostgreSQL, for a command that requires it.
 pub(crate) fn required_postgres_url(options: &PostgresOptions) -> anyhow::Result<Secret> {
     postgres_url(options)?.context("name PostgreSQL by --postgres-url or --postgres-url-file")
 }
@@ -166,8 +166,8 @@ fn redis_tls(options: &ClusterOptions) -> anyhow::Result<RedisTls> {
     })
 }
 
-/// Where others reach this replica, or nothing if that is simply where it listens. "Any address" would name no
-/// replica in particular; the name of the machine or container does.
+/// Returns the address at which others reach this replica, or nothing if that is simply where it listens. A wildcard
+/// address would name no replica in particular; the name of the machine or container does.
 fn reached_at(listen: SocketAddr) -> String {
     if !listen.ip().is_unspecified() || listen.port() == 0 {
         return String::new();

@@ -36,7 +36,7 @@ pub(crate) async fn run(options: DemoOptions, log: &Log) -> anyhow::Result<()> {
     let (handle, url) = (node.handle().clone(), format!("http://{}", node.address()));
     let opening = async move {
         handle.ready().await;
-        // It talks to itself: a proxy that is set for other things has no part in it.
+        // The demo talks to its own server: a proxy in the environment must not see these requests.
         let client = Client::builder().no_proxy();
         let DemoOptions { ads, seed, .. } = options;
         seed::fill(client, url.parse()?, ads, seed, log).await?;

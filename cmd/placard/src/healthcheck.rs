@@ -1,4 +1,4 @@
-//! `placard healthcheck`: for a container that holds this program and nothing else to ask with.
+//! `placard healthcheck`: for a container that has no other program to send a health check with.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

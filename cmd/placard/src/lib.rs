@@ -90,18 +90,18 @@ fn run(log: &Log) -> ExitCode {
             Command::Seed(options) => seed::run(options, log).await,
         }
     });
-    // What matters has been waited for; a restore that was cut short would keep its thread for seconds.
+    // Everything that matters has finished; an interrupted restore would keep its thread for seconds.
     runtime.shutdown_background();
     done.map_or_else(|error| failure(&error, log), |()| ExitCode::SUCCESS)
 }
 
-/// The chain of sources on one line: what failed, then why.
+/// Prints the chain of sources on one line: what failed, then why.
 fn failure(error: &anyhow::Error, log: &Log) -> ExitCode {
     log.say(&format!("error: {error:#}"));
     ExitCode::FAILURE
 }
 
-/// Help and version are what was asked for; anything else is one line and code 2.
+/// Prints the help or the version that was asked for; anything else is an error of one line, with code 2.
 fn usage(error: &clap::Error, log: &Log) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let printed = output::print(&error.to_string());
@@ -114,10 +114,11 @@ fn usage(error: &clap::Error, log: &Log) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// What is wrong with the command line, without what may be a password or a token: the value of an option whose values
-/// may hold one, and what stands where no value belongs. What an operator has typed where a word belongs is told.
+/// Returns what is wrong with the command line, without anything that may be a password or a token: the value of an
+/// option whose values may hold one, and an argument where no value belongs. It names what an operator has typed where
+/// a word belongs.
 fn without_secrets(error: &clap::Error) -> String {
-    /// What the values of options are called that may hold a secret.
+    /// The names of the values of options that may hold a secret.
     const SECRET: [&str; 4] = ["URL", "FILE", "HOST:PORT", "ORIGIN"];
     let text = error.to_string();
     let context = |kind| match error.get(kind) {
@@ -145,13 +146,14 @@ fn without_secrets(error: &clap::Error) -> String {
     .fold(text, |text, (secret, _)| text.replace(secret, "..."))
 }
 
-/// What makes the log's lines of events.
+/// Returns the subscriber that turns events into lines of the log.
 fn subscriber(
     log: &Log,
     text: &str,
     format: LogFormat,
 ) -> anyhow::Result<impl Subscriber + Send + Sync + 'static> {
-    // A word alone that is no level would be taken for a module, of which everything is logged, and of all else nothing.
+    // A single word that is not a level would be taken for a module: everything of that module would be logged, and
+    // nothing else.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let is_whole = |part: &str| part.contains(['=', '[', ']', '}']) || is_level(part);
     if let Some(word) = text.split(',').map(str::trim).find(|part| !is_whole(part)) {
@@ -178,14 +180,15 @@ fn subscriber(
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
 
-/// Whether an event is sqlx's about a line of a file of passwords that it cannot read, which it shows.
+/// Returns true if an event is sqlx's about a line of a password file that it cannot parse: the event shows the line.
 fn holds_a_password(event: &Metadata<'_>) -> bool {
     event.target().starts_with("sqlx_postgres::options::pgpass")
         && event.fields().field("line").is_some()
 }
 
-/// Whether an event is one that the queue of tasks and its connections log by themselves: a dozen statements a second, each
-/// two kilobytes long, and while PostgreSQL is away three lines a second. What matters of it is logged here.
+/// Returns true if an event is one that the queue of tasks and its connections log by themselves: a dozen statements a
+/// second, each two kilobytes long, and while PostgreSQL is away three lines a second. What matters of it is logged
+/// here.
 fn is_of_the_queue(event: &Metadata<'_>) -> bool {
     let is_of = |module| event.target().starts_with(module);
     is_of("apalis")

@@ -1,7 +1,7 @@
-//! What the program writes: its log, on standard error, and what a command was asked for, on standard output.
+//! The program's output: its log, on standard error, and the results of commands, on standard output.
 //!
-//! A log line that cannot be written costs that line and nothing else. A thread of its own writes the lines, so that
-//! nobody waits for a reader that does not read; lines that wait are bounded in bytes, and lost ones are counted.
+//! A log line that cannot be written costs that line and nothing else. A thread of its own writes the lines, so that no
+//! other thread waits for a reader that does not read; lines that wait are bounded in bytes, and lost ones are counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
@@ -20,11 +20,11 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// How long a thread that panics waits for its line: the panic may be the end of the program.
 const PANIC_LINE: Duration = Duration::from_millis(100);
-/// The pause before a line is written further, where its reader cannot take it yet and says so.
+/// The pause before a write is tried again whose reader cannot take more yet and says so.
 const NOT_YET: Duration = Duration::from_millis(10);
 /// The target of a panic's line in the log.
 const PANIC_TARGET: &str = "panic";
-/// What every filter lets through.
+/// The directive that every filter lets through.
 pub(crate) const ALWAYS: &str = "panic=error";
 
 /// The log; its clones share it.
@@ -46,7 +46,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: VecDeque<Vec<u8>>,
-    /// Of these lines and of the one that is being written.
+    /// The bytes of these lines and of the one that is being written.
     bytes: usize,
 }
 
@@ -68,12 +68,12 @@ impl Log {
         Ok(log)
     }
 
-    /// How many lines could not be written.
+    /// Returns the counter of lines that could not be written.
     pub(crate) fn lost(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.lost)
     }
 
-    /// Writes a line of the program's own, which no filter of the log leaves out.
+    /// Writes a line of the program itself, which no filter of the log drops.
     pub(crate) fn say(&self, text: &str) {
         self.push(format!("{text}\n").into_bytes());
     }
@@ -94,11 +94,11 @@ impl Log {
     /// Waits until every line is written, but not for longer than this.
     fn flush_within(&self, wait: Duration) {
         let waiting = self.shared.waiting();
-        // An error is that of a thread that has panicked with the lock; there is nothing to wait for then.
+        // An error means that a thread has panicked with the lock; there is nothing to wait for then.
         let _ = self.shared.emptied.wait_timeout_while(waiting, wait, |waiting| waiting.bytes > 0);
     }
 
-    /// Has every panic logged by the log's lines, and waits shortly until it is written.
+    /// Logs every panic as a line of the log, and waits shortly until it is written.
     pub(crate) fn log_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -160,7 +160,7 @@ impl Shared {
     }
 }
 
-/// Where lines go, and whether the last one was cut off within.
+/// The target of the lines, and whether the last one was cut off in the middle.
 struct Lines<W> {
     to: W,
     is_torn: bool,
@@ -221,7 +221,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Whether anybody still reads what is printed.
+/// Says whether the output still has a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
     There,
@@ -239,13 +239,15 @@ pub(crate) fn print(text: &str) -> anyhow::Result<Reader> {
     }
 }
 
-/// Prints while the caller can attend to signals: on a thread that may wait for ever for a reader that does not read.
+/// Prints on a thread of its own, which may wait for ever for a reader that does not read, so that the caller can
+/// attend to signals.
 pub(crate) async fn print_aside(text: String) -> anyhow::Result<Reader> {
     let printed = tokio::task::spawn_blocking(move || print(&text)).await;
     printed.context("printing has failed")?
 }
 
-/// Tells on standard output where a server is. It serves all the same if nobody reads that, or nobody can.
+/// Prints on standard output where a server listens. The server runs on if the output has no reader, or cannot be
+/// written.
 pub(crate) async fn announce(text: String) {
     let _ = print_aside(text).await;
 }

@@ -23,8 +23,8 @@ pub(crate) fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| unread(option, file))
 }
 
-/// What cannot be read. The name is told only if it leads somewhere: else it may be the secret itself, given in place of a
-/// file that holds it.
+/// Says what cannot be read. The message names the file only if it exists: otherwise the name may be the secret itself,
+/// given in place of a file that holds it.
 fn unread(option: &str, file: &Path) -> String {
     match file.symlink_metadata() {
         Ok(_) => format!("cannot read {}", file.display()),

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The pause before a batch is sent again. It doubles with each try, up to the second; a server may ask for more.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Where nobody watches a bar, a line is logged this often.
+/// How often a line is logged if the output is not a terminal with a progress bar.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Problem {
 }
 
 pub(crate) async fn run(options: SeedOptions, log: &Log) -> anyhow::Result<()> {
-    // The token is for the server, and for nobody in between.
+    // The token is for the server, and no proxy in between may see it.
     let client = Client::builder().no_proxy().default_headers(access::headers(&options.token)?);
     let sender = Sender::new(client, &options.target, Duration::from_secs(options.retry_for))?;
     send_all(sender, options.ads, options.seed, log).await
@@ -94,7 +94,7 @@ struct Sender {
     repeated: u64,
 }
 
-/// What came of one request.
+/// The outcome of one request.
 enum Outcome {
     Answered(Answer),
     /// The batch may or may not have been written; the server may say how long to wait.
@@ -127,7 +127,7 @@ impl Sender {
                 return Err(problem.context(last));
             }
             let (problem, left_s) = (format!("{problem:#}"), left.as_secs());
-            // Somebody who waits should know for what; one line for each batch is enough.
+            // An operator who waits should see the reason; one line for each batch is enough.
             if tried == 1 {
                 tracing::warn!(problem, left_s, "sending the batch again, until it is answered");
             } else {
@@ -179,7 +179,7 @@ impl Sender {
     }
 }
 
-/// What `Retry-After` asks for, if it does so in seconds (RFC 9110, section 10.2.3).
+/// Returns the pause that `Retry-After` asks for, if it does so in seconds (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
@@ -219,7 +219,7 @@ impl Progress {
         }
     }
 
-    /// Ends the bar; what there is to say of it all.
+    /// Ends the bar, and returns the summary.
     fn finish(&self, repeated: u64) -> String {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f64();

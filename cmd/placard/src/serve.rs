@@ -56,10 +56,10 @@ fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     placard_node::listen(listen).with_context(|| format!("cannot listen on {listen}"))
 }
 
-/// Takes the file descriptors that so many connections need, and says what the system does not give.
+/// Raises the limit of file descriptors for `connections_max` connections, and logs what the system does not give.
 fn prepare(connections_max: usize) {
     let given = getrlimit(Resource::Nofile);
-    // What is refused stays as it was.
+    // If the system refuses, the limit stays as it was.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given });
     let descriptors = getrlimit(Resource::Nofile).current;
     let needed = (connections_max + limits::CONNECTIONS_RESERVED) as u64 + OWN_DESCRIPTORS;
@@ -80,9 +80,8 @@ fn prepare(connections_max: usize) {
     }
 }
 
-/// Does what there is to do at the `opening`, and waits for a signal, which may come before that is done, or for a task of
-/// the node to fail, which is an error. Then stops the node, which finishes what it still can; a second signal ends it at
-/// once.
+/// Runs `opening`, and waits for a signal, which may come before `opening` is done, or for a task of the node to fail,
+/// which is an error. Then stops the node, which finishes what it still can; a second signal ends it at once.
 pub(crate) async fn until_stopped(
     mut node: Node,
     mut signals: Signals,

@@ -1,19 +1,20 @@
-//! Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes. They are listened for from the start on, by one listener: a new listener for
-//! each wait misses the signal that comes in between.
+//! Ctrl-C, SIGTERM and SIGHUP, which a terminal sends when it closes. One listener listens for them from the start on:
+//! a new listener for each wait would miss a signal that comes in between.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal within so long of the first counts as the same: a terminal, and whoever runs the program, may both pass it on.
+/// A signal within this time of the first counts as the same: a terminal, and the program's parent, may both pass it
+/// on.
 const SAME: Duration = Duration::from_secs(1);
 
 /// The signals that stop the program; they no longer end it by themselves.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// `None` where whoever started the program has it ignored, as nohup does.
+    /// `None` if the program's parent has it ignored, as nohup does.
     hang_up: Option<Signal>,
     first: Option<Instant>,
 }
@@ -30,15 +31,15 @@ impl Signals {
         })
     }
 
-    /// Waits until somebody wants the program to stop, or returns at once if somebody did before.
+    /// Waits for a signal to stop, or returns at once if one came before.
     pub(crate) async fn stop(&mut self) -> &'static str {
         let signal = self.next().await;
         self.first.get_or_insert_with(Instant::now);
         signal
     }
 
-    /// Waits until somebody wants it to end at once: after [`Signals::stop`], by a signal that is not the same one, which
-    /// may come from two sides.
+    /// Waits for a second signal, which ends the program at once: one after [`Signals::stop`] that is not the same
+    /// signal from a second sender.
     pub(crate) async fn insists(&mut self) -> &'static str {
         loop {
             let signal = self.next().await;
@@ -63,7 +64,7 @@ impl Signals {
     }
 }
 
-/// Whether SIGHUP, signal 1, is ignored (proc(5)).
+/// Returns true if SIGHUP, signal 1, is ignored (proc(5)).
 fn ignores_hang_ups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! `placard status`: the replicas of a cluster as a table, refreshed while somebody watches.
+//! `placard status`: the replicas of a cluster as a table, refreshed on a terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -18,12 +18,13 @@ use crate::signals::Signals;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The pause between two looks.
 const REFRESH: Duration = Duration::from_secs(1);
-/// A replica polls four times a second: one that was not heard of for longer may be gone, whatever it said last.
+/// A replica polls four times a second: one that has been silent for longer than this may be gone, whatever it said
+/// last.
 const SILENT_MS: i64 = 1_000;
 /// Moves the cursor home and clears what is below it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// What `/api/v1/cluster` tells, as far as it is used here.
+/// The fields of `/api/v1/cluster` that are used here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Cluster {
     replica: String,
@@ -63,14 +64,14 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// For how long it was not heard of, if that is so long that nobody knows whether it is there.
+    /// Returns for how long the replica has been silent, if that is so long that it may be gone.
     pub(crate) fn silence(&self) -> Option<String> {
         let silent_ms = self.silent_ms.unwrap_or(-self.lease_ms);
         let is_silent = silent_ms > SILENT_MS || self.lease_ms < 0;
         is_silent.then(|| format!("not heard of for {} s", silent_ms.max(0) / 1_000))
     }
 
-    /// The state to show. Of a replica whose row is missing, its silence says less than that.
+    /// Returns the state to show. For a replica whose row is missing, that says more than its silence.
     fn shown(&self) -> String {
         let is_missing = self.state == "missing";
         self.silence().filter(|_| !is_missing).unwrap_or_else(|| self.state.clone())
@@ -100,7 +101,7 @@ pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
 
 pub(crate) fn client(headers: HeaderMap) -> anyhow::Result<Client> {
     Client::builder()
-        // What is asked is a replica, and the token is for nobody in between.
+        // The request goes to a replica, and no proxy in between may see the token.
         .no_proxy()
         .default_headers(headers)
         .timeout(DEADLINE)

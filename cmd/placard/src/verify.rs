@@ -21,7 +21,7 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
         for member in cluster.members {
             let name = format!("replica {}", member.address);
             match member.silence() {
-                // What it said last says nothing of what it has now, if it is there at all.
+                // Its last report says nothing about what it has now, if it still runs at all.
                 Some(silence) => unasked.push(format!("{name} was {silence}: it is not compared")),
                 None if member.published.version == 0 => {
                     unasked.push(format!("{name} has published nothing: it is not compared"));
@@ -50,7 +50,7 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
         };
         return print(&text).map(drop);
     }
-    // Whether or not anybody reads them, the faults are the outcome.
+    // The faults are the outcome, whether or not the output still has a reader.
     let printed = print(&text);
     printed.with_context(|| format!("{} faults were found", wrong.len()))?;
     bail!("{} faults were found", wrong.len())

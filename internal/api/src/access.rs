@@ -20,11 +20,11 @@ pub enum Access {
     /// Anyone.
     #[default]
     Open,
-    /// Whoever has one of these tokens.
+    /// Clients that have one of these tokens.
     Tokens(Tokens),
 }
 
-/// Bearer tokens, as their hashes: what a dump of memory shows lets nobody in.
+/// Bearer tokens, as their hashes, so that a memory dump shows nothing that grants access.
 #[derive(Debug, Clone)]
 pub struct Tokens(Arc<[Token]>);
 
@@ -56,7 +56,7 @@ pub enum TokensError {
     /// A line has the token of an earlier one.
     #[error("line {0}: duplicate token")]
     Twice(usize),
-    /// There is none.
+    /// The file contains no token.
     #[error("it contains no token")]
     None,
     /// There are too many.
@@ -76,7 +76,7 @@ impl Access {
     /// those that begin with `#`, mean nothing.
     ///
     /// # Errors
-    /// A line is wrong, or there are none or too many.
+    /// A line is wrong, or the file contains no token or too many.
     pub fn from_file(text: &str) -> Result<Self, TokensError> {
         let mut tokens: Vec<Token> = Vec::new();
         for Line { number, name, token } in lines(text)? {
@@ -90,8 +90,8 @@ impl Access {
         Ok(Self::Tokens(Tokens(tokens.into())))
     }
 
-    /// Whether whoever sends these headers may see what is for operators. A browser sends no bearer token, so that a
-    /// password is taken as well.
+    /// Returns an error unless the client that sends these headers may see what is for operators. A browser sends no
+    /// bearer token, so a password is accepted as well.
     pub(crate) fn admits(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Self::Tokens(tokens) = self else { return Ok(()) };
         let missing = "this needs a token: as a bearer token, or as the password of any user";
@@ -104,8 +104,8 @@ impl Access {
         known.map(drop).ok_or_else(|| Problem::unauthorized(wrong))
     }
 
-    /// Refuses what a browser sends for a page of another origin. To be asked where a request needs neither a method
-    /// nor a type that a browser asks permission for; where a token is needed, that page has none.
+    /// Refuses what a browser sends for a page of another origin. Call it for requests that need neither a method nor a
+    /// content type that makes a browser send a preflight request. Where a token is required, such a page has none.
     pub(crate) fn refuse_pages(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
@@ -117,8 +117,9 @@ impl Access {
         }
     }
 
-    /// Refuses what a browser sends for a page whose name leads to this machine, whoever gave it that name: such a page
-    /// is of no other origin. To be asked where the listener is for this machine only, and a name so nobody's word.
+    /// Refuses what a browser sends for a page whose name resolves to this machine (DNS rebinding): the browser takes
+    /// such a page and this server for one origin. Call it where only this machine reaches the listener, so that a name
+    /// vouches for nothing.
     pub(crate) fn refuse_names(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
         let is_page = headers.contains_key(ORIGIN);
         match self {
@@ -127,7 +128,7 @@ impl Access {
         }
     }
 
-    /// Who sends these headers.
+    /// Returns the principal that sends these headers; empty if the server has no tokens.
     pub(crate) fn principal(&self, headers: &HeaderMap) -> Result<String, Problem> {
         let tokens = match self {
             Self::Open => return Ok(String::new()),
@@ -141,7 +142,8 @@ impl Access {
 }
 
 impl Tokens {
-    /// Whose token this is. It takes the same time whichever it is, and whether or not it is one.
+    /// Returns the principal of a token, if it is known. The comparison takes constant time: it does not show whether
+    /// the token is known, or which one it is.
     fn principal_of(&self, token: &[u8]) -> Option<String> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let (mut found, mut at) = (Choice::from(0), 0);
@@ -155,10 +157,10 @@ impl Tokens {
     }
 }
 
-/// The first token of a file, for a client.
+/// Returns the first token of a file, for a client.
 ///
 /// # Errors
-/// A line is wrong, or there are none or too many.
+/// A line is wrong, or the file contains no token or too many.
 pub fn first_token(text: &str) -> Result<String, TokensError> {
     let lines = lines(text)?;
     lines.first().map(|line| line.token.to_owned()).ok_or(TokensError::None)
@@ -166,7 +168,7 @@ pub fn first_token(text: &str) -> Result<String, TokensError> {
 
 fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
     let mut lines = Vec::new();
-    // What some editors put before a text to say that it is UTF-8.
+    // The byte order mark that some editors put before UTF-8 text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
         if line.is_empty() || line.starts_with('#') {
@@ -186,7 +188,7 @@ fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
         if !(limits::TOKEN_BYTES_MIN..=limits::TOKEN_BYTES_MAX).contains(&token.len()) {
             return Err(TokensError::Length(number));
         }
-        // What RFC 6750, section 2.1, lets a client send.
+        // The characters that RFC 6750, section 2.1, lets a client send.
         let can_be_sent = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if !token.bytes().all(can_be_sent) {
             return Err(TokensError::Characters(number));
@@ -199,7 +201,8 @@ fn lines(text: &str) -> Result<Vec<Line<'_>>, TokensError> {
     if lines.is_empty() { Err(TokensError::None) } else { Ok(lines) }
 }
 
-/// Whether this server was asked for by an address, or as `localhost`, rather than by a name that anybody may give it.
+/// Returns true if the request names this server by an address, or as `localhost`, and not by a name that any DNS zone
+/// may give it.
 pub(crate) fn is_by_address(headers: &HeaderMap, uri: &Uri) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
@@ -210,25 +213,25 @@ pub(crate) fn is_by_address(headers: &HeaderMap, uri: &Uri) -> bool {
     })
 }
 
-/// Enough of a hash to tell tokens apart, and too little to find one by.
+/// Returns a part of a hash: enough to tell tokens apart, and too little to find one by.
 fn fingerprint(hash: &[u8; 32]) -> String {
     let [first, second, third, fourth, ..] = hash;
     format!("token-{first:02x}{second:02x}{third:02x}{fourth:02x}")
 }
 
-/// The token of the one Authorization header, if it is a bearer's.
+/// Returns the token of the one Authorization header, if its scheme is Bearer.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     credentials(headers, b"Bearer ")
 }
 
-/// The password in the one Authorization header, if it is of the Basic scheme (RFC 7617), whoever the user is.
+/// Returns the password in the one Authorization header, if it is of the Basic scheme (RFC 7617), for any user name.
 fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut pair = BASE64_STANDARD.decode(credentials(headers, b"Basic ")?).ok()?;
     let colon = pair.iter().position(|byte| *byte == b':')?;
     Some(pair.split_off(colon + 1))
 }
 
-/// What the one Authorization header says after its scheme, if it is of that scheme.
+/// Returns what the one Authorization header says after its scheme, if it is of that scheme.
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (of, rest) = values.next()?.as_bytes().split_at_checked(scheme.len())?;

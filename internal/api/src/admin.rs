@@ -1,5 +1,5 @@
-//! The admin listener's routes: one page for operators, of which this crate knows nothing but who may see it and how
-//! long it may take.
+//! The admin listener's routes: one page for operators. This crate knows only who may see the page and how long it may
+//! take to answer.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::access::{Access, is_by_address};
 use crate::problem::Problem;
 use crate::requests::Identify;
 
-/// What every answer tells a browser: the page is nobody else's to show, and its addresses nobody else's to know.
+/// Headers of every answer, for a browser: no other site may show the page in a frame, or learn its addresses.
 const GUARDS: [(HeaderName, HeaderValue); 3] = [
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
-/// The routes of an admin listener: whatever `page` answers, to those in whom `access` lets in. The bodies of requests
-/// are not read. What `page` answers may stay open; that it ends with the server is its own concern.
+/// Returns the routes of an admin listener: whatever `page` answers, for clients that `access` admits. The bodies of
+/// requests are not read. An answer of `page` may stay open; `page` itself must end it with the server.
 pub fn admin<A, B>(
     access: Access,
     page: impl Fn(http::Request<()>) -> A + Clone + Send + Sync + 'static,
@@ -36,7 +36,7 @@ where
 {
     let show = async move |request: Request| {
         let admitted = match access {
-            // Without a token a page of any site could ask, once its name leads here.
+            // Without a token a page of any site could send requests, once its name resolves to this address.
             Access::Open if !is_by_address(request.headers(), request.uri()) => {
                 Err(Problem::misdirected())
             }
@@ -62,7 +62,7 @@ where
     }
 }
 
-/// A browser sends no bearer token, but asks for a password and sends that.
+/// Asks for a password: a browser sends no bearer token, but prompts for a password and sends that.
 fn refused(problem: Problem) -> Response {
     let mut response = problem.into_response();
     if response.status() == StatusCode::UNAUTHORIZED {

@@ -13,20 +13,20 @@ use crate::cors::Cors;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionMetrics;
 
-/// Who may do what, and what is counted elsewhere.
+/// Configures who may do what, and holds what is counted elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Who may write.
     pub access: Access,
     /// Whose pages may read.
     pub cors: Cors,
-    /// Who is believed about where a request has come from.
+    /// The proxies that are trusted to say where a request comes from.
     pub trusted: TrustedProxies,
-    /// Lines of the log that could not be written, counted by whoever writes them.
+    /// Lines of the log that could not be written, counted by the log's writer.
     pub log_lost: Arc<AtomicU64>,
 }
 
-/// What every handler needs; cloning it is cheap.
+/// State that every handler needs; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) config: Arc<Config>,
@@ -40,7 +40,7 @@ pub struct App {
 }
 
 impl App {
-    /// An app that reads and writes through this replica.
+    /// Returns an app that reads and writes through this replica.
     pub fn new(replica: Handle) -> Self {
         Self {
             config: Arc::default(),
@@ -54,32 +54,32 @@ impl App {
         }
     }
 
-    /// The app that shows this account of expiry, and releases its brake.
+    /// Sets the account of expiry that the app shows, and whose brake it releases.
     #[must_use]
     pub fn with_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 
-    /// The app that lets only those in whom this lets in. Without it anyone may write, and no page may read.
+    /// Sets the access rules. Without them any client may write, and no page may read.
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
         Self { config: Arc::new(config), ..self }
     }
 
-    /// The app behind a listener that only this machine reaches, if it is one. There, without tokens, pages under
-    /// names other than `localhost` change nothing: a name may lead here without anybody here having wanted it.
+    /// Sets whether only this machine reaches the app's listener. If so, and without tokens, pages under names other
+    /// than `localhost` change nothing: a name may resolve to this machine without an operator's consent.
     #[must_use]
     pub fn with_loopback(self, on_loopback: bool) -> Self {
         Self { on_loopback, ..self }
     }
 
-    /// The app that tells this of the requests that are traced. Without it none is.
+    /// Sets the sink for the spans of traced requests. Without it no request is traced.
     #[must_use]
     pub fn with_spans(self, spans: Sink) -> Self {
         Self { spans, ..self }
     }
 
-    /// From now on `/readyz` says that this replica is about to go.
+    /// Makes `/readyz` say from now on that this replica is about to stop.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -88,12 +88,12 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// What is counted of the connections on which it is asked.
+    /// Returns the metrics of its connections.
     pub fn connection_metrics(&self) -> &ConnectionMetrics {
         self.metrics.connections()
     }
 
-    /// Folds the samples of the histograms together, and looks at what is too much for a scrape; to be called every
+    /// Folds the samples of the histograms together, and measures what takes too long for a scrape; to be called every
     /// few seconds.
     pub fn upkeep(&self) {
         self.metrics.upkeep(self.replica.reader());

@@ -1,4 +1,4 @@
-//! Many creations in one request. Each is decided by itself; the answer lists what became of each, in order.
+//! Many creations in one request. Each is decided by itself; the answer lists their outcomes, in order.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -113,7 +113,7 @@ pub(crate) async fn create(
     receipts::answer(&app, ack, &decided, response).await
 }
 
-/// What the items mean, however they are written; of one that is broken, what is told of it.
+/// Returns the meaning of the items, however they are written; for an invalid item, its violations.
 fn meaning(items: &[Result<Creation, Vec<Violation>>]) -> Value {
     let told = |violations: &Vec<Violation>| {
         violations.iter().map(|violation| Value::from(violation.to_string())).collect()

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// What room is counted in.
+/// The unit in which room is counted, in bytes.
 const UNIT: usize = 1 << 10;
 
 /// The room that all bodies under way share.
@@ -69,8 +69,8 @@ impl Room {
     }
 }
 
-/// A whole body in one buffer. A frame is copied and gone, however small: kept one by one, frames of a byte each would
-/// take forty times the room that was counted.
+/// Collects a whole body in one buffer. Each frame is copied and dropped, however small: kept one by one, frames of a
+/// byte each would take forty times the room that was counted.
 async fn collected(mut body: Body, announced: usize, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(announced.min(UNIT));
     while let Some(frame) = body.frame().await {
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// A body of so many frames of a byte each, and the most of them that there were at once.
+    /// Returns a body of `frames` frames of a byte each, and a count of the most of them that there were at once.
     fn trickled(frames: usize) -> (Body, Arc<AtomicUsize>) {
         let (held, most) = (Arc::new(()), Arc::new(AtomicUsize::new(0)));
         let peak = Arc::clone(&most);

@@ -1,5 +1,5 @@
-//! Whom a request comes from: the other end of its connection, or, if that is a proxy that is trusted, whom the proxy says
-//! that it has it from.
+//! The address of a request's client: the other end of its connection, or, if that is a trusted proxy, the address from
+//! which the proxy says that it has the request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -13,11 +13,11 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Networks whose `X-Forwarded-For` is believed.
+/// Networks of proxies whose `X-Forwarded-For` is trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// A network is none.
+/// A text that is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be addresses or networks, as 10.0.0.0/8 or 2001:db8::1")]
 pub struct NetworkError;
@@ -44,7 +44,7 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The last address that no trusted proxy has, of those that the request has come through.
+    /// Returns the last address on the request's way that is not a trusted proxy's.
     pub(crate) fn client(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let Peer(mut last) = *extensions.get()?;
         last = last.to_canonical();
@@ -54,7 +54,7 @@ impl TrustedProxies {
             if !self.trusts(last) {
                 break;
             }
-            // Whoever could write anything but an address is the last of whom something is known.
+            // A trusted proxy wrote something other than an address: that proxy is the last one that is known.
             let Some(address) = parse(address.trim()) else { break };
             last = address.to_canonical();
         }
@@ -87,7 +87,7 @@ mod tests {
             extensions.insert(Peer(peer.parse().unwrap()));
             trusted.client(&headers, &extensions).unwrap().to_string()
         };
-        // Whoever is not trusted may say what it likes.
+        // What an untrusted peer says does not count.
         assert_eq!(client("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
         assert_eq!(client("10.1.1.1", &[]), "10.1.1.1");
         assert_eq!(client("10.1.1.1", &["203.0.113.9"]), "203.0.113.9");

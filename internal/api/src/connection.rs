@@ -1,6 +1,7 @@
-//! A connection's life. It is silent, has a part of a head, has a request, answers, is idle between two requests, and
-//! closes. hyper speaks HTTP and knows none of these but for itself; here they are kept where others see them: how long
-//! each may last, who goes first when room is short ([`crate::house`]), and which answer is a connection's last.
+//! The phases of a connection: it is silent, has a part of a head, has a request, answers, is idle between two
+//! requests, and closes. hyper speaks HTTP and keeps these phases to itself; here they are kept where other parts see
+//! them. They decide how long each may last, which connection goes first when room is short ([`crate::house`]), and
+//! which answer is a connection's last.
 //!
 //! An answer is the last one (`Connection: close`) if the request was not read whole, if the server is about to stop, or
 //! if there are more connections than there may be. Whatever closes, the sending side is shut first, and what still
@@ -51,7 +52,7 @@ pin_project! {
         rest: Option<Observed>,
         #[pin]
         timer: Sleep,
-        // Whether hyper was told that what is under way is the last.
+        // Whether hyper knows that the request under way is the last.
         is_ending: bool,
         stay: Stay,
     }
@@ -98,7 +99,8 @@ impl Future for Connection {
                     tell_of(&error, house);
                     return Poll::Ready(());
                 }
-                // A connection that was asked to speak something else is not shut by hyper, though nobody here does.
+                // hyper does not shut a connection that was asked to upgrade to another protocol, although this server
+                // upgrades none.
                 *this.rest = this.http.take().map(|http| http.into_parts().io.into_inner());
             }
             if let Some(rest) = this.rest
@@ -136,7 +138,7 @@ impl Future for Connection {
                 return Poll::Pending;
             };
             let due = house.at(since_ms) + allowed;
-            // It may stay set for earlier: each request would move it else.
+            // The timer may stay set for an earlier time: otherwise each request would move it.
             if due < this.timer.deadline() || this.timer.is_elapsed() {
                 this.timer.as_mut().reset(due);
             }
@@ -157,7 +159,7 @@ impl Future for Connection {
     }
 }
 
-/// Counts what a connection was ended for.
+/// Counts the reason why a connection was ended.
 fn tell_of(error: &hyper::Error, house: &House) {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
     if error.is_parse_too_large() {
@@ -207,7 +209,7 @@ impl Service<Request<Incoming>> for Serving {
         {
             request.extensions_mut().insert(head::SaysLength);
         }
-        // Where it may be told; to each read it would cost an allocation.
+        // Only where a log line or a span may name the peer: on every read it would cost an allocation.
         if !request.method().is_safe()
             || request.headers().contains_key(headers::TRACEPARENT)
             || tracing::enabled!(tracing::Level::DEBUG)
@@ -218,7 +220,7 @@ impl Service<Request<Incoming>> for Serving {
             || request.method() == Method::OPTIONS || HEALTH_PATHS.contains(&request.uri().path());
         let is_abandoned = life.is_abandoned.load(Ordering::Relaxed);
         let inner = if is_abandoned && !request.method().is_safe() {
-            // Who has given it up meanwhile, such as a balancer, must not find it done later.
+            // A client that has given the request up meanwhile, such as a load balancer, must not find it done later.
             Either::Right(future::ready(Ok(self.overloaded(&request))).boxed())
         } else if life.is_extra.load(Ordering::Relaxed) && !is_health() {
             Either::Right(self.late(request))
@@ -242,7 +244,7 @@ impl Serving {
         })
     }
 
-    /// A refusal that no route has a part in.
+    /// Returns a refusal without calling a route.
     fn overloaded(&self, request: &Request<Body>) -> Response<Body> {
         self.stay.house().metrics().refused(Refusal::Overloaded);
         let mut refusal = Problem::overloaded().into_response();

@@ -1,5 +1,5 @@
-//! Whose pages may read from a browser: nobody's, unless an operator names origins. Writes are never let through;
-//! whoever has a token for them does not keep it in a page.
+//! Cross-origin reads from a browser: no page may read, unless an operator names its origin. Writes are never let
+//! through: a client that has a token for them does not keep it in a page.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::headers::MIN_VERSION;
 use crate::headers::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 use crate::render::{CLOCK_HEADER, STALE_HEADER, VERSION_HEADER};
 
-/// What pages may ask for.
+/// The prefix of the paths that pages may read.
 const READABLE: &str = "/api/v1/";
-/// How long a browser may remember what it was told.
+/// How long a browser may cache the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The origins whose pages may read.
@@ -71,7 +71,7 @@ impl FromIterator<Cors> for Cors {
 }
 
 impl Cors {
-    /// How many origins are named.
+    /// Returns the number of named origins.
     pub fn origins(&self) -> usize {
         self.origins.len()
     }
@@ -83,7 +83,7 @@ impl Cors {
             && (self.any || self.origins.contains(origin))
     }
 
-    /// The layer that answers browsers, if there is anybody to let in.
+    /// Returns the layer that answers browsers, if an origin may read.
     pub(crate) fn layer(&self) -> Option<CorsLayer> {
         if !self.any && self.origins.is_empty() {
             return None;

@@ -1,6 +1,6 @@
-//! Heads of requests that hyper lets through and that are not to be served. Its own bound is one of its buffer: it
-//! refuses what does not fit there, but what has already arrived is served, however much that is. And it leaves it to
-//! others how often a request says whom it is for, which transfer codings it takes, and what a target may be.
+//! Checks of request heads that hyper lets through and that must not be served. hyper's own bound is the size of its
+//! buffer: it refuses a head that does not fit, but serves what has already arrived, however large that is. And it does
+//! not check the number of `Host` fields, the transfer codings, and the form of the target.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -32,7 +32,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// One that counts what it refuses.
+    /// Returns a router that counts the requests that it refuses.
     pub(crate) fn new(router: Router, metrics: ConnectionMetrics) -> Self {
         Self { inner: TowerToHyperService::new(router), metrics }
     }
@@ -63,7 +63,7 @@ impl Service<Request<Body>> for Checked {
     }
 }
 
-/// Why a request is not served, if it is not.
+/// Returns the reason why a request is refused, if it is.
 fn refused<B>(request: &Request<B>) -> Option<Problem> {
     if bytes(request) > limits::HEAD_BYTES_MAX {
         return Some(Problem::head_too_large(limits::HEAD_BYTES_MAX));
@@ -71,8 +71,8 @@ fn refused<B>(request: &Request<B>) -> Option<Problem> {
     if !has_host(request) {
         return Some(Problem::invalid_host());
     }
-    // RFC 9112, section 6.1, lets a server go by the coding and close. But who went by the length has sent on what is behind
-    // it as another request, perhaps of another client: it would be read as a part of this one.
+    // RFC 9112, section 6.1, lets a server go by the coding and close. But a proxy that went by the length has sent on
+    // what follows as another request, perhaps of another client: it would be read as a part of this one.
     if request.extensions().get::<SaysLength>().is_some() {
         return Some(Problem::ambiguous_length());
     }
@@ -85,7 +85,8 @@ fn refused<B>(request: &Request<B>) -> Option<Problem> {
     (!has_target(request)).then(Problem::invalid_target)
 }
 
-/// RFC 9112, section 3.2. Of two hosts, a balancer may go by one and this server by the other.
+/// Returns true if the request has one valid host (RFC 9112, section 3.2). Of two hosts, a load balancer may go by one
+/// and this server by the other.
 fn has_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -95,14 +96,15 @@ fn has_host<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// Whether the end of its body is where this server sees it (RFC 9112, section 6.1).
+/// Returns true if the body ends where this server sees its end (RFC 9112, section 6.1): it has no transfer coding, or
+/// `chunked` alone.
 fn is_delimited<B>(request: &Request<B>) -> bool {
     let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     codings.next().is_none_or(is_chunked) && codings.next().is_none()
 }
 
-/// RFC 9112, section 3.2: a path, a URL, or `*` where the whole server is asked.
+/// Returns true if the target is valid (RFC 9112, section 3.2): a path, a URL, or `*` for the server as a whole.
 fn has_target<B>(request: &Request<B>) -> bool {
     let uri = request.uri();
     match (uri.scheme_str(), uri.authority()) {
@@ -116,7 +118,7 @@ fn has_target<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// A host and at most a port (RFC 3986, section 3.2), without the comma, which would make it a list.
+/// Returns true for a host and at most a port (RFC 3986, section 3.2), without the comma, which would make it a list.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => match bracketed.split_once(']') {
@@ -142,7 +144,7 @@ fn is_host(text: &str) -> bool {
         && escapes.all(is_escaped)
 }
 
-/// The size of a head that is written without needless space.
+/// Returns the size of a head as it is written without needless space.
 fn bytes<B>(request: &Request<B>) -> usize {
     const LINE: usize = "  HTTP/1.1\r\n".len();
     const FIELD: usize = ": \r\n".len();

@@ -65,7 +65,7 @@ impl<S: Sync> FromRequestParts<S> for Unconditional {
 }
 
 impl Unconditional {
-    /// The same of a handler that has the fields.
+    /// Checks the same for a handler that has the fields.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         match precondition(headers, &PRECONDITIONS) {
             None => Ok(Self),
@@ -77,13 +77,14 @@ impl Unconditional {
     }
 }
 
-/// The first of these preconditions that is there. A read costs less than looking for each would.
+/// Returns the first of these preconditions that the request has. It is cheaper for a read than to look for each.
 fn precondition(headers: &HeaderMap, of: &[HeaderName]) -> Option<HeaderName> {
     let mut names = headers.keys().filter(|name| name.as_str().starts_with("if-"));
     names.find(|name| of.contains(name)).cloned()
 }
 
-/// The preconditions of a request for one ad. By date there are none: an ad's last change has no date.
+/// Returns the preconditions of a request for one ad. A precondition by date is an error: an ad's last change has no
+/// date.
 pub(crate) fn conditions(headers: &HeaderMap) -> Result<Conditions, Violation> {
     if let Some(name) = precondition(headers, &PRECONDITIONS[2..]) {
         let detail = "is not evaluated: use If-Match or If-None-Match with the ad's ETag";
@@ -94,7 +95,7 @@ pub(crate) fn conditions(headers: &HeaderMap) -> Result<Conditions, Violation> {
     Ok(Conditions { if_match, if_none_match })
 }
 
-/// How entity tags are compared (RFC 9110, section 8.8.3.2).
+/// The ways to compare entity tags (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     /// A weak tag matches nothing.
@@ -103,7 +104,7 @@ enum Comparison {
     Weak,
 }
 
-/// The tags of one precondition. One that is no version of ours matches nothing.
+/// Returns the tags of one precondition. A tag that is not a version matches nothing.
 fn tags(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -124,7 +125,8 @@ fn tags(
     Ok(versions.map(Tags::Versions))
 }
 
-/// The versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is no such list, or an empty one.
+/// Returns the versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is not such a list, or an
+/// empty one.
 fn listed(text: &str, comparison: Comparison) -> Option<Vec<Version>> {
     let mut versions = Vec::new();
     let mut rest = text.trim_start_matches(BETWEEN_TAGS);
@@ -164,7 +166,7 @@ pub(crate) fn require_json(headers: &HeaderMap, accepted: &[&str]) -> Result<(),
     if parameters.all(is_utf8) { Ok(()) } else { Err(Problem::charset()) }
 }
 
-/// Refuses a body that is coded, and says that none is to be.
+/// Refuses a body with a content coding, and says in the answer that no coding is accepted.
 pub(crate) fn require_uncoded(headers: &HeaderMap) -> Result<(), Problem> {
     const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();

@@ -80,7 +80,7 @@ fn told(app: &App, unready: StatusCode) -> Response {
     let stream_fault = fault.as_deref();
     let mut response = render::serialised(code, &Health { status, version, stream_fault });
     with_version(&mut response, version);
-    // For a balancer that can choose: a replica that says neither is better.
+    // For a load balancer that can choose: a replica that sends neither header is better.
     if let Some(lag) = verdict.lag() {
         with_stale(&mut response, lag.age);
     }
@@ -90,7 +90,8 @@ fn told(app: &App, unready: StatusCode) -> Response {
     response
 }
 
-/// What balancers ask that were not told which page to ask for: `OPTIONS`, of the server as a whole or of `/readyz`.
+/// Returns the routes for load balancers without a configured health-check page, which send `OPTIONS` for the server as
+/// a whole or for `/readyz`.
 pub(crate) fn checks() -> Router<App> {
     const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
     const PAGE: &str = "GET, HEAD, OPTIONS";
@@ -98,21 +99,21 @@ pub(crate) fn checks() -> Router<App> {
     Router::new().route("/", check(ALL)).route("/readyz", check(PAGE))
 }
 
-/// Says by the status alone what `/readyz` says.
+/// Answers by the status code alone what `/readyz` says.
 fn checked(app: &App, allowed: &'static str) -> Response {
     let Readiness { is_ready, .. } = readiness(app, &app.replica.state());
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [(ALLOW, allowed)]).into_response()
 }
 
-/// Whether a replica may be sent clients, what it is doing, and what its reads are answered.
+/// Says whether a load balancer may send clients to a replica, what it is doing, and how it answers reads.
 struct Readiness {
     is_ready: bool,
     status: &'static str,
     verdict: Verdict,
 }
 
-/// Of a replica in this state.
+/// Returns the readiness of a replica in this state.
 fn readiness(app: &App, state: &replica::State) -> Readiness {
     let verdict = app.replica.freshness().verdict();
     let (is_ready, status) = match state.phase {
@@ -123,8 +124,8 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
         Phase::CatchingUp => (false, "catching up"),
         // Every other replica is likely to be as old: a balancer must not empty itself.
         Phase::Ready => match verdict.lag().map(|lag| lag.why) {
-            // It has yet to become of use for writes, and others are there. One that cannot write any more goes on
-            // with reads, as perhaps all do.
+            // It cannot write yet, and other replicas can. One that can no longer write goes on with reads, since
+            // perhaps no replica can write.
             None => match app.replica.commits() {
                 Commits::Able => (verdict.answers(), "ready"),
                 Commits::NotYet => (false, "read only"),

@@ -1,6 +1,7 @@
-//! The connections of a server: how many there are, and which of them go when there is no room for one more. First those
-//! from which no whole request has come, then those that are idle, of each the longest so. A few more than there may be
-//! are taken in, so that a health check is heard when nobody can go.
+//! The connections of a server: how many there are, and which of them go when there is no room for one more. First go
+//! those from which no whole request has come, then those that are idle; in each group the one that has been so for
+//! longest goes first. A few connections beyond the maximum are taken in, so that a health check is answered when no
+//! connection can go.
 //!
 //! A connection does not report each request here. That it is busy again is found when its turn comes, and then it waits
 //! for its next turn. So a search for one that can go costs no more than the requests, or the time, since the last search.
@@ -18,10 +19,10 @@ use crate::life::{Life, Phase, Queue};
 use crate::metrics::connections::ConnectionMetrics;
 use crate::pulse::Pulse;
 
-/// How often somebody is looked for who can go, while nobody could.
+/// How often to look again for a connection that can go, while no connection could.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// Of the connections there may be, the part that goes at once beyond what has to: so that not each new one finds the
-/// house full, where every answer is its connection's last.
+/// One in this number of the maximum connections goes at once beyond the ones that have to go. Otherwise each new
+/// connection would find the house full, and in a full house every answer is its connection's last.
 const SPARE_PART: usize = 128;
 
 const SILENCE_MIN_MS: u64 = limits::SILENCE_MIN.as_millis() as u64;
@@ -42,7 +43,7 @@ pub(crate) struct House {
     left: Notify,
 }
 
-/// All that are in, and the order in which they go.
+/// All open connections, and the order in which they go.
 #[derive(Debug, Default)]
 struct Roll {
     lives: HashMap<u64, Listed>,
@@ -50,9 +51,9 @@ struct Roll {
     silent: BTreeSet<(u64, u64)>,
     /// The same of those that have had a request.
     served: BTreeSet<(u64, u64)>,
-    /// How many have the order to go, and have not gone.
+    /// The number of connections that have the order to go, and have not gone.
     going: usize,
-    /// How many turns were looked at.
+    /// The number of turns that were looked at.
     #[cfg(test)]
     looks: usize,
 }
@@ -94,7 +95,7 @@ impl Roll {
         }
     }
 
-    /// Has it wait where its phase belongs. One that has the order to go finds that out by itself.
+    /// Puts a connection into the queue of its phase. One that has the order to go finds that out by itself.
     fn settle(&mut self, id: u64) {
         if let Some(Listed { life, turn: Some(_) }) = self.lives.get(&id) {
             let (phase, since) = life.phase();
@@ -110,7 +111,7 @@ impl Roll {
         }
     }
 
-    /// Has it wait elsewhere, or, if it had the order to go, wait again.
+    /// Moves a connection to another queue, or, if it had the order to go, back into one.
     fn shift(&mut self, id: u64, queue: Queue, since: u64) {
         let Some(listed) = self.lives.get_mut(&id) else { return };
         let before = listed.turn.replace((queue, since));
@@ -118,15 +119,15 @@ impl Roll {
         self.queue(queue).insert((since, id));
     }
 
-    /// Sends as many off as are wanted, or as many as can go.
+    /// Orders `wanted` connections to go, or as many as can go.
     fn make_room(&mut self, wanted: usize, now: u64) {
         let gone = self.send_off(Queue::Silent, wanted, now);
-        // Those that are silent for too short a time have a request soon, or go soon.
+        // Connections that are silent for too short a time have a request soon, or go soon.
         let too_new = self.silent.len();
         self.send_off(Queue::Served, wanted.saturating_sub(gone + too_new), now);
     }
 
-    /// Sends off those whose turn it is, if they are silent or idle for long enough. Returns how many go.
+    /// Orders the connections whose turn it is to go, if they are silent or idle for long enough. Returns how many go.
     fn send_off(&mut self, queue: Queue, most: usize, now: u64) -> usize {
         let mut gone = 0;
         while gone < most
@@ -180,8 +181,8 @@ impl Stay {
         self.life().enter(phase, self.house().now_ms());
     }
 
-    /// Has the connection wait where its phase belongs. That is another place with its first request, and with a head
-    /// that does not come at once.
+    /// Puts the connection into the queue of its phase. The queue changes with its first request, and with a head that
+    /// does not come at once.
     pub(crate) fn settle(&self) {
         let queue = self.life().phase().0.queue() as u8;
         if self.life().queue.swap(queue, Ordering::Relaxed) != queue {
@@ -189,7 +190,7 @@ impl Stay {
         }
     }
 
-    /// Has the connection stay because it has a request, although it had the order to go.
+    /// Keeps the connection because it has a request, although it had the order to go.
     pub(crate) fn remain(&self) {
         let now = self.house().now_ms();
         self.house().roll().remain(self.0.id, now);
@@ -206,7 +207,7 @@ impl Drop for Place {
 }
 
 impl House {
-    /// One for so many connections, and so many more that are reserved for health checks.
+    /// Returns one for `max` connections, and `reserved` more for health checks.
     pub(crate) fn new(
         max: usize,
         reserved: usize,
@@ -228,12 +229,12 @@ impl House {
         })
     }
 
-    /// How long a connection may be silent or idle.
+    /// Returns how long a connection may be silent or idle.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.idle_timeout
     }
 
-    /// What is counted of its connections.
+    /// Returns the metrics of its connections.
     pub(crate) fn metrics(&self) -> &ConnectionMetrics {
         &self.metrics
     }
@@ -243,22 +244,23 @@ impl House {
         &self.pulse
     }
 
-    /// The milliseconds since it began.
+    /// Returns the milliseconds since it began.
     pub(crate) fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// When such a millisecond is.
+    /// Converts milliseconds since it began to an instant.
     pub(crate) fn at(&self, ms: u64) -> Instant {
         self.began + Duration::from_millis(ms)
     }
 
-    /// From now on every answer is its connection's last.
+    /// Makes every answer from now on its connection's last.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an answer is its connection's last because there are too many, or because the server is about to stop.
+    /// Returns true if an answer is its connection's last because there are too many connections, or because the server
+    /// is about to stop.
     pub(crate) fn wants_out(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed) || self.count() > self.max
     }
@@ -284,11 +286,11 @@ impl House {
         }
     }
 
-    /// Waits until there is room for all that are in; whether there was in time. What is reserved is not waited in once
-    /// half of it is taken.
+    /// Waits until there is room for all that are in, and returns true if there was in time. Once half of the reserve
+    /// is taken, it does not wait.
     pub(crate) async fn has_room(&self) -> bool {
         let deadline = Instant::now() + limits::ROOM_DEADLINE;
-        // Those that came in together have each taken the others for clients with a request soon.
+        // Connections that arrived together have each taken the others for clients with a request soon.
         let mut has_asked = false;
         while self.count() > self.max {
             let is_half_taken = self.count() > self.max + self.reserved / 2;
@@ -302,7 +304,7 @@ impl House {
         true
     }
 
-    /// Has go who is to go first, as many as there are too many and a few more.
+    /// Orders the surplus connections, and a few more, to go: those first that are first in their queue.
     fn make_room(&self, new: usize) {
         let mut roll = self.roll();
         let wanted = roll.lives.len() + new + self.max / SPARE_PART;
@@ -310,12 +312,12 @@ impl House {
         roll.make_room(wanted, self.now_ms());
     }
 
-    /// Has one go, though there may be as many: something else is short.
+    /// Orders one connection to go, although the number of connections is allowed: another resource is short.
     pub(crate) fn shrink(&self) {
         self.roll().make_room(1, self.now_ms());
     }
 
-    /// Has all go as soon as they have no request.
+    /// Orders all connections to go as soon as they have no request.
     pub(crate) fn finish(&self) {
         self.roll().lives.values().for_each(|listed| listed.life.finish());
     }
@@ -395,7 +397,7 @@ mod tests {
         }
         assert!(tried.going().is_empty());
         assert!(tried.roll.looks <= MAX, "{} looks", tried.roll.looks);
-        // Who has become idle meanwhile is found, and again nobody is looked at twice.
+        // One that has become idle meanwhile is found, and again no connection is looked at twice.
         tried.enters(7, Phase::Idle);
         tried.now += SILENCE_MIN_MS;
         tried.makes_room(1);

@@ -1,5 +1,5 @@
-//! What a connection's own task, its stream and the house know of it: its phase, the order that it has, and what of the
-//! request under way has come.
+//! The state of a connection that its own task, its stream and the house share: its phase, the order that it has, and
+//! how much of the request under way has arrived.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,17 +46,18 @@ pub(crate) enum Queue {
     Served,
 }
 
-/// What a connection was told by others.
+/// What other tasks have ordered a connection to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Stay,
-    /// To go, unless it has a request.
+    /// Go, unless it has a request.
     MakeRoom,
-    /// To go as soon as it has no request.
+    /// Go as soon as it has no request.
     Finish,
 }
 
-/// What others may know of a connection, and tell it. Only the connection's own task changes its phase.
+/// State of a connection that other tasks may read, and orders that they may give it. Only the connection's own task
+/// changes its phase.
 #[derive(Debug)]
 pub(crate) struct Life {
     /// The phase, and the milliseconds of the house at which it began.
@@ -86,7 +87,7 @@ pub(crate) const UNKNOWN: u64 = u64::MAX;
 const PHASE_BITS: u32 = 3;
 
 impl Life {
-    /// One that begins at this millisecond.
+    /// Returns the state of a connection that begins at this millisecond.
     pub(crate) fn new(now_ms: u64, is_extra: bool) -> Self {
         Self {
             moment: AtomicU64::new(now_ms << PHASE_BITS | Phase::Silent as u64),
@@ -102,7 +103,7 @@ impl Life {
         }
     }
 
-    /// The phase, and since which millisecond it lasts.
+    /// Returns the phase, and the millisecond at which it began.
     pub(crate) fn phase(&self) -> (Phase, u64) {
         let moment = self.moment.load(Ordering::Relaxed);
         let phase = moment & ((1 << PHASE_BITS) - 1);
@@ -121,7 +122,7 @@ impl Life {
         }
     }
 
-    /// Gives another order, unless the one before was another one: nothing is put above [`Order::Finish`].
+    /// Changes the order from `before`, if that is the current one: nothing replaces [`Order::Finish`].
     fn tell(&self, before: Order, order: Order) {
         let (before, order) = (before as u8, order as u8);
         let told = self.order.compare_exchange(before, order, Ordering::Relaxed, Ordering::Relaxed);
@@ -130,23 +131,23 @@ impl Life {
         }
     }
 
-    /// Has it go, unless it has a request by then.
+    /// Orders it to go, unless it has a request by then.
     pub(crate) fn make_room(&self) {
         self.tell(Order::Stay, Order::MakeRoom);
     }
 
-    /// Takes that back.
+    /// Takes back [`Life::make_room`].
     pub(crate) fn stay(&self) {
         self.tell(Order::MakeRoom, Order::Stay);
     }
 
-    /// Has it go as soon as it has no request.
+    /// Orders it to go as soon as it has no request.
     pub(crate) fn finish(&self) {
         self.order.store(Order::Finish as u8, Ordering::Relaxed);
         self.waker.wake();
     }
 
-    /// How long its phase may last.
+    /// Returns how long its phase may last.
     pub(crate) fn allowed(&self, phase: Phase, idle_timeout: Duration) -> Option<Duration> {
         match phase {
             Phase::Silent | Phase::Idle => Some(idle_timeout),

@@ -73,12 +73,13 @@ impl Metrics {
         Self { recorder, handle, connections, index_bytes: AtomicUsize::new(0) }
     }
 
-    /// What is counted of connections.
+    /// Returns the metrics of connections.
     pub(crate) fn connections(&self) -> &ConnectionMetrics {
         &self.connections
     }
 
-    /// The counts of what is answered 404 because no route has its path, and 405 because its route has not its method.
+    /// Returns the counters of requests that are answered 404 because no route has their path, and 405 because their
+    /// route does not have their method.
     pub(crate) fn unrouted(&self) -> [Counter; 2] {
         let name = "placard_http_unrouted_total";
         let text = "Requests that no route takes, by status: nothing is at their path, or not by their method";
@@ -93,14 +94,14 @@ impl Metrics {
         })
     }
 
-    /// What is too long for a scrape, to be done every few seconds.
+    /// Does the work that takes too long for a scrape; to be called every few seconds.
     pub(crate) fn upkeep(&self, reader: &Reader) {
         self.handle.run_upkeep();
         // A look at each of its chunks, of which there are some thousands in a million ads.
         self.index_bytes.store(reader.index_bytes(), Ordering::Relaxed);
     }
 
-    /// The handles of a route that takes these methods; what it does not take is not timed.
+    /// Returns the handles of a route that accepts these methods; other methods are not timed.
     pub(crate) fn route(&self, route: &'static str, methods: &[Method]) -> RouteMetrics {
         let method = |method: &Method| {
             let labels =
@@ -126,8 +127,8 @@ impl Metrics {
         self.counter("placard_log_lines_lost_total", text).absolute(lines);
     }
 
-    /// The registry as Prometheus text, with this state of the replica, whether it may be sent clients, and how old
-    /// what it answers may be.
+    /// Returns the registry as Prometheus text, with this state of the replica, whether clients may be sent to it, and
+    /// how old its answers may be.
     pub(crate) fn render(
         &self,
         (replica, state): (&Handle, &replica::State),
@@ -332,7 +333,7 @@ impl Metrics {
         }
     }
 
-    /// What the last head poll has brought.
+    /// Sets the metrics from the last head poll.
     fn cluster(&self, replica: &Handle, state: &replica::State) {
         let Some(cluster) = replica.cluster() else { return };
         let published = state.published.version;

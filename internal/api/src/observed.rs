@@ -1,9 +1,9 @@
-//! The stream of a connection, as hyper reads it. It tells the connection's life what comes, gives hyper one request at a
-//! time, and reads on when it is shut.
+//! The stream of a connection, as hyper reads it. It records in the connection's life what comes, gives hyper one
+//! request at a time, and reads on when it is shut.
 //!
-//! hyper reads whatever has come and keeps it to itself. So nobody could know that a part of a head had come behind a
-//! request, and time it; nor that a head said a length beside a transfer coding, of which hyper takes the length out. Here
-//! the end of each head is looked for, and what is behind it is given when it is asked for.
+//! hyper alone would read whatever has come and keep it to itself. Then this server could not see, and time, a part of
+//! a head behind a request; nor a length beside a transfer coding, since hyper takes the length out. So this stream
+//! looks for the end of each head, and gives hyper what follows only when hyper asks for it.
 
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
@@ -26,7 +26,7 @@ pub(crate) struct Observed {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
     stay: Stay,
     heads: Heads,
-    /// What has come behind what hyper has.
+    /// Bytes that have arrived after those that hyper has.
     held: BytesMut,
     /// The last bytes that hyper has of a body in chunks.
     tail: [u8; CHUNKS_END.len()],
@@ -65,13 +65,13 @@ impl Observed {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the client has shut its sending side right behind what was read.
+    /// Returns true if the client has shut its sending side right after the bytes that were read.
     fn is_shut(&self) -> bool {
         let next = SockRef::from(self.stream.get_ref()).peek(&mut [MaybeUninit::uninit()]);
         next.is_ok_and(|bytes| bytes == 0)
     }
 
-    /// Takes back what hyper is not to have yet.
+    /// Takes back the bytes that hyper must not have yet.
     fn hold_back(&mut self, buffer: &mut ReadBuf<'_>, from: usize) {
         let surplus = &buffer.filled()[from..];
         if surplus.is_empty() {
@@ -106,7 +106,7 @@ impl Observed {
         } else {
             let own = usize::try_from(to_come).unwrap_or(usize::MAX).min(came);
             self.stay.life().to_come.store(to_come - own as u64, Ordering::Relaxed);
-            // Nothing at all would be the end.
+            // Zero bytes would mean the end.
             if own > 0 {
                 self.hold_back(buffer, before + own);
             }
@@ -212,7 +212,7 @@ struct Heads {
 impl Heads {
     const LENGTH: &[u8] = b"content-length:";
 
-    /// Where the head under way ends in its next piece, if it does.
+    /// Returns where in its next piece the head under way ends, if it does.
     fn end(&mut self, piece: &[u8]) -> Option<usize> {
         let mut from = 0;
         for at in memchr::memchr_iter(b'\n', piece) {
@@ -233,7 +233,7 @@ impl Heads {
         None
     }
 
-    /// Whether a line, without its feed, is the last one of a head.
+    /// Returns true if a line, without its feed, is the last one of a head.
     fn is_end(&mut self, line: &[u8]) -> bool {
         let is_empty = matches!(line, b"" | b"\r");
         let ends = is_empty && self.has_begun;
@@ -257,7 +257,7 @@ impl Heads {
 mod tests {
     use super::*;
 
-    /// Where heads end in these bytes, and which say a length, if they come in pieces of this size.
+    /// Returns where heads end in these bytes, and which of them say a length, if the bytes come in pieces of `size`.
     fn ends(bytes: &str, size: usize) -> Vec<(usize, bool)> {
         let (mut heads, mut ends, mut from) = (Heads::default(), Vec::new(), 0);
         for piece in bytes.as_bytes().chunks(size) {

@@ -102,7 +102,7 @@ pub(crate) fn version(text: &str) -> Option<Version> {
     whole(text, 0, VERSION_MAX)
 }
 
-/// Digits only: `+5`, `05` and ` 5` are no numbers that anybody means.
+/// Parses a whole number of digits only: `+5`, `05` and ` 5` are invalid.
 fn whole<T: FromStr + PartialOrd>(text: &str, min: T, max: T) -> Option<T> {
     let canonical = text == "0" || !text.starts_with(['0', '+']);
     text.parse().ok().filter(|number| canonical && *number >= min && *number <= max)

@@ -1,15 +1,15 @@
-//! Where everything is.
+//! The paths of the routes.
 
-/// Where the ads are.
+/// The path of the ads.
 pub const ADS_PATH: &str = "/api/v1/ad";
-/// Where many are created at once.
+/// The path at which many ads are created at once.
 pub const BATCH_PATH: &str = "/api/v1/ad/batch";
-/// Where one is.
+/// The path of one ad.
 pub(crate) const AD_PATH: &str = "/api/v1/ad/{id}";
 
-/// What is answered also when there are more connections than there may be.
+/// The paths that are answered even on connections beyond the maximum.
 pub(crate) const HEALTH_PATHS: [&str; 4] = ["/livez", "/readyz", "/readyz/404", "/metrics"];
-/// Where a replica tells of the cluster.
+/// The path at which a replica shows the cluster.
 pub(crate) const CLUSTER_PATH: &str = "/api/v1/cluster";
-/// Where an operator releases the brake of this replica's expiry.
+/// The path at which an operator releases the brake of this replica's expiry.
 pub(crate) const RELEASE_PATH: &str = "/api/v1/admin/expiry/release";

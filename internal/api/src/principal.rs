@@ -1,5 +1,5 @@
-//! Who writes. A handler that changes something takes a [`Principal`], which only this file makes, and only for those who
-//! may; so no such route can be added without asking.
+//! The client that writes. A handler that changes something takes a [`Principal`]. Only this file makes one, and only
+//! for clients that may write; so no such route can be added without authentication.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -8,7 +8,7 @@ use placard_model::TraceContext;
 use crate::app::App;
 use crate::problem::Problem;
 
-/// Somebody who may write, in the request at hand.
+/// A client that may write, in the current request.
 #[derive(Debug)]
 pub(crate) struct Principal {
     name: String,
@@ -21,7 +21,7 @@ impl Principal {
         &self.name
     }
 
-    /// The trace that follows what they write, if one does.
+    /// Returns the trace that the write belongs to, if it is traced.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
         self.trace
     }

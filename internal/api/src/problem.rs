@@ -91,7 +91,7 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "ad-exists", "there is an ad with this id already")
     }
 
-    /// These do not hold of an ad at this version; 0 if there is none.
+    /// These preconditions do not hold for an ad at this version; 0 if the ad does not exist.
     pub(crate) fn version_mismatch(only_if: &Conditions, version: Version) -> Self {
         let names = |tags: &Tags| version > 0 && tags.name(version);
         let detail = if only_if.if_none_match.as_ref().is_some_and(names) {

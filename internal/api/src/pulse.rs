@@ -1,5 +1,5 @@
-//! Whether this process was held until just now: stopped by a signal, or on a machine that was. What arrived meanwhile
-//! looks as if it came now, and its client may be long gone.
+//! Detects that this process was held until just now: stopped by a signal, or on a suspended machine. A request that
+//! arrived meanwhile looks as if it came now, and its client may be long gone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use placard_replica::Uptime;
 pub(crate) const BEAT: Duration = Duration::from_millis(100);
 /// A pause between two beats that a busy machine does not make.
 const HELD_MIN: Duration = Duration::from_secs(1);
-/// What arrived in a pause is read within as long again, since the longer it was, the more there is; but at most within
-/// this.
+/// Requests that arrived in a pause are taken to be read within the same time again, since a longer pause leaves more
+/// of them; this is the upper bound of that time.
 const CAUGHT_UP_MAX: Duration = Duration::from_secs(10);
 
 /// A pulse, by a clock that goes on while the machine is suspended.
@@ -33,7 +33,7 @@ impl Pulse {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// To be called at each [`BEAT`].
+    /// Records a beat; to be called at each [`BEAT`].
     pub(crate) fn beat(&self) {
         self.beat_at(self.now_ms());
     }
@@ -46,7 +46,7 @@ impl Pulse {
         }
     }
 
-    /// Whether the process was held until just now. The first beat after that may be yet to come.
+    /// Returns true if the process was held until just now, also before the first beat after that.
     pub(crate) fn was_held(&self) -> bool {
         self.was_held_at(self.now_ms())
     }

@@ -88,7 +88,7 @@ pub(crate) async fn by_id(
     fresh(&app, asked, response)
 }
 
-/// What a read comes to under its preconditions.
+/// The result of a read under its preconditions.
 enum Judged {
     Shown,
     /// The client has what it would be shown.
@@ -96,8 +96,9 @@ enum Judged {
     Refused,
 }
 
-/// In the order of RFC 9110, section 13.2.2. A tag is the ad's version, and what is shown has its status too, which
-/// changes without a version: whoever has the tag has the status only if that is what it was when the ad was created.
+/// Evaluates the preconditions in the order of RFC 9110, section 13.2.2. A tag is the ad's version, but an answer also
+/// has the ad's status, which changes without a version: a client that has the tag has the current status only if that
+/// is what it was when the ad was created.
 fn judged(only_if: &Conditions, ad: &StoredAd, status: Status) -> Judged {
     let Conditions { if_match, if_none_match } = only_if;
     let names = |tags: &Tags| tags.name(ad.version);
@@ -115,7 +116,7 @@ fn judged(only_if: &Conditions, ad: &StoredAd, status: Status) -> Judged {
     }
 }
 
-/// What is known of an answer before it is made.
+/// What is known about an answer before it is made.
 struct Asked {
     leave: Leave,
     /// Whether the time that it will be judged at is the journal's.
@@ -136,9 +137,8 @@ fn fresh(app: &App, asked: Asked, mut answer: Response) -> Result<Response, Prob
     Ok(answer)
 }
 
-/// Makes sure that there is a state to read, and that it is as new as the client asks. Also that it is not one
-/// which nobody is to be shown: leave is asked for before it is read, since the replica may catch up between that and
-/// the answer.
+/// Makes sure that there is a state to read, that it is as new as the client asks, and that clients may see it. The
+/// permission is taken before the state is read, since the replica may catch up between that and the answer.
 async fn wait_for(
     app: &App,
     parameter: Option<Version>,

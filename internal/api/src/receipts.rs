@@ -42,9 +42,9 @@ impl From<Member> for Receipt {
     }
 }
 
-/// Waits for whom the client wants to wait for, adds the receipts to the answer's JSON object, and makes the answer a 202
-/// if some are missing. A write that this replica itself could not show in time has waited long enough, and who else
-/// shows it cannot be told: all are missing.
+/// Waits for the replicas that the client wants to wait for, adds the receipts to the answer's JSON object, and makes
+/// the answer a 202 if some are missing. A write that this replica itself could not show in time has waited long
+/// enough, and this replica cannot know which others show it: then all are missing.
 ///
 /// # Errors
 /// The write may be lost: the journal tells another history since.
@@ -69,7 +69,7 @@ pub(crate) async fn answer(
         members.into_iter().take(limits::MEMBERS_SHOWN_MAX).map(Receipt::from).collect::<Vec<_>>()
     };
     let (confirmed, mut unconfirmed) = (shown(confirmed), shown(unconfirmed));
-    // Before the first head poll there is nobody on the register; this replica is missing on it, if nobody else is.
+    // Before the first head poll the register is empty: then this replica at least counts as unconfirmed.
     if confirmed.is_empty() && unconfirmed.is_empty() {
         unconfirmed.push(Receipt {
             replica: app.replica.replica(),

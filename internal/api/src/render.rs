@@ -1,5 +1,4 @@
-//! What success looks like: bodies put together from serialised fragments, and the headers that say which
-//! version answered.
+//! Successful answers: bodies put together from serialised fragments, and the headers that say which version answered.
 
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ pub(crate) const CLOCK_HEADER: HeaderName = HeaderName::from_static("placard-clo
 /// On an answer that was given before, to the same idempotency key.
 pub(crate) const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What is the same until another build is started may be kept for a while.
+/// Clients may cache an answer that stays the same until another build is started, for this time.
 const KEPT: HeaderValue = HeaderValue::from_static("max-age=300");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -33,7 +32,7 @@ pub(crate) fn with_version(response: &mut Response, version: Version) {
     response.headers_mut().insert(VERSION_HEADER, HeaderValue::from(version));
 }
 
-/// The age of an answer that nobody knows, and the most that is said of any: what a client compares it with is less.
+/// The age that an answer of unknown age gives, and the upper bound of all ages: any limit of a client is less.
 pub(crate) const STALE_MAX_MS: u64 = 999_999_999_999_999;
 
 pub(crate) fn with_stale(response: &mut Response, age: Option<Duration>) {
@@ -56,7 +55,7 @@ pub(crate) fn with_replayed(response: &mut Response) {
     response.headers_mut().insert(REPLAYED_HEADER, HeaderValue::from_static("true"));
 }
 
-/// The answer, which caches may keep if it is what was asked for.
+/// Lets caches keep the answer, if it is a success.
 pub(crate) fn kept(mut response: Response) -> Response {
     if response.status().is_success() {
         response.headers_mut().insert(CACHE_CONTROL, KEPT);

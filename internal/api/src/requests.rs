@@ -1,6 +1,6 @@
-//! What every request passes through: it gets an id, which its answer and its log lines carry, its place in a trace if it
-//! has one, and no cache keeps its answer unless that says so. One layer for all of that, and one that allocates nothing
-//! but the id: each costs a read as much as finding its answer.
+//! The layer that every request passes through. It gives the request an id, which its answer and its log lines carry,
+//! and its place in a trace if it has one; and no cache keeps the answer unless the answer says so. One layer does all
+//! of that, and allocates nothing but the id: each layer costs a read as much as finding its answer.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ use crate::paths::{AD_PATH, ADS_PATH, BATCH_PATH, RELEASE_PATH};
 pub(crate) struct Identify {
     /// Where the spans of traced requests go.
     pub(crate) spans: Sink,
-    /// Says who is believed about where a request has come from.
+    /// Says which proxies are trusted to say where a request comes from.
     pub(crate) config: Arc<Config>,
 }
 
@@ -72,8 +72,8 @@ where
             request.extensions_mut().insert(serving.context());
         }
         let logged = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-            // Every log line of the request names it. A span for each would cost those who do not look at them
-            // too much.
+            // Every log line of the request names it. A span for each request would cost too much while no operator
+            // looks at them.
             let id = id.to_str().unwrap_or_default();
             let client = self.config.trusted.client(request.headers(), request.extensions());
             let trace = serving.as_ref().map(|serving| serving.context().trace_id);
@@ -129,7 +129,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
     }
 }
 
-/// What is told of a request to those who decide whether it is traced.
+/// Describes a request for the decision whether it is traced.
 fn arrival<'r>(request: &'r Request, trusted: &TrustedProxies) -> Arrival<'r> {
     let (method, path) = (request.method(), request.uri().path());
     let route = route_of(path);
@@ -145,7 +145,7 @@ fn arrival<'r>(request: &'r Request, trusted: &TrustedProxies) -> Arrival<'r> {
     }
 }
 
-/// The route that takes a path, of those that read and write ads or are an operator's.
+/// Returns the route of a path, among those that read and write ads or are for operators.
 fn route_of(path: &str) -> Option<&'static str> {
     let exact = [ADS_PATH, BATCH_PATH, RELEASE_PATH].into_iter().find(|route| *route == path);
     let id = || path.strip_prefix(ADS_PATH)?.strip_prefix('/').filter(|id| !id.contains('/'));
@@ -164,8 +164,8 @@ pub(crate) fn id_of(headers: &HeaderMap) -> HeaderValue {
     given(headers).unwrap_or_else(generated)
 }
 
-/// Says what every answer says. Nearly all depend on the ads or on the time, and a cache keeps by its own rules what says
-/// nothing of that.
+/// Adds the header fields that every answer has. Nearly all answers depend on the ads or on the time, and a cache would
+/// keep an answer without `Cache-Control` by its own rules.
 pub(crate) fn name(response: &mut Response, id: HeaderValue) {
     const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
     let headers = response.headers_mut();
@@ -173,14 +173,14 @@ pub(crate) fn name(response: &mut Response, id: HeaderValue) {
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
 }
 
-/// The client's, or the balancer's. What cannot be one is not worth an error.
+/// Returns the id that the client, or the load balancer, gave. An invalid one is ignored: it is not worth an error.
 fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     let id = headers.get(REQUEST_ID)?;
     let fits = (1..=limits::REQUEST_ID_BYTES_MAX).contains(&id.len());
     (fits && id.as_bytes().iter().all(u8::is_ascii_graphic)).then(|| id.clone())
 }
 
-/// A UUID of this process's random half and a number, which costs a read less than a random one.
+/// Returns a UUID of this process's random half and a counter, which is cheaper for a read than a random one.
 fn generated() -> HeaderValue {
     static PROCESS: LazyLock<u128> = LazyLock::new(|| Uuid::new_v4().as_u128() << 64);
     static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::{batch, cluster, health, openapi, read, requests, write};
 
 impl App {
-    /// The routes. They are built here, and described: a server asks for them once.
+    /// Builds the routes, and describes them in the document: a server calls it once.
     pub fn router(&self) -> Router {
         let (router, document) = routes(&self.metrics).split_for_parts();
         openapi::write(document);
@@ -42,7 +42,7 @@ impl App {
     }
 }
 
-/// The routes, with what the document says of them.
+/// Returns the routes with their description for the document.
 pub(crate) fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
     let timed = |route, methods: &[Method], routes: UtoipaMethodRouter<App>| {
         let (schemas, paths, handlers) = routes;

@@ -1,5 +1,5 @@
-//! The accept loop. `axum::serve` has none of what is needed here: a bound on connections, with a say in who goes when
-//! it is reached; deadlines ([`crate::connection`]); and an end that no client notices.
+//! The accept loop. `axum::serve` has nothing of what is needed here: a bound on connections, with a choice of the
+//! connection that goes when it is reached; deadlines ([`crate::connection`]); and a stop that no client notices.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::house::House;
 use crate::metrics::connections::ConnectionMetrics;
 use crate::pulse::BEAT;
 
-/// Pause after an accept that failed for want of something (descriptors, memory), so that the loop is not busy.
+/// Pause after an accept that failed because a resource ran out (descriptors, memory), so that the loop is not busy.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the connections of a server are treated.
@@ -31,13 +31,13 @@ pub struct Connections {
     pub reserved: usize,
     /// How long one may be silent or idle.
     pub idle_timeout: Duration,
-    /// What is counted of them.
+    /// Their metrics.
     pub metrics: ConnectionMetrics,
     /// How long those under way may take to finish their request, once the server is to stop.
     pub wait: Duration,
 }
 
-/// What a server is to do. Whoever drops the sender of these has it stop.
+/// What a server is to do. Dropping the sender of these stops it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stage {
     /// Serve.
@@ -52,19 +52,20 @@ pub enum Stage {
 /// Listens on an address, with room for a burst of connections ([`limits::BACKLOG`]).
 ///
 /// # Errors
-/// The address cannot be had.
+/// The address cannot be bound.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // As std's listeners do: the port of a server that has just stopped can be had.
+    // As std's listeners do: the port of a server that has just stopped can be bound again.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(limits::BACKLOG)
 }
 
-/// How many connections may wait to be accepted on this system, if that is fewer than a listener asks for.
+/// Returns the number of connections that may wait to be accepted on this system, if it is less than a listener asks
+/// for.
 pub fn short_backlog() -> Option<u32> {
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
     most.trim().parse().ok().filter(|most| *most < limits::BACKLOG)
@@ -144,7 +145,7 @@ pub async fn serve(
     }
     house.finish();
     let finished = tokio::time::timeout(wait, all_ended(&mut running)).await.is_ok();
-    // Who has not finished has what is left of the process' time.
+    // Connections that have not finished have what is left of the process' time.
     running.detach_all();
     finished
 }
@@ -156,14 +157,14 @@ async fn next(stage: &mut watch::Receiver<Stage>) -> Stage {
     }
 }
 
-/// Closes a listener, and returns the connections that nobody had accepted: they would be reset with it, and a request
-/// may have been sent on them.
+/// Closes a listener, and returns the connections that were not accepted yet: they would be reset with it, and a client
+/// may have sent a request on them.
 fn last_accepted(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     /// A classic BPF program that lets nothing through: `BPF_RET | BPF_K` with 0 (linux/filter.h).
     const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
     let socket = SockRef::from(&listener);
-    // Nobody is to connect between the last accept and the close. Who tries meanwhile is not heard and tries again, as
-    // after any lost packet. Without the filter that moment stays open, which is no reason not to stop.
+    // No client may connect between the last accept and the close. A client that tries meanwhile gets no reply and
+    // tries again, as after any lost packet. Without the filter that gap stays open, which is no reason not to stop.
     if let Err(error) = socket.attach_filter(&[NOTHING]) {
         tracing::debug!(%error, "connections may be reset while the listener closes");
     }

@@ -1,4 +1,4 @@
-//! The layer that times and counts what a route answers. A service of its own rather than a function of axum's, which
+//! The layer that times and counts a route's answers. It is a service and not one of axum's middleware functions, which
 //! would box a future and clone the route for each read.
 
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ impl RouteMetrics {
         Self { methods }
     }
 
-    /// Where the handles of a method are; what the route does not take is not timed.
+    /// Returns the index of a method's handles. A method that the route does not accept is not timed.
     fn of(&self, method: &Method) -> Option<usize> {
         // A HEAD is a GET whose body is not sent.
         let method = if method == Method::HEAD { &Method::GET } else { method };

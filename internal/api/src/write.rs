@@ -1,4 +1,4 @@
-//! The writes: a request's shape is checked here, everything else is the committer's to decide.
+//! The writes: a request's shape is checked here; the committer decides everything else.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -134,7 +134,7 @@ pub(crate) async fn delete(
     one(&app, &writing, idempotency, command).await
 }
 
-/// Has one command decided, and answers with what became of it.
+/// Submits one command, and answers with its outcome.
 async fn one(
     app: &App,
     writing: &Writing,
@@ -162,7 +162,7 @@ struct Gone {
     version: Version,
 }
 
-/// The problem of a command that was not accepted, or the outcome of one that was.
+/// Returns the problem of a command that was not accepted, or the outcome of one that was.
 pub(crate) fn accepted(
     outcome: Outcome,
     decided_at: Version,

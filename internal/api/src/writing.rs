@@ -1,5 +1,5 @@
-//! What every write has beside its body: who asks, for what, and in which header fields. Read in steps, so that what is
-//! wrong is told in the same order whichever write it is.
+//! What every write has beside its body: who asks, for what, and in which header fields. It is read in steps, so that
+//! errors are reported in the same order for every write.
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -21,7 +21,7 @@ use crate::{headers, params};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// A write whose body was not read yet, of somebody who may write.
+/// A write whose body was not read yet, of a client that may write.
 #[derive(Debug)]
 pub(crate) struct Writing {
     principal: Principal,
@@ -41,7 +41,7 @@ impl FromRequestParts<App> for Writing {
     }
 }
 
-/// What the committer says, and whether readers of this replica see it already.
+/// The committer's answer, and whether readers of this replica see it already.
 pub(crate) struct Decided {
     pub(crate) answer: Answer,
     pub(crate) visible: bool,
@@ -71,17 +71,17 @@ impl Writing {
         app.room.read(&self.headers, body, bytes_max).await
     }
 
-    /// Whom the answer waits for.
+    /// Returns the replicas that the answer waits for.
     pub(crate) fn ack(&self) -> Result<Ack, Problem> {
         params::ack(self.uri.query()).map_err(Problem::invalid)
     }
 
-    /// What must hold of the ad.
+    /// Returns the preconditions for the ad.
     pub(crate) fn conditions(&self) -> Result<Conditions, Problem> {
         headers::conditions(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
     }
 
-    /// By what the request is known if it is sent again: the ad that its path names, if it names one, its
+    /// Returns what identifies the request if it is sent again: the ad that its path names, if it names one, its
     /// preconditions, and its body, as it came and as it is meant.
     pub(crate) fn idempotency(
         &self,
@@ -121,7 +121,7 @@ impl Writing {
             trace: self.principal.trace(),
             commands,
         };
-        // The entry names this id; it stands beside the one that the client knows.
+        // The entry names this id; the log line has it beside the one that the client knows.
         tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
         let history = app.replica.state().history;
         match app.replica.write(request).await.map_err(|_| Problem::overloaded())? {
@@ -138,7 +138,7 @@ impl Writing {
 fn sum(parts: [&str; 4]) -> [u8; 32] {
     let mut sum = Sha256::new();
     for part in parts {
-        // Each part behind its length, so that no two lists of parts run together to the same bytes.
+        // Each part follows its length, so that no two lists of parts give the same bytes.
         sum.update((part.len() as u64).to_be_bytes());
         sum.update(part);
     }

@@ -22,8 +22,8 @@ pub(crate) fn empty() -> ById {
     DashMap::with_shard_amount(SHARDS)
 }
 
-/// All of these. They are sorted out by shard, and then one core fills a shard at a time: entered in another order,
-/// nearly each of a million would be waited for, since the whole map is larger than any cache.
+/// Returns a map of all these ads. They are sorted by shard, and then one core fills a shard at a time: entered in
+/// another order, nearly each of a million would be a cache miss, since the whole map is larger than any cache.
 pub(crate) fn of(ads: &[Arc<StoredAd>]) -> ById {
     let map = DashMap::with_capacity_and_shard_amount(ads.len(), SHARDS);
     let part = ads.len().div_ceil(rayon::current_num_threads()).max(PART_MIN);

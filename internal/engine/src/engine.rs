@@ -1,5 +1,5 @@
-//! The writer's side: applies records in the log's order, checks that they belong to this history, and
-//! publishes what they amount to.
+//! The writer's side: applies records in the log's order, checks that they belong to this history, and publishes the
+//! resulting state.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ use crate::{Reader, Snapshot, StoredAd};
 pub struct Engine {
     applied: Position,
     ads: Arc<ById>,
-    /// Deleted, but not yet taken out of `ads`: whoever reads by id must not miss an ad that the published
-    /// version still has.
+    /// Deleted, but not yet taken out of `ads`: a reader by id must not miss an ad that the published version still
+    /// has.
     deleted: HashSet<Uuid>,
     index: Index,
     reader: Reader,
     snapshots: UnderWay,
 }
 
-/// An engine that another has taken the place of. To drop it takes time that grows with the number of its ads.
+/// An engine that another has replaced. To drop it takes time that grows with the number of its ads.
 #[derive(Debug)]
 pub struct Replaced {
     engine: Engine,
-    /// What readers have found there last.
+    /// The root that was published last.
     root: Arc<Root>,
 }
 
 impl Replaced {
-    /// Drops it, if no reader is still at it: then it is given back, to be tried again.
+    /// Drops it, if no reader still holds it; otherwise gives it back, to be tried again.
     ///
     /// # Errors
-    /// A reader is at it, who would have to drop it.
+    /// A reader still holds it, and would have to drop it.
     pub fn free(self: Box<Self>) -> Result<(), Box<Self>> {
         let idle = Arc::strong_count(&self.root) == 1 && self.engine.index.is_unread();
         if idle { Ok(()) } else { Err(self) }
@@ -128,7 +128,7 @@ impl Engine {
         Self { applied, ads, deleted, index, reader, snapshots }
     }
 
-    /// How far it has applied.
+    /// Returns the position of the last entry that it has applied.
     pub fn applied(&self) -> Position {
         self.applied
     }
@@ -166,7 +166,7 @@ impl Engine {
         })
     }
 
-    /// Whether the record is the one that follows.
+    /// Returns an error unless the record is the one that follows.
     fn expects(&self, record: &Record) -> Result<(), Refusal> {
         let (found, applied) = (record.version, self.applied.version);
         if found <= applied {
@@ -181,7 +181,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes over what a record that follows does, if it leads to the digest that it carries.
+    /// Applies the change of a record that follows, if it leads to the digest that the record carries.
     fn enter(&mut self, record: &Record, prepared: Prepared) -> Result<(), Refusal> {
         let Prepared { digest, change } = prepared;
         let found = record.version;
@@ -230,20 +230,20 @@ impl Engine {
         self.applied
     }
 
-    /// Lets ads begin and end up to `now`, so that readers need not sort that out for themselves. Answers are
-    /// right without it; they are quicker with it. Whether there is something to publish.
+    /// Lets ads begin and end up to `now`, so that readers need not filter them. Answers are right without it; they are
+    /// quicker with it. Returns true if there is something to publish.
     pub fn advance(&mut self, now: Timestamp) -> bool {
         self.index.advance(now)
     }
 
-    /// Whether so many ads have begun by `now` that the last advance has left some for the next.
+    /// Returns true if the last advance did not reach `now`: more ads had begun by then than one advance indexes.
     pub fn is_behind(&self, now: Timestamp) -> bool {
         self.index.is_behind(now)
     }
 
-    /// Goes back to `now`, if ads were let begin and end beyond it: what has ended since is found again, and what has
-    /// begun waits again. Readers' answers need it once their clock was set back. If that is by more than a minute, it looks
-    /// at every ad, on all cores. Whether there is something to publish.
+    /// Goes back to `now`, if the engine has advanced beyond it: what has ended since is found again, and what has
+    /// begun waits again. Readers' answers need it once their clock was set back. If that is by more than a minute, it
+    /// looks at every ad, on all cores. Returns true if there is something to publish.
     pub fn rewind(&mut self, now: Timestamp) -> bool {
         let Self { index, ads, deleted, .. } = self;
         index.rewind(now, |moved| {
@@ -252,13 +252,13 @@ impl Engine {
         })
     }
 
-    /// All ads as of the applied position, to be collected elsewhere while this goes on.
+    /// Begins a snapshot of all ads as of the applied position, to be collected elsewhere while the engine goes on.
     pub fn snapshot(&mut self) -> Snapshot {
         self.snapshots.begin(self.applied, &self.ads, &self.deleted)
     }
 
-    /// Becomes `other`, which was built aside: the readers handed out so far read it from now on. What it was is given
-    /// back, to be dropped where that may take its time.
+    /// Replaces the state by `other`, which was built aside: the readers handed out so far read that from now on.
+    /// Returns the old state, to be dropped where that may take its time.
     #[must_use = "it is dropped elsewhere"]
     pub fn replace_with(&mut self, other: Self) -> Box<Replaced> {
         let engine = std::mem::replace(self, other);
@@ -287,7 +287,7 @@ impl Builder {
     /// Takes ads, in any order; they are read on all cores.
     ///
     /// # Errors
-    /// The bytes of one of them are no ad.
+    /// The bytes of one of them are not an ad.
     pub fn extend(&mut self, ads: Vec<EncodedAd>) -> Result<(), Undecodable> {
         let read = ads.into_par_iter().with_min_len(PARALLEL_PART);
         let read: Result<Vec<_>, _> = read.map(|ad| StoredAd::new(ad).map(Arc::new)).collect();

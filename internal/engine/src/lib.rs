@@ -1,6 +1,6 @@
-//! The deterministic state machine of a replica: the ads by id, the index over them, their digest and the
-//! version they stand at. It has no async, no clock, no random numbers and no I/O: the same entries give the
-//! same state, and "now" is an argument of every read.
+//! The deterministic state machine of a replica: the ads by id, the index over them, their digest and their version. It
+//! has no async, no clock, no random numbers and no I/O: the same entries give the same state, and "now" is an argument
+//! of every read.
 
 mod alone;
 mod by_id;

@@ -47,12 +47,12 @@ impl Reader {
         self.root.swap(root)
     }
 
-    /// Where the published state stands.
+    /// Returns the position of the published state.
     pub fn published(&self) -> Position {
         self.root.load().position()
     }
 
-    /// How many ads there are, served or not.
+    /// Returns the number of ads, served or not.
     pub fn ads(&self) -> usize {
         self.root.load().ads().len()
     }

@@ -1,5 +1,6 @@
-//! All ads at one position, taken while the engine goes on. To begin one costs the writer nothing that grows with the
-//! ads: they are collected later, elsewhere, and the writer leaves word of what an ad was before it changes it.
+//! Snapshots: all ads at one position, taken while the engine goes on. The cost for the writer to begin one does not
+//! grow with the number of ads: they are collected later, elsewhere, and before the writer changes an ad it saves the
+//! old one (copy on write).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::StoredAd;
 use crate::by_id::ById;
 
-/// What the ads that have changed since were at the snapshot's position; `None` for one that was not there.
+/// The ads that have changed since, as they were at the snapshot's position; `None` for one that did not exist then.
 type Before = Mutex<HashMap<Uuid, Option<Arc<StoredAd>>>>;
 
 /// All ads at a position.
@@ -23,7 +24,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Where the ads are from.
+    /// Returns the position that the ads are from.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -31,8 +32,8 @@ impl Snapshot {
     /// The ads, in no order. Takes time that grows with their number, and keeps neither readers nor the writer from
     /// their work.
     pub fn collect(self) -> Vec<EncodedAd> {
-        // Whatever has changed before it was seen here, word of it was left before that.
-        // There is room for all from the start: the writer waits for a shard that is being read.
+        // If an ad has changed before it is read here, the old one was saved before that. The vector has room for all
+        // from the start: the writer waits for a shard that is being read.
         let count = self.ads.len();
         let mut there = Vec::with_capacity(count + count / 8);
         there.extend(self.ads.iter().map(|ad| (ad.id, ad.encoded.clone())));
@@ -51,7 +52,7 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Begins one. Of what was deleted and is still among the ads, it has nothing.
+    /// Begins a snapshot. It leaves out ads that were deleted and are still in the map.
     pub(crate) fn begin<'d>(
         &mut self,
         position: Position,
@@ -64,7 +65,7 @@ impl UnderWay {
         Snapshot { position, ads: Arc::clone(ads), before }
     }
 
-    /// An ad is about to be changed: this is what it was.
+    /// Saves the old ad before it is changed.
     pub(crate) fn changes(&mut self, id: Uuid, old: Option<&Arc<StoredAd>>) {
         self.before.retain(|before| {
             let Some(before) = before.upgrade() else { return false };

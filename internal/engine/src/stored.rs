@@ -1,5 +1,5 @@
-//! An ad as the engine keeps it: what reads compare, and what answers are put together from. Title and
-//! content are kept only inside the two encodings, since nothing in the engine looks into them.
+//! An ad as the engine keeps it: the fields that reads compare, and the encodings that answers are put together from.
+//! Title and content are kept only inside the two encodings, since nothing in the engine looks into them.
 
 use std::sync::OnceLock;
 
@@ -18,7 +18,7 @@ pub struct StoredAd {
     pub start_at: Timestamp,
     /// Until when it is served.
     pub end_at: Timestamp,
-    /// To whom.
+    /// The visitors to whom it is served.
     pub targeting: Targeting,
     /// Its share in the engine's digest.
     pub digest: Digest,
@@ -46,20 +46,20 @@ impl StoredAd {
         })
     }
 
-    /// Its JSON, serialised once, by whoever reads it first: most of a million ads that are restored are not
-    /// read soon, and to serialise them all would be a third of the restore.
+    /// Returns its JSON, which the first read serialises: most of a million ads that are restored are not read soon,
+    /// and to serialise them all would be a third of the restore.
     pub fn fragment(&self) -> &[u8] {
         if let Some(fragment) = self.fragment.get() {
             return fragment;
         }
         let ad = self.encoded.view().expect("it was read when it was stored");
         let made = fragment(ad).into_boxed_slice();
-        // Two who read it first at once both serialise it: neither waits while the other does.
+        // Two concurrent first readers both serialise it: neither waits for the other.
         let _ = self.fragment.set(made);
         self.fragment.get().expect("one of them was kept")
     }
 
-    /// Where `now` lies in its window.
+    /// Returns where `now` lies in its window.
     pub fn status(&self, now: Timestamp) -> Status {
         Status::of(self.start_at, self.end_at, now)
     }

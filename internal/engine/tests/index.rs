@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// Time goes on; the engine is told occasionally.
+    /// Time goes on; the engine is advanced occasionally.
     fn tick(&mut self) {
         self.now += self.draw.rng.random_range(0..=self.spread / 20 + 1);
         if self.draw.chance(40) {
@@ -261,8 +261,8 @@ fn an_index_that_grows_and_shrinks_agrees_with_the_scan() {
     });
 }
 
-/// So many changes in one publication that they are shared out among the cores, while ads begin and end, down
-/// to a few microseconds in which thousands share their ends.
+/// Publishes enough changes at once that they are shared out among the cores, while ads begin and end, down to a few
+/// microseconds in which thousands share their ends.
 #[test]
 fn bursts_of_changes_agree_with_the_scan() {
     with_seeds("bursts_of_changes_agree_with_the_scan", |seed| {
@@ -303,7 +303,8 @@ fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
     });
 }
 
-/// Readers' clock is the journal's, which somebody may set back: what had ended is there again, what had begun is not.
+/// Readers' clock is the journal's, which an operator may set back: ads that had ended are there again, ads that had
+/// begun are not.
 #[test]
 fn an_index_agrees_with_the_scan_after_its_clock_is_set_back() {
     with_seeds("an_index_agrees_with_the_scan_after_its_clock_is_set_back", |seed| {
@@ -331,7 +332,7 @@ fn an_index_agrees_with_the_scan_after_its_clock_is_set_back() {
     });
 }
 
-/// No timer runs here at all: the engine is told the time once, at the start, or never.
+/// No timer runs here at all: the engine learns the time once, at the start, or never.
 #[test]
 fn an_ad_is_served_from_its_start_to_its_end_to_the_microsecond() {
     for told in [false, true] {
@@ -514,7 +515,7 @@ fn a_snapshot_is_of_its_position_whatever_comes_after() {
     });
 }
 
-/// Whoever reads while a state is replaced is not made to drop what it was.
+/// A reader that reads while a state is replaced does not have to drop the old one.
 #[test]
 fn a_replaced_engine_is_freed_when_no_reader_is_at_it() {
     let mut world = World::new(5, 1_000, false);
@@ -549,7 +550,7 @@ fn records_that_are_applied_together_are_applied_as_one_by_one() {
     let (mut together, mut alone) = (Engine::new(), Engine::new());
     records.iter().for_each(|record| alone.apply(record).unwrap());
     together.apply_all(&records[..600]).unwrap();
-    // What is known already is passed over; a hole stops it, with what came before it applied.
+    // Known records are skipped; a hole stops it, and the records before the hole are applied.
     together.apply_all(&records[..650]).unwrap();
     let mut holed = records[600..].to_vec();
     holed.remove(200);

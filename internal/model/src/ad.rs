@@ -1,10 +1,10 @@
-//! What is served: an ad, its time window and its targeting.
+//! An ad, its time window and its targeting.
 
 use uuid::Uuid;
 
 use crate::{Targeting, Timestamp, Version};
 
-/// What an advertiser says of an ad; all of it can be changed later.
+/// The part of an ad that its advertiser sets; all of it can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     /// Its title, 5 to 100 characters.
@@ -15,7 +15,7 @@ pub struct Spec {
     pub start_at: Timestamp,
     /// Until when it is served (exclusive), after `start_at`.
     pub end_at: Timestamp,
-    /// To whom.
+    /// The visitors to whom it is served.
     pub targeting: Targeting,
 }
 
@@ -43,7 +43,7 @@ pub struct SpecView<'a> {
     pub start_at: Timestamp,
     /// Until when it is served (exclusive), after `start_at`.
     pub end_at: Timestamp,
-    /// To whom.
+    /// The visitors to whom it is served.
     pub targeting: Targeting,
 }
 
@@ -84,7 +84,7 @@ impl From<AdView<'_>> for Ad {
     }
 }
 
-/// Where an instant lies in an ad's window.
+/// The position of an instant relative to an ad's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// Before its start.
@@ -107,14 +107,14 @@ impl Status {
         }
     }
 
-    /// The status that clients see written so.
+    /// Returns the status with this name in the API.
     pub fn from_code(code: &str) -> Option<Self> {
         [Self::Scheduled, Self::Active, Self::Ended]
             .into_iter()
             .find(|status| status.code() == code)
     }
 
-    /// How clients see it written.
+    /// Returns its name in the API.
     pub fn code(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",

@@ -1,4 +1,4 @@
-//! What clients ask for, and what they are answered.
+//! Requests of clients, and their answers.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub struct Idempotency {
     pub sums: Sums,
 }
 
-/// What decides a request's outcome, beside its scope: another of either is another request.
+/// Sums over what decides a request's outcome, beside its scope: if either differs, it is another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sums {
     /// SHA-256 over the preconditions.
@@ -50,8 +50,9 @@ impl Idempotency {
         [self.scope].into_iter().chain(self.spelt)
     }
 
-    /// Whether the request that was answered under this key is this one. What an older build has kept has no sums, and
-    /// is told by its body; so is, beside its preconditions, what a build has kept that writes meanings otherwise.
+    /// Returns true if the request that was answered under this key is this one. An answer that an older build has kept
+    /// has no sums, and is compared by its body; so is, beside its preconditions, one of a build that writes meanings
+    /// otherwise.
     pub fn repeats(&self, body: &[u8; 32], sums: Option<&Sums>) -> bool {
         match sums {
             Some(sums) => {
@@ -73,7 +74,7 @@ pub enum Tags {
 }
 
 impl Tags {
-    /// Whether that of an ad at this version is among them.
+    /// Returns true if the tag of an ad at this version is among them.
     pub fn name(&self, version: Version) -> bool {
         match self {
             Self::Any => true,
@@ -97,18 +98,18 @@ impl Conditions {
         Self { if_match: Some(Tags::Versions(versions.into())), if_none_match: None }
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no precondition.
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Whether they hold of an ad at this version, or of there being no ad.
+    /// Returns true if they hold for an ad at this version, or for a missing ad if it is `None`.
     pub fn hold(&self, version: Option<Version>) -> bool {
         let name = |tags: &Tags| version.is_some_and(|version| tags.name(version));
         self.if_match.as_ref().is_none_or(name) && !self.if_none_match.as_ref().is_some_and(name)
     }
 
-    /// All of them, written in the same way however they were sent.
+    /// Returns all of them in one canonical form, however they were sent.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for tags in [&self.if_match, &self.if_none_match] {
@@ -142,14 +143,14 @@ impl Conditions {
 /// One thing asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// A new ad under an id that nobody has yet.
+    /// Creates an ad under an id that no ad has yet.
     Create {
         /// Its id.
         id: Uuid,
         /// The ad.
         spec: Spec,
     },
-    /// The ad becomes wholly this.
+    /// Replaces the whole ad.
     Replace {
         /// Which ad.
         id: Uuid,
@@ -160,7 +161,7 @@ pub enum Command {
         /// What it becomes.
         spec: Spec,
     },
-    /// Some of the ad's fields change.
+    /// Changes some of the ad's fields.
     Patch {
         /// Which ad.
         id: Uuid,
@@ -178,7 +179,7 @@ pub enum Command {
         /// The precondition, from `If-Match` and `If-None-Match`.
         only_if: Conditions,
     },
-    /// The ad goes, because it has ended.
+    /// Deletes the ad because it has ended.
     Expire {
         /// Which ad.
         id: Uuid,
@@ -188,7 +189,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Why the entry is written that it leads to.
+    /// Returns the reason that the resulting entry records.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Expire { .. } => Reason::Expired,
@@ -238,7 +239,7 @@ impl Request {
     }
 }
 
-/// What became of one command.
+/// The outcome of one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The ad is new.
@@ -268,7 +269,7 @@ pub enum Outcome {
     },
     /// There is no such ad.
     NotFound {
-        /// The id that nobody has.
+        /// The id that no ad has.
         id: Uuid,
     },
     /// There is such an ad already.
@@ -294,7 +295,7 @@ pub enum Outcome {
     },
     /// The idempotency key was used before, for another request.
     KeyReused,
-    /// The journal refuses this command, whatever is tried; the log says why.
+    /// The journal refuses this command on every try; the log says why.
     Failed,
 }
 
@@ -310,22 +311,22 @@ impl Outcome {
     }
 }
 
-/// What a request is answered.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The version at which the last of the commands was decided: a reader that has it sees all of them.
     pub version: Version,
-    /// What became of each command, in order.
+    /// The outcome of each command, in order.
     pub outcomes: Vec<Outcome>,
     /// Whether this is the answer to an earlier request with the same idempotency key.
     pub replayed: bool,
 }
 
 impl Answer {
-    /// Whether the same key must get the same answer. It must as soon as anything was written, whatever became of
-    /// the other commands: deciding them again would write the first ones twice. If nothing was written it must
-    /// unless the request was malformed, which costs nothing to find again and changes once the client mends it, or
-    /// the journal refused a part of it.
+    /// Returns true if the same key must get the same answer. It must as soon as anything was written, whatever
+    /// happened to the other commands: deciding them again would write the first ones twice. If nothing was written it
+    /// must unless the request was malformed, which costs nothing to find again and changes once the client mends it,
+    /// or the journal refused a part of it.
     pub fn is_final(&self) -> bool {
         let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
         let unfit = |outcome: &Outcome| matches!(outcome, Outcome::KeyReused | Outcome::Failed);

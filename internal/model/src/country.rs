@@ -38,7 +38,7 @@ fn pair(code: &[u8]) -> Option<usize> {
 }
 
 impl Country {
-    /// How many there are.
+    /// The number of countries.
     pub const COUNT: usize = 249;
 
     /// The country of an alpha-2 code in capitals.
@@ -79,7 +79,7 @@ impl CountrySet {
         self.0[country.place() / 64] |= 1 << (country.place() % 64);
     }
 
-    /// Whether it is in the set.
+    /// Returns true if the country is in the set.
     pub fn contains(&self, country: Country) -> bool {
         self.0[country.place() / 64] >> (country.place() % 64) & 1 == 1
     }
@@ -89,12 +89,12 @@ impl CountrySet {
         self.0 == [0; 4]
     }
 
-    /// How many are.
+    /// Returns the number of countries in the set.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Those in the set, by place.
+    /// Iterates over the countries in the set, by place.
     pub fn iter(&self) -> impl Iterator<Item = Country> + use<> {
         let words = self.0;
         (0..words.len()).flat_map(move |at| {

@@ -1,6 +1,6 @@
-//! How an ad is written down, and how it is read in place: a replica reads a million of them when it restores
-//! and keeps their bytes anyway, so that title and content need not be copied out of them. The shape is apart
-//! from the domain's types, as are those in `wire`; `tests/golden` holds it to the byte.
+//! The encoding of an ad, and how it is read in place: a replica reads a million of them when it restores and keeps
+//! their bytes anyway, so that title and content need not be copied out of them. The message is separate from the
+//! domain's types, as are those in `wire`; `tests/golden` holds it to the byte.
 //!
 //! An ad that a build of the first format level can read is a protobuf message and nothing else. One that says more than
 //! such a build understands begins with a byte of zero and the level that reading it needs. No message begins with a
@@ -24,12 +24,12 @@ impl EncodedAd {
         Self(bytes)
     }
 
-    /// Writes an ad down, so that builds of any level read it.
+    /// Encodes an ad, so that builds of any level can read it.
     pub fn encode(ad: &Ad) -> Self {
         Self::encode_for(ad, FORMAT_LEVEL_MIN)
     }
 
-    /// Writes an ad down for readers of `level`, marked with the level that what it says needs.
+    /// Encodes an ad for readers of `level`, marked with the level that its contents need.
     pub fn encode_for(ad: &Ad, level: u8) -> Self {
         let message = AdMessage::from(ad);
         let needed = needed(ad, level);
@@ -41,7 +41,7 @@ impl EncodedAd {
         Self(bytes.freeze())
     }
 
-    /// The format level that reading it needs.
+    /// Returns the format level that reading it needs.
     pub fn level(&self) -> u8 {
         match self.0[..] {
             [MARK, level, ..] => level,
@@ -52,7 +52,7 @@ impl EncodedAd {
     /// Reads it where it lies.
     ///
     /// # Errors
-    /// The bytes are no ad, or one that only a newer build understands.
+    /// The bytes are not an ad, or one that only a newer build understands.
     pub fn view(&self) -> Result<AdView<'_>, Undecodable> {
         let message = match self.0[..] {
             [MARK, level, ..] if level > FORMAT_LEVEL => return Err(Undecodable::TooNew(level)),
@@ -77,7 +77,7 @@ impl EncodedAd {
     }
 }
 
-/// What an ad begins with that is not of the first level; the level follows.
+/// The first byte of an ad that is not of the first level; the level follows.
 const MARK: u8 = 0;
 
 /// The level that reading an ad needs, which is at most that of its readers. All that an ad can say is of the first
@@ -87,7 +87,7 @@ fn needed(_: &Ad, level: u8) -> u8 {
     if cfg!(feature = "next-format-level") { level } else { FORMAT_LEVEL_MIN }
 }
 
-/// What is written.
+/// The message that is written.
 #[derive(Clone, PartialEq, Message)]
 struct AdMessage {
     #[prost(bytes = "bytes", tag = "1")]
@@ -140,8 +140,8 @@ impl From<&Ad> for AdMessage {
     }
 }
 
-/// An [`AdMessage`] as it is read: what is not there is as protobuf says, and fields that this build does not
-/// know are passed over.
+/// An [`AdMessage`] as it is read: missing fields have protobuf's defaults, and fields that this build does not know
+/// are skipped.
 #[derive(Default)]
 struct AdFields<'a> {
     id: &'a [u8],
@@ -171,7 +171,7 @@ impl<'a> AdFields<'a> {
                 (5, Value::Fixed(number)) => ad.end_at = number,
                 (6, Value::Bytes(bytes)) => ad.title = bytes,
                 (7, Value::Bytes(bytes)) => ad.content = bytes,
-                // As protobuf has it: a number of more bits is cut.
+                // As protobuf specifies: a number of more bits is truncated.
                 (8, Value::Varint(number)) => ad.age_start = number as u32,
                 (9, Value::Varint(number)) => ad.age_end = number as u32,
                 (10, Value::Varint(number)) => ad.genders = number as u32,
@@ -248,8 +248,8 @@ enum Value<'a> {
     Short,
 }
 
-/// What is left of a message. <https://protobuf.dev/programming-guides/encoding/>; groups, which no build has
-/// ever written, are refused.
+/// The rest of a message that is being read (<https://protobuf.dev/programming-guides/encoding/>). Groups, which no
+/// build has ever written, are refused.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -307,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    /// What prost reads, which is the other reader of the same format.
+    /// Reads an ad with prost, which is the other reader of the same format.
     fn by_prost(bytes: &[u8]) -> Option<Ad> {
         let ad = AdMessage::decode(bytes).ok()?;
         let fields = AdFields {
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(EncodedAd::encode_for(&ad, FORMAT_LEVEL_MIN).bytes()[..], message[..]);
     }
 
-    /// Whether bytes have a field of wire type 3 or 4, which is the one thing that is judged in another way.
+    /// Returns true if the bytes have a field of wire type 3 or 4, the one case that the two readers judge differently.
     fn has_groups(bytes: &[u8]) -> bool {
         let mut left = Input(bytes);
         while !left.0.is_empty() {

@@ -81,7 +81,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A place in the log and what it sums to: the journal's head, or how far an engine has applied.
+/// A position in the log with the two sums there: the journal's head, or how far an engine has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The newest entry's version; 0 in an empty log.
@@ -97,9 +97,9 @@ impl Position {
     pub const START: Self = Self { version: 0, chain: Chain::GENESIS, digest: Digest(0) };
 }
 
-/// A journal as one run of one server has it. Two databases never have the same one at the same time, whether they were
-/// made apart or one is a copy of the other, of whatever kind: a dump that was restored, a base backup, a template. The
-/// name of the stream comes from it, so that entries of one never reach replicas of the other.
+/// Identifies a journal during one run of its server. Two databases never have the same incarnation at the same time,
+/// whether they were made apart or one is a copy of the other, of whatever kind: a restored dump, a base backup, a
+/// template. The name of the stream contains it, so that entries of one never reach replicas of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation {
     /// The journal's identity, which was drawn when its tables were made.
@@ -110,7 +110,7 @@ pub struct Incarnation {
     pub started: Timestamp,
 }
 
-/// In the form in which the names of keys have it.
+/// Formats it as in the names of keys.
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.journal, self.database, self.started.micros())
@@ -129,7 +129,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// How many of the records, from the first, one page takes: at most `max`, and no more bytes than
+    /// Returns how many of the records, from the first, one page takes: at most `max`, and no more bytes than
     /// [`READ_BYTES_MAX`](limits::READ_BYTES_MAX), but at least one if there is one and `max` allows it.
     pub fn page<'r>(records: impl IntoIterator<Item = &'r Self>, max: usize) -> usize {
         let mut bytes = 0;
@@ -160,7 +160,7 @@ pub enum Change {
     Delete(Uuid),
 }
 
-/// One decided change. A fact: applying it never fails and never validates.
+/// One decided change. It is a fact: applying it never fails and validates nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// When it was decided, by the journal's clock.
@@ -173,7 +173,7 @@ pub struct Entry {
     pub principal: String,
     /// Why it was written.
     pub reason: Reason,
-    /// The trace of its request, if one follows it.
+    /// The trace of its request, if it is traced.
     pub trace: Option<TraceContext>,
     /// The digest of all ads after it.
     pub digest: Digest,

@@ -1,6 +1,6 @@
-//! JSON in: a client's object becomes a [`Creation`], a [`Spec`] or a [`Patch`], or a list of everything that is wrong
-//! with it. Types are read field by field rather than by one `Deserialize`, because serde stops at the first wrong field
-//! and a client wants to hear of all of them at once.
+//! Reads JSON: a client's object becomes a [`Creation`], a [`Spec`] or a [`Patch`], or a list of everything that is
+//! wrong with it. Types are read field by field rather than by one `Deserialize`, because serde stops at the first
+//! wrong field and an answer should list all of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,8 +17,8 @@ use crate::said::Said;
 use crate::violation::told;
 use crate::{Country, Gender, Platform, Spec, Status, Timestamp, Version, Violation};
 
-/// The fields of one JSON object, by name. Any JSON value can be read into it: one that is no object, or that
-/// names a field twice, is refused when it is turned into something, together with all else that is wrong.
+/// The fields of one JSON object, by name. Any JSON value can be read into it: a value that is not an object, or that
+/// names a field twice, is refused on conversion, together with all other errors.
 #[derive(Debug, Default)]
 pub struct Fields {
     values: BTreeMap<&'static str, Given>,
@@ -50,11 +50,11 @@ const SETTABLE: [&str; 9] = [
 ];
 /// What a client reads of an ad and cannot set; a creation may choose the id.
 const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
-/// U+FEFF, which some programs write before a text to say that it is UTF-8.
+/// U+FEFF, which some programs write before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl Creation {
-    /// What it says, written in the same way however it was sent.
+    /// Returns what it says, in one canonical form however it was sent.
     pub fn to_json(&self) -> Value {
         json!([self.id.map(|id| id.to_string()), self.spec.to_json()])
     }
@@ -85,7 +85,7 @@ impl Fields {
         Ok(items)
     }
 
-    /// The creation that these fields describe.
+    /// Returns the creation that these fields describe.
     ///
     /// # Errors
     /// Every field that breaks a rule.
@@ -97,7 +97,8 @@ impl Fields {
         reading.outcome(spec).map(|spec| Creation { id, spec })
     }
 
-    /// The whole new spec of an existing ad that these fields describe, and what they say of the rest of it.
+    /// Returns the whole new spec of an existing ad that these fields describe, and what they say about its read-only
+    /// fields.
     ///
     /// # Errors
     /// Every field that breaks a rule.
@@ -109,7 +110,7 @@ impl Fields {
         reading.outcome(spec).map(|spec| (spec, said))
     }
 
-    /// The merge patch that these fields describe, and what they say of the rest of the ad.
+    /// Returns the merge patch that these fields describe, and what they say about the ad's read-only fields.
     ///
     /// # Errors
     /// Every field that breaks a rule whatever it is merged into.
@@ -171,12 +172,12 @@ impl Reading {
         (form, given)
     }
 
-    /// `thing`, if nothing was wrong and nothing is left over.
+    /// Returns `thing`, if nothing was wrong and no field is left over.
     fn outcome<T>(mut self, thing: Option<T>) -> Result<T, Vec<Violation>> {
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
         }
-        // What is read-only is known, but nothing of it is so before there is an ad.
+        // Read-only fields are known names, but a creation must not have them: no ad exists whose values they could be.
         let left = self.values.keys().map(|name| (*name).to_owned());
         for name in &left.chain(self.unknown).collect::<Vec<_>>() {
             let read_only = READ_ONLY.contains(&name.as_str());
@@ -196,7 +197,7 @@ impl Reading {
         self.field("id", "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff", hyphenated)
     }
 
-    /// What is said of the fields that cannot be set. A null says nothing.
+    /// Returns what the body says about the fields that cannot be set. A null says nothing.
     fn said(&mut self) -> Said {
         let whole = |value: Given| match value {
             Given::Number(number) if number.fract() == 0.0 && number >= 0.0 => {
@@ -307,7 +308,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Reads an object into [`Fields`], and notes of anything else only that it is none.
+/// Reads an object into [`Fields`], and notes of any other value only that it is not an object.
 struct AnyValue;
 
 const NO_OBJECT: Fields =

@@ -56,13 +56,14 @@ fn plain_text(text: &str) -> Result<(), ValidationError> {
     )
 }
 
-/// Unicode's control characters, and what controls a text without being among them: the separators of lines and
-/// paragraphs, and the embeddings and overrides of its direction (U+2028 to U+202E).
+/// Returns true for Unicode's control characters, and for characters that control a text without being among them: the
+/// separators of lines and paragraphs, and the embeddings and overrides of its direction (U+2028 to U+202E).
 fn is_control(c: char) -> bool {
     c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)
 }
 
-/// White space alone shows nobody anything. What is too short is told so instead.
+/// Refuses white space alone, which shows a visitor nothing. An empty text passes here: the check of the length refuses
+/// it.
 fn not_blank(text: &str) -> Result<(), ValidationError> {
     if !text.is_empty() && text.chars().all(char::is_whitespace) {
         let blank = ValidationError::new("blank");
@@ -83,7 +84,7 @@ fn refuse_characters(
 }
 
 impl Patch {
-    /// What `current` becomes: a field that was given replaces it, null opens it, the others stay.
+    /// Returns what `current` becomes: a field that was given replaces it, null opens it, the others stay.
     ///
     /// # Errors
     /// Every field of the result that breaks a rule.
@@ -108,12 +109,12 @@ impl Patch {
         form.finish(&mut violations).filter(|_| violations.is_empty()).ok_or(violations)
     }
 
-    /// Whether it changes nothing.
+    /// Returns true if it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()
     }
 
-    /// The fields that were given, written in the same way however they were sent.
+    /// Returns the fields that were given, in one canonical form however they were sent.
     pub fn to_json(&self) -> Value {
         let Form {
             title,
@@ -166,7 +167,7 @@ impl Form {
         }
     }
 
-    /// Checks what concerns the ad as a whole. A field that is already in `violations` is not reported again.
+    /// Checks the rules that concern the ad as a whole. A field that is already in `violations` is not reported again.
     pub(crate) fn finish(self, violations: &mut Vec<Violation>) -> Option<Spec> {
         let mut broken = Vec::new();
         for (name, missing) in [

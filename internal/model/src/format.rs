@@ -19,10 +19,10 @@ pub enum Undecodable {
     /// The bytes need a newer build.
     #[error("format level {0} is newer than this build's {FORMAT_LEVEL}")]
     TooNew(u8),
-    /// The bytes are no protobuf message of the expected shape.
+    /// The bytes are not a protobuf message of the expected shape.
     #[error("not a protobuf message of the expected shape")]
     Malformed(#[from] prost::DecodeError),
-    /// The bytes are no ad's fields one after the other, each of its type.
+    /// The bytes are not an ad's fields in sequence, each of its type.
     #[error("not the fields of an ad")]
     Torn,
     /// A field is missing or outside its domain.

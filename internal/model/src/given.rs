@@ -1,5 +1,5 @@
-//! What a client gave for one field, kept only as far as it can be right: a body of nested or endless values
-//! takes little more memory than its bytes.
+//! What a client gave for one field. Only what can be valid is kept: a body of nested or endless values takes little
+//! more memory than its bytes.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl Code {
         }
     }
 
-    /// The string; `None` if the value was none, or one that is no code.
+    /// Returns the string; `None` if the value was not a string, or cannot be a code.
     pub(crate) fn text(&self) -> Option<&str> {
         let len = self.0.iter().position(|byte| *byte == FILL).unwrap_or(CODE_BYTES);
         str::from_utf8(&self.0[..len]).ok().filter(|text| !text.is_empty())
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
-/// Reads a string as a code, and of anything else only that it is none.
+/// Reads a string as a code, and notes of any other value only that it is not a string.
 struct AnyCode;
 
 impl<'de> Visitor<'de> for AnyCode {

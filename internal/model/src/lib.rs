@@ -1,5 +1,5 @@
-//! The words of Placard as types: ads, targeting, queries, commands, entries, and how they are written
-//! down. Nothing here does I/O, reads a clock or draws a random number that was not seeded by the caller.
+//! Placard's domain types: ads, targeting, queries, commands, entries, and their encodings. Nothing here does I/O,
+//! reads a clock or draws a random number that was not seeded by the caller.
 
 mod ad;
 mod body;

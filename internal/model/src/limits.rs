@@ -15,7 +15,7 @@ pub const AGE_MIN: u8 = 1;
 /// Oldest age that can be targeted or asked for, in years.
 pub const AGE_MAX: u8 = 100;
 
-/// Ads on a page where the request does not say.
+/// Ads on a page if the request does not say.
 pub const PAGE_ADS_DEFAULT: u32 = 10;
 /// Fewest ads that a page can be asked for.
 pub const PAGE_ADS_MIN: u32 = 1;
@@ -24,7 +24,7 @@ pub const PAGE_ADS_MAX: u32 = 100;
 /// Largest offset, in ads.
 pub const OFFSET_MAX: u32 = 10_000_000;
 
-/// Largest version that is spoken of: the journal and most clients count in 64 bits with a sign.
+/// Largest version that the API accepts or shows: the journal and most clients count in signed 64-bit numbers.
 pub const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// Most ads in one batch request.
@@ -77,13 +77,13 @@ pub const STREAM_TRIM: Duration = Duration::from_secs(5);
 /// Entries kept in the stream beyond what the slowest live replica needs, for those that are just joining.
 pub const STREAM_SPARE: u64 = 1_024;
 /// How long a stream is kept that no replica appends to or trims: that of a journal whose server was started again, or
-/// of a cluster that is no more. The replicas of a cluster that comes back later read the journal.
+/// of a cluster that no longer exists. The replicas of a cluster that comes back later read the journal.
 pub const STREAM_KEPT: Duration = Duration::from_secs(600);
 /// How long Redis remembers which journal a cluster had.
 pub const JOURNAL_REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// How long a replica counts as live after a head poll.
 pub const LEASE: Duration = Duration::from_secs(2);
-/// How long after its lease a replica that is gone silently still counts as one, by the clock of the one that
+/// How long after its lease a replica that has gone silent still counts as registered, by the clock of the replica that
 /// counts.
 pub const MEMBER_KEPT: Duration = Duration::from_secs(3600);
 /// Most rows of the register; beyond, those that were seen longest ago are deleted.
@@ -97,22 +97,22 @@ pub const EXPIRY_SWEEP: Duration = Duration::from_secs(5);
 pub const EXPIRY_PLAN: Duration = Duration::from_secs(1);
 /// How far ahead it asks.
 pub const EXPIRY_AHEAD: Duration = Duration::from_secs(60);
-/// Most seconds that it takes from one such look; the others come with a later one.
+/// Most seconds that one such query returns; the others come with a later one.
 pub const EXPIRY_SECONDS_MAX: usize = 128;
 /// How often a worker asks the queue for tasks that are due.
 pub const EXPIRY_POLL: Duration = Duration::from_millis(100);
-/// By how much the journal's clock may move more or less than time does between two looks at what has ended, and
-/// by how much it may differ from this machine's, before nothing is deleted.
+/// By how much the journal's clock may drift from elapsed time between two queries for ended ads, and by how much it
+/// may differ from this machine's; beyond that nothing is deleted.
 pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How often old rows of the log are dropped.
 pub const TRIM_LOG: Duration = Duration::from_secs(600);
-/// How long rows of the log are kept where nobody says otherwise.
+/// How long rows of the log are kept by default.
 pub const LOG_KEPT: Duration = Duration::from_secs(168 * 3600);
 /// How often old answers of idempotency keys are dropped.
 pub const FORGET_ANSWERS: Duration = Duration::from_secs(600);
 /// How often tasks that are done are dropped.
 pub const FORGET_TASKS: Duration = Duration::from_secs(60);
-/// How long tasks that are done are kept, for people who look at them.
+/// How long tasks that are done are kept, for operators who look at them.
 pub const TASKS_KEPT: Duration = Duration::from_secs(600);
 
 /// How long a write may take before its client is answered without a definite result.
@@ -131,7 +131,7 @@ pub const SUBMISSIONS_MAX: usize = 1_024;
 /// Longest pause between two attempts at the same transaction.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Most bearer tokens that a server takes: two for each of some writers, while theirs are replaced.
+/// Most bearer tokens that a server accepts: enough for some writers to have two each while tokens are rotated.
 pub const TOKENS_MAX: usize = 64;
 /// Shortest bearer token, in bytes.
 pub const TOKEN_BYTES_MIN: usize = 16;
@@ -146,23 +146,23 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Most broken rules that one answer lists.
 pub const VIOLATIONS_MAX: usize = 100;
-/// Most of a name, or of what a parser says, that an answer tells a client again, in bytes; the rest is cut.
+/// Most bytes of a name, or of a parser's message, that an answer repeats to a client; the rest is cut.
 pub const TOLD_BYTES_MAX: usize = 256;
 /// Most replicas that one answer lists.
 pub const MEMBERS_SHOWN_MAX: usize = 1_024;
 
-/// Connections to a server at once, where nobody says otherwise. When there is no room for one more, those go that were
-/// silent or idle for longest.
+/// Connections to a server at once, by default. When there is no room for one more, the ones that were silent or idle
+/// for longest are closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
-/// Connections that are taken in beyond the most there may be, so that health checks get their answers; anything else
-/// asked there waits for room, and gets 503 if none comes.
+/// Connections that are accepted beyond the maximum, so that health checks get their answers; any other request on them
+/// waits for room, and gets 503 if no room comes.
 pub const CONNECTIONS_RESERVED: usize = 64;
 /// How long a request on such a connection waits for room.
 pub const ROOM_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a connection is silent or idle at least before it has to make room: its next request may be on its way.
 pub const SILENCE_MIN: Duration = Duration::from_millis(250);
-/// How long a connection may stay idle between two requests where nobody says otherwise: longer than any balancer keeps
-/// one that cannot be told how long (Google's: 600 s).
+/// How long a connection may stay idle between two requests, by default: longer than any load balancer keeps one whose
+/// timeout cannot be configured (Google's: 600 s).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(620);
 /// How long idle connections are still served when a server that stops has closed its listener.
 pub const LAST_REQUESTS: Duration = Duration::from_millis(250);
@@ -195,7 +195,7 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a request: a mesh and two tracing systems add dozens. It is as many as hyper has room for without an
 /// allocation.
 pub const HEADERS_MAX: usize = 100;
-/// Longest path that a span tells of, in bytes; a longer one is cut.
+/// Longest path in a span, in bytes; a longer one is cut.
 pub const SPAN_PATH_BYTES_MAX: usize = 256;
 /// Longest `tracestate` that is taken over, in bytes: what W3C's Trace Context (section 3.3.1.5) asks for at least. A
 /// longer one is ignored.

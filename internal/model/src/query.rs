@@ -1,5 +1,5 @@
-//! What a site's page asks: which ads fit this visitor, and which part of the answer to send. [`Targeting::fits`] is the
-//! reference meaning of that: the index must agree with it, ad by ad.
+//! The query of a site's page: which ads fit this visitor, and which part of the answer to send. [`Targeting::fits`] is
+//! the reference implementation: the index must agree with it, ad by ad.
 
 use crate::{Country, Gender, Platform, Targeting, limits};
 
@@ -35,7 +35,7 @@ impl Default for Query {
 }
 
 impl Targeting {
-    /// Whether a query's filters fit: an absent filter fits every ad; a present one fits the ads that target
+    /// Returns true if a query's filters fit: an absent filter fits every ad; a present one fits the ads that target
     /// its value or leave the dimension open.
     pub fn fits(&self, query: &Query) -> bool {
         let age = |age| self.age.is_none_or(|range| range.start <= age && age <= range.end);

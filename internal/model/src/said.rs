@@ -1,12 +1,12 @@
-//! What a body says of the fields that no client can set. A client that sends back what it has read says them too; they
-//! are taken if they are so.
+//! What a body says about the read-only fields. A client that sends back what it has read sends them too; they are
+//! accepted if they are true.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{Ad, Status, Timestamp, Version, Violation};
 
-/// What is said of an ad, as far as anything is.
+/// The read-only fields that a body gives of an ad; each is optional.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Said {
     /// Its id.
@@ -15,12 +15,12 @@ pub struct Said {
     pub version: Option<Version>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// Where its window stands.
+    /// Where the time lies in its window.
     pub status: Option<Status>,
 }
 
 impl Said {
-    /// Every field that is not so, of an ad at this time.
+    /// Returns every field that is untrue for an ad at this time.
     pub fn violations(&self, ad: &Ad, now: Timestamp) -> Vec<Violation> {
         let status = Status::of(ad.spec.start_at, ad.spec.end_at, now);
         let untrue =
@@ -42,7 +42,7 @@ impl Said {
         .collect()
     }
 
-    /// What is said, written in the same way however it was sent.
+    /// Returns what is said, in one canonical form however it was sent.
     pub fn to_json(&self) -> Value {
         json!({
             "id": self.id.map(|id| id.to_string()),

@@ -28,7 +28,7 @@ macro_rules! values {
                 match text { $($text => Some(Self::$value),)+ _ => None }
             }
 
-            /// How clients write it.
+            /// Returns its code in the API.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$value => $text),+ }
             }
@@ -44,12 +44,13 @@ macro_rules! values {
         pub struct $set(u8);
 
         impl $set {
-            /// The set of the bits that are set, the lowest for the first value; `None` if one stands for no value.
+            /// Returns the set of the bits that are set, the lowest for the first value; `None` if a bit belongs to no
+            /// value.
             pub fn from_bits(bits: u8) -> Option<Self> {
                 (u32::from(bits) < 1 << $name::ALL.len()).then_some(Self(bits))
             }
 
-            /// One bit for each value in the set, the lowest for the first value.
+            /// Returns one bit for each value in the set, the lowest for the first value.
             pub fn bits(self) -> u8 {
                 self.0
             }
@@ -59,7 +60,7 @@ macro_rules! values {
                 self.0 |= 1 << value.place();
             }
 
-            /// Whether it is in the set.
+            /// Returns true if the value is in the set.
             pub fn contains(self, value: $name) -> bool {
                 self.0 >> value.place() & 1 == 1
             }
@@ -69,7 +70,7 @@ macro_rules! values {
                 self.0 == 0
             }
 
-            /// Those in the set, by place.
+            /// Iterates over the values in the set, by place.
             pub fn iter(self) -> impl Iterator<Item = $name> {
                 $name::ALL.iter().copied().filter(move |value| self.contains(*value))
             }

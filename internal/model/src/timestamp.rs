@@ -29,14 +29,15 @@ const FRACTION_DIGITS_MAX: usize = 9;
 const DATE_BYTES: usize = "2006-01-02".len();
 
 impl Timestamp {
-    /// 0000-01-01T00:00:00Z, the earliest there is.
+    /// 0000-01-01T00:00:00Z, the earliest instant.
     pub const MIN: Self = Self(EARLIEST);
     /// The latest.
     pub const MAX: Self = Self(LATEST);
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// The instant so many microseconds after (or before) the Unix epoch; `None` outside the years 0 to 9999.
+    /// Returns the instant `micros` microseconds after (or, if negative, before) the Unix epoch; `None` outside the
+    /// years 0 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
         (EARLIEST..=LATEST).contains(&micros).then_some(Self(micros))
     }
@@ -46,7 +47,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This instant moved by so many microseconds, held within the years 0 to 9999.
+    /// Returns this instant moved by `micros` microseconds, clamped to the years 0 to 9999.
     pub fn saturating_add_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros).clamp(EARLIEST, LATEST))
     }
@@ -71,7 +72,7 @@ impl Timestamp {
             return Err("must not be finer than a nanosecond (9 digits of a second)");
         }
         let moment = moment(text).ok_or(SHAPE)?;
-        // A division would round up what is before 1970.
+        // An ordinary division would round instants before 1970 up.
         i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000))
             .ok()
             .and_then(Self::from_micros)
@@ -91,7 +92,7 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
         .ok()
 }
 
-/// Cuts a fourth word off that looks like a zone's name: letters, or digits after a sign.
+/// Cuts off a fourth word that looks like a zone's name: letters, or digits after a sign.
 fn without_zone_name(text: &str) -> &str {
     let Some((stamp, zone)) = text.rsplit_once(' ') else { return text };
     let named = (1..=5).contains(&zone.len()) && zone.bytes().all(|b| b.is_ascii_alphabetic());
@@ -102,7 +103,7 @@ fn without_zone_name(text: &str) -> &str {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC, with as many digits of a second as it takes.
+    /// Formats it as RFC 3339 in UTC, with as many digits of a second as it needs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
             .map(|moment| moment.to_offset(UtcOffset::UTC))

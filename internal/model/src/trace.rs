@@ -1,8 +1,7 @@
-//! The place in a distributed trace that a write has, as its request and its entries carry it: enough for whoever
-//! works on them to add spans to the same trace. It decides nothing, and nothing depends on it.
+//! The trace context of a write, as its request and its entries carry it: enough for each replica that works on them to
+//! add spans to the same trace. It decides nothing, and nothing else depends on it.
 
-/// A trace and the span in it under which what follows belongs, as W3C's Trace Context numbers them. Only what is
-/// recorded has one.
+/// The ids of a trace and of the parent span of what follows, as in W3C's Trace Context. Only a recorded write has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     /// The trace.
@@ -12,7 +11,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// 16 bytes of the trace and 8 of the span, both big-endian.
+    /// Returns 16 bytes of the trace and 8 of the span, both big-endian.
     pub(crate) fn to_bytes(self) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..16].copy_from_slice(&self.trace_id.to_be_bytes());
@@ -20,7 +19,8 @@ impl TraceContext {
         bytes
     }
 
-    /// What [`TraceContext::to_bytes`] wrote. Anything else names no trace, which is no reason to refuse an entry.
+    /// Reads what [`TraceContext::to_bytes`] wrote. Any other bytes name no trace, which is no reason to refuse an
+    /// entry.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (trace_id, span_id) = bytes.split_first_chunk::<16>()?;
         let (trace_id, span_id) =

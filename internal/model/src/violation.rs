@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::limits::TOLD_BYTES_MAX;
 
-/// Where in a request a rule was broken.
+/// The place in a request where a rule was broken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A JSON pointer (RFC 6901) into the body; empty for the body as a whole.
@@ -21,7 +21,7 @@ pub enum Place {
 pub struct Violation {
     /// Where.
     pub place: Place,
-    /// What the rule is, as a clause that can be shown to a person.
+    /// The rule, as a clause that can be shown to a person.
     pub detail: String,
 }
 
@@ -48,7 +48,7 @@ impl Violation {
     }
 }
 
-/// As much of a client's own words as it is told again: it may have sent megabytes.
+/// Returns as much of a client's own words as an error repeats: the client may have sent megabytes.
 pub(crate) fn told(words: &str) -> Cow<'_, str> {
     if words.len() <= TOLD_BYTES_MAX {
         return words.into();
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(place(Violation::parameter(&longer, "")), Place::Parameter(cut));
         let escaped = format!("/{}…", "~0".repeat(TOLD_BYTES_MAX));
         assert_eq!(place(Violation::field(&longer, "")), Place::Pointer(escaped));
-        // A parser tells what it was given instead of an array.
+        // A parser's message repeats the value that it got instead of an array.
         let text = serde_json::to_vec(&"x".repeat(100_000)).unwrap();
         let broken = Fields::many_from_json(&text, 1).unwrap_err();
         assert!(broken[0].detail.len() < 2 * TOLD_BYTES_MAX, "{}", broken[0].detail.len());

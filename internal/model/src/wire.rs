@@ -1,6 +1,6 @@
-//! How entries and answers are written down: protobuf, behind a byte for the format's level. The ads in them are
-//! `encoded`'s. These shapes are apart from the domain's types so that either can change without the
-//! other; `tests/golden` holds them to the byte. Fields are only ever added.
+//! The encoding of entries and answers: protobuf, after a byte for the format's level. `encoded` encodes the ads in
+//! them. These messages are separate from the domain's types so that either can change without the other;
+//! `tests/golden` holds them to the byte. Fields are only ever added.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
@@ -29,8 +29,8 @@ struct EntryMessage {
     digest: Bytes,
     #[prost(oneof = "ChangeMessage", tags = "7, 8")]
     change: Option<ChangeMessage>,
-    /// A `TraceContext`, 24 bytes; empty: none. Not behind a level, since a reader that does not know it loses
-    /// nothing by passing over it.
+    /// A `TraceContext`, 24 bytes; empty without a trace. It needs no format level, since a reader that does not know
+    /// it loses nothing by skipping it.
     #[prost(bytes = "bytes", tag = "9")]
     trace: Bytes,
 }
@@ -46,7 +46,7 @@ enum ChangeMessage {
 }
 
 impl Entry {
-    /// Writes the entry down for readers of `level`, behind that level.
+    /// Encodes the entry for readers of `level`, after a byte for that level.
     pub fn encode(&self, level: u8) -> Bytes {
         let message = EntryMessage {
             at: self.at.micros(),
@@ -72,7 +72,7 @@ impl Entry {
     /// Reads an entry back. The ad in it, if any, stays encoded.
     ///
     /// # Errors
-    /// The bytes are no entry, or one that only a newer build understands.
+    /// The bytes are not an entry, or one that only a newer build understands.
     pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
         let message: EntryMessage = from_leveled(bytes)?;
         let digest = <[u8; 16]>::try_from(message.digest.as_ref())
@@ -118,8 +118,8 @@ struct AnswerMessage {
     version: u64,
     #[prost(message, repeated, tag = "2")]
     outcomes: Vec<OutcomeMessage>,
-    /// Of the request's `Sums`, 32 bytes each, in what is kept for a key. Not behind a level: a reader that does not know
-    /// them compares the sum of the body, as ever.
+    /// One of the request's `Sums`, 32 bytes each, in the answer that is kept for a key. They need no format level: a
+    /// reader that does not know them compares the sum of the body, as before.
     #[prost(bytes = "bytes", tag = "3")]
     conditions: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
@@ -134,7 +134,7 @@ struct OutcomeMessage {
     version: u64,
     #[prost(uint32, tag = "3")]
     kind: u32,
-    /// Of a created or updated ad.
+    /// The created or updated ad.
     #[prost(bytes = "bytes", optional, tag = "4")]
     ad: Option<Bytes>,
     #[prost(message, repeated, tag = "5")]
@@ -150,7 +150,7 @@ struct ViolationMessage {
 }
 
 impl Answer {
-    /// Writes the answer down for readers of `level`.
+    /// Encodes the answer for readers of `level`.
     pub fn encode(&self, level: u8) -> Bytes {
         leveled(level, &self.message())
     }
@@ -175,7 +175,7 @@ impl Answer {
 }
 
 impl KeptAnswer {
-    /// Writes the answer down for readers of `level`, with what tells the request again.
+    /// Encodes the answer for readers of `level`, with the sums that identify a repetition of the request.
     pub fn new(scope: [u8; 32], body: [u8; 32], sums: &Sums, answer: &Answer, level: u8) -> Self {
         let sum = |sum: &[u8; 32]| Bytes::copy_from_slice(sum);
         let (conditions, meaning) = (sum(&sums.conditions), sum(&sums.meaning));
@@ -206,7 +206,7 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         Outcome::Exists { id, version } => (5, id, version),
         Outcome::VersionMismatch { id, version } => (6, id, version),
         Outcome::Invalid { id, .. } => (7, id, &0),
-        // A build that does not know this kind answers that all has failed, and does nothing again.
+        // A build that does not know this kind answers that all commands have failed, and writes none of them again.
         Outcome::Failed => (8, &nil, &0),
         Outcome::KeyReused => unreachable!("it concerns the whole request, and is never stored"),
     };

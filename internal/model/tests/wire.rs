@@ -1,6 +1,6 @@
-//! The stored formats, held to the byte: an ad, entries, a kept answer and the chain over them. A difference
-//! means that logs and databases written by earlier builds would read differently. `UPDATE_GOLDEN=1` writes
-//! the files anew, which is right only together with a new format level.
+//! The stored formats, held to the byte: an ad, entries, a kept answer and the chain over them. A difference means that
+//! logs and databases written by earlier builds would read differently. `UPDATE_GOLDEN=1` rewrites the files, which is
+//! right only together with a new format level.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

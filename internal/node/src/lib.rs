@@ -1,5 +1,5 @@
-//! One replica, wired together: configuration in, a running server out. The only crate that knows which
-//! adapter stands behind which port.
+//! Wires one replica together: turns a configuration into a running server. This is the only crate that knows which
+//! adapter implements which port.
 
 mod storage;
 mod tasks;
@@ -33,9 +33,9 @@ pub use tasks::Ended;
 use tasks::Tasks;
 pub use verify::{Audited, Report, VerifyError, verify};
 
-/// The pause between two looks at what is too much for a scrape of the metrics.
+/// The pause between two runs of the metrics work that takes too long for a scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Of the time that stopping may take, the part that is kept for the journal.
+/// The part of the time that stopping may take that is kept for the journal.
 const COMMITTING: Duration = Duration::from_millis(1_500);
 
 /// Which writes are traced, and where the traces go.
@@ -43,7 +43,7 @@ const COMMITTING: Duration = Duration::from_millis(1_500);
 pub struct Traces {
     /// An OTLP collector, as `http://host:4318`.
     pub endpoint: String,
-    /// Which part of the writes is traced that come without a `traceparent`, from 0 to 1.
+    /// The fraction of the writes without a `traceparent` that is traced, from 0 to 1.
     pub sample: f64,
 }
 
@@ -62,12 +62,12 @@ impl Default for Connections {
     }
 }
 
-/// How a node is run.
+/// The configuration of a node.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where its journal and its stream are.
     pub storage: Storage,
-    /// How long `/readyz` says 503, and every answer that its connection is to be closed, before the listener closes.
+    /// How long `/readyz` answers 503, and every answer closes its connection, before the listener closes.
     pub drain_delay: Duration,
     /// How clients' connections are treated.
     pub connections: Connections,
@@ -84,7 +84,7 @@ pub struct Config {
 pub struct Listeners {
     /// For the API.
     pub api: TcpListener,
-    /// For the task board, if there is to be one.
+    /// The listener of the task board, if it is enabled.
     pub admin: Option<TcpListener>,
 }
 
@@ -104,7 +104,7 @@ pub struct Node {
     replica: Replica,
     scheduler: Scheduler,
     tasks: Tasks,
-    /// What all its servers are to do.
+    /// The stage that all its servers must be in.
     stage: watch::Sender<Stage>,
     board: Option<Board>,
     telemetry: Option<Telemetry>,
@@ -191,12 +191,12 @@ impl Node {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its task board is, if it has one.
+    /// Returns the address of its task board, if it has one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
@@ -206,8 +206,8 @@ impl Node {
         self.replica.handle()
     }
 
-    /// Waits until a task of the node ends by itself, which none should. The node is to be stopped then: what it lacks
-    /// nobody else does for it.
+    /// Waits until a task of the node ends by itself, which none should. The caller must stop the node then: no other
+    /// task does that one's work.
     pub async fn failed(&mut self) -> Ended {
         tokio::select! {
             stopped = self.replica.failed() => Ended::of("a task of the replica", stopped),

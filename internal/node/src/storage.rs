@@ -1,5 +1,5 @@
-//! Which adapter stands behind which port: embedded, SQLite and the stream inside the process; in a cluster,
-//! PostgreSQL, Redis and a checkpoint.
+//! Chooses the adapter of each port: embedded, SQLite and the stream inside the process; in a cluster, PostgreSQL,
+//! Redis and a checkpoint.
 
 use std::fmt;
 use std::io;
@@ -36,7 +36,7 @@ pub struct ClusterStorage {
     pub postgres_url: Secret,
     /// Where Redis is.
     pub redis: Redis,
-    /// How Redis and this node are known to each other over TLS.
+    /// How Redis and this node authenticate each other over TLS.
     pub redis_tls: RedisTls,
     /// Where the checkpoint is; `None` for a node that keeps none.
     pub checkpoint_dir: Option<PathBuf>,
@@ -75,10 +75,10 @@ pub enum StartError {
     /// Redis is of a kind that cannot hold a stream.
     #[error(transparent)]
     Redis(redis::Warning),
-    /// The data directory cannot be had, or something in it cannot be written.
+    /// The data directory cannot be opened or locked, or something in it cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The journal is empty, and there was one that was not.
+    /// The journal is empty, and a journal that was not empty is known.
     #[error(
         "{0} is empty, and {1} knows of one that is not: restore that one; or say --new-journal once, and this one takes \
          its place"
@@ -92,7 +92,7 @@ pub enum StartError {
     Telemetry(#[from] placard_telemetry::StartError),
 }
 
-/// What a node works on: its replica, and what runs beside it.
+/// The started parts of a node: its replica, and what runs beside it.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) replica: Replica,
@@ -101,11 +101,11 @@ pub(crate) struct Started {
     pub(crate) expiry: Expiry,
     /// Where a task board finds the tasks.
     pub(crate) board: Tasks,
-    /// A journal that is to be closed at the end.
+    /// A journal that must be closed at the end.
     pub(crate) embedded: Option<SqliteJournal>,
 }
 
-/// Opens what the node is to work on, and starts its replica.
+/// Opens the node's journal and stream, and starts its replica.
 pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, StartError> {
     match storage {
         Storage::Embedded(directory) => {
@@ -113,7 +113,7 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
             let queue = tasks.file();
             let takes_new = config.takes_new_journal;
             let opened = tokio::task::spawn_blocking(move || {
-                // First, so that a start that is refused for it has changed nothing.
+                // Checked first, so that a refused start has changed nothing.
                 queue.as_deref().map_or(Ok(()), writable_sqlite)?;
                 if !takes_new && !SqliteJournal::is_in(&directory) {
                     refuse_beside(&directory, queue.as_deref())?;
@@ -168,7 +168,7 @@ async fn refuse_emptied(
     })
 }
 
-/// Has an empty journal take the place of another: nothing of that one is kept where it would be found again.
+/// Makes an empty journal replace another: everything by which a replica would find the other one again is removed.
 async fn begin_anew(
     journal: &PostgresJournal,
     stream: &RedisStream,
@@ -222,7 +222,7 @@ async fn start_clustered(
     Ok(scheduled(replica, journal, scheduler, board))
 }
 
-/// Sees to it that what ends is deleted on a replica's behalf.
+/// Starts the scheduler that deletes ended ads on a replica's behalf.
 fn scheduled<J: Ends + Chores>(
     replica: Replica,
     journal: J,
@@ -254,7 +254,7 @@ async fn connect(
             journal.prepare(options).await?;
             begin_anew(&journal, stream, checkpoint).await?;
         } else {
-            // First, so that a start that is refused for it has made no tables; tables of an older build cannot be asked.
+            // Checked first, so that a refused start has created no tables; tables of an older build cannot be queried.
             refuse_emptied(&journal, stream, checkpoint).await?;
             journal.prepare(options).await?;
             refuse_emptied(&journal, stream, checkpoint).await?;
@@ -275,7 +275,7 @@ async fn connect(
     }
 }
 
-/// Copies an embedded journal into a new file; the version up to which.
+/// Copies an embedded journal into a new file. Returns the version of the last entry in it.
 ///
 /// # Errors
 /// There is no journal in the directory, it cannot be read, or the file is there or cannot be written.
@@ -291,7 +291,7 @@ pub async fn backup(directory: PathBuf, to: PathBuf) -> Result<Version, sqlite::
 /// The journal cannot be reached or migrated.
 pub async fn migrate(postgres_url: Secret) -> Result<(), StartError> {
     let pool = postgres::migrate(postgres_url).await?;
-    // The sweep does without them, so that a server that lacks what they need is no reason to fail.
+    // The sweep works without them, so a server that lacks what they need is no reason to fail.
     if let Err(error) = placard_scheduler::migrate(&pool, Wording::new(postgres::told)).await {
         let cause = placard_replica::reasons(&*error);
         tracing::warn!(%error, cause, "the tables of expiry's tasks are not up to date");

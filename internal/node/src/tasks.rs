@@ -1,5 +1,5 @@
-//! The tasks that a node runs beside its replica and its scheduler, which watch theirs themselves: every one is watched,
-//! so that none ends unnoticed while the rest goes on as if it were there.
+//! The tasks that a node runs beside its replica and its scheduler, which watch their own tasks. Every task is watched,
+//! so that none ends unnoticed while the rest goes on as if it still ran.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 #[derive(Debug, thiserror::Error)]
 #[error("{task} has ended unexpectedly")]
 pub struct Ended {
-    /// Which.
+    /// The task's name.
     pub task: &'static str,
     #[source]
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -27,7 +27,7 @@ impl Ended {
     }
 }
 
-/// Running tasks by their names. Each says in the end whether it has finished what it had begun.
+/// Running tasks by their names. Each returns at its end whether it has finished what it had begun.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<bool>,
@@ -45,7 +45,7 @@ impl Tasks {
         handle
     }
 
-    /// Waits until one ends, which none does before it is asked to.
+    /// Waits until a task ends, which none should before it is asked to.
     pub(crate) async fn failed(&mut self) -> Ended {
         match self.running.join_next_with_id().await {
             Some(Ok((id, _))) => Ended::of(self.name(id), None::<JoinError>),
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(tasks.finished().await.map_err(|ended| ended.task), Err("the API"));
     }
 
-    /// The others were ended in the middle of what they had begun.
+    /// The other tasks were aborted in the middle of their work.
     #[tokio::test]
     async fn tasks_end_in_peace_beside_one_that_panics() {
         let (done, is_done) = oneshot::channel();

@@ -15,22 +15,22 @@ use crate::{Secret, StartError};
 const PAGE: usize = limits::READ_ENTRIES_MAX;
 /// Chunks of ads between the database and the sum.
 const CHUNKS: usize = 4;
-/// Most things that do not fit of which the report tells each; beyond, it tells how many there are.
+/// Most inconsistencies that the report lists one by one; it counts the others.
 const WRONG_MAX: usize = 100;
 
-/// What was read, and whether it fits together.
+/// A report of what was read, and whether it is consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Where the log begins.
     pub base: Version,
     /// Where it ends.
     pub head: Version,
-    /// How many entries were read.
+    /// The number of entries that were read.
     pub entries: u64,
-    /// How many ads were read.
+    /// The number of ads that were read.
     pub ads: u64,
-    /// What does not fit, in plain words; empty if all does. Of much that does not, the first, and how much more there
-    /// is.
+    /// The inconsistencies, in plain words; empty if the journal is consistent. If there are many: the first ones, and
+    /// the number of the others.
     pub wrong: Vec<String>,
 }
 
@@ -120,7 +120,7 @@ pub async fn verify(postgres_url: Secret, claims: &[Audited]) -> Result<Report, 
     Ok(Report { base: base.version, head: head.version, entries, ads, wrong: wrong.told() })
 }
 
-/// What does not fit: as much as a report tells, since a log of any length may be broken at each of its entries.
+/// The inconsistencies, up to the number that a report lists: a log of any length may be broken at each of its entries.
 #[derive(Debug, Default)]
 struct Wrong {
     first: Vec<String>,

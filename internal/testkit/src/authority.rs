@@ -1,10 +1,10 @@
-//! A certificate authority for a test, and what it signs.
+//! A certificate authority for a test, and the certificates that it signs.
 
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// An authority that nobody else knows.
+/// A certificate authority that no other program trusts.
 #[derive(Debug)]
 pub struct Authority {
     pem: String,
@@ -21,7 +21,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// One of X.509 version 1 for a host, signed by itself, as old instructions have it made.
+    /// Returns a self-signed certificate of X.509 version 1 for a host, made as old instructions say.
     ///
     /// # Panics
     /// openssl is not installed, or fails.
@@ -48,7 +48,7 @@ impl Authority {
     /// Makes one.
     ///
     /// # Panics
-    /// There is no randomness to be had.
+    /// The system has no randomness.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key can be made");
@@ -66,12 +66,12 @@ impl Authority {
     /// A certificate for a host's name or address.
     ///
     /// # Panics
-    /// The name is none.
+    /// The name is neither a host's name nor an address.
     pub fn sign(&self, name: &str) -> Certificate {
         let key = KeyPair::generate().expect("a key can be made");
         let names = vec![name.to_owned()];
         let mut params = CertificateParams::new(names).expect("a name or an address");
-        // OpenSSL takes one that is named like its issuer for one that has signed itself.
+        // OpenSSL takes a certificate with its issuer's name for a self-signed one.
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate is signed");
         Certificate { certificate: certificate.pem(), key: key.serialize_pem() }

@@ -1,4 +1,4 @@
-//! What every journal and every stream must do, checked through the ports alone.
+//! Contract suites: what every journal and every stream must do, checked through the ports alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn outcomes(plan: &Plan) -> Vec<&Outcome> {
     plan.answers.iter().flat_map(|answer| &answer.outcomes).collect()
 }
 
-/// All that a journal promises. `journal` is empty; `reopen` closes it and opens what it has left behind.
+/// Checks all that a journal promises. `journal` is empty; `reopen` closes it and opens it again.
 pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     empty(&journal).await;
     an_empty_journal_takes_nothing_of_a_replica_with_entries(&journal).await;
@@ -142,7 +142,7 @@ async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
     sums_agree(journal).await;
 }
 
-/// A snapshot of any size takes only so much memory on its way.
+/// A snapshot of any size comes in chunks of bounded memory.
 async fn large_ads_come_in_chunks<J: Journal>(journal: &J) {
     const CHUNK_BYTES_MAX: usize = 5 << 20;
     let (_, before) = snapshot(journal).await;
@@ -171,7 +171,7 @@ async fn all_pages<J: Journal>(journal: &J) -> Vec<Vec<Record>> {
     }
 }
 
-/// Large entries come in more pages, each of which takes only so long on a slow path; none is left out.
+/// Large entries come in more pages, so that each page takes a bounded time on a slow path; no entry is left out.
 async fn log_pages_are_bounded_in_bytes<J: Journal>(journal: &J) {
     let pages = all_pages(journal).await;
     let head = poll(journal, 0).await.position;
@@ -180,7 +180,7 @@ async fn log_pages_are_bounded_in_bytes<J: Journal>(journal: &J) {
     assert_eq!(versions(&pages.concat()), (1..=head.version).collect::<Vec<_>>());
 }
 
-/// Whether a page has no more bytes than it may.
+/// Returns true if a page has no more bytes than it may.
 fn is_bounded(page: &[Record]) -> bool {
     let bytes: usize = page.iter().map(|record| record.bytes.len()).sum();
     page.len() == 1 || bytes <= limits::READ_BYTES_MAX
@@ -235,7 +235,7 @@ async fn kept_answers_are_given_again<J: Journal>(journal: &J) {
     assert_eq!(later.answers[1].outcomes, [Outcome::KeyReused]);
     assert_eq!((plan.log.len(), later.log.len()), (1, 0));
     assert_eq!(later.head, plan.head);
-    // What was rejected for what there is stays rejected; what was malformed may be mended.
+    // A request that the state made invalid stays rejected; a malformed one may be mended.
     let missing = || keyed(request(23, vec![delete(23)]), 8, 1);
     let plan = commit(journal, vec![missing(), request(24, vec![create(23, "too late")])]).await;
     assert!(matches!(plan.answers[0].outcomes[..], [Outcome::NotFound { .. }]));
@@ -255,7 +255,7 @@ async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
     let again = journal.commit(repeated).await.expect("a healthy journal commits");
     assert_eq!(again.head, first.head);
     assert_eq!(again.log, []);
-    // Nobody has been given them before: none is a replay.
+    // No client got these answers before: none is a replay.
     assert_eq!(again.answers, first.answers);
     sums_agree(journal).await;
 }
@@ -276,7 +276,7 @@ async fn a_replica_registers_and_leaves<J: Journal>(journal: &J) {
     assert_eq!(own(&poll(journal, 0).await), None);
 }
 
-/// What a journal promises that several replicas share: they see each other.
+/// Checks what a journal promises that several replicas share: they see each other.
 pub async fn shared_journal<J: Journal>(journal: J) {
     for replica in [1, 2, 3, 2] {
         let polled = journal.poll(beat(replica, Position::START), 0).await;
@@ -302,7 +302,7 @@ pub async fn shared_journal<J: Journal>(journal: J) {
     journal.poll(beat(2, Position::START), 0).await.expect("a healthy journal is polled");
     journal.leave(second).await.expect("a healthy journal is written");
     assert_eq!(members(&journal, asking(3)).await, (vec![1, 3], vec![second]));
-    // A row that has stood still since then is deleted, one that was seen since is not, and neither has left.
+    // A row that has not changed since then is deleted, one that was seen since is not, and neither has left.
     let third = poll(&journal, 0).await.members.remove(1);
     let forgets = |seen_at| {
         let forgotten = vec![(third.identity.replica, seen_at)];
@@ -315,7 +315,7 @@ pub async fn shared_journal<J: Journal>(journal: J) {
     assert_eq!(members(&journal, asking(3)).await, (vec![1, 3], vec![second]));
 }
 
-/// All that a stream promises. `stream` is empty.
+/// Checks all that a stream promises. `stream` is empty.
 pub async fn stream<S: Stream>(stream: S) {
     let records = chained(&[b"one", b"two", b"three", b"four", b"five"]);
     let append = async |records: &[Record]| {
@@ -328,19 +328,19 @@ pub async fn stream<S: Stream>(stream: S) {
     assert_eq!(waited, records[1..3]);
     assert_eq!(read(2, 10).await, records[2..3]);
     assert_eq!(read(0, 1).await, records[1..2]);
-    // Whoever appends what is there already has nothing to do; a hole is not accepted.
+    // To append what is there already changes nothing; a hole is not accepted.
     assert_eq!(append(&records[1..3]).await, Appended::Done);
     assert_eq!(append(&records[4..]).await, Appended::Behind { top: 3 });
     assert_eq!(append(&records[2..4]).await, Appended::Done);
     assert_eq!(read(0, 10).await, records[1..4]);
-    // Neither is another history, at the top or below it.
+    // Nor is another history accepted, at the top or below it.
     let mut other = chained(&[b"one", b"two", b"three", b"vier", b"five"]);
     assert_eq!(append(&other[4..]).await, Appended::Fork);
     assert_eq!(append(&other[3..4]).await, Appended::Fork);
     other[4] = records[4].clone();
     assert_eq!(append(&other[4..]).await, Appended::Done);
     assert_eq!(read(1, 10).await, records[1..5]);
-    // It tells its top, forgets what is old or too much but not the top, and everything if told which.
+    // It returns its top, forgets entries that are old or too many but not the top, and forgets everything on request.
     let (top, chain) = (records[4].version, records[4].chain);
     let status = async || stream.status().await.expect("a healthy stream tells its top");
     assert_eq!(status().await, StreamStatus { top: Some((top, chain)), entries: 4 });
@@ -363,13 +363,13 @@ pub async fn stream<S: Stream>(stream: S) {
     reset(top, chain).await;
     assert_eq!(status().await, StreamStatus::default());
     assert_eq!(append(&records[2..5]).await, Appended::Done);
-    // A reader who has everything waits, is not kept for ever, and gets nothing.
+    // A reader that has everything waits for a bounded time, and gets nothing.
     assert_eq!(read(5, 10).await, []);
     stream_pages_are_bounded_in_bytes(stream, records[4].clone()).await;
 }
 
-/// Large entries come in more pages, each of which takes only so long on a slow path; none is left out, not even one
-/// that is larger than a page.
+/// Large entries come in more pages, so that each page takes a bounded time on a slow path; no entry is left out, not
+/// even one that is larger than a page.
 async fn stream_pages_are_bounded_in_bytes<S: Stream>(stream: S, top: Record) {
     const COUNT: Version = 60;
     let mut chain = top.chain;
@@ -406,7 +406,7 @@ fn chained(bodies: &[&'static [u8]]) -> Vec<Record> {
     (1..).zip(bodies).map(record).collect()
 }
 
-/// All that a journal promises of ends, by a clock that runs. `journal` is empty.
+/// Checks all that a journal promises about ends, by a clock that runs. `journal` is empty.
 pub async fn ends<J: Journal + Ends>(journal: J) {
     const SECOND: i64 = 1_000_000;
     let head = poll(&journal, 0).await;
@@ -426,7 +426,7 @@ pub async fn ends<J: Journal + Ends>(journal: J) {
     commands.push(ending(5, now.micros() + 10_000));
     commands.push(ending(6, now.micros() + 3_600 * SECOND));
     let plan = commit(&journal, vec![request(1, commands)]).await;
-    // The fifth may have been too late for its own end: then there is nothing to see of it.
+    // The fifth may have come after its own end: then it was not created.
     let created = plan.answers[0].outcomes[4].entry();
     let second = u64::try_from(minute / SECOND).expect("after 1970");
     let ends = async |max| {
@@ -446,7 +446,8 @@ pub async fn ends<J: Journal + Ends>(journal: J) {
     let id = Uuid::from_u128(5);
     assert_eq!(ended.ads, [(id, version)]);
     assert_eq!(journal.ended(0).await.expect("a healthy journal is read").ads, []);
-    // Not what has not ended, nor what was another version; then what has, once, with its reason.
+    // An ad that has not ended is not deleted, nor one at another version; one that has ended is, once, with its
+    // reason.
     let expire = |id: u128, version| Command::Expire { id: Uuid::from_u128(id), version };
     let first = plan.answers[0].outcomes[0].entry().expect("it was created");
     let commands =

@@ -1,12 +1,12 @@
-//! What a client may rely on: every write that was acknowledged to it. The server is compared with this after
-//! whatever was done to it.
+//! A record of what a client may rely on: every write that was acknowledged to it. A test compares the server with it
+//! after each fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use placard_model::Version;
 use uuid::Uuid;
 
-/// An ad, as far as the client was told.
+/// An ad, as the client knows it from its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// The version of its last acknowledged write.
@@ -23,7 +23,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The ad was created or changed at `version`.
+    /// Records that the ad was created or changed at `version`.
     ///
     /// # Panics
     /// Another write was acknowledged with this version, or a later one to this ad.
@@ -32,7 +32,7 @@ impl Ledger {
         self.ads.insert(id, Known { version, title: title.into() });
     }
 
-    /// The ad was deleted at `version`.
+    /// Records that the ad was deleted at `version`.
     ///
     /// # Panics
     /// Another write was acknowledged with this version, or a later one to this ad.

@@ -1,4 +1,4 @@
-//! A log in the making, for tests that talk to an engine directly: it decides nothing, it only writes down.
+//! A log builder, for tests that talk to an engine directly: it decides nothing, it only records.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Where it ends.
+    /// Returns the position of its last entry.
     pub fn head(&self) -> Position {
         self.head
     }

@@ -34,7 +34,7 @@ pub struct JournalState {
     pub left: BTreeSet<Uuid>,
     /// The journal's clock.
     pub now: Timestamp,
-    /// Which journal it is.
+    /// The journal's identity.
     pub incarnation: Incarnation,
     /// The format level that reading it needs.
     pub level: u8,
@@ -227,7 +227,7 @@ impl Journal for ModelJournal {
 /// What a stream holds.
 #[derive(Debug, Clone, Default)]
 pub struct StreamState {
-    /// What it has not forgotten.
+    /// The records that it still has.
     pub records: Vec<Record>,
     /// The newest version and chain it ever had, unless it has forgotten those too.
     pub top: Option<(Version, Chain)>,

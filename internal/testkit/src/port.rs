@@ -1,13 +1,13 @@
-//! Ports that a test gives to processes: each is the test's for as long as it says so, whether somebody listens there at
-//! the moment or not.
+//! Ports that a test gives to processes: each is reserved for the test for as long as its [`Port`] lives, whether or
+//! not a process listens on it at the moment.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1. The system gives it to nobody who asks for any port, nor to an outgoing connection, while this
-/// lasts: a socket is bound to it that does not listen. A program that asks for this very port, with `SO_REUSEADDR` as
-/// servers do, may listen there, and again when it has ended.
+/// A port of 127.0.0.1. While this value lives, the system gives the port neither to a process that asks for any port
+/// nor to an outgoing connection: a socket is bound to it that does not listen. A program that asks for this very port,
+/// with `SO_REUSEADDR` as servers do, may listen on it, and again after it has ended.
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,
@@ -15,7 +15,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// One that nobody has.
+    /// Reserves a free port.
     ///
     /// # Panics
     /// All ports are taken.
@@ -27,7 +27,7 @@ impl Port {
         Self { address, _bound: socket }
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

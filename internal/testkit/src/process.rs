@@ -25,7 +25,7 @@ pub struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How a process has ended, and what it said.
+/// The exit status of a process, and its output.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status.
@@ -45,8 +45,8 @@ impl Process {
         Self::start_into(program, arguments, variables, (Stdio::piped(), Stdio::piped()))
     }
 
-    /// As [`Process::start`], with standard output and error going where these lead. What is not piped to here is not
-    /// collected.
+    /// As [`Process::start`], with these targets of standard output and error. Output that is not piped to this process
+    /// is not collected.
     ///
     /// # Panics
     /// It cannot be started.
@@ -95,7 +95,7 @@ impl Process {
         .await
     }
 
-    /// Waits for the line that tells where it serves; the URL in it.
+    /// Waits for the line that names its address, and returns the URL in it.
     ///
     /// # Panics
     /// As [`Process::line`].
@@ -107,7 +107,8 @@ impl Process {
         self.line("its address", url).await
     }
 
-    /// Waits until it listens somewhere; the URL of that, found without a word of its own.
+    /// Waits until the process listens, and returns the URL. The address is found from outside: the process need not
+    /// print it.
     ///
     /// # Panics
     /// It ends, or does not listen in time.
@@ -155,7 +156,7 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
-    /// Whether it has ended.
+    /// Returns true if it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child can be asked whether it has ended").is_some()
     }
@@ -186,7 +187,7 @@ impl Process {
         kill_process(pid, signal).expect("a child can be signalled");
     }
 
-    /// Kills it at once (SIGKILL), and waits until it is gone; what it had said.
+    /// Kills it at once (SIGKILL), waits until it is gone, and returns its status and output.
     ///
     /// # Panics
     /// It has ended before.
@@ -213,7 +214,7 @@ impl Process {
     }
 }
 
-/// Whether every thread of a process is stopped (proc(5)).
+/// Returns true if every thread of a process is stopped (proc(5)).
 fn is_held(process: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
     threads.filter_map(Result::ok).all(|thread| {

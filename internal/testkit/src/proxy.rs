@@ -24,16 +24,17 @@ pub enum Way {
 /// How bytes go in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// As they come.
+    /// Passes bytes on as they come.
     Pass,
-    /// Not at all; what has come meanwhile goes once they pass again.
+    /// Holds all bytes back; what has arrived meanwhile goes on once they pass again.
     Hold,
-    /// Each piece so much later.
+    /// Passes each piece on after this delay.
     Delay(Duration),
-    /// So many bytes in a second.
+    /// Passes on this number of bytes in a second.
     Slow(u32),
-    /// Not from the first piece on that is larger than so many bytes, on the connection that has it: such packets do
-    /// not fit through the path, and nobody says so. They do, with what has come since, once the flow is another.
+    /// Drops everything on a connection from the first piece on that is larger than this number of bytes: such packets
+    /// do not fit through the path, and neither end learns of it (a path MTU black hole). They pass, with what has come
+    /// since, once the flow is another.
     Swallow(usize),
 }
 
@@ -61,7 +62,7 @@ pub enum Then {
 struct State {
     /// Connections that were made in an earlier epoch are to end.
     epoch: u64,
-    /// How often connections were forgotten.
+    /// The number of times that connections were forgotten.
     forgotten: u64,
     refuses: bool,
     requests: Flow,
@@ -100,7 +101,7 @@ impl Proxy {
         Ok(Self { port, state, task })
     }
 
-    /// Where it listens.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -110,18 +111,18 @@ impl Proxy {
         self.state.send_modify(|state| state.epoch += 1);
     }
 
-    /// Forgets every connection there is, as a firewall does that was restarted: nothing passes on them any more, and
-    /// neither end is told. New ones pass.
+    /// Forgets every connection there is, as a restarted firewall does: nothing passes on them any more, and neither
+    /// end is notified. New ones pass.
     pub fn forget(&self) {
         self.state.send_modify(|state| state.forgotten += 1);
     }
 
-    /// Whether it closes new connections at once.
+    /// Sets whether it closes new connections at once.
     pub fn refuse(&self, refuses: bool) {
         self.state.send_modify(|state| state.refuses = refuses);
     }
 
-    /// How bytes go in a direction from now on, on every connection.
+    /// Sets how bytes go in a direction from now on, on every connection.
     pub fn set(&self, way: Way, flow: Flow) {
         self.state.send_modify(|state| match way {
             Way::Requests => state.requests = flow,
@@ -140,7 +141,7 @@ impl Proxy {
         let _ = self.state.subscribe().wait_for(|state| state.trap.is_none()).await;
     }
 
-    /// How many traps have been sprung.
+    /// Returns the number of traps that have been sprung.
     pub fn springs(&self) -> u64 {
         self.state.borrow().sprung
     }
@@ -172,7 +173,7 @@ async fn serve(listener: TcpListener, server: u16, state: Arc<watch::Sender<Stat
 /// What both directions of a connection know.
 struct Connection {
     state: Arc<watch::Sender<State>>,
-    /// What a trap has made of it.
+    /// What a sprung trap has done to it.
     caught: watch::Sender<Option<Then>>,
 }
 
@@ -214,7 +215,7 @@ async fn pass(
 }
 
 impl Connection {
-    /// Waits until so many bytes may go on.
+    /// Waits until `bytes` bytes may go on.
     async fn flows(&self, way: Way, bytes: usize) {
         let mut state = self.state.subscribe();
         let of = |state: &State| match way {
@@ -236,8 +237,8 @@ impl Connection {
         tokio::time::sleep(pause).await;
     }
 
-    /// How far the bytes go that end in `tail`, if a trap is sprung by them; those before `new` went on earlier, and
-    /// spring none by themselves.
+    /// Returns how far the bytes go that end in `tail`, if they spring a trap; the bytes before `new` went on earlier,
+    /// and spring no trap by themselves.
     fn springs(&self, tail: &[u8], new: usize) -> Option<(usize, Then)> {
         let mut sprung = None;
         self.state.send_if_modified(|state| {

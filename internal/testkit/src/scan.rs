@@ -17,7 +17,7 @@ impl Scan {
         self.ads.insert(ad.id, ad);
     }
 
-    /// The ad is gone; whether it was there.
+    /// Deletes the ad. Returns true if it was there.
     pub fn delete(&mut self, id: Uuid) -> bool {
         self.ads.remove(&id).is_some()
     }

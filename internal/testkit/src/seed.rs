@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 /// Names the variable that repeats a run.
 pub const VARIABLE: &str = "PLACARD_TEST_SEED";
 
-/// The seed for the test `name` of the crate `package`. What it prints is shown if the test fails.
+/// Returns the seed for the test `name` of the crate `package`, and prints it, so that a failed test shows it.
 ///
 /// # Panics
 /// The variable is set, but is no whole number.

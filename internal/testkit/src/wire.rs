@@ -1,4 +1,4 @@
-//! A connection by hand: what it sends, and how it ends, is the test's to say.
+//! A raw connection: the test decides what it sends, and how it ends.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Raw {
         values.next().map(|(_, value)| value.trim())
     }
 
-    /// Whether it says that it is the last on its connection.
+    /// Returns true if it says that it is the last on its connection.
     pub fn is_last(&self) -> bool {
         self.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
@@ -57,12 +57,12 @@ impl Wire {
     /// Connects to `host:port` or `http://host:port`.
     ///
     /// # Panics
-    /// Nobody listens there.
+    /// No server listens there.
     pub async fn open(place: impl ToString) -> Self {
         Self::try_open(place).await.expect("the server takes connections")
     }
 
-    /// As [`Wire::open`], if somebody listens there.
+    /// As [`Wire::open`], if a server listens there; otherwise returns `None`.
     pub async fn try_open(place: impl ToString) -> Option<Self> {
         let place = place.to_string();
         let address = place.trim_start_matches("http://");
@@ -70,7 +70,7 @@ impl Wire {
         Some(Self { stream, arrived: Vec::new() })
     }
 
-    /// Sends these bytes; whether the server has taken them all.
+    /// Sends these bytes. Returns true if the server has taken them all.
     ///
     /// # Panics
     /// It takes too long.
@@ -146,13 +146,13 @@ impl Wire {
         self.answer().await
     }
 
-    /// Whether something to read has come, or the end.
+    /// Returns true if something to read, or the end, comes within a millisecond.
     pub async fn has_answer(&mut self) -> bool {
         let ready = timeout(Duration::from_millis(1), self.stream.readable()).await;
         matches!(ready, Ok(Ok(())))
     }
 
-    /// Whether the server has ended the connection, without waiting.
+    /// Returns true if the server has ended the connection, without waiting.
     pub fn has_ended(&self) -> bool {
         match self.stream.try_read(&mut [0; 1]) {
             Ok(read) => read == 0,

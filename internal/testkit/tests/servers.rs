@@ -5,7 +5,7 @@ use placard_testkit::servers::redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What Redis answers to one command.
+/// Returns Redis' answer to one command.
 async fn ask(server: &RedisServer, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.expect("it listens");
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await.expect("it reads");

@@ -69,7 +69,7 @@ pub(super) fn advertised(text: &str) -> Result<String, String> {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    // A name whose last label is a number would be taken for an address (WHATWG URL, 3.5), and is none here.
+    // A name whose last label is a number would be taken for an address (WHATWG URL, 3.5), and is not accepted here.
     let is_name = |host: &str| {
         let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
         host.split('.').all(is_label) && !host.rsplit('.').next().is_some_and(is_number)

@@ -1,5 +1,5 @@
 //! Replicas behind HAProxy, nginx and Caddy, with the configurations that operators are given, under clients that keep their
-//! connections: replicas are restarted one after the other, and one is held.
+//! connections: replicas are restarted in turn, and one is held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ impl Crowd {
         Self { url, stop, answers, running }
     }
 
-    /// Waits until every client has had so many answers more.
+    /// Waits until every client has had `more` further answers.
     async fn goes_on(&self, more: usize) {
         let counts = || self.answers.iter().map(|count| count.load(Ordering::Relaxed));
         let before: Vec<_> = counts().collect();
@@ -64,7 +64,7 @@ impl Crowd {
         .await;
     }
 
-    /// Has all end; how many writes were acknowledged. None may have failed.
+    /// Ends all clients, and returns how many writes were acknowledged. None may have failed.
     async fn acknowledged(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let (mut written, mut failed) = (0, Vec::new());
@@ -121,7 +121,7 @@ async fn client(
 struct Fleet {
     servers: Servers,
     ports: [u16; REPLICAS],
-    /// So that nobody else takes one while its replica is restarted.
+    /// Keeps the ports, so that no other process takes one while its replica is restarted.
     _reserved: [Port; REPLICAS],
     replicas: Vec<Replica>,
 }
@@ -160,7 +160,7 @@ impl Fleet {
         self.replicas.push(replica);
     }
 
-    /// Whether there are so many ads, at every replica.
+    /// Waits until every replica has this number of ads.
     async fn has(&self, ads: usize) {
         for replica in &self.replicas {
             let total = async || replica.json(ADS).await["total"].as_u64();
@@ -199,7 +199,7 @@ async fn busy_clients_behind_balancers_see_no_failed_request_in_restarts() {
     fleet.has(written).await;
 }
 
-/// It is held with requests of clients in its hands, and goes on later.
+/// The replica is held in the middle of clients' requests, and goes on later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_replica_behind_balancers_costs_no_read_and_no_keyed_write() {
     let fleet = Fleet::start().await;

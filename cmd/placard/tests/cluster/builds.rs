@@ -14,7 +14,7 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers, name};
 fn next_build() -> String {
     let directory = Path::new(PLACARD).parent().expect("a program is in a directory");
     let mut build = Command::new(env!("CARGO"));
-    // Of the whole workspace: its crates are built with the features that the tests have built them with already.
+    // Builds with the whole workspace's features, with which the tests have built the crates already.
     build.args(["build", "--quiet", "--locked", "--workspace", "--example", "next-format-level"]);
     build.args(["--features", "placard/next-format-level"]);
     if directory.ends_with("release") {
@@ -37,7 +37,7 @@ async fn levels(servers: &Servers) -> Vec<i32> {
         .expect("the log can be read")
 }
 
-/// Waits until `replica` knows of so many replicas.
+/// Waits until `replica` knows of this number of replicas.
 async fn knows(replica: &Replica, members: usize) {
     until("the register on the replica", async || {
         let page = replica.cluster().await;
@@ -72,12 +72,12 @@ async fn a_new_build_writes_what_an_old_one_reads_until_that_one_has_left() {
     refuses(&old);
     let url = servers.postgres.url();
     refuses(&Process::start(PLACARD, &["verify", "--postgres-url", &url], &[]).ended().await);
-    // None that reads less is on the register, so that the new one goes on with its level.
+    // No replica of a lower level is on the register any more, so the new one goes on with its own level.
     new.create(ADS, "for new builds again").await;
     assert_eq!(levels(&servers).await, [1, 1, 2, 2]);
 }
 
-/// An old build showed such an ad to everybody, since it passed over the conditions that it did not know.
+/// An old build showed such an ad to every visitor, since it skipped the conditions that it did not know.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_build_refuses_a_checkpoint_of_a_newer_level() {
     let next = tokio::task::spawn_blocking(next_build).await.expect("the build does not panic");

@@ -1,5 +1,5 @@
-//! Replicas whose machine's clock is not PostgreSQL's: ads are shown by PostgreSQL's. It is the one that is set wrong here,
-//! which comes to the same.
+//! Replicas whose machine's clock differs from PostgreSQL's: ads are shown by PostgreSQL's. These tests set
+//! PostgreSQL's clock wrong, which has the same effect.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers, name};
 
 const SECOND: i64 = 1_000_000;
 
-/// This machine's clock, and so many seconds.
+/// Returns the time of this machine's clock plus `seconds`.
 fn in_seconds(seconds: i64) -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
     let micros = i64::try_from(since.as_micros()).expect("a time in range");
@@ -70,7 +70,8 @@ async fn ads_are_shown_by_postgresqls_clock_from_the_first_answer_on() {
     }
 }
 
-/// Readers' clocks followed forward at once, and back one part in ten. What the index had left out stayed out.
+/// Readers' clocks followed PostgreSQL's forward at once, but back only gradually, by one part in ten; and ads that the
+/// index had dropped stayed out.
 #[tokio::test(flavor = "multi_thread")]
 async fn ads_are_shown_by_postgresqls_clock_again_once_it_is_set_back() {
     let servers = Servers::start().await;
@@ -92,7 +93,7 @@ async fn ads_are_shown_by_postgresqls_clock_again_once_it_is_set_back() {
     .await;
 }
 
-/// A checkpoint is read by the machine's clock, and what the index has done by it must be undone.
+/// A checkpoint is read by the machine's clock, and the index must undo what it did by that clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoint_read_by_a_fast_machine_is_set_right_by_the_journal() {
     let servers = Servers::start().await;
@@ -150,7 +151,7 @@ async fn metric(replica: &Replica, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
 }
 
-/// Half of what it took was added to the readers' clock: ads were shown so much before they began.
+/// Half of the time to connect was added to the readers' clock: ads were shown that long before they began.
 #[tokio::test(flavor = "multi_thread")]
 async fn time_to_connect_is_no_part_of_the_journals_time() {
     const ADS_MAX: i64 = 600;
@@ -162,7 +163,7 @@ async fn time_to_connect_is_no_part_of_the_journals_time() {
     let servers = Servers::start().await;
     let other = servers.replica(&[]).await;
     other.reaches(0).await;
-    // One ad begins every 0.1 s, so that how many are shown says what time it is.
+    // One ad begins every 0.1 s, so that the number of shown ads gives the readers' time.
     let first = in_seconds(1);
     let begins = |nth: i64| first.saturating_add_micros(nth * APART);
     let ad = |nth| {

@@ -59,7 +59,7 @@ impl Servers {
         starting(program, (postgres, &self.redis.url()), arguments)
     }
 
-    /// So many replicas, started together.
+    /// Starts `N` replicas in sequence, and returns them together.
     pub(crate) async fn replicas<const N: usize>(&self) -> [Replica; N] {
         let mut started = Vec::new();
         for _ in 0..N {
@@ -68,7 +68,7 @@ impl Servers {
         started.try_into().unwrap_or_else(|_| unreachable!("as many as were started"))
     }
 
-    /// Has the journal verified, and every replica that `replica` knows compared with it.
+    /// Verifies the journal, and compares every replica that `replica` knows with it.
     pub(crate) async fn verify(&self, replica: &Replica) {
         self.verify_by(PLACARD, replica).await;
     }

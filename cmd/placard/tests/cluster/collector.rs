@@ -1,4 +1,4 @@
-//! A collector of traces that keeps what it is sent: OTLP over HTTP, or over HTTPS.
+//! A collector of traces that keeps the spans that it gets: OTLP over HTTP, or over HTTPS.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,7 +104,7 @@ impl Collector {
         headers.get(name).map(|value| value.to_str().expect("a field is ASCII").to_owned())
     }
 
-    /// What it was sent so far.
+    /// Returns the spans that it has got so far.
     pub(crate) fn spans(&self) -> Vec<Span> {
         locked(&self.kept.spans).clone()
     }

@@ -1,4 +1,5 @@
-//! A journal that is empty where there was one that was not: a database that was lost and made again, or another in its place.
+//! An empty journal in place of one that was not empty: a database that was lost and created again, or another one in
+//! its place.
 
 use placard_testkit::process::Ended;
 use placard_testkit::wait::until;
@@ -108,7 +109,7 @@ async fn a_start_on_an_emptied_journal_is_refused_once() {
     assert!(directory.path().join("checkpoint.old").exists(), "it may be all that is left");
 }
 
-/// A second start with what the first one had made would have found a journal.
+/// A second start would have found a journal in tables that the first one had created.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_start_makes_no_tables() {
     let servers = Servers::start().await;
@@ -198,7 +199,7 @@ async fn tables_made_again_take_nothing_before_a_head_poll() {
     assert_eq!(sql(&servers, "SELECT version FROM head"), "0");
 }
 
-/// What `psql` prints.
+/// Returns what `psql` prints.
 fn sql(servers: &Servers, sql: &str) -> String {
     servers.postgres.sql(sql).expect("PostgreSQL does it")
 }

@@ -1,5 +1,5 @@
-//! Ads that end: nobody is shown one afterwards, and each is deleted by one entry, whoever's worker does it and
-//! whatever becomes of the tasks.
+//! Ads that end: no client gets one afterwards, and each is deleted by one entry, whichever replica's worker does it
+//! and whatever happens to the tasks.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use crate::cluster::{ADS, Replica, Servers};
 
 const BATCH: &str = "/api/v1/ad/batch";
 
-/// The whole second that comes so long from now, by this machine's clock, as the API writes it.
+/// Returns the whole second `ahead` from now, by this machine's clock, in the API's format.
 pub(crate) fn second_in(ahead: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
     let micros = i64::try_from((now + ahead).as_secs() * 1_000_000).expect("a time in range");
@@ -29,7 +29,7 @@ fn ending(end_at: &str) -> Value {
     })
 }
 
-/// Creates so many ads that end then; their ids.
+/// Creates `many` ads that end at `end_at`, and returns their ids.
 pub(crate) async fn create(replica: &Replica, many: usize, end_at: &str) -> Vec<Uuid> {
     let mut ids = Vec::new();
     while ids.len() < many {
@@ -50,7 +50,7 @@ pub(crate) fn id(ad: &Value) -> Uuid {
         .unwrap_or_else(|| panic!("an ad has an id: {ad}"))
 }
 
-/// How many entries have deleted each ad, and how many of them because it had ended.
+/// Returns how many entries have deleted each ad, and how many of them because it had ended.
 pub(crate) async fn deletions(servers: &Servers) -> BTreeMap<Uuid, (u64, u64)> {
     let mut connection =
         PgConnection::connect(&servers.postgres.url()).await.expect("PostgreSQL answers");
@@ -70,7 +70,7 @@ pub(crate) async fn deletions(servers: &Servers) -> BTreeMap<Uuid, (u64, u64)> {
     deletions
 }
 
-/// Waits until the journal holds so many ads, ended or not.
+/// Waits until the journal holds this number of ads, ended or not.
 pub(crate) async fn ads_left(servers: &Servers, many: i64) {
     let mut connection =
         PgConnection::connect(&servers.postgres.url()).await.expect("PostgreSQL answers");

@@ -1,5 +1,5 @@
-//! Replicas that hear of the journal and do not get what it has: a path that swallows large packets lets head polls
-//! through and nothing that has an ad in it. What they show is old, however lately they have heard of it.
+//! Replicas that poll the journal's head and do not get its entries: a path that swallows large packets lets head polls
+//! through, and nothing that contains an ad. Their state is old, however recent their last head poll is.
 
 use placard_testkit::proxy::{Flow, Proxy, Way};
 use placard_testkit::wait::until;
@@ -39,7 +39,7 @@ impl Path {
         Replica::launch(PLACARD, (&self.urls[0], &self.urls[1]), arguments).await
     }
 
-    /// Whether large packets are swallowed; nothing comes by Redis then.
+    /// Sets whether large packets are swallowed; nothing comes by Redis then.
     fn swallow(&self, swallows: bool) {
         let (large, any) = match swallows {
             true => (Flow::Swallow(FITS), Flow::Hold),
@@ -49,7 +49,7 @@ impl Path {
         self.redis.set(Way::Answers, any);
     }
 
-    /// Whether nothing is reached at all.
+    /// Sets whether both servers are unreachable: new connections are refused, and existing ones cut.
     fn refuse(&self, refuses: bool) {
         for proxy in [&self.postgres, &self.redis] {
             proxy.refuse(refuses);
@@ -74,13 +74,13 @@ async fn large(replica: &Replica) -> u64 {
     version(&answer)
 }
 
-/// How old an answer says that it may be, in milliseconds.
+/// Returns how old an answer says that it may be, in milliseconds.
 fn stale(answer: &Response) -> Option<u64> {
     let value = answer.headers().get("placard-stale")?;
     Some(value.to_str().ok().and_then(|text| text.parse().ok()).expect("an age is a number"))
 }
 
-/// What `/readyz` says.
+/// Returns the status and the text of `/readyz`.
 async fn readiness(replica: &Replica) -> (u16, String) {
     let answer = replica.get("/readyz").await;
     let status = answer.status().as_u16();

@@ -1,5 +1,5 @@
-//! Expiry while something is held: a worker that is killed with a task in its hands, and an ad that is updated while its
-//! deletion is decided. PostgreSQL itself is made to wait, so that what is tested is sure to be under way.
+//! Expiry while something is held: a worker that is killed while it has a task, and an ad that is updated while its
+//! deletion is decided. The tests make PostgreSQL itself wait, so that the tested operation is certainly under way.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use crate::expiry::{
     ads_left, all_equal, create, deletions, each_expired_once, id, metric, second_in, total,
 };
 
-/// The advisory lock behind which a trigger holds what it is for.
+/// The advisory lock for which a trigger makes statements wait.
 const HELD: i64 = 0x4845_4c44;
 
 async fn connect(servers: &Servers) -> PgConnection {
@@ -38,7 +38,7 @@ async fn the_task_of_a_worker_that_is_killed_with_it_is_done_by_another() {
     let ids = create(&replicas[0], MANY, &second_in(Duration::from_secs(5))).await;
     let mut watching = connect(&servers).await;
     until("the task", async || task(&mut watching).await).await;
-    // From here on nobody can commit: whoever has the task keeps it for as long as a write is waited for.
+    // From here on no replica can commit: the worker that has the task keeps it for as long as it waits for a write.
     let mut holding = connect(&servers).await;
     sqlx::raw_sql("BEGIN; SELECT FROM head FOR UPDATE")
         .execute(&mut holding)
@@ -96,7 +96,7 @@ async fn let_go(connection: &mut PgConnection) {
     unlock.execute(connection).await.expect("no lock");
 }
 
-/// Waits until so many transactions that write a plan wait for a lock.
+/// Waits until this number of transactions that write a plan wait for a lock.
 async fn writes_waiting(connection: &mut PgConnection, many: i64) {
     until("a write that waits", async || {
         let waiting: i64 = sqlx::query_scalar(
@@ -143,8 +143,8 @@ async fn an_update_that_lands_while_the_deletion_is_decided_saves_the_ad() {
     let decided = async {
         // The update is written, and waits to be committed.
         writes_waiting(&mut test, 1).await;
-        // Whose update it is takes no task now, so that the other one reads the ad as it was, decides that it goes, and
-        // waits for its turn to write that down.
+        // The replica with the update takes no task now, so that the other one reads the ad as it was, decides that it
+        // goes, and waits for its turn to write that down.
         updates.process.pause();
         assert!(SystemTime::now() < end, "the ad has ended before the test was ready for it");
         writes_waiting(&mut test, 2).await;
@@ -152,7 +152,7 @@ async fn an_update_that_lands_while_the_deletion_is_decided_saves_the_ad() {
         updates.process.resume();
     };
     tokio::join!(extended, decided);
-    // Every replica has looked again since, and has found nothing that has ended.
+    // Every replica has searched again since, and has found no ended ad.
     let replicas = [updates, deletes];
     for replica in &replicas {
         let looks = metric(replica, "placard_expiry_looks_total").await;

@@ -1,4 +1,4 @@
-//! What a replica says in its log of ports that fail, and what becomes of one whose log nobody reads any more.
+//! What a replica logs about ports that fail, and what happens to a replica whose log has no reader any more.
 
 use std::io::pipe;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
 
-/// What PostgreSQL says of it is logged as a warning, which the pipe does not take.
+/// PostgreSQL's error about it is logged as a warning, which the pipe does not take.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
     let servers = Servers::start().await;
@@ -45,10 +45,10 @@ async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
     assert_eq!(replica.process.ended().await.status.code(), Some(0));
 }
 
-/// Each kind of access says that it fails, and that it works again; how often it was tried in between does not matter.
+/// Each kind of access logs that it fails, and that it works again, however often it was tried in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
-    /// So long Redis is away. Eight times a second something is tried.
+    /// How long Redis is away. Eight times a second a replica tries to reach it.
     const AWAY: Duration = Duration::from_secs(3);
     const READS: &str = "the stream cannot be read";
     let mut servers = Servers::start().await;
@@ -78,7 +78,7 @@ async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
     for what in ["cannot append to the stream", "cannot read the stream's last entry"] {
         assert!(warnings(what) <= 4, "{what}: {err:#?}");
     }
-    // What was tried a moment before tells why.
+    // The attempt a moment before shows why.
     let refused = |line: &&String| line.contains(READS) && line.contains("Connection refused");
     assert_eq!(err.iter().filter(refused).count(), 1, "{err:#?}");
     assert!(!err.concat().contains("a moment ago"), "{err:#?}");
@@ -91,7 +91,7 @@ async fn line(process: &Process, words: &str) -> String {
     until(words, async || process.err().into_iter().find(|line| line.contains(words))).await
 }
 
-/// How many lines of its log have these words.
+/// Returns the number of lines of its log that have these words.
 fn count(process: &Process, words: &str) -> usize {
     process.err().iter().filter(|line| line.contains(words)).count()
 }
@@ -192,7 +192,7 @@ async fn an_outage_of_commits_is_logged_when_it_begins_and_ends() {
     says(&format!("over: {NONE}")).await;
 }
 
-/// Says something to Redis, and waits until it has been heard.
+/// Sends commands to Redis, and waits for its answers, none of which may be an error.
 async fn says(servers: &Servers, commands: &str) {
     let redis = TcpStream::connect(("127.0.0.1", servers.redis.port())).await;
     let mut redis = redis.expect("Redis takes connections");
@@ -203,7 +203,8 @@ async fn says(servers: &Servers, commands: &str) {
     assert!(!answers.contains('-'), "{answers}");
 }
 
-/// A replica on a stream that it cannot use is ready, and says so where somebody looks, until it can.
+/// A replica on a stream that it cannot use is ready, and says so in its pages and its log, until it can use the
+/// stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_used_is_told_with_its_cause() {
     let mut servers = Servers::start().await;

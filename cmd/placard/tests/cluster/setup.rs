@@ -37,7 +37,7 @@ async fn what_cannot_be_used_is_said_in_one_line_without_the_password() {
     }
 }
 
-/// Its redirections are not followed, so that a part of all streams would never be had.
+/// Its redirections are not followed, so a part of all streams could never be reached.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_a_redis_cluster_is_refused_by_name() {
     let settings = [("cluster-enabled", "yes")];

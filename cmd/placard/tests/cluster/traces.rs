@@ -92,11 +92,11 @@ async fn what_is_traced_is_the_callers_choice_and_then_the_samples() {
     let collector = Collector::start().await;
     let a = replica(&servers, &collector.url, &[]).await;
     let b = replica(&servers, &collector.url, &["--otlp-sample", "0"]).await;
-    // A caller who does not record, a read that nobody asked to trace, and a write that was not drawn.
+    // A caller that does not record, a read without a trace context, and a write that was not sampled.
     ask(&a.url, Method::POST, 1, false).await;
     a.get(ADS).await;
     b.create(ADS, "not drawn").await;
-    // A write of nobody's trace, which begins one, and a read that is part of one.
+    // A write without a trace context, which begins a trace, and a read that is part of one.
     a.create(ADS, "drawn").await;
     let read = ask(&b.url, Method::GET, 2, true).await;
     assert_eq!(read.status(), 200);
@@ -154,7 +154,7 @@ async fn traced_to(
 async fn a_collector_gets_the_headers_it_asks_for() {
     let collector = Collector::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
-    // As OpenTelemetry has it: a list, values percent-encoded.
+    // In OpenTelemetry's format: a list, values percent-encoded.
     let headers = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a-secret,x-tenant=ads")];
     let (_process, url) = traced_to(&collector.url, directory.path(), &headers).await;
     assert_eq!(ask(&url, Method::POST, 1, true).await.status(), 201);
@@ -196,7 +196,7 @@ async fn spans_counted(url: &str, outcome: &str) -> u64 {
     count.and_then(|count| count.parse().ok()).expect("spans are counted")
 }
 
-/// Nobody waits for a collector that is not there, or that takes requests and never answers.
+/// No request waits for a collector that is down, or that accepts requests and never answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_fails_costs_spans_and_nothing_else() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");

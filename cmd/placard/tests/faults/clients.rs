@@ -21,7 +21,7 @@ pub(crate) struct Asked {
     load: Arc<Load>,
 }
 
-/// What a takedown that waits for all was told.
+/// The answer to a takedown that waits for all replicas.
 #[derive(Debug)]
 pub(crate) struct Receipts {
     pub(crate) status: StatusCode,
@@ -49,7 +49,7 @@ impl Asked {
         self.get(path).await?.json().await.ok()
     }
 
-    /// Asks for an ad to be created that ends, and so is listed, before those of the load.
+    /// Sends the creation of an ad that ends before the load's ads, and so is listed before them.
     pub(crate) async fn post(&self, title: &str) -> Response {
         self.post_with(title, "content").await
     }
@@ -78,7 +78,8 @@ impl Asked {
         (id, at)
     }
 
-    /// Asks for an ad to be taken down from all; what it is told, and nothing of it goes into the ledger.
+    /// Asks for an ad to be taken down from all replicas, and returns the answer's status. The ledger gets nothing of
+    /// it.
     pub(crate) async fn asks_for_takedown(&self, id: Uuid) -> StatusCode {
         let ad = format!("{}{PATH}/{id}?ack=all", self.url);
         self.client.delete(ad).send().await.expect("the replica answers").status()

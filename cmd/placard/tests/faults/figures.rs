@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A line of `docs/performance/faults.csv`.
 #[derive(Debug)]
 struct Figure {
-    /// What it was measured at: a fault, or `-` for the whole test.
+    /// The fault at which it was measured, or `-` for the whole test.
     of: &'static str,
     /// The figure's name, with its unit.
     name: &'static str,

@@ -20,8 +20,8 @@ const NOTICED: &[&str] = &[
 ];
 
 impl World {
-    /// Puts an entry behind the stream's last one, whatever that is at the moment; `chain` tells its chain by the
-    /// one before it, its version and its bytes.
+    /// Appends an entry after the stream's last one, whatever that is at the moment; `chain` computes its chain from
+    /// the one before it, its version and its bytes.
     async fn forge(&self, bytes: &Bytes, chain: fn(Chain, u64, &Bytes) -> Chain) {
         forge(&self.redis, &self.key("stream"), bytes, chain).await;
     }
@@ -98,8 +98,8 @@ async fn forged_and_corrupt_entries_reach_no_state() {
     world.check().await;
 }
 
-/// One replica has a Redis of its own, where an entry with another digest is put: it alone is quarantined, and
-/// restores by itself.
+/// One replica has a Redis of its own, to which the test appends an entry with another digest: it alone is quarantined,
+/// and restores by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
     const TEST: &str = "a_replica_whose_digest_is_wrong_is_quarantined_and_repaired";

@@ -12,7 +12,7 @@ use crate::world::World;
 /// The statement that takes the lock for longer than itself. A commit in one or two round trips (ADR 2) locks the head
 /// only while the server runs it, which no client that is held after it has sent it can make longer.
 const LOCK: &[u8] = b"SELECT FROM head FOR UPDATE";
-/// A session that has the lock and says nothing: healthy ones say something within some milliseconds.
+/// Finds a silent session that has the lock: healthy sessions send something within some milliseconds.
 const SILENT: &str = "
     SELECT count(*) > 0 FROM pg_stat_activity JOIN pg_locks USING (pid)
      WHERE state = 'idle in transaction' AND relation = 'head'::regclass AND mode = 'RowShareLock'
@@ -25,7 +25,7 @@ async fn silent_with_the_lock(connection: &mut PgConnection) {
     while !look().await.expect("PostgreSQL answers") {}
 }
 
-/// All writers but one ask the others; that one sees to it that the replica that is to be held takes the lock.
+/// All writers but one ask the other replicas; that one ensures that the replica that is to be held takes the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_others_write_on_while_one_is_held_with_the_head_locked() {
     const FAULT: &str = "a replica held with the head locked";

@@ -1,4 +1,4 @@
-//! What the journal says has happened, and whether everything that clients were told agrees with it.
+//! Reads what the journal says has happened, and checks that every answer that clients had agrees with it.
 
 use std::collections::BTreeMap;
 
@@ -40,13 +40,13 @@ impl History {
         self.entries.len() as Version
     }
 
-    /// What the log has as this version.
+    /// Returns the log's record of this version.
     pub(crate) fn record(&self, version: Version) -> Option<&Record> {
         let before = usize::try_from(version.checked_sub(1)?).ok()?;
         self.entries.get(before).map(|(_, record)| record)
     }
 
-    /// Compares it with all that clients were told. If an operator has replaced another history by it, reads and
+    /// Compares it with all answers that clients had. If an operator has replaced another history by it, reads and
     /// positions may be that one's.
     pub(crate) fn check(&self, load: &Load, replaced: Option<&Self>) {
         self.holds_exactly(load.written());
@@ -79,7 +79,7 @@ impl History {
         assert!(acknowledged.is_empty(), "acknowledged, and not in the log: {acknowledged:?}");
     }
 
-    /// Whether a replica that says so stands where this history was.
+    /// Returns true if this history had the position that a replica reported.
     fn holds(&self, (version, chain, digest): &Position) -> bool {
         let at = version.checked_sub(1).and_then(|before| self.entries.get(before as usize));
         at.map_or(*version == 0, |(entry, record)| {
@@ -87,7 +87,7 @@ impl History {
         })
     }
 
-    /// Of these pages, those that differ from what a scan of the ads at their version finds.
+    /// Returns those of the pages that differ from what a scan of the ads at their version finds.
     fn wrong(&self, samples: Vec<Sample>) -> Vec<Sample> {
         let mut at = BTreeMap::<_, Vec<_>>::new();
         for sample in samples {

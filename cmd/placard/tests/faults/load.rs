@@ -1,6 +1,6 @@
-//! Clients. Each writer sends single requests under keys of their own, and repeats one on any replica until it
-//! has an answer; each reader asks one replica. All that they are told is written down. What a replica says was not
-//! done must not have been: when it is repeated, nobody may know the request's key.
+//! Clients. Each writer sends single requests under keys of their own, and repeats one on any replica until it has an
+//! answer; each reader asks one replica. All answers are recorded. What a replica says was not done must not have been:
+//! when it is repeated, no replica may know the request's key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,16 +23,16 @@ use crate::clients::ANSWER;
 pub(crate) const WRITERS: u64 = 6;
 /// Ads that a writer has at the most.
 const ADS: usize = 12;
-/// Pause of a client after an answer that says nothing, and of a reader after each.
+/// Pause of a client after an answer without a result, and of a reader after each answer.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Then a writer gives a replica up and asks another one. Every other writer, and each that is bound to a replica, has
-/// more patience ([`ANSWER`]), and is told by a replica that cannot write; so do readers.
+/// After this time a writer gives a replica up and asks another one. Every other writer, and each that is bound to a
+/// replica, has more patience ([`ANSWER`]), and gets the answer of a replica that cannot write; so do readers.
 const REQUEST: Duration = Duration::from_secs(1);
 /// Added to the numbers of writers that are bound to a replica.
 const BOUND: usize = 500;
-/// One in so many pages is compared with the scan.
+/// One in this number of pages is compared with the scan.
 const SAMPLED: u64 = 5;
-/// What every ad of a writer has, and no other statement than the one that writes it.
+/// The content of every ad of a writer. Of all statements only the one that writes the ad has it.
 pub(crate) const CONTENT: &str = "for a while";
 pub(crate) const PATH: &str = "/api/v1/ad";
 
@@ -52,10 +52,10 @@ pub(crate) struct Sample {
     pub(crate) total: u64,
 }
 
-/// Where a replica said that it stands: version, chain and digest.
+/// The position that a replica reported: version, chain and digest.
 pub(crate) type Position = (Version, String, String);
 
-/// Of the writes that were begun since the writers were told whom to ask.
+/// Times of the writes that were begun since [`Load::ask`] last said which replicas the writers ask.
 #[derive(Default)]
 struct Times {
     /// From the first try to the acknowledgement.
@@ -80,7 +80,7 @@ struct Request<'w> {
     key: String,
     /// The only replica that is asked, if any will not do.
     only: Option<usize>,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     patience: Duration,
 }
 
@@ -95,7 +95,7 @@ pub(crate) struct Load {
     /// PostgreSQL or Redis is away.
     away: AtomicBool,
     reads: AtomicU64,
-    /// Of the reads that must be answered, those that were begun while a server was away.
+    /// The reads that must be answered and were begun while a server was away.
     strict_reads: Mutex<StrictReads>,
     written: Mutex<BTreeMap<Version, Write>>,
     samples: Mutex<Vec<Sample>>,
@@ -107,14 +107,14 @@ pub(crate) struct Load {
     reported: AtomicU64,
     /// The same, of writes that then had their answer without any try of unknown outcome: a commit would have shown.
     failed: AtomicU64,
-    /// How often the load has begun: keys are not used twice.
+    /// The number of times that the load has begun, so that no key is used twice.
     runs: AtomicU64,
     /// The time from one write to the next, and when the next may begin.
     pace: Mutex<Option<(Duration, Instant)>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// What a variable says, or `usual`.
+/// Returns the number in a variable, or `usual`.
 pub(crate) fn number(variable: &str, usual: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
@@ -152,7 +152,7 @@ impl Load {
         }
     }
 
-    /// So many writers begin, who together begin no more than so many writes a second.
+    /// Starts `writers` writers, which together begin at most `per_second` writes a second.
     pub(crate) fn begin(self: &Arc<Self>, writers: u64, per_second: Option<u32>) {
         *lock(&self.pace) = per_second.map(|most| (Duration::from_secs(1) / most, Instant::now()));
         self.over.store(false, Ordering::SeqCst);
@@ -180,8 +180,8 @@ impl Load {
         *lock(&self.times) = Times::default();
     }
 
-    /// The longest time from a write's first try until it was acknowledged, or until now, of the writes that were begun
-    /// since it was said whom to ask.
+    /// Returns the longest time from a write's first try until it was acknowledged, or until now, of the writes that
+    /// were begun since the last [`Load::ask`].
     pub(crate) fn longest(&self) -> Duration {
         let times = lock(&self.times);
         times.begun.values().map(Instant::elapsed).fold(times.longest, Duration::max)
@@ -209,7 +209,7 @@ impl Load {
         }
     }
 
-    /// From now on, or no more, a read that is not answered is a failure.
+    /// Sets whether a read without an answer is a failure from now on.
     pub(crate) fn reads_must_succeed(&self, strict: bool) {
         self.strict.store(strict, Ordering::SeqCst);
     }
@@ -238,7 +238,7 @@ impl Load {
         assert_eq!(twice, None, "two writes were acknowledged as {version}");
     }
 
-    /// Whether nobody writes any more.
+    /// Returns true if no writer writes any more.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
@@ -272,8 +272,8 @@ impl Load {
         self.reported.load(Ordering::Relaxed)
     }
 
-    /// Tries that were reported failed, and have not been committed: another try of the same write, none of which had an
-    /// unknown outcome, has found that nobody knew its key.
+    /// Returns the number of tries that were reported failed, and have not been committed: a later try of the same
+    /// write, no try of which had an unknown outcome, has found that no replica knew its key.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -287,7 +287,7 @@ impl Load {
         ChaCha8Rng::seed_from_u64(self.seed ^ client as u64)
     }
 
-    /// Waits for a writer's turn. What was not begun in time is not made up for.
+    /// Waits for a writer's turn. Writes that were not begun in time are not made up for.
     async fn turn(&self) {
         let due = lock(&self.pace).as_mut().map(|(pause, due)| {
             let turn = (*due).max(Instant::now());
@@ -349,7 +349,7 @@ impl Load {
     /// A writer has its answer.
     fn answered(&self, nth: usize) {
         let mut times = lock(&self.times);
-        // Unless it was begun before anybody measured.
+        // Unless it was begun before the measurement.
         if let Some(since) = times.begun.remove(&nth) {
             times.longest = times.longest.max(since.elapsed());
         }
@@ -375,7 +375,7 @@ impl Load {
                                 unknown || !replayed,
                                 "{method} {path} under {key} is committed, and was reported failed {failed} times"
                             );
-                            // Otherwise what is known of its key may come from the other tries.
+                            // Otherwise the key may be known from the other tries.
                             if !unknown {
                                 self.failed.fetch_add(failed, Ordering::Relaxed);
                             }
@@ -389,7 +389,7 @@ impl Load {
                         (_, text) => panic!("{method} {path} under {key}: {status} {text:?}"),
                     }
                 }
-                // What has no connection was not sent.
+                // A request without a connection was not sent.
                 Err(error) => unknown |= !error.is_connect(),
             }
             tokio::time::sleep(PAUSE).await;
@@ -457,7 +457,7 @@ impl Load {
         Some((version, answer.json().await.ok()?))
     }
 
-    /// Writes down where every replica says that it stands, as often as it says so.
+    /// Records the position of every replica as one replica reports it, repeatedly.
     async fn watch(self: Arc<Self>, nth: usize) {
         while !self.over.load(Ordering::SeqCst) {
             if let Some((_, page)) = self.page(nth, "/api/v1/cluster").await {

@@ -1,11 +1,11 @@
-//! A replica whose path to the servers is not cut, and yet does not bring it what it needs.
+//! A replica whose path to the servers is not cut, but does not let the entries through that it needs.
 
 use placard_testkit::proxy::{Flow, Proxy, Way};
 use placard_testkit::wait::until;
 
 use crate::world::World;
 
-/// As of a path whose packets are at most so large, and that says so to nobody.
+/// The largest packet that the path lets through, in bytes; it drops larger ones silently.
 const PACKET: usize = 1_400;
 /// Versions behind the large one, which a replica that had it would soon have too.
 const BEHIND: u64 = 50;
@@ -24,7 +24,7 @@ async fn published(world: &World, nth: usize) -> Option<u64> {
     world.json(nth, "/readyz").await?["version"].as_u64()
 }
 
-/// What is small passes, such as a head poll's answer; an ad of 6 kB does not, nor what follows it.
+/// Small packets pass, such as a head poll's answer; an ad of 6 kB does not, nor what follows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_behind_a_path_that_swallows_large_packets() {
     let (mut world, proxies) =

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use crate::load::CONTENT;
 use crate::world::World;
 
-/// Longer than a write waits for its turn: then it is told that it has failed.
+/// Longer than a write waits for its turn: then its client gets an error.
 const HELD: Duration = Duration::from_secs(7);
 const COMMITS: &str = "placard_commits_total";
-/// Counts batches of which nobody knows if they were committed.
+/// Counts batches whose outcome is unknown.
 const UNKNOWN: &[&str] = &["placard_commits_unknown_total"];
 /// One of these counters moves when a connection is lost on which something was to be committed.
 const CUT: &[&str] = &["placard_commits_unknown_total", "placard_commits_failed_total"];
@@ -21,7 +21,7 @@ const CUT: &[&str] = &["placard_commits_unknown_total", "placard_commits_failed_
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_killed_and_held() {
     let mut world = World::prepared("postgresql_is_killed_and_held", &[]).await;
-    // So many that some wait behind those whose transaction is under way.
+    // Enough that some wait behind those whose transaction is under way.
     world.begin_with(24, None).await;
     world.load.reads_must_succeed(true);
     for _ in 0..2 {
@@ -37,7 +37,7 @@ async fn postgresql_is_killed_and_held() {
         let reported = world.load.reported();
         world.load.server_is_away(true);
         world.postgres.pause();
-        // By now a transaction is under way on each replica. Who comes after that is not tried.
+        // By now a transaction is under way on each replica. Writes that come after that are not tried.
         world.load.go_on_for(Duration::from_millis(500)).await;
         for nth in [0, 0, 1, 1, 2, 2] {
             world.load.write_on(nth);
@@ -46,7 +46,7 @@ async fn postgresql_is_killed_and_held() {
         world.bitten(&bite).await;
         until("a write to be reported failed", async || {
             if world.load.reported() == reported {
-                // Those until now may all be in a transaction, whose outcome nobody knows.
+                // The writes until now may all be in a transaction of unknown outcome.
                 world.load.write_on(0);
                 world.load.go_on_for(Duration::from_secs(1)).await;
                 return None;
@@ -65,8 +65,8 @@ async fn postgresql_is_killed_and_held() {
     world.check().await;
 }
 
-/// The answer to what commits is lost, or that itself. While all write, that is a COMMIT of its own; while one does, it is
-/// the statement that writes.
+/// The message that commits is lost, or its answer. While all replicas write, that message is a separate COMMIT; while
+/// one writes, it is the statement that writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_is_cut_at_the_commit() {
     let mut world = World::prepared("the_connection_is_cut_at_the_commit", &[]).await;
@@ -78,7 +78,7 @@ async fn the_connection_is_cut_at_the_commit() {
     for (writing, commit) in ways {
         world.load.ask(writing);
         for round in 0..12 {
-            // Whoever has just met another's write locks the head first for 32 batches.
+            // A replica that has just met another's write locks the head first for 32 batches.
             let before = world.counted(COMMITS).await;
             until("commits without a lock", async || {
                 (world.counted(COMMITS).await > before + 40.0).then_some(())
@@ -86,7 +86,8 @@ async fn the_connection_is_cut_at_the_commit() {
             .await;
             let then = if round % 2 == 0 { Then::LoseAnswer } else { Then::LoseRequest };
             let bite = world.unbitten(UNKNOWN).await;
-            // Workers of expiry occasionally commit too, over connections of their own: that is none of a write's.
+            // Workers of expiry occasionally commit too, over connections of their own: those commits are not a
+            // write's.
             let mut cut = Instant::now();
             until("a write's commit to be cut", async || {
                 cut = Instant::now();
@@ -101,7 +102,8 @@ async fn the_connection_is_cut_at_the_commit() {
     world.check().await;
 }
 
-/// It says no to one ad (here by a constraint that somebody has added) while others are in the same transactions.
+/// PostgreSQL refuses one ad (here by a constraint that an operator has added) while others are in the same
+/// transactions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_postgresql_refuses_costs_no_other() {
     let mut world = World::start("a_write_that_postgresql_refuses_costs_no_other").await;

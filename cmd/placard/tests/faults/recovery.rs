@@ -1,5 +1,5 @@
-//! How long a cluster takes, from the moment at which a fault ends, to be as if there had been none. Measured and
-//! published (`docs/performance/faults.md`); no test fails because of it.
+//! Measures the recovery time: how long a cluster takes, from the end of a fault, to be as if there had been no fault.
+//! The figures are published (`docs/performance/faults.md`); no test fails because of them.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::world::World;
 
-/// What shows that a fault was noticed, if it does not by its nature: one of these counters has moved since then.
+/// Evidence that a fault was noticed, if its nature does not show it: one of these counters has moved since then.
 pub(crate) struct Bite {
     counters: &'static [&'static str],
     before: f64,
@@ -57,8 +57,8 @@ impl World {
         .await;
     }
 
-    /// A fault has just ended that everybody has noticed, as a process that is held or killed is: the servers accept
-    /// work, the processes run. Waits until the cluster has recovered, and writes down how long that took.
+    /// Waits until the cluster has recovered, and records how long that took. Call it when a fault has just ended that
+    /// needs no evidence, such as a process that was held or killed: the servers accept work, the processes run.
     pub(crate) async fn recovers(&mut self, fault: &'static str) {
         self.recovers_since(Instant::now(), fault).await;
     }
@@ -98,7 +98,7 @@ impl World {
         let mut journal = Journal { url: self.postgres.url(), connection: None };
         let since = until("the journal", async || journal.since().await).await;
         until("all replicas to be ready, equal and at the head", async || {
-            // Who shares no stream with the others is never quite where they are.
+            // A replica that shares no stream with the others is never quite at their position.
             let head = if self.is_parted() { since.head } else { journal.since().await?.head };
             for nth in 0..self.places.len() {
                 let page = self.json(nth, "/readyz").await?;
@@ -112,7 +112,7 @@ impl World {
     }
 }
 
-/// A look at PostgreSQL from outside, over a connection that is made again when it is lost.
+/// Reads PostgreSQL from outside, over a connection that is made again when it is lost.
 struct Journal {
     url: String,
     connection: Option<PgConnection>,
@@ -137,8 +137,8 @@ impl Journal {
         Some(Since { head: row.0.unsigned_abs(), time: row.1 })
     }
 
-    /// How many replicas have said since then that they are ready and hold what the log says, at the head of then
-    /// or beyond.
+    /// Returns how many replicas have said since then that they are ready and hold what the log says, at the head of
+    /// that time or beyond.
     async fn equal(&mut self, since: &Since) -> Option<usize> {
         let mut connection = self.connected().await?;
         let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(

@@ -24,8 +24,8 @@ type Entry = (String, Vec<(String, Vec<u8>)>);
 /// Writes and waits, this many at a time.
 const PROBES: usize = 8;
 
-/// For a while, writes on one replica and asks another for the version until it has it: how long each took to get
-/// there, from the write's answer.
+/// Writes on one replica for a while, and asks another for each version until it has it. Returns how long each took to
+/// get there, from the write's answer.
 async fn deliveries(from: Asked, to: Asked, time: Duration) -> Vec<Duration> {
     let (end, mut took) = (Instant::now() + time, Vec::new());
     while Instant::now() < end {
@@ -41,8 +41,8 @@ async fn deliveries(from: Asked, to: Asked, time: Duration) -> Vec<Duration> {
 }
 
 impl World {
-    /// The longest of the quickest 99 in a hundred times that a write of replica 0 takes to replica 1, on which nobody
-    /// writes: it has no writes of its own to learn of others by.
+    /// Returns the 99th percentile of the time that a write of replica 0 takes to replica 1. No client writes on
+    /// replica 1, so it has no writes of its own by which it would learn of others.
     async fn delivery_p99(&self) -> Duration {
         self.load.ask(&[0, 2]);
         let mut probes = JoinSet::new();
@@ -112,7 +112,7 @@ impl World {
         last.strip_prefix("0-").and_then(|version| version.parse().ok()).expect("0-<version>")
     }
 
-    /// Has Redis run a command.
+    /// Runs a command in Redis.
     pub(crate) async fn redis_runs(&self, words: &[&str]) {
         let mut connection = self.redis_connection().await;
         let mut command = redis::cmd(words[0]);
@@ -130,8 +130,8 @@ async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
         for deed in deeds {
             world.redis_runs(deed).await;
             world.recovers("stream emptied").await;
-            // What one replica has not read yet is forgotten. It is held for less than it waits for an answer of
-            // Redis, after which it would ask the journal; so nobody waits for clients that it holds up.
+            // Entries that one replica has not read yet are deleted. It is held for less than it waits for an answer of
+            // Redis, after which it would ask the journal; so the test does not wait for clients that it holds up.
             let bite = world.unbitten(HEALS).await;
             world.process(1).pause();
             for _ in 0..5 {

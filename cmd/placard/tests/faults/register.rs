@@ -1,4 +1,4 @@
-//! What `ack=all` says when the journal loses what it knew: the row of a replica that answers, or the write itself.
+//! What `ack=all` answers when the journal loses data: the row of a replica that answers, or the write itself.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::load::{PATH, WRITERS};
 use crate::world::World;
 
-/// A replica that hears of nobody answers for as long as a test may take.
+/// With these options a replica without contact to the servers answers for as long as a test may take.
 const REFUSE: &[&str] = &["--on-stale", "refuse", "--stale-max", "600000"];
 
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -66,7 +66,7 @@ async fn is_shown(world: &World, ad: Uuid) {
     .await;
 }
 
-/// As when the journal's clock jumps by hours: an older build deletes all rows but its own.
+/// An older build deletes all rows but its own, as when the journal's clock jumps by hours.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_whose_row_is_deleted_is_unconfirmed() {
     let mut world = World::prepared("a_replica_whose_row_is_deleted_is_unconfirmed", REFUSE).await;
@@ -123,7 +123,7 @@ async fn a_replica_on_the_lost_side_of_a_failover_is_unconfirmed() {
     world.check_after(Some(&replaced)).await;
 }
 
-/// A takedown waits for a replica that is held; the journal loses it, and everybody but that one notices.
+/// A takedown waits for a replica that is held; the journal loses the takedown, and every replica but that one notices.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takedown_that_is_lost_is_not_confirmed() {
     let mut world = World::prepared("a_takedown_that_is_lost_is_not_confirmed", &[]).await;
@@ -142,7 +142,7 @@ async fn a_takedown_that_is_lost_is_not_confirmed() {
     let takedown = tokio::spawn(async move { client.asks_for_takedown(ad).await });
     until("the takedown", async || (world.head() > kept).then_some(())).await;
     let replaced = History::read(&world.postgres.url()).await;
-    // As a standby that was behind has it, all at once.
+    // The effect of a failover to a standby that was behind, all at once.
     world
         .postgres
         .sql(

@@ -8,8 +8,8 @@ use crate::world::World;
 
 /// Counts what is brought to the stream again.
 const FILLED: &[&str] = &["placard_relayed_total"];
-/// Makes the stream, in one step, what it was some entries ago: it ends with the entry that came so many before
-/// its last, and its mark says so.
+/// Rolls the stream back in one step: it then ends with the entry that came `ARGV[1] - 1` entries before its last, and
+/// its mark says so.
 const ROLL_BACK: &str = "
     local entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])
     local id, fields = entries[#entries][1], entries[#entries][2]
@@ -26,13 +26,13 @@ async fn roll_back(world: &mut World) {
     world.recovers_once(bite, "stream rolled back under three writing replicas").await;
 }
 
-/// Whoever is too late finds in the stream what it wanted to append: it is not there twice, and no hole is left. The
-/// end of the test compares the stream with the log.
+/// A relay that is too late finds in the stream what it wanted to append: it is not there twice, and no hole is left.
+/// The end of the test compares the stream with the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_relays_race() {
     let mut world = World::start("three_relays_race").await;
     for _ in 0..3 {
-        // Nobody can append; each holds its own commits, and what it has read from the journal.
+        // No replica can append; each holds its own commits, and what it has read from the journal.
         world.redis.kill().await;
         world.all_miss_redis().await;
         world.load.go_on_for(Duration::from_secs(1)).await;
@@ -42,7 +42,7 @@ async fn three_relays_race() {
     for _ in 0..5 {
         roll_back(&mut world).await;
     }
-    // Who is first may have been the same one each time, which is no race.
+    // The same replica may have been first each time, which is no race.
     until("two replicas to have relayed", async || {
         let mut relayed = [0.0; 3];
         for (nth, relayed) in relayed.iter_mut().enumerate() {

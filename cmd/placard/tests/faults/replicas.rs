@@ -48,7 +48,7 @@ async fn a_replica_dies_between_the_commit_and_the_append() {
         let (head, top) = (world.head(), world.stream_top().await);
         assert!(head > top, "the stream has all that the journal has, up to {head}");
         world.kill_held(nth).await;
-        // What it had sent, and the proxy has held, arrives nowhere.
+        // The bytes that it had sent and the proxy has held are lost.
         proxies[nth].cut();
         proxies.iter().for_each(|proxy| proxy.set(Way::Requests, Flow::Pass));
         until("the others to fill the stream", async || {
@@ -63,8 +63,8 @@ async fn a_replica_dies_between_the_commit_and_the_append() {
     world.check().await;
 }
 
-/// As the chore does after `--log-keep-hours`: moves the log's base to its head, and deletes what is behind it. Here it is
-/// kept in a table of its own.
+/// Moves the log's base to its head, and deletes what is behind it, as the chore does after `--log-keep-hours`. Here
+/// the deleted entries are kept in a table of their own.
 async fn trim_log(connection: &mut PgConnection) {
     let (version, chain, bytes): (i64, Vec<u8>, Vec<u8>) =
         sqlx::query_as("SELECT version, chain, bytes FROM log ORDER BY version DESC LIMIT 1")

@@ -9,9 +9,9 @@ use crate::load::WRITERS;
 use crate::register::copy;
 use crate::world::World;
 
-/// What was acknowledged since the backup is gone with it, and nothing else is. Two replicas are held until a third,
-/// which comes up on the restored journal, has written it past its old head: what they find is no head below theirs,
-/// but another history at their version.
+/// Only the writes that were acknowledged since the backup are lost. Two replicas are held until a third, which starts
+/// on the restored journal, has written past its old head: so they find another history at their version, and not a
+/// head below theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_is_restored_to_an_older_state_and_written_past_its_old_head() {
     const TEST: &str = "the_journal_is_restored_to_an_older_state_and_written_past_its_old_head";

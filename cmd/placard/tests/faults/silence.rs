@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(7);
 const PACE: Duration = Duration::from_millis(500);
 
 /// Holds replica 2 for 10 s and longer, while ads are taken down by another; lets it go on into the requests of many
-/// readers, and takes down more. What the takedowns were told, while it was held, and when each of them was begun.
+/// readers, and takes down more. Returns the answers to the takedowns while it was held, and when each was begun.
 async fn takedowns_while_one_is_held(world: &mut World) -> Vec<(Duration, Receipts)> {
     let by = world.client(0).clone();
     let mut ads = Vec::new();
@@ -84,7 +84,7 @@ async fn under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_ta
     let mut world = World::prepared(TEST, REFUSE).await;
     world.begin().await;
     for (began, receipts) in takedowns_while_one_is_held(&mut world).await {
-        // An earlier one may be told, truly, that not all have confirmed it. The readers hold to the rest.
+        // An earlier takedown may rightly get the answer that not all have confirmed it. The readers check the others.
         let confirmed = receipts.status == StatusCode::OK;
         assert!(confirmed || receipts.status == StatusCode::ACCEPTED, "{receipts:?}");
         assert_eq!(confirmed, receipts.unconfirmed == 0, "{receipts:?}");
@@ -93,8 +93,8 @@ async fn under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_ta
     world.check().await;
 }
 
-/// What a checkpoint holds is as old as it is: until PostgreSQL was heard of, nobody is shown it. The replica reaches
-/// neither server while it starts, so that the checkpoint is all that it has.
+/// A checkpoint's state is as old as the checkpoint: no client gets it until the replica has reached PostgreSQL. The
+/// replica reaches neither server while it starts, so the checkpoint is all that it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down() {
     const TEST: &str =

@@ -1,5 +1,5 @@
-//! One fault after the other, drawn at random, for as long as is asked for: `PLACARD_FAULT_SECONDS` and
-//! `PLACARD_FAULT_WRITERS` make an hour of it what is a few seconds in an ordinary run.
+//! Random faults in turn. An ordinary run takes a few seconds; `PLACARD_FAULT_SECONDS` and `PLACARD_FAULT_WRITERS` make
+//! it, for example, an hour.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ async fn whatever_comes_nothing_is_lost() {
         };
         faults += 1;
         world.recovers(fault).await;
-        // Most of the time things are well: that is when the most is written.
+        // Most of the time there is no fault: then the most is written.
         let well = Duration::from_millis(rng.random_range(0..2_000));
         world.load.go_on_for(well).await;
     }

@@ -1,5 +1,5 @@
-//! Every test of the suite, and the ways to heal that its faults must take: each is a counter, and a way that no
-//! test takes is not tested. A counter that is new stands in neither list below, and fails this file's test.
+//! Lists every test of the suite, and the ways to heal that its faults must take: each way is a counter, and a way that
+//! no test takes is not tested. A new counter is in neither list below, and fails this file's test.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -82,7 +82,7 @@ const TESTS: &[(&str, &[&str])] = &[
         "the_others_write_on_while_one_is_held_with_the_head_locked",
         &["placard_commits_failed_total", "placard_lease_ends_total"],
     ),
-    // What it takes is drawn.
+    // The ways that it takes are drawn at random.
     ("whatever_comes_nothing_is_lost", &[]),
 ];
 
@@ -110,8 +110,8 @@ const ORDINARY: &[&str] = &[
     "placard_scheduler_restarts_total",
 ];
 
-/// Ways to heal that have no line in the log of their own: the log is read, up to hundreds of times a second, because of
-/// what has one; and commits that fail are told when that begins and when it is over, however many there are.
+/// Ways to heal that have no line in the log of their own: the log is read, up to hundreds of times a second, because
+/// of what has one; and failing commits are logged when they begin and when they are over, however many there are.
 pub(crate) const UNSAID: &[&str] = &[
     "placard_heals_total",
     "placard_commits_failed_total",
@@ -121,7 +121,7 @@ pub(crate) const UNSAID: &[&str] = &[
 
 /// Ways that no test here takes, and why.
 const ELSEWHERE: &[&str] = &[
-    // The next entry would have to be a newer build's, and there is none: `placard_replica::restores` has a test.
+    // The next entry would have to be a newer build's, which does not exist: `placard_replica::restores` has a test.
     r#"placard_restores_total{cause="format"}"#,
 ];
 
@@ -132,7 +132,7 @@ pub(crate) fn split(counter: &str) -> (&str, Vec<(&str, &str)>) {
     (name, labels.map(|(label, value)| (label, value.trim_matches('"'))).collect())
 }
 
-/// What a test must take.
+/// Returns the ways to heal that a test must take.
 ///
 /// # Panics
 /// It is not in the list.
@@ -159,7 +159,7 @@ async fn every_way_to_heal_is_taken_by_a_test() {
     let mut world = World::prepared("every_way_to_heal_is_taken_by_a_test", &[]).await;
     world.launch(0);
     let exported = world.counters_exported_by(0).await;
-    // Of counters that count no fault, labels say nothing that a test would have to take.
+    // The labels of counters that count no fault name no way that a test would have to take.
     let unlabelled = |counter: &String| {
         let (name, _) = split(counter);
         if ORDINARY.contains(&name) { name.to_owned() } else { counter.clone() }

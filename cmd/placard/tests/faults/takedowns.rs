@@ -1,4 +1,4 @@
-//! Readers who look for ads that everybody was told are taken down.
+//! Readers that look for ads whose takedown all replicas have confirmed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ struct Confirmed {
     ads: Mutex<Vec<Uuid>>,
     /// Readers end.
     over: AtomicBool,
-    /// Answers without such an ad, and answers that the replica answers nobody.
+    /// Answers without such an ad, and answers that the replica serves no reads.
     hidden: AtomicU64,
     refused: AtomicU64,
 }
@@ -48,7 +48,7 @@ impl Watch {
         }
     }
 
-    /// Takes down an ad; if all have confirmed it, nobody may see it from now on.
+    /// Takes down an ad; if all replicas have confirmed it, no reader may see it from now on.
     pub(crate) async fn take_down(&self, by: &Asked, id: Uuid) -> Receipts {
         let receipts = by.take_down(id).await;
         if receipts.status == StatusCode::OK {
@@ -57,14 +57,14 @@ impl Watch {
         receipts
     }
 
-    /// Readers begin, and ask without a pause; a replica that is held has their requests before it goes on.
+    /// Starts the readers, which ask without a pause; a replica that is held has their requests before it goes on.
     pub(crate) fn begin(&mut self) {
         for (nth, reader) in self.readers.drain(..).enumerate() {
             self.tasks.spawn(read(reader, nth, Arc::clone(&self.confirmed)));
         }
     }
 
-    /// How many answers so far said that there is no such ad, and how many that the replica answers nobody.
+    /// Returns how many answers so far said that there is no such ad, and how many that the replica serves no reads.
     /// Fails if a reader has seen what it must not have.
     pub(crate) fn answers(&mut self) -> (u64, u64) {
         if let Some(ended) = self.tasks.try_join_next() {

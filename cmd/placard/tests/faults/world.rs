@@ -28,18 +28,18 @@ pub(crate) struct Place {
     process: Option<Process>,
     port: Port,
     arguments: Vec<String>,
-    /// Where it finds the servers, if not where the others do.
+    /// The servers that it uses, if not the ones of the other replicas.
     postgres_url: Option<String>,
     redis_url: Option<String>,
-    /// Whether its Redis is its own, which nobody else brings anything.
+    /// Whether its Redis is its own, to which no other replica appends.
     is_parted: bool,
-    /// What its counters had come to when its earlier processes ended.
+    /// The values of its counters when its earlier processes ended.
     counted: Vec<String>,
-    /// What they had come to when the load began.
+    /// Their values when the load began.
     before: String,
-    /// What its earlier processes had logged.
+    /// The lines that its earlier processes had logged.
     logged: Vec<String>,
-    /// How many lines it had logged when the load began.
+    /// The number of lines that it had logged when the load began.
     logged_before: usize,
 }
 
@@ -48,8 +48,8 @@ impl Place {
         format!("http://127.0.0.1:{}", self.port.number())
     }
 
-    /// Whether it has logged, since the load began, what this counter counts: the cause, and the cure. Of a counter with
-    /// labels, the line has fields that say the same.
+    /// Returns true if it has logged, since the load began, what this counter counts: the cause, and the cure. For a
+    /// counter with labels, the line must have fields with the same values.
     fn says(&self, counter: &str) -> bool {
         let (name, labels) = suite::split(counter);
         let now = self.process.iter().flat_map(Process::err);
@@ -67,7 +67,7 @@ impl Place {
 pub(crate) struct World {
     pub(crate) postgres: PostgresServer,
     pub(crate) redis: RedisServer,
-    /// Where replicas find PostgreSQL.
+    /// The URL of PostgreSQL that replicas use.
     pub(crate) postgres_url: String,
     pub(crate) places: Vec<Place>,
     pub(crate) load: Arc<Load>,
@@ -128,7 +128,7 @@ impl World {
         self.begin_with(writers, None).await;
     }
 
-    /// As [`World::begin`], with so many writers, who together begin no more than so many writes a second.
+    /// As [`World::begin`], with `writers` writers, which together begin at most `per_second` writes a second.
     pub(crate) async fn begin_with(&mut self, writers: u64, per_second: Option<u32>) {
         (0..REPLICAS).for_each(|nth| self.launch(nth));
         self.all_ready().await;
@@ -160,7 +160,7 @@ impl World {
         self.places[nth].is_parted = true;
     }
 
-    /// Has a replica reach PostgreSQL through a proxy of its own from its next start on.
+    /// Makes a replica reach PostgreSQL through a proxy of its own from its next start on.
     pub(crate) async fn postgres_proxy(&mut self, nth: usize) -> Proxy {
         let proxy = Proxy::start(self.postgres.port()).await.expect("a proxy starts");
         self.places[nth].postgres_url = Some(self.postgres.url_through(proxy.port()));
@@ -174,7 +174,7 @@ impl World {
         proxy
     }
 
-    /// Whether a replica has a Redis of its own.
+    /// Returns true if a replica has a Redis of its own.
     pub(crate) fn is_parted(&self) -> bool {
         self.places.iter().any(|place| place.is_parted)
     }
@@ -206,13 +206,13 @@ impl World {
         self.places[nth].logged.extend(ended.err);
     }
 
-    /// What a replica has counted until now counts, also after its end.
+    /// Saves what a replica has counted until now, so that it counts also after its end.
     pub(crate) async fn remember(&mut self, nth: usize) {
         let counters = self.counters(nth).await;
         self.places[nth].counted.extend(counters);
     }
 
-    /// Kills a replica that cannot say any more what it has counted.
+    /// Kills a replica that can no longer show its counters.
     pub(crate) async fn kill_held(&mut self, nth: usize) {
         let ended = self.places[nth].process.take().expect("the replica runs").kill().await;
         self.places[nth].logged.extend(ended.err);
@@ -237,7 +237,7 @@ impl World {
         texts.extend(self.counters(nth).await);
         let value = |line: &str| {
             let rest = line.strip_prefix(counter)?;
-            // Of a counter without its labels, the sum of all.
+            // A counter that is asked for without labels is the sum over all labels.
             let rest = rest
                 .strip_prefix('{')
                 .map_or(Some(rest), |labels| Some(labels.split_once('}')?.1))?;
@@ -345,8 +345,8 @@ impl World {
         self.checked = true;
     }
 
-    /// Nobody writes any more: waits until all replicas are ready and at the head of this history, and checks that
-    /// they, the stream, and the journal's own sums agree with it.
+    /// Waits, after all writes have ended, until all replicas are ready and at the head of this history, and checks
+    /// that they, the stream, and the journal's own sums agree with it.
     async fn agree(&self, history: &History) {
         self.all_ready().await;
         let head = history.head();
@@ -357,7 +357,7 @@ impl World {
             })
             .await;
         }
-        // The pages of the last head polls, which say what everyone has at the head.
+        // The pages of the last head polls, which show the digest of every replica at the head.
         until("all digests at the head", async || {
             let page = self.json(0, "/api/v1/cluster").await?;
             let members = page["members"].as_array()?;

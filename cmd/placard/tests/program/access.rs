@@ -1,4 +1,4 @@
-//! Who may write to a server that others can reach must be said before it starts.
+//! A server that other machines can reach does not start without a rule who may write.
 
 use std::path::Path;
 

@@ -89,7 +89,7 @@ async fn a_backup_is_whole_while_the_server_writes() {
     assert_eq!(journal::read(directory.path()).version, written.load(Ordering::Relaxed));
 }
 
-/// Nobody is there to empty the write-ahead log of a server that was killed.
+/// A killed server has not emptied its write-ahead log.
 #[tokio::test]
 async fn a_backup_of_a_killed_server_has_everything() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The task board: there only if it is asked for, on a listener of its own, for those who may see it, and only to look
-//! at. Here with the tasks of an embedded server; a cluster's are asked for among the tests of clusters.
+//! The task board: it is off by default, has a listener of its own, requires the right to see it, and is read-only.
+//! These tests use the tasks of an embedded server; the cluster tests cover a cluster's.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ impl Boarded {
     }
 
     async fn json(&self, path: &str) -> Value {
-        // 503 says that the queue cannot be asked now, and not for ever.
+        // 503 says that the queue cannot be read at the moment.
         let answer = until(path, async || {
             let answer = self.get(path).await;
             (answer.status() != 503).then_some(answer)
@@ -79,7 +79,7 @@ async fn create_ending(server: &Server, second: u64) {
 async fn it_lists_the_queue_and_a_task_that_is_pending() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
-    // Within the minute for which tasks are made, and not over before it was looked at.
+    // Within the minute for which tasks are created, and late enough that it is not over before the test looks at it.
     let second = second_in(Duration::from_secs(50));
     create_ending(&boarded.server, second).await;
     let task = until("the task", async || {
@@ -171,7 +171,7 @@ async fn it_is_only_to_look_at() {
     boarded.server.stop().await;
 }
 
-/// A page of any site asks what its own name leads to, once it leads here.
+/// A page of any site may send requests to its own name, once that name resolves to this machine (DNS rebinding).
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_it_is_not_shown_under_other_names() {
     let directory = tempfile::tempdir().expect("there is room");
@@ -234,7 +234,7 @@ async fn beyond_this_machine_it_needs_a_token() {
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", text(directory.path())];
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9000"] {
         refused(&[&serve[..], &["--admin-listen", listen]].concat()).await;
-        // That anyone may write ads does not mean that anyone may look behind them.
+        // A permission for every client to write ads does not include the task board.
         refused(&[&serve[..], &["--admin-listen", listen, "--insecure"]].concat()).await;
     }
 }
@@ -250,7 +250,8 @@ async fn it_is_off_unless_it_is_asked_for() {
     assert_eq!(out.len(), 1, "{out:?}");
 }
 
-/// What somebody else listens on is said in one line; and so is nothing, where the environment asks for it.
+/// An address that another process listens on is an error of one line. The environment can give the address, and
+/// standard output names it in one line.
 #[tokio::test]
 async fn its_address_may_be_taken_or_come_from_the_environment() {
     let directory = tempfile::tempdir().unwrap();
@@ -271,8 +272,8 @@ async fn its_address_may_be_taken_or_come_from_the_environment() {
     assert_eq!(process.ended().await.status.code(), Some(0));
 }
 
-/// A request that has come is answered though the server stops; neither an idle connection nor a page that waits for
-/// events keeps it from that.
+/// A request that has arrived is answered though the server stops; neither an idle connection nor a page that waits for
+/// events keeps the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_with_the_server() {
     let directory = tempfile::tempdir().unwrap();

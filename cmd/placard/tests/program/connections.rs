@@ -1,4 +1,4 @@
-//! What becomes of connections: idle ones, half-closed ones, those on which something was refused, and those for which
+//! What happens to connections: idle ones, half-closed ones, those on which a request was refused, and those for which
 //! there is no room.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::server::{Server, ad};
 
 const ADS: &str = "/api/v1/ad";
 
-/// A head that takes too long is waited for on another connection: it tells that so much time has passed.
+/// Another connection sends a head too slowly: its end shows that the deadline has passed.
 #[tokio::test]
 async fn an_idle_connection_outlives_the_deadline_of_a_head() {
     let directory = tempfile::tempdir().unwrap();
@@ -43,7 +43,8 @@ async fn connections_end_when_they_were_idle_for_the_timeout() {
     }
 }
 
-/// How many connections the server has, and how many it has ended, by reason. The connection that asks counts too.
+/// Returns how many connections the server has, and how many it has ended, by reason. The connection that asks counts
+/// too.
 async fn counted(server: &Server) -> (u64, [u64; 4]) {
     let metrics = Wire::open(&server.url).await.ask(get("/metrics")).await.expect("metrics");
     let count = |name: &str| {
@@ -119,7 +120,7 @@ async fn silent_connections_make_room_before_idle_ones() {
     assert_eq!(idle.ask(&get(ADS)).await.expect("an answer").status, 200);
 }
 
-/// Every connection there may be has a request that is not finished.
+/// All connections up to the maximum have a request that is not finished.
 #[tokio::test]
 async fn health_checks_are_answered_in_a_full_house() {
     let directory = tempfile::tempdir().unwrap();
@@ -186,7 +187,8 @@ async fn a_client_that_shuts_its_sending_side_gets_its_answer() {
     assert_eq!(server.ads().await, 20);
 }
 
-/// They come while the server is held, and nobody waits for them when it goes on, as far as it can know.
+/// They come while the server is held. When it goes on, it must take them for given up: each client has closed its
+/// sending side or the connection.
 #[tokio::test]
 async fn writes_that_were_given_up_while_the_server_was_held_are_not_done() {
     let directory = tempfile::tempdir().unwrap();
@@ -220,7 +222,7 @@ async fn writes_that_were_given_up_while_the_server_was_held_are_not_done() {
     assert_eq!(server.ads().await, 1);
 }
 
-/// Its body is never sent, and what is sent next is not taken for it.
+/// The body is never sent, and the server does not take the next bytes for it.
 #[tokio::test]
 async fn an_answer_before_the_body_was_read_is_the_last() {
     let directory = tempfile::tempdir().unwrap();
@@ -297,7 +299,7 @@ async fn a_refused_body_of_a_hundred_megabytes_is_taken_in() {
     }
 }
 
-/// The rest of what was refused is still arriving when the answer is sent.
+/// The rest of the refused request is still arriving when the answer is sent.
 #[tokio::test]
 async fn a_head_that_is_too_large_gets_its_answer() {
     let directory = tempfile::tempdir().unwrap();

@@ -122,7 +122,7 @@ async fn it_leaves_nothing_behind() {
     assert_eq!(entries(directory.path()), 0);
 }
 
-/// Millions of ads take a while to generate, and whoever waits for them may have had enough.
+/// Millions of ads take a while to generate, and an operator who waits for them may have had enough.
 #[tokio::test]
 async fn it_can_be_stopped_while_it_fills() {
     for signal in [Process::terminate, Process::interrupt] {
@@ -144,7 +144,7 @@ async fn it_can_be_stopped_while_it_fills() {
     }
 }
 
-/// It talks to itself, and to nobody in between.
+/// The demo talks to its own server without a proxy in between.
 #[tokio::test]
 async fn a_proxy_in_the_environment_is_none_of_its_business() {
     let nowhere = "http://127.0.0.1:1";

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::journal;
 use crate::server::Server;
 
-/// Why and what each deletion was, from the log of the journal's file.
+/// Returns the reason and the ad of each deletion, from the log of the journal's file.
 fn deletions(directory: &Path) -> Vec<(Reason, String)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let file = Connection::open_with_flags(directory.join("journal.sqlite"), flags);

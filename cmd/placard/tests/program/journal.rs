@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// What the file holds, found to be consistent in itself.
+/// The contents of the file, which were checked to be consistent.
 pub(crate) struct Journal {
     /// The version of the head; the log has exactly the versions up to it.
     pub(crate) version: u64,

@@ -1,4 +1,5 @@
-//! A directory is the one that its name says, whatever SQLite would make of that.
+//! The data directory is the one with exactly the given name, even if SQLite would read the name as a URI or as a
+//! database in memory.
 
 use std::path::Path;
 

@@ -13,7 +13,7 @@ use crate::journal;
 use crate::seed::server as answering;
 use crate::server::{ANY_PORT, PLACARD, Server, ad, client};
 
-/// Where both outputs of a process go, and what must be kept meanwhile.
+/// The targets of both outputs of a process, and handles that must be kept meanwhile.
 struct Outputs {
     what: &'static str,
     out: Stdio,
@@ -30,7 +30,7 @@ fn full_disk() -> File {
     OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full")
 }
 
-/// A pipe that nobody reads any more.
+/// Returns a pipe without a reader.
 fn gone() -> File {
     let (_, writer) = pipe().expect("a pipe can be made");
     File::from(std::os::fd::OwnedFd::from(writer))
@@ -41,7 +41,7 @@ fn full_pipe(nonblocking: bool) -> (File, PipeReader) {
     let (reader, writer) = pipe().expect("a pipe can be made");
     let mut writer = File::from(std::os::fd::OwnedFd::from(writer));
     ioctl_fionbio(&writer, true).expect("a pipe can be made not to block");
-    // By single bytes at last: a pipe may have room for a short line where it has none for a long one.
+    // Single bytes at the end: a pipe may have room for a short line where it has none for a long one.
     for bytes in [&[b'x'; 4_096][..], b"x"] {
         let full = loop {
             if let Err(error) = writer.write_all(bytes) {
@@ -78,7 +78,7 @@ fn serve(directory: &Path) -> Vec<String> {
     ["serve", "--listen", ANY_PORT, "--data-dir", data, "--log", "debug"].map(str::to_owned).into()
 }
 
-/// Starts it, has it log many requests, stops it, and looks at what it has written.
+/// Starts it, makes it log many requests, stops it, and checks what it has written.
 async fn serves(what: &str, mut process: Process, directory: &Path, loses: bool) {
     let url = process.listens().await;
     let server = Server { process, url, client: client() };
@@ -109,7 +109,7 @@ async fn serve_outlives_its_output_whatever_breaks_it() {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let Outputs { what, out, err, _reader } = outputs;
         let process = Process::start_into(PLACARD, &arguments, &[], (out, err));
-        // Where a line can wait for its reader it does, up to a bound that this does not reach.
+        // A line waits for its reader where it can, up to a bound that this test does not reach.
         let loses = !what.starts_with("a full pipe");
         serves(what, process, directory.path(), loses).await;
     }
@@ -163,7 +163,7 @@ async fn status_stops_while_nobody_reads_it() {
     assert_eq!(process.ended().await.status.code(), Some(0));
 }
 
-/// What was asked for is either read by nobody, or an error if it is not all there.
+/// A result that cannot be written completely is an error, unless its reader has gone.
 #[tokio::test]
 async fn results_that_cannot_be_written_are_errors() {
     let directory = tempfile::tempdir().unwrap();

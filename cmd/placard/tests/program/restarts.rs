@@ -1,4 +1,4 @@
-//! A server that is restarted repeatedly under clients that keep their connections: what was sent is answered.
+//! A server that is restarted repeatedly under clients that keep their connections: every sent request is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,22 +15,22 @@ use crate::server::{PLACARD, Server, ad};
 const CLIENTS: usize = 64;
 const RESTARTS: usize = 20;
 const ADS: &str = "/api/v1/ad";
-/// What a server answers until it has its state.
+/// The problems that a server answers with until it has its state.
 const STARTING: [&str; 2] = ["/problems/not-ready", "/problems/stale"];
 
-/// What the clients and their test tell each other.
+/// State that the clients share with their test.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     answers: AtomicUsize,
-    /// Which start of the server it is.
+    /// The number of the server's current start.
     start: AtomicUsize,
     /// The last start that has answered a read as it should, and a write.
     served: [AtomicUsize; 2],
 }
 
-/// Sends one request after the other, and connects again when it is told to, or when nobody listens. Returns what it was
-/// answered otherwise.
+/// Sends one request after another, and connects again when an answer says so, or when no server listens. Returns the
+/// unexpected answers, and a text for each missing one.
 async fn client(url: String, request: String, status: u16, shared: Arc<Shared>) -> Vec<String> {
     let Shared { stop, answers, start, served } = &*shared;
     let served = &served[usize::from(status == 201)];

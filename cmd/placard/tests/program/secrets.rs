@@ -6,7 +6,7 @@ use placard_testkit::process::{Ended, Process};
 
 use crate::server::{ANY_PORT, PLACARD, Server};
 
-/// What must not be seen.
+/// The text that no output may contain.
 const SECRET: &str = "s3cret";
 
 /// URLs of PostgreSQL that are not quite ones.

@@ -1,4 +1,4 @@
-//! `placard seed`: so many ads, sent through the batch route.
+//! `placard seed`: sends a number of ads through the batch route.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ async fn serve(stream: TcpStream, answer: &str) -> io::Result<Batch> {
     Ok(Batch { key, body, at })
 }
 
-/// A server that answers its requests by these words, each on a connection of its own; then it is gone.
+/// Starts a server that gives these answers, each on a connection of its own, and then ends.
 pub(crate) async fn server(
     answers: Vec<impl AsRef<str> + Send + 'static>,
 ) -> (String, JoinHandle<Vec<Batch>>) {

@@ -58,7 +58,7 @@ impl Server {
         answer.json().await.expect("the answer is JSON")
     }
 
-    /// How many ads it holds, served or not.
+    /// Returns the number of ads that it holds, served or not.
     pub(crate) async fn ads(&self) -> u64 {
         let text = self.get("/metrics").await.text().await.expect("metrics are text");
         let line = text.lines().find_map(|line| line.strip_prefix("placard_ads "));

@@ -12,7 +12,7 @@ async fn ends_well(process: Process) {
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
 }
 
-/// Sent as soon as it says that it serves, and with a client that keeps its connection.
+/// The signal is sent as soon as the server says that it serves, while a client keeps its connection.
 #[tokio::test]
 async fn each_signal_ends_it_well() {
     let directory = tempfile::tempdir().unwrap();
@@ -29,7 +29,8 @@ async fn each_signal_ends_it_well() {
     }
 }
 
-/// As soon as it has said anything: it may still be restoring, or has just begun to serve.
+/// The signal is sent as soon as the server has printed anything: it may still be restoring, or has just begun to
+/// serve.
 #[tokio::test]
 async fn a_signal_during_the_start_ends_it_well() {
     let directory = tempfile::tempdir().unwrap();
@@ -128,7 +129,7 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
 }
 
-/// A terminal and whoever runs the program may both pass it on.
+/// A terminal and the program's parent may both pass it on.
 #[tokio::test]
 async fn a_signal_that_comes_twice_at_once_is_one() {
     let directory = tempfile::tempdir().unwrap();
@@ -141,7 +142,7 @@ async fn a_signal_that_comes_twice_at_once_is_one() {
     }
 }
 
-/// Whoever starts a server so closes the terminal afterwards.
+/// An operator who starts a server with nohup closes the terminal afterwards.
 #[tokio::test]
 async fn a_server_under_nohup_outlives_its_terminal() {
     let directory = tempfile::tempdir().unwrap();

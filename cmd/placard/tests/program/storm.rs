@@ -1,5 +1,5 @@
-//! kill -9 in the middle of a storm of writes, repeatedly: no acknowledged write is lost, none is done
-//! twice, and the log is whole.
+//! kill -9 in the middle of a storm of writes, repeatedly: no acknowledged write is lost, no write is done twice, and
+//! the log is complete.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::writer::{Shared, Writer};
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 8;
-/// A round goes on for up to so many answers.
+/// A round goes on for up to this number of answers.
 const ANSWERS_MAX: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! What will have to be written and cannot be is found at the start, and named; so is what was written and is missing.
+//! A file that the server must write and cannot write is found at the start, and the error names it; so is a file that
+//! was written before and is missing.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,7 @@ use placard_testkit::process::Process;
 
 use crate::server::{ANY_PORT, PLACARD, Server, ad};
 
-/// Starts it so that it may do no more than permissions let its user do, also if that is root.
+/// Starts it so that file permissions bind its user, also if that is root.
 fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
     if !rustix::process::geteuid().is_root() {
         return Process::start(PLACARD, arguments, variables);
@@ -45,7 +46,7 @@ async fn files_that_cannot_be_written_are_refused_by_name() {
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];
     let server = Server::of(start(&serve, &[])).await;
     server.create(&ad("Acknowledged")).await;
-    // What it leaves behind when it is killed, the write-ahead log with it.
+    // A killed server leaves its files as they are, including the write-ahead log.
     server.process.kill().await;
     let there = files(directory.path());
     for file in ["journal.sqlite", "journal.sqlite-wal", "expiry.db", "lock"] {
@@ -118,7 +119,7 @@ async fn an_embedded_server_begins_no_journal_where_there_was_one() {
     fs::remove_file(&queue).unwrap();
     fs::write(&checkpoint, "PLACARD").unwrap();
     refused(&checkpoint).await;
-    // What was lost is back.
+    // The lost file is back.
     fs::rename(&elsewhere, &journal).unwrap();
     let server = Server::of(Process::start(PLACARD, &serve, &[])).await;
     server.process.terminate();

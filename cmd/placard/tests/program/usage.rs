@@ -1,4 +1,4 @@
-//! The command line: what is wrong is said in one line, with code 2 for usage and 1 for everything else.
+//! The command line: an error is one line, with code 2 for usage and 1 for everything else.
 
 use std::path::Path;
 
@@ -118,7 +118,7 @@ async fn an_empty_variable_is_as_good_as_none() {
     assert_eq!(run(&seed, &empty).await.status.code(), Some(0));
     assert_eq!(server.ads().await, 3);
     server.stop().await;
-    // What has no default is missing, not empty.
+    // An option without a default is missing, not empty.
     for (arguments, says) in [(&["seed"][..], "--target"), (&["migrate"], "--postgres-url")] {
         let ended = run(arguments, &empty).await;
         assert!(matches!(ended.err.as_slice(), [line] if line.contains(says)), "{ended:#?}");
@@ -186,7 +186,7 @@ async fn a_place_to_listen_may_be_a_name() {
     }
 }
 
-/// A container's health check is given what the server was told.
+/// A container's health check gets the same `--listen` as the server.
 #[tokio::test]
 async fn a_server_of_ipv6_alone_is_healthy() {
     let directory = tempfile::tempdir().unwrap();

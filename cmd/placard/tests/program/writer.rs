@@ -1,5 +1,5 @@
-//! A client that writes, and that never gives a write up: what was not answered is sent again with the same
-//! key. What was answered goes into the ledger.
+//! A client that writes, and never gives a write up: it sends a write without an answer again with the same key. The
+//! ledger records each answered write.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::server::ad;
 
-/// What the writers of a storm share.
+/// State that the writers of a storm share.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) ledger: Mutex<Ledger>,
@@ -39,7 +39,7 @@ enum Kind {
     Delete(Uuid),
 }
 
-/// The client; its ads are nobody else's.
+/// The client; no other client writes its ads.
 pub(crate) struct Writer {
     name: usize,
     rng: ChaCha8Rng,
@@ -60,7 +60,7 @@ impl Writer {
         while self.one(client, url, shared).await.is_ok() {}
     }
 
-    /// Sends what was left unanswered until it is answered, and asks for the last answer once more.
+    /// Sends the unanswered write until it is answered, and asks for the last answer once more.
     pub(crate) async fn settle(&mut self, client: &Client, url: &str, shared: &Shared) {
         if self.unanswered.is_some() {
             self.one(client, url, shared).await.expect("a server that nobody kills answers");

@@ -1,4 +1,4 @@
-//! What is counted of connections, and of requests that are refused before any route is looked for.
+//! Metrics of connections, and of requests that are refused before any route is looked for.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Ending {
 /// Why a request is refused before any route is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is no HTTP, or not as its RFC has it.
+    /// It is not HTTP, or violates its RFC.
     Malformed,
     /// Its head is too large.
     TooLarge,
@@ -86,7 +86,7 @@ impl ConnectionMetrics {
         }))
     }
 
-    /// For another server of the same process, of which only panics count.
+    /// Returns the metrics for another server of the same process, of which only panics count.
     #[must_use]
     pub fn panics_alone(&self) -> Self {
         let (open, panics) = (Gauge::noop(), self.0.panics.clone());

@@ -1,4 +1,4 @@
-//! What the recorder wants to know of each metric.
+//! The metadata that the recorder requires for each metric.
 
 use metrics::{Level, Metadata};
 

@@ -1,6 +1,6 @@
-//! What this API takes and answers, as an OpenAPI 3.1 document and as Swagger UI, whose assets are in the program.
-//! The routes are what `lib` mounts; shapes, parameters and answers stand here, apart from the types that handlers
-//! use, and tests compare them with real answers.
+//! The OpenAPI 3.1 document of this API, and Swagger UI, whose assets are in the program. The routes are those that
+//! `lib` mounts; shapes, parameters and answers are described here, apart from the types that handlers use, and tests
+//! compare them with real answers.
 
 pub(crate) mod answers;
 pub(crate) mod parameters;
@@ -24,9 +24,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::headers::Unconditional;
 use crate::render;
 
-/// Where the document is.
+/// The path of the document.
 pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
-/// Where people read it.
+/// The path of the page on which people read it.
 const UI_PATH: &str = "/docs";
 
 /// All of the document but the routes.
@@ -84,8 +84,8 @@ pub(crate) fn write(document: Document) -> &'static Bytes {
     })
 }
 
-/// The document with what tools else take for left open: an operation that says nothing of security needs no token, and
-/// a body that is described must be sent.
+/// Returns the document with the defaults written out that tools otherwise take for unspecified: an operation without
+/// `security` needs no token, and a described body is required.
 fn said_in_full(mut document: Document) -> Document {
     let paths = document.paths.paths.values_mut();
     let operations = paths.flat_map(|path| {
@@ -114,11 +114,11 @@ pub(crate) async fn show(_: Unconditional) -> Response {
     render::kept(render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default()))
 }
 
-/// The pages of Swagger UI. It asks nobody else, not even for a verdict on the document.
+/// Returns the pages of Swagger UI. They send no request to any other server, not even to a validator of the document.
 pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let config = Config::new([DOCUMENT_PATH]).validator_url("none");
     let pages: Router<S> = SwaggerUi::new(UI_PATH).config(config).into();
-    // Whoever follows the address that a server says at its start.
+    // For operators who follow the address that a server prints at its start.
     let pages = pages.route("/", get(async || Redirect::temporary(UI_PATH)));
     pages
         .layer(from_extractor::<Unconditional>())
@@ -147,7 +147,7 @@ mod tests {
         );
     }
 
-    /// What a schema, or one within it, lacks.
+    /// Returns what a schema, or one within it, lacks.
     fn lacking(schema: &Value, at: &str) -> Vec<String> {
         let is = |name: &str| {
             schema["type"] == name

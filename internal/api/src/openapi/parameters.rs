@@ -76,7 +76,7 @@ groups! {
             "The ETag of the ad, or several, or * for any: refused if the ad is at another version, or if there is none.",
         )),
         of("header", "If-None-Match", tags(
-            // What a proxy makes of a tag when it compresses the answer.
+            // A proxy makes a tag weak when it compresses the answer.
             "(W/)?",
             "The ETag of the ad, or several, or * for any: a read is answered with 304 if the ad is at such a version and \
              has the same status, and a write is refused.",

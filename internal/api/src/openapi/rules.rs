@@ -1,5 +1,5 @@
-//! The rules that linters of OpenAPI recommend (Redocly's and Spectral's), as far as they can be broken here, and what
-//! generators of clients need. Their own programs are not asked: they bring hundreds of packages.
+//! Tests of the rules that OpenAPI linters recommend (Redocly's and Spectral's), as far as this document can break
+//! them, and of what client generators need. The linters themselves are not used: they bring hundreds of packages.
 
 use std::collections::BTreeSet;
 

@@ -467,7 +467,7 @@ pub(crate) fn code(codes: &[&str], description: &str, example: &str) -> Value {
     json!({"type": "string", "enum": codes, "description": description, "examples": [example]})
 }
 
-/// Values of a code of which there are so many.
+/// Returns the schema of a set of values of a code that has `codes` values.
 fn set(taken: bool, code: &str, codes: usize, description: &str, example: &[&str]) -> Value {
     let (min, max, end) = if taken {
         (0, CONDITION_VALUES_MAX, "; all of them if it is empty")

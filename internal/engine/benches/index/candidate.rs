@@ -18,7 +18,7 @@ pub(crate) trait Candidate: Search + Sized {
     const NAME: &'static str;
     /// The most ads that it is built of: beyond, one build or one query would take the whole run.
     const ADS_MAX: usize = usize::MAX;
-    /// Whether it takes and drops single ads.
+    /// True if it takes and drops single ads.
     const CHANGES: bool = true;
 
     /// An ad in the form in which it is kept; making it is not timed.

@@ -101,16 +101,17 @@ fn conditions(seed: u64) -> Conditions {
     }
 }
 
-/// Writes the report, the numbers and the plot; in a test, to where nobody keeps them.
+/// Writes the report, the numbers and the plot; in a test, into a temporary place.
 fn write(report: &Report, figures: &str, seed: u64, full: bool) -> std::io::Result<()> {
-    // Before anything is written: what is written makes the tree another one than the commit's.
+    // Before anything is written: a written file makes the work tree differ from the commit.
     let conditions = conditions(seed);
     let temporary = tempfile::tempdir()?;
     let kept: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/performance");
     let directory = if full { kept } else { temporary.path().to_owned() };
     std::fs::create_dir_all(&directory)?;
     let title = "Queries per second with total, all filters";
-    // A run with a vast number of ads stands beside the usual one; the figures to reach are not its own.
+    // A run with a vast number of ads has files of its own beside the default run's; the figures to reach do not apply
+    // to it.
     let vast = report.cells.iter().all(|cell| cell.ads > COMPARED_MAX);
     let name = if vast { "index-10m" } else { "index" };
     let file = |ending: &str| directory.join(format!("{name}.{ending}"));

@@ -22,7 +22,7 @@ pub(crate) fn allocated() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Calls `operation` with 0, 1, 2 … until the time is over; how many calls per second. The clock is read ever
+/// Calls `operation` with 0, 1, 2 … until the time is over, and returns the calls per second. The clock is read ever
 /// more rarely, so that it does not weigh on short operations.
 pub(crate) fn rate(budget: Duration, mut operation: impl FnMut(usize)) -> f64 {
     let started = Instant::now();
@@ -42,11 +42,11 @@ pub(crate) fn rate(budget: Duration, mut operation: impl FnMut(usize)) -> f64 {
     }
 }
 
-/// How long each call took, in nanoseconds, the clock included; sorted, never empty.
+/// The duration of each call, in nanoseconds, the clock included; sorted, never empty.
 pub(crate) struct Latencies(Vec<u32>);
 
 impl Latencies {
-    /// Of calls with 0, 1, 2 … until `finished`.
+    /// Measures calls with 0, 1, 2 … until `finished`.
     pub(crate) fn until(
         mut finished: impl FnMut() -> bool,
         mut operation: impl FnMut(usize),
@@ -73,7 +73,7 @@ impl Latencies {
     }
 }
 
-/// What `operation` gives, and the seconds that it took.
+/// Returns the result of `operation`, and the seconds that it took.
 pub(crate) fn timed<T>(operation: impl FnOnce() -> T) -> (T, f64) {
     let started = Instant::now();
     let given = operation();

@@ -1,5 +1,5 @@
-//! What is asked of every implementation: seeded ads, the queries of the four mixes, and the right answers,
-//! all worked out before anything is timed.
+//! The inputs of every implementation: seeded ads, the queries of the four mixes, and the right answers, all computed
+//! before anything is timed.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(crate) fn noon() -> Timestamp {
     Timestamp::from_micros(NOON).unwrap()
 }
 
-/// The ads of a seed, one after the other. Their titles and contents are cut to `content` characters.
+/// Returns the ads of a seed in turn. Their titles and contents are cut to `content` characters.
 pub(crate) fn ads(seed: u64, spread: Spread, content: usize) -> impl Iterator<Item = Ad> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let all: Vec<Country> = Country::all().collect();

@@ -11,7 +11,7 @@ use super::dimension::{Item, Key, Role, Schema};
 use super::row::{CHUNK_ADS, Row};
 use super::wide::WideRows;
 
-/// Free cells of a new block: so many ads are added before the chunk moves on to another one.
+/// Free cells of a new block: the number of ads that are added before the chunk moves on to another one.
 const FREE_CELLS: usize = 96;
 
 /// A chunk. Cloned by a write, if readers may have it.
@@ -112,12 +112,12 @@ impl<S: Schema> Chunk<S> {
         self.ends[self.len() - 1]
     }
 
-    /// Where the first ad is that ends after `now`.
+    /// Returns the position of the first ad that ends after `now`.
     pub(super) fn first_after(&self, now: Timestamp) -> usize {
         self.ends.partition_point(|end| *end <= now)
     }
 
-    /// Where the ad of a key is, or would be.
+    /// Returns the position of a key's ad, or, as an error, where it would be.
     pub(super) fn find(&self, key: Key) -> Result<usize, usize> {
         let from = self.ends.partition_point(|end| *end < key.0);
         let same = self.ends[from..].partition_point(|end| *end == key.0);
@@ -165,7 +165,7 @@ impl<S: Schema> Chunk<S> {
         }
     }
 
-    /// Which ads fit.
+    /// Returns the ads that fit.
     pub(super) fn fitting(&self, place: &Place) -> Row {
         let mut row = self.combinations[place.combination];
         if place.step > 0 {

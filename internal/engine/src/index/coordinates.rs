@@ -80,7 +80,7 @@ fn cross(combinations: u64, values: u64, count: usize) -> u64 {
     crossed
 }
 
-/// Where a query looks.
+/// The place where a query looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) leading: Option<usize>,
@@ -122,7 +122,7 @@ impl Place {
         place
     }
 
-    /// Whether the counts know the answer: no filter is on a listed dimension.
+    /// Returns true if the counts know the answer: no filter is on a listed dimension.
     pub(super) fn is_counted(&self) -> bool {
         self.listed_len == 0
     }

@@ -35,7 +35,7 @@ macro_rules! cell {
 cell!(u16);
 cell!(u32);
 
-/// A table of counts. A row that is all zeros is not there.
+/// A table of counts. A row that is all zeros is left out.
 #[derive(Debug)]
 pub(super) struct Counts<S, C> {
     rows: Vec<Option<Arc<[C]>>>,
@@ -48,9 +48,9 @@ impl<S, C> Clone for Counts<S, C> {
     }
 }
 
-/// A table in the making. Each ad is entered as the two ends of its steps, and they are summed up once at the
-/// end, which is many times quicker than [`Counts::add`] for each. Its rows are `[step][combination]`, so that
-/// the combinations of an ad lie together.
+/// A table that is being built. Each ad is entered as the two ends of its steps, and they are summed up once at the
+/// end, which is many times quicker than [`Counts::add`] for each. Its rows are `[step][combination]`, so that the
+/// combinations of an ad lie together.
 pub(super) struct Tally<S, C> {
     rows: Vec<Option<Box<[C]>>>,
     schema: PhantomData<S>,
@@ -113,22 +113,22 @@ impl<S: Schema, C: Cell> Counts<S, C> {
         tally.sum()
     }
 
-    /// One more ad.
+    /// Adds one ad.
     pub(super) fn add(&mut self, ad: &Coordinates) {
         self.each_cell(ad, |cell| *cell = cell.plus(C::ONE));
     }
 
-    /// One ad less.
+    /// Subtracts one ad.
     pub(super) fn subtract(&mut self, ad: &Coordinates) {
         self.each_cell(ad, |cell| *cell = cell.minus(C::ONE));
     }
 
-    /// The ads of another table too.
+    /// Adds the ads of another table.
     pub(super) fn merge<D: Cell + Into<C>>(&mut self, other: &Counts<S, D>) {
         self.combine(other, C::plus);
     }
 
-    /// Without the ads of another table, all of which are in this one, but for those that are added again.
+    /// Subtracts the ads of another table, all of which are in this one, except those that are added again.
     pub(super) fn reduce<D: Cell + Into<C>>(&mut self, other: &Counts<S, D>) {
         self.combine(other, C::minus);
     }
@@ -142,7 +142,7 @@ impl<S: Schema, C: Cell> Counts<S, C> {
         }
     }
 
-    /// How many ads fit.
+    /// Returns the number of ads that fit.
     pub(super) fn count(&self, place: &Place) -> u64 {
         let at = place.combination * S::STEPS + place.step;
         let cell = |row: usize| self.rows[row].as_ref().map_or(0, |cells| cells[at].into());

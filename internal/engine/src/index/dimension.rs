@@ -51,11 +51,11 @@ pub(crate) struct Dimension<S: Schema> {
 
 /// What the index must know of an ad besides its targeting.
 pub(crate) trait Item: Debug + Send + Sync + 'static {
-    /// Its place in the order of answers, for ever.
+    /// Returns its place in the order of answers, which never changes.
     fn key(&self) -> Key;
-    /// From when it is served.
+    /// Returns the time from which it is served.
     fn start_at(&self) -> Timestamp;
-    /// Has the processor fetch what is read of it soon.
+    /// Prefetches into the processor's cache what is read of it soon.
     fn fetch(&self) {}
 }
 
@@ -69,7 +69,7 @@ pub(crate) trait Schema: Sized + Debug + Send + Sync + 'static {
     /// The dimensions, in the order of the index's levels.
     const DIMENSIONS: &'static [Dimension<Self>];
 
-    /// How many fitting ads to pass over, and how many to give at the most.
+    /// Returns how many fitting ads to pass over, and how many to return at most.
     fn page(query: &Self::Query) -> (u64, u64);
 
     /// Values of the leading dimension.
@@ -81,7 +81,7 @@ pub(crate) trait Schema: Sized + Debug + Send + Sync + 'static {
     /// Cells in one row of the counts.
     const CELLS: usize = Self::COMBINATIONS * Self::STEPS;
 
-    /// Whether a query's filters fit an ad, dimension by dimension, without the index.
+    /// Returns true if a query's filters fit an ad, dimension by dimension, without the index.
     fn fits(ad: &Self::Ad, query: &Self::Query) -> bool {
         Self::DIMENSIONS.iter().all(|dimension| {
             (dimension.asked)(query).is_none_or(|value| {
@@ -97,7 +97,7 @@ pub(super) const COMBINATIONS_MAX: usize = 64;
 /// Two rows of the counts are ALL and ANY.
 const LEADING_MAX: usize = VALUES_MAX - 2;
 
-/// How many values the one dimension of this role has.
+/// Returns the number of values of the one dimension of this role.
 const fn only<S: Schema>(dimensions: &[Dimension<S>], role: Role) -> usize {
     let (mut at, mut found, mut values) = (0, 0, 0);
     while at < dimensions.len() {

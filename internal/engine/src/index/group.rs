@@ -13,9 +13,9 @@ use super::row::CHUNK_ADS;
 
 /// Most chunks in a group. Their ads are counted in a `u16`.
 pub(super) const GROUP_CHUNKS: usize = 96;
-/// Below so many chunks a group is joined with a neighbour, if both fit well into one.
+/// Below this number of chunks a group is joined with a neighbour, if both fit well into one.
 const GROUP_CHUNKS_MIN: usize = GROUP_CHUNKS / 4;
-/// Below so many ads a chunk is joined with a neighbour, if both fit well into one.
+/// Below this number of ads a chunk is joined with a neighbour, if both fit well into one.
 const CHUNK_ADS_MIN: usize = CHUNK_ADS / 4;
 /// How full two that are joined may be, so that they are not split again at once.
 const JOINED_MAX: usize = 3;
@@ -26,11 +26,11 @@ const _: () = assert!(GROUP_CHUNKS * CHUNK_ADS <= u16::MAX as usize);
 /// An ad and where it lies.
 pub(super) type Located<S> = (Arc<<S as Schema>::Ad>, Coordinates);
 
-/// What becomes of a group by many changes.
+/// The result of many changes to a group.
 pub(super) struct Changed<S: Schema> {
     /// None, one, or what it was split into, in order.
     pub(super) groups: Vec<Arc<Group<S>>>,
-    /// Where those lie that should have gone and were not here.
+    /// The coordinates of ads that should have gone and were not here.
     pub(super) missing: Vec<Coordinates>,
 }
 
@@ -56,7 +56,7 @@ impl<S: Schema> Group<S> {
         let (mut chunks, mut tally) = (Vec::new(), Tally::new());
         let mut ads = ads.into_iter();
         while ads.len() > 0 {
-            // Each ad is fetched into the caches once, for all that is done with its chunk.
+            // Each ad is fetched into the caches once, for all work on its chunk.
             let ads = located::<S>(ads.by_ref().take(chunk));
             ads.iter().for_each(|(_, coordinates)| tally.enter(coordinates));
             chunks.push(Arc::new(Chunk::build(ads)));
@@ -170,7 +170,7 @@ impl<S: Schema> Group<S> {
         Self::of(chunks, counts)
     }
 
-    /// Drops the ad of a key, if it is here; whether it was.
+    /// Drops the ad of a key, if it is here, and returns true if it was.
     pub(super) fn remove(&mut self, key: Key, coordinates: &Coordinates) -> bool {
         let at = self.chunk_of(key);
         let Some(Ok(found)) = self.chunks.get(at).map(|chunk| chunk.find(key)) else {
@@ -203,7 +203,7 @@ impl<S: Schema> Group<S> {
         self.replace(first..first + 2, [joined]);
     }
 
-    /// Whether it is small enough to be joined with `next`.
+    /// Returns true if it is small enough to be joined with `next`.
     pub(super) fn joins(&self, next: &Self) -> bool {
         let (one, other) = (self.chunks.len(), next.chunks.len());
         one.min(other) < GROUP_CHUNKS_MIN && one + other <= GROUP_CHUNKS * JOINED_MAX / JOINED_OF
@@ -216,8 +216,8 @@ impl<S: Schema> Group<S> {
         self.counts.merge(&next.counts);
     }
 
-    /// Drops the first chunk if all of its ads have ended by `now`, or those of its ads that have. What was
-    /// dropped is passed to `dropped`; whether there may be more.
+    /// Drops the first chunk if all of its ads have ended by `now`, or those of its ads that have. Passes what it drops
+    /// to `dropped`, and returns true if there may be more.
     pub(super) fn drop_ended(
         &mut self,
         now: Timestamp,
@@ -257,8 +257,8 @@ impl<S: Schema> Group<S> {
     }
 }
 
-/// Ads and where they lie. Few of them are in a cache: all are asked for at once, rather than each waited for
-/// before the next.
+/// Returns ads with their coordinates. Few of them are in a cache: all are prefetched at once, so that the cache misses
+/// overlap.
 fn located<S: Schema>(ads: impl Iterator<Item = Arc<S::Ad>>) -> Vec<Located<S>> {
     let ads: Vec<_> = ads.collect();
     ads.iter().for_each(|ad| ad.fetch());

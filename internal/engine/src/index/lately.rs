@@ -1,5 +1,5 @@
-//! Which ads have begun or ended in the last minute, by when: what has to be put back if the clock is set back by less than
-//! that, so that nobody has to look for it among all ads.
+//! The ads that have begun or ended in the last minute, by time. They have to be put back if the clock is set back by
+//! less than that; without this list, all ads would have to be searched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ const MINUTE: i64 = 60_000_000;
 #[derive(Debug)]
 pub(super) struct Lately {
     moments: BTreeMap<(Timestamp, Uuid), Arc<StoredAd>>,
-    /// All that came after this are there.
+    /// All moments after this time are in `moments`.
     since: Timestamp,
 }
 
 impl Default for Lately {
-    /// Of no ads, nothing is unknown.
+    /// Returns one for no ads, which knows every moment.
     fn default() -> Self {
         Self { moments: BTreeMap::new(), since: Timestamp::MIN }
     }
 }
 
 impl Lately {
-    /// Of these ads, at a time.
+    /// Builds one for these ads, at a time.
     pub(super) fn build(ads: &[Arc<StoredAd>], time: Timestamp) -> Self {
         let mut lately = Self { since: horizon(time), ..Self::default() };
         ads.iter().for_each(|ad| lately.enter(ad, time));
@@ -44,7 +44,7 @@ impl Lately {
         }
     }
 
-    /// An ad's moment has passed.
+    /// Records that an ad's moment has passed.
     pub(super) fn passed(&mut self, moment: Timestamp, ad: &Arc<StoredAd>) {
         if moment > self.since {
             self.moments.insert((moment, ad.id), Arc::clone(ad));
@@ -58,7 +58,7 @@ impl Lately {
         }
     }
 
-    /// Goes on to a time, and drops of what is older than a minute so many entries at most.
+    /// Goes on to a time, and drops at most `most` of the entries that are older than a minute.
     pub(super) fn advance(&mut self, time: Timestamp, most: usize) {
         self.since = self.since.max(horizon(time));
         for _ in 0..most {

@@ -40,9 +40,9 @@ use dimension::Ads;
 use lately::Lately;
 use tree::Tree;
 
-/// About how many ads begin and how many end in one advance of the tree, so that entries do not wait long.
+/// About how many ads begin, and how many end, in one advance of the tree at most, so that entries do not wait long.
 const ADVANCE_ADS: usize = 4_096;
-/// Of what has happened lately, how much is forgotten in one advance: more than is added.
+/// The number of recent moments that one advance forgets at most: more than it adds.
 const FORGET_MOMENTS: usize = 4 * ADVANCE_ADS;
 
 /// The writer's side.
@@ -50,8 +50,8 @@ const FORGET_MOMENTS: usize = 4 * ADVANCE_ADS;
 pub(crate) struct Index {
     tree: Tree<Ads>,
     lately: Lately,
-    /// What has changed since the tree was published. It is worked in in the order of the answers, so that a
-    /// chunk, its group and its counts are fetched into the caches and copied once for all of their changes.
+    /// The changes since the tree was published. They are applied in the order of the answers, so that a chunk, its
+    /// group and its counts are fetched into the caches and copied once for all of their changes.
     changed: HashMap<Uuid, Changed>,
     /// Roots that were replaced and that a reader may still hold. They are dropped here, by the writer, because
     /// to drop one may free thousands of nodes.
@@ -73,7 +73,7 @@ pub(crate) struct Root {
     ads: Arc<ById>,
 }
 
-/// Whether an ad has another place once the clock was set back.
+/// Returns true for an ad that has another place once the clock was set back.
 pub(crate) type Moved<'a> = dyn Fn(&StoredAd) -> bool + Sync + 'a;
 
 impl Index {
@@ -98,7 +98,7 @@ impl Index {
         }
     }
 
-    /// Works in what has changed.
+    /// Applies the collected changes to the tree.
     fn settle(&mut self) {
         let (mut old, mut new) = (Vec::new(), Vec::with_capacity(self.changed.len()));
         for (_, changed) in self.changed.drain() {
@@ -114,7 +114,7 @@ impl Index {
         self.tree.change(&old, &new);
     }
 
-    /// Lets ads begin and end up to a time; whether there is something to publish.
+    /// Lets ads begin and end up to a time, and returns true if there is something to publish.
     pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
         self.settle();
         let Self { tree, lately, .. } = self;
@@ -123,13 +123,13 @@ impl Index {
         changed
     }
 
-    /// Whether ads have begun by a time that were too many for the last advance.
+    /// Returns true if more ads have begun by a time than the last advance could index.
     pub(crate) fn is_behind(&self, now: Timestamp) -> bool {
         self.tree.is_behind(now)
     }
 
-    /// Moves the index back, if it is beyond a time; whether there is something to publish. If that is more than a minute
-    /// back, `find` looks for those that move among all ads that there are.
+    /// Moves the index back, if it is beyond a time, and returns true if there is something to publish. If that is more
+    /// than a minute back, `find` looks among all ads for those that move.
     pub(crate) fn rewind(
         &mut self,
         now: Timestamp,
@@ -150,7 +150,7 @@ impl Index {
         true
     }
 
-    /// What readers shall see from now on.
+    /// Returns a root of the current state, for publication to readers.
     pub(crate) fn root(&mut self, position: Position, ads: &Arc<ById>) -> Arc<Root> {
         self.settle();
         Arc::new(Root { position, tree: self.tree.clone(), ads: Arc::clone(ads) })
@@ -162,7 +162,7 @@ impl Index {
         self.retired.retain(|root| Arc::strong_count(root) > 1);
     }
 
-    /// Whether no reader is at any of the roots that were taken back.
+    /// Returns true if no reader holds any of the roots that were taken back.
     pub(crate) fn is_unread(&self) -> bool {
         self.retired.iter().all(|root| Arc::strong_count(root) == 1)
     }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(root.search(&Query::default(), at, |_| {}), fitting as u64, "at {at}");
     }
 
-    /// All ads were looked at, in the step of whoever applies entries, for a clock that was 50 ms off.
+    /// All ads were looked at, in a step of the task that applies entries, for a clock that was 50 ms off.
     #[test]
     fn a_clock_set_back_by_less_than_a_minute_has_no_ad_looked_for() {
         let ads = ads(2_000, |nth| nth * 100);
@@ -245,7 +245,7 @@ mod tests {
         served(&mut index, &ads, second(230));
     }
 
-    /// They were worked in together, however many they were, while entries waited.
+    /// They were indexed in one step, however many they were, while entries waited.
     #[test]
     fn ads_that_begin_at_one_instant_are_worked_in_bit_by_bit() {
         let count = 3 * ADVANCE_ADS + 5;

@@ -46,7 +46,7 @@ impl Row {
         }
     }
 
-    /// Turns over the bits that are set in the other.
+    /// Flips the bits that are set in the other.
     pub(super) fn xor(&mut self, other: &Self) {
         for (word, more) in self.0.iter_mut().zip(other.0) {
             *word ^= more;
@@ -71,7 +71,8 @@ impl Row {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
-    /// Calls `visit` with each position that is set, ascending, until it says that it has enough; whether it did.
+    /// Calls `visit` with each position that is set, ascending, until it says that it has enough. Returns true if it
+    /// did.
     pub(super) fn each(&self, mut visit: impl FnMut(usize) -> bool) -> bool {
         for (index, word) in self.0.iter().enumerate() {
             let mut left = *word;

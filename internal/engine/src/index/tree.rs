@@ -1,9 +1,9 @@
 //! The index of the ads whose time has come, and of those that wait for theirs: one value that the writer
 //! changes and publishes clones of. A clone shares all that has not changed since.
 //!
-//! A tree stands at a time. Up to it, ads that have ended are gone and ads that have begun are indexed, but for those that
-//! the writer had no time for yet; a reader leaves the ended ones at the head out and merges the begun ones in, so an
-//! answer is right whenever the writer last found time to advance.
+//! A tree has a time. Up to it, ads that have ended are gone and ads that have begun are indexed, except those that the
+//! writer had no time for yet. A reader skips the ended ones at the head and merges the begun ones in, so an answer is
+//! right whenever the writer last advanced.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) struct Tree<S: Schema> {
     totals: Counts<S, u32>,
     /// Ads that begin after `time`, or have begun and are not indexed yet, by start.
     future: OrdMap<(Timestamp, Uuid), Arc<S::Ad>>,
-    /// None of them begins before this, so that most readers need not look at them at all, which would be a
+    /// The earliest start in `future`: most readers are before it and need not look there at all, which would be a
     /// sixth of a query.
     begins: Timestamp,
     time: Timestamp,
@@ -218,9 +218,9 @@ impl<S: Schema> Tree<S> {
         }
     }
 
-    /// Moves the tree to a later time: what has ended goes, what has begun is indexed, at most about `most` of
-    /// each, so that no writer is held up; whether anything changed. `passed` is told of each ad that has begun or has gone,
-    /// and when that was due.
+    /// Moves the tree to a later time: what has ended goes, what has begun is indexed, at most about `most` of each, so
+    /// that no writer is held up. Calls `passed` with each ad that has begun or has gone, and when that was due.
+    /// Returns true if anything changed.
     pub(super) fn advance(
         &mut self,
         now: Timestamp,
@@ -232,8 +232,8 @@ impl<S: Schema> Tree<S> {
         }
         let due = self.future.iter().take_while(|((start, _), _)| *start <= now).take(most + 1);
         let mut begun: Vec<_> = due.map(|(key, ad)| (*key, Arc::clone(ad))).collect();
-        // Only up to where everything that has begun is done, but for what begins at the same instant as the last of it:
-        // that waits on among the future ones, where readers find it.
+        // Only up to the last start that is indexed. Ads that begin at the same instant may be left: they stay in
+        // `future`, where readers find them.
         let time = if begun.len() > most {
             begun.truncate(most);
             begun.last().map_or(self.time, |((start, _), _)| *start).max(self.time)
@@ -259,18 +259,18 @@ impl<S: Schema> Tree<S> {
         changed
     }
 
-    /// Whether ads have begun by `now` that are not indexed yet, or may have.
+    /// Returns true if ads have begun by `now` that are not indexed yet, or may have.
     pub(super) fn is_behind(&self, now: Timestamp) -> bool {
         self.time < now || self.begins <= now
     }
 
-    /// What is indexed is right from this time on.
+    /// Returns the time from which on the index is right.
     pub(super) fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// Moves the tree back to an earlier time, which only a clock that was set back asks for. `find` looks for the ads that
-    /// begin or end in between.
+    /// Moves the tree back to an earlier time, which is needed only after a clock was set back. `find` looks for the
+    /// ads that begin or end in between.
     pub(super) fn rewind(
         &mut self,
         now: Timestamp,
@@ -323,14 +323,14 @@ impl<S: Schema> Tree<S> {
         })
     }
 
-    /// Calls `give` with the ads of the query's page that fit at `now`, in order; how many fit on all pages.
+    /// Calls `give` with the ads of the query's page that fit at `now`, in order. Returns how many fit on all pages.
     pub(super) fn search<'a>(
         &'a self,
         query: &S::Query,
         now: Timestamp,
         mut give: impl FnMut(&'a Arc<S::Ad>),
     ) -> u64 {
-        // A reader that took its time before this tree was published asks at the tree's.
+        // A reader that read the clock before this tree was published uses the tree's time.
         let now = now.max(self.time);
         let place = Place::of::<S>(query);
         let (offset, limit) = S::page(query);
@@ -373,7 +373,7 @@ impl<S: Schema> Tree<S> {
         total + begun.len() as u64
     }
 
-    /// The ads that fit, have begun and are not indexed, and have not ended, in result order.
+    /// Returns the ads that fit, have begun and are not indexed, and have not ended, in result order.
     fn begun(&self, query: &S::Query, now: Timestamp) -> Vec<&Arc<S::Ad>> {
         let served = |ad: &&Arc<S::Ad>| ad.key().0 > now && S::fits(ad, query);
         let due = self.future.iter().take_while(|((start, _), _)| *start <= now);
@@ -440,7 +440,7 @@ impl<S: Schema> Tree<S> {
         total
     }
 
-    /// How many indexed ads fit from a position on: all of them less those before it, or, if the counts do not
+    /// Counts the indexed ads that fit from a position on: all of them less those before it, or, if the counts do not
     /// know the filters, all of them one by one.
     fn total(&self, place: &Place, group: usize, chunk: usize, from: usize) -> u64 {
         let first = &self.groups[group];

@@ -39,7 +39,7 @@ impl ValueSet {
         self.0[value / 64] |= 1 << (value % 64);
     }
 
-    /// Whether it is in the set.
+    /// Returns true if the value is in the set.
     pub(crate) fn contains(&self, value: usize) -> bool {
         self.0[value / 64] >> (value % 64) & 1 == 1
     }
@@ -49,7 +49,7 @@ impl ValueSet {
         self.0 == [0; WORDS]
     }
 
-    /// Those in the set, ascending.
+    /// Iterates over the values in the set, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + use<> {
         let words = self.0;
         (0..WORDS).flat_map(move |at| {
@@ -62,7 +62,7 @@ impl ValueSet {
         })
     }
 
-    /// Those in the set as runs `(first, past the last)`, ascending: an age range is a single one.
+    /// Iterates over the values in the set as runs `(first, past the last)`, ascending: an age range is a single one.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let set = *self;
         let mut from = 0;

@@ -19,19 +19,19 @@ const CHUNKS: usize = 4;
 /// How often a file is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The first argument of such a process; nobody filters tests by one.
+/// The first argument of such a process; it is not a plausible filter of tests.
 const REPLICA: &str = "child:replica";
 const BUILD: &str = "child:build";
 /// How long a checkpoint may take to be written.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
-/// What time it is.
+/// Returns the current time.
 pub(crate) fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap()).unwrap()
 }
 
-/// What a replica says when it is ready.
+/// The report of a replica that is ready.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) ads: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Ready {
     pub(crate) checkpoints_loaded: u64,
 }
 
-/// Starts a replica, and stops it again: what it had to do, and how long it took from before its process was
+/// Starts a replica, and stops it again. Returns what it had to do, and how long it took from before its process was
 /// started until it was ready.
 pub(crate) fn replica(servers: &Servers, checkpoint: Option<&Path>) -> (Ready, Duration) {
     let since = Instant::now();
@@ -61,7 +61,7 @@ pub(crate) fn replica(servers: &Servers, checkpoint: Option<&Path>) -> (Ready, D
     (Ready { ads: usize::try_from(ads).unwrap(), restores, checkpoints_loaded }, took)
 }
 
-/// How long it takes to build an engine of the journal's ads, which are in memory before it begins.
+/// Measures how long it takes to build an engine of the journal's ads, which are in memory before it begins.
 pub(crate) fn build(servers: &Servers) -> Duration {
     let output = Process::new(std::env::current_exe().unwrap())
         .args([BUILD, &servers.postgres.url()])
@@ -90,7 +90,7 @@ pub(crate) fn run() -> bool {
     }
 }
 
-/// Says these numbers to the process that has started this one.
+/// Reports these numbers to the parent process.
 fn say(numbers: &[u64]) {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     stdout().write_all(&bytes).unwrap();
@@ -98,7 +98,7 @@ fn say(numbers: &[u64]) {
 }
 
 async fn be_replica(postgres: String, redis: String, checkpoint: Option<PathBuf>) {
-    // The input ends when this replica shall stop, or when who has started it is gone.
+    // The input ends when this replica shall stop, or when its parent process is gone.
     let mut ended = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new()));
     let starting = tokio::spawn(setup::node(postgres, redis, checkpoint.clone()));
     let node = tokio::select! {

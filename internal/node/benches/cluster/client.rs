@@ -38,7 +38,7 @@ impl Client {
         self.address
     }
 
-    /// Creates an ad; whether it was acknowledged as published.
+    /// Creates an ad. Returns true if it was acknowledged as published.
     pub(crate) async fn create(&mut self) -> bool {
         self.stream.write_all(&self.request).await.unwrap();
         self.answer.clear();
@@ -60,7 +60,7 @@ impl Client {
     }
 }
 
-/// Where an answer ends whose head is whole.
+/// Returns where an answer with a complete head ends.
 fn end_of(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).unwrap();
@@ -71,7 +71,7 @@ fn end_of(answer: &[u8]) -> Option<usize> {
     Some(head + 4 + length.expect("the answer tells its length"))
 }
 
-/// What a load came to.
+/// The results of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     /// How long each acknowledged write took.
@@ -88,7 +88,7 @@ impl Load {
         self.took.len() as f64 / self.span.as_secs_f64()
     }
 
-    /// Both, one after the other.
+    /// Appends another run's figures to these.
     pub(crate) fn append(&mut self, other: Self) {
         self.took.extend(other.took);
         self.refused += other.refused;
@@ -96,7 +96,7 @@ impl Load {
     }
 }
 
-/// What writes once, and says whether it was acknowledged.
+/// A source of single writes, which says of each whether it was acknowledged.
 pub(crate) trait Write: Send + 'static {
     /// Writes.
     fn write(&mut self) -> impl Future<Output = bool> + Send;
@@ -160,7 +160,7 @@ pub(crate) async fn load<W: Write>(
     (all, back)
 }
 
-/// So many connections to a replica.
+/// Opens `count` connections to a replica.
 pub(crate) async fn clients(address: SocketAddr, count: usize) -> Vec<Client> {
     let mut clients = Vec::with_capacity(count);
     for _ in 0..count {

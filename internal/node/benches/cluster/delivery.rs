@@ -81,7 +81,7 @@ impl Drop for Bare {
     }
 }
 
-/// What was measured beside each other.
+/// Samples that were measured in the same run.
 #[derive(Default)]
 struct Samples {
     published: Vec<Duration>,
@@ -109,7 +109,7 @@ impl Samples {
     }
 }
 
-/// When a replica published what, as those who wait on it learn it.
+/// When a replica published which version, as its waiters learn it.
 #[derive(Debug, Clone, Copy)]
 struct Publication {
     version: Version,
@@ -122,7 +122,7 @@ async fn watch(handle: Handle, seen: mpsc::Sender<Publication>) {
         if handle.published(version + 1, DEADLINE).await {
             let at = Instant::now();
             version = handle.reader().published().version;
-            // Beyond the bound nobody has asked for a while.
+            // If the channel is full, the bench has not asked for a while.
             let _ = seen.try_send(Publication { version, at });
         }
     }
@@ -176,7 +176,7 @@ pub(crate) async fn deliveries(servers: &Servers, size: Size, report: &mut Repor
             rate *= LOWER;
             continue;
         }
-        // What a probe has left behind must not count.
+        // Work that a probe has left behind must not count.
         tokio::time::sleep(size.warm_up).await;
         writer.take();
         let begin = Instant::now() + size.warm_up;

@@ -57,7 +57,7 @@ const FULL: Size = Size {
     ads: 200_000,
 };
 
-/// As a test.
+/// The size when the bench runs as a test.
 const SMALL: Size = Size {
     warm_up: Duration::from_millis(20),
     span: Duration::from_millis(60),
@@ -110,7 +110,7 @@ fn main() {
     setup::log(&format!("took {:.0?} in all", started.elapsed()));
 }
 
-/// What this part of the sorted samples did not exceed.
+/// Returns the value that this part of the sorted samples did not exceed.
 fn quantile(samples: &mut [Duration], part: f64) -> Duration {
     samples.sort_unstable();
     let at = (samples.len().saturating_sub(1)) as f64 * part;

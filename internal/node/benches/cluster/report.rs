@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::setup::Servers;
 
-/// What a ratio is to be.
+/// The bound that a ratio must keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reach {
     AtLeast(f64),
@@ -72,7 +72,7 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// Which servers these were.
+    /// Adds the versions of the servers.
     pub(crate) fn server_versions(&mut self, servers: &Servers) {
         let postgres = servers.postgres.sql("SHOW server_version").unwrap();
         let redis = output("redis-server", &["--version"]);
@@ -82,7 +82,7 @@ impl Report {
         self.servers = format!("PostgreSQL {postgres} ({durable}), Redis {}", redis.unwrap_or("?"));
     }
 
-    /// As a table whose columns are as wide as they must be.
+    /// Returns it as a table whose columns are as wide as they must be.
     fn table(&self) -> String {
         let heads = HEADS.map(str::to_owned);
         let cells: Vec<_> = [heads].into_iter().chain(self.rows.iter().map(Row::cells)).collect();
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-/// What a program prints, on one line; empty if it is not there.
+/// Returns what a program prints, on one line; empty if the program does not exist.
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

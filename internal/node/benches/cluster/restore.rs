@@ -56,7 +56,7 @@ pub(crate) async fn restores(size: Size, report: &mut Report) {
     ));
 }
 
-/// Has so many generated ads committed.
+/// Commits `ads` generated ads.
 async fn fill(servers: &Servers, ads: usize) {
     let since = Instant::now();
     let url = servers.postgres.url();
@@ -101,7 +101,7 @@ fn measure(servers: &Servers, size: Size, checkpoint: &Path) -> [Vec<Duration>; 
     samples
 }
 
-/// A COPY that nobody reads.
+/// Runs a COPY and discards its output.
 fn copy(servers: &Servers) -> Duration {
     let since = Instant::now();
     let copied = Process::new("psql")

@@ -60,7 +60,7 @@ impl Servers {
         Running { runtime: Some(runtime), inner: Some(inner) }
     }
 
-    /// A replica whose commits are told, wired as a node is.
+    /// Starts a replica that reports its commits, wired as a node is.
     pub(crate) async fn timed(&self) -> Timed {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
         let address = listener.local_addr().unwrap();
@@ -160,7 +160,7 @@ impl<T> Drop for Running<T> {
     }
 }
 
-/// A replica whose commits are told.
+/// A replica that reports its commits.
 pub(crate) struct Timed {
     running: Running<Replica>,
     pub(crate) address: SocketAddr,
@@ -187,7 +187,7 @@ pub(crate) struct Commit {
     pub(crate) at: Instant,
     pub(crate) took: Duration,
     pub(crate) entries: usize,
-    /// Of its last entry.
+    /// The version of its last entry.
     pub(crate) version: Version,
 }
 

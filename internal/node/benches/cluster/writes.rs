@@ -124,7 +124,7 @@ pub(crate) async fn against_transactions(servers: &Servers, size: Size, report: 
     replica.stop().await;
 }
 
-/// How long a write takes beside its commit.
+/// Measures how long a write takes beside its commit.
 fn times(
     writers: usize,
     written: &mut [Duration],

@@ -63,7 +63,7 @@ async fn writes_need_a_token_and_reads_do_not() {
             &call.header("authorization", &bearer).header("authorization", &bearer).send().await,
         );
     }
-    // Not even what would be found wrong with the request is told.
+    // Nor does the answer say what else would be wrong with the request.
     refused(&server.call("POST", ADS).text("no JSON").send().await);
     refused(&server.call("DELETE", "/api/v1/ad/none").send().await);
     let cluster = "/api/v1/cluster";
@@ -171,13 +171,14 @@ async fn a_foreign_page_releases_no_brake() {
     // The page at /docs, and clients that are not browsers.
     from(&format!("http://{address}")).await.is(200);
     server.call("POST", RELEASE).send().await.is(200);
-    // Who has a token is no page.
+    // A client with a token is not a page.
     let server = guarded().await;
     let call = server.call("POST", RELEASE).header("origin", "https://example.com");
     call.header("authorization", &format!("Bearer {ANN}")).send().await.is(200);
 }
 
-/// A page's own name may come to lead to this machine; to its browser the server is then of the page's origin.
+/// A page's own name may resolve to this machine (DNS rebinding); for its browser the server then has the page's
+/// origin.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_under_another_name_changes_nothing() {
     let server = with_cors(&[]).await;
@@ -208,7 +209,8 @@ async fn a_page_under_another_name_changes_nothing() {
     call.header("authorization", &format!("Bearer {ANN}")).send().await.is(201);
 }
 
-/// Beyond this machine somebody has said that anyone may write, and the server has the name that it was given.
+/// If other machines reach the server, an operator has allowed every client to write, and the server has whatever name
+/// the operator gave it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_for_all_goes_by_any_name() {
     let server = Server::everywhere().await;

@@ -1,5 +1,4 @@
-//! What a body says of itself: its coding, its character set, its first bytes; and texts that look empty or are not
-//! one line.
+//! A body's content coding, character set and first bytes; and texts that look empty or are not one line.
 
 use serde_json::{Value, json};
 

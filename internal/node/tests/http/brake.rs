@@ -1,5 +1,5 @@
-//! What operators see of clocks that are wrong: the brake of expiry and its release, over a model journal whose clock goes
-//! as ours does until the test has it jump; and a replica whose own clock is an hour ahead of a real PostgreSQL's.
+//! What operators see of wrong clocks: the brake of expiry and its release, over a model journal whose clock follows
+//! this machine's until the test makes it jump; and a replica whose own clock is an hour ahead of a real PostgreSQL's.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -27,19 +27,19 @@ const MINUTE_MS: i64 = 60_000;
 /// By how many microseconds both the journal's machine and this one have been set ahead, as by one wrong time server.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// What the time is.
+/// Returns the current time.
 fn own() -> Timestamp {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
     let micros = i64::try_from(since.as_micros()).expect("it is before the year 292277");
     Timestamp::EPOCH.saturating_add_micros(micros)
 }
 
-/// What both machines take it to be.
+/// Returns the time that both machines' clocks show.
 fn clock() -> Timestamp {
     own().saturating_add_micros(AHEAD.load(Ordering::Relaxed))
 }
 
-/// Has the model's clock go.
+/// Makes the model's clock run.
 async fn go(journal: ModelJournal) {
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     loop {
@@ -55,7 +55,7 @@ async fn metric(server: &Server, name: &str) -> u64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
-/// Nobody reaches the replica, but every one says where it would be reached.
+/// Returns a configuration with an address. No client reaches the replica at it, but every replica must have one.
 fn addressed() -> placard_replica::Config {
     placard_replica::Config { address: "in.process:1".to_owned(), ..Default::default() }
 }

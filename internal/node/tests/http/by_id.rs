@@ -42,7 +42,7 @@ async fn an_ad_starts_and_ends_by_itself(server: Server) {
         let status =
             if shown.status == 404 { ended } else { shown.is(200).json()["status"].clone() };
         let status = status.as_str().expect("a status is text").to_owned();
-        // The listing came first: what it has had started, what has not started it cannot have had.
+        // The listing came first: an ad in it had started, and an ad that has not started cannot be in it.
         assert!(!(listed == 1 && status == "scheduled"), "listed before its start");
         let (_, listed_after) = server.list("").await;
         assert!(!(listed_after == 1 && status == "ended"), "listed after its end");

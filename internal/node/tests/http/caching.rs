@@ -1,4 +1,4 @@
-//! `Cache-Control`: what depends on state or time must not be given again by a cache, whatever its defaults.
+//! `Cache-Control`: no cache, whatever its defaults, may reuse an answer that depends on state or time.
 
 use serde_json::json;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! What people and tools read of the API: the document, and the pages of Swagger UI, which come from the program alone.
+//! The API's documentation for people and tools: the document, and the pages of Swagger UI, which need no other server.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ async fn the_document_is_sent_as_it_is_kept() {
     assert!(sent.body == DOCUMENT.as_bytes(), "{}", String::from_utf8_lossy(&sent.body));
 }
 
-/// Somebody follows the address that a server says at its start.
+/// A user follows the address that a server prints at its start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_root_leads_to_the_pages() {
     let server = Server::over_socket().await;
@@ -22,7 +22,7 @@ async fn the_root_leads_to_the_pages() {
     assert_eq!(root.body, page.body);
 }
 
-/// Whatever the page loads is here, and so is what that loads.
+/// Everything that the page loads is on this server, and so is everything that those files load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pages_need_nobody_else() {
     let server = Server::over_socket().await;
@@ -57,7 +57,7 @@ async fn the_pages_need_nobody_else() {
     assert_eq!(away, None, "the page asks somebody else: {scripts}");
 }
 
-/// What stands behind each `mark`, up to its end.
+/// Returns what follows each `mark`, up to its end.
 fn after<'a>(text: &'a str, mark: &str) -> impl Iterator<Item = &'a str> {
     let ends = |rest: &'a str| rest.trim_start_matches('"').split(['"', ')', ';']).next();
     text.split(mark).skip(1).filter_map(ends).collect::<Vec<_>>().into_iter()

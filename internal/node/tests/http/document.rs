@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// Fields that mean something in this API: one that is sent must be in the document.
+/// Header fields with a meaning in this API: one that is sent must be in the document.
 const FIELDS: [&str; 11] = [
     "Accept-Encoding",
     "Accept-Patch",
@@ -29,7 +29,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let text = std::fs::read(path).expect("the document is there");
     let mut document: Value = serde_json::from_slice(&text).expect("the document is JSON");
     let shapes = document["components"]["schemas"].as_object_mut().expect("there are schemas");
-    // Clients are told to expect more; this build must not send what it does not describe.
+    // The document says that clients must expect more fields; this build must not send any that it does not describe.
     for object in shapes.values_mut().filter(|shape| shape["type"] == "object") {
         object["additionalProperties"] = json!(false);
     }
@@ -94,7 +94,7 @@ pub(crate) fn check(asked: (&Method, &str), status: u16, headers: &HeaderMap, bo
     fits(&content["schema"], &value, &what);
 }
 
-/// Whether the document has such a value of a field that the routes for one ad are asked with.
+/// Returns true if the document allows this value of a field in requests for one ad.
 pub(crate) fn takes(field: &str, value: &str) -> bool {
     let operations = operations("/api/v1/ad/x").expect("it has the route");
     let operations = operations.as_object().expect("a route has methods");
@@ -127,7 +127,7 @@ fn operations(path: &str) -> Option<&'static Value> {
     })
 }
 
-/// What the document says of an answer's type.
+/// Returns what the document says about an answer's type.
 fn content<'a>(answer: &'a Value, headers: &HeaderMap) -> Option<(&'a str, &'a Value)> {
     let sent = headers.get("content-type")?.to_str().ok()?;
     let sent = sent.split(';').next().unwrap_or_default().trim();

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::server::{ADS, Server, ad};
 
-/// What a head, and an empty body if it wants one, is answered on a connection of its own; the server must then close.
+/// Sends a head, and an empty body if it needs one, on a connection of its own, and returns the answer; the server must
+/// then close.
 async fn refused(server: &Server, head: &str) -> Raw {
     let mut wire = Wire::open(server.address()).await;
     wire.send(head).await;
@@ -162,7 +163,7 @@ async fn heads_that_are_refused_are_counted() {
         })
     };
     assert_eq!(counted().await, ["0"; 4]);
-    // The parser refuses what is malformed, and what does not end.
+    // The parser refuses malformed heads, and heads that do not end.
     let long = "x".repeat(100_000);
     for (head, status) in [
         ("GET /livez HTTP/1.1\r\n\r\n".to_owned(), 400),

@@ -1,5 +1,5 @@
-//! What only a socket can show: bodies without end, heads without end, and peers that take their time. Each is
-//! refused or cut off, and afterwards the server still answers. Deadlines are waited for, not measured.
+//! Attacks that only a socket can show: endless bodies, endless heads, and slow peers. Each is refused or cut off, and
+//! afterwards the server still answers. The tests wait for deadlines, and do not measure them.
 
 use placard_model::limits;
 use placard_testkit::wait::until;
@@ -82,7 +82,7 @@ against_a_node! {
         }
     }
 
-    /// However they are cut: what comes behind a request waits for its turn.
+    /// However the bytes are split: what follows a request waits for its turn.
     async fn requests_sent_together_are_answered_in_turn(server, wire) {
         let text = ad().to_string();
         let with_length = post(ADS, &format!("content-length: {}\r\n", text.len())) + &text;
@@ -118,7 +118,7 @@ against_a_node! {
         refused(long).await;
     }
 
-    /// In one piece and in many, since what is refused must not rest on what has arrived together.
+    /// Sends it in one piece and in many, since a refusal must not depend on which bytes arrive together.
     async fn a_head_is_served_up_to_its_bound_and_not_beyond(server, wire) {
         for piece in [limits::HEAD_BYTES_MAX * 2, 1_000] {
             for (beyond, status) in [(0, 200), (1, 431), (35_000, 431)] {
@@ -293,7 +293,7 @@ async fn a_body_in_trickles(mut wire: Wire) {
     wire.closed().await;
 }
 
-/// Answers that nobody takes do not pile up: the server stops reading, and then lets the connection go.
+/// Answers that the peer does not read do not pile up: the server stops reading, and then drops the connection.
 async fn a_peer_that_takes_no_answers(wire: Wire) {
     let request = format!("GET {ADS}?limit=100 HTTP/1.1\r\nhost: x\r\n\r\n").repeat(100);
     assert!(wire.drops_unread(request.as_bytes()).await, "the connection lasts");

@@ -59,8 +59,8 @@ impl Journal for Held {
     }
 }
 
-/// What it has committed follows an entry that it does not get until the write's deadline has passed; then it is shown,
-/// sooner than all are waited for.
+/// The write's entry follows one that the replica does not get until the write's deadline has passed; then it is shown,
+/// before the wait for all replicas ends.
 #[tokio::test]
 async fn a_late_write_names_who_has_not_confirmed_it() {
     let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a constant");

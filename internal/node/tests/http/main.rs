@@ -1,5 +1,5 @@
-//! The HTTP contract of the embedded server, from the outside. Whatever a client could notice is asked twice:
-//! of a node on a socket, and of the same routes in process; what only a socket can show is asked of a node.
+//! The HTTP contract of the embedded server, from the outside. Whatever a client could notice is tested twice: on a
+//! node with a socket, and on the same routes in process; what only a socket can show is tested on a node.
 
 mod access;
 mod acks;

@@ -1,4 +1,4 @@
-//! What operators and balancers see, and what is at no path.
+//! What operators and load balancers see, and requests for unknown paths.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ async fn requests_that_no_route_takes_are_counted(server: Server) {
     assert_eq!(counted().await, ["3", "2"]);
 }
 
-/// What a balancer and an alert are told of a replica.
+/// Returns what a load balancer and an alert learn of a replica.
 async fn told(server: &Server) -> (u16, String, bool) {
     let asked = server.get("/readyz").await;
     let metrics = server.get("/metrics").await.is(200);

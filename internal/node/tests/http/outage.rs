@@ -1,5 +1,5 @@
-//! A journal that takes no writes for a while: reads go on, every writer is told what it can rely on, and what
-//! nobody knows the outcome of is found out by asking again.
+//! A journal that takes no writes for a while: reads go on, every writer gets an answer that it can rely on, and an
+//! unknown outcome is found out by asking again.
 
 use std::time::Duration;
 

@@ -122,8 +122,8 @@ async fn reads_evaluate_if_match(server: Server) {
     wrong.names(&["header if-match"]);
 }
 
-/// A tag is the ad's version, and its status is in the body too: who has seen it scheduled must be told that it is
-/// active.
+/// A tag is the ad's version, but the body has its status too: a client that has seen it scheduled must get the ad
+/// again when it is active.
 async fn matching_tag_of_a_changed_status_is_answered_whole(server: Server) {
     // On a slow machine it takes longer until it is seen.
     let mut ahead = 500_000;
@@ -161,7 +161,7 @@ async fn preconditions_that_are_not_evaluated_are_refused(server: Server) {
             call.header(name, value).send().await.names(&[&place]);
         }
     }
-    // What has no tag has none that could match.
+    // An answer without a tag has no tag that could match.
     let all = [
         ("if-match", "\"1\""),
         ("if-match", "*"),

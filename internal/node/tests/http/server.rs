@@ -72,7 +72,7 @@ impl Client for InProcessClient {
     }
 }
 
-/// What runs behind the client; it goes when the server does.
+/// The parts that run behind the client; they end when the server is dropped.
 enum Running {
     Node { node: Box<Node> },
     Replica { replica: Box<Replica> },
@@ -103,7 +103,7 @@ impl Server {
         Self::node(replica, Default::default()).await
     }
 
-    /// A node that lets in whom this does.
+    /// Starts a node with these access rules.
     pub(crate) async fn with_api(api: ApiConfig) -> Self {
         Self::node(Default::default(), api).await
     }
@@ -139,7 +139,7 @@ impl Server {
     pub(crate) async fn in_process() -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let journal = SqliteJournal::open(directory.path()).expect("the journal opens");
-        // Nobody reaches it, but every replica says where it would be reached.
+        // No client reaches it, but every replica must have an address.
         let address = "in.process:1".to_owned();
         let config = placard_replica::Config { address, ..Default::default() };
         let replica = Replica::start(journal, InProcess::default(), NoCheckpoints, config);

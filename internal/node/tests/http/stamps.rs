@@ -34,7 +34,7 @@ async fn stamps_are_compared_as_they_are_stored(server: Server) {
     }
 }
 
-/// What is written as an end is shown so.
+/// Checks that each end is shown in its expected form.
 async fn are_read(server: &Server, ends: &[(&str, &str)]) {
     for (written, shown) in ends {
         let created = server.create(&ad_with(json!({ "end_at": written }))).await;

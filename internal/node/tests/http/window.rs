@@ -47,7 +47,7 @@ impl Window {
         }
     }
 
-    /// Checks what an answer says that was judged at a moment of this range; whether only one thing could be right.
+    /// Checks an answer that was judged at a moment of this range. Returns its status if no other one was possible.
     fn check(&self, said: Status, range: &Range<Timestamp>, whose: &str) -> Option<Status> {
         let (first, last) = (self.at(range.start), self.at(range.end));
         let right = first as u8 <= said as u8 && said as u8 <= last as u8;
@@ -77,7 +77,7 @@ async fn windows(server: &Server, clock: &Clock) -> Vec<Window> {
     (0..).zip(items).map(with_id).collect()
 }
 
-/// Asks for the listing until all is over; what was certain of the answers.
+/// Asks for the listing until all windows are over. Returns the statuses that were seen when no other one was possible.
 async fn list(server: &Server, clock: &Clock, windows: &[Window]) -> HashSet<Status> {
     let mut certain = HashSet::new();
     let over = windows.last().expect("there are ads").ends;
@@ -89,7 +89,8 @@ async fn list(server: &Server, clock: &Clock, windows: &[Window]) -> HashSet<Sta
         let listed: HashSet<_> = ads.iter().filter_map(|ad| ad["id"].as_str()).collect();
         assert_eq!((listed.len(), &page["total"]), (ads.len(), &json!(ads.len())));
         for window in windows {
-            // What is not listed may be either; the one that could be right is.
+            // An ad that is not listed is scheduled or has ended: the one that was possible at the start of the range
+            // is assumed.
             let said = match (listed.contains(window.id.as_str()), window.at(range.start)) {
                 (true, _) => Status::Active,
                 (false, Status::Scheduled) => Status::Scheduled,
@@ -105,7 +106,8 @@ async fn list(server: &Server, clock: &Clock, windows: &[Window]) -> HashSet<Sta
     }
 }
 
-/// Asks for one ad after the other until all is over; what was certain of the answers.
+/// Asks for the ads in turn until all windows are over. Returns the statuses that were seen when no other one was
+/// possible.
 async fn by_id(server: &Server, clock: &Clock, windows: &[Window]) -> HashSet<Status> {
     let mut certain = HashSet::new();
     let over = windows.last().expect("there are ads").ends;

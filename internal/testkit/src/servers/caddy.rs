@@ -50,7 +50,7 @@ impl Caddy {
         Ok(Self { _process: process, port, _directory: directory })
     }
 
-    /// Where it listens.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }

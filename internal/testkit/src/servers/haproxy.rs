@@ -12,10 +12,10 @@ use super::{Process, TRIES, free_port, private_directory, program};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
-/// What operators start it with.
+/// The configuration that operators start it with.
 const CONFIGURATION: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/haproxy/haproxy.cfg");
-/// The socket, in its directory, over which it is told where the replicas are.
+/// The socket, in its directory, over which it gets the replicas' addresses.
 const SOCKET: &str = "haproxy.sock";
 
 /// An HAProxy. It and its directory are gone when this is dropped.
@@ -59,7 +59,7 @@ impl HaProxy {
         process
             .ready(path, async |_| {
                 let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-                // What answers on the socket is this one, so that the port is its own.
+                // The process that answers on the socket is this one, so the port is its own.
                 connected.is_ok() && ask(&path.join(SOCKET), "show info").await.is_ok()
             })
             .await?;
@@ -73,7 +73,7 @@ impl HaProxy {
         Ok(started)
     }
 
-    /// Where it listens.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }

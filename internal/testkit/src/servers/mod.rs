@@ -1,6 +1,6 @@
-//! Private servers for tests and benches: each on a free port of 127.0.0.1, in a temporary directory of its
-//! own, and gone with the value that stands for it, also if the test fails or its process is killed.
-//! Linux only: the processes of a server are found through `/proc`.
+//! Private servers for tests and benches: each on a free port of 127.0.0.1, in a temporary directory of its own, and
+//! gone with its handle, also if the test fails or its process is killed. Linux only: the processes of a server are
+//! found through `/proc`.
 
 pub mod caddy;
 pub mod haproxy;
@@ -49,7 +49,7 @@ exec "$@" 3<&- </dev/null
 #[derive(Debug)]
 struct Process {
     child: Child,
-    /// Apart from `child`, which would close it before it waits, and so call the supervisor.
+    /// Kept apart from `child`, which would close it before it waits, and so trigger the supervisor.
     supervisor: Option<ChildStdin>,
 }
 
@@ -173,7 +173,8 @@ fn is_alive(id: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// A port that nobody listens on. Another may take it first: whoever starts a server tries again.
+/// Returns a port that no process listens on. Another process may take it first: the caller, which starts a server,
+/// then tries again.
 fn free_port() -> io::Result<u16> {
     let range = u128::from(PORTS.end - PORTS.start);
     for _ in 0..1_000 {
@@ -186,7 +187,7 @@ fn free_port() -> io::Result<u16> {
     Err(io::Error::other("there is no free port"))
 }
 
-/// Where a program is: in one of the directories, or in those of `PATH`.
+/// Finds a program: in one of the directories, or in those of `PATH`.
 fn program(name: &str, directories: &[PathBuf]) -> io::Result<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let paths: Vec<_> = std::env::split_paths(&path).collect();

@@ -13,7 +13,7 @@ use super::{Process, TRIES, free_port, private_directory, program};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
-/// What operators include.
+/// The configuration that operators include.
 const CONFIGURATION: &str = include_str!("../../../../scripts/nginx/placard.conf");
 /// The addresses that operators put theirs in the place of.
 const SERVERS: [&str; 3] = ["ads-1:8080", "ads-2:8080", "ads-3:8080"];
@@ -61,7 +61,7 @@ impl Nginx {
         Ok(Self { _process: process, port, _directory: directory })
     }
 
-    /// Where it listens.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -64,7 +64,7 @@ impl PgBouncer {
         Ok(Self { process, port, _directory: directory })
     }
 
-    /// Where it listens.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }

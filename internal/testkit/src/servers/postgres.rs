@@ -13,7 +13,7 @@ use super::{Process, Settings, TRIES, free_port, private_directory, program};
 
 /// Where Debian keeps the programs of each major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
-/// Whom PostgreSQL runs as if the test runs as root, which it refuses.
+/// The user as which PostgreSQL runs if the test runs as root, which PostgreSQL refuses.
 const USER: &str = "postgres";
 
 /// A PostgreSQL with an empty database and the durable settings that are PostgreSQL's own. It and its
@@ -93,7 +93,7 @@ impl PostgresServer {
         Ok(server)
     }
 
-    /// Where its database is: `postgres://postgres@127.0.0.1:<port>/postgres`, the superuser's, without a
+    /// Returns its database's URL: `postgres://postgres@127.0.0.1:<port>/postgres`, the superuser's, without a
     /// password.
     pub fn url(&self) -> String {
         self.url_through(self.port)
@@ -121,8 +121,8 @@ impl PostgresServer {
         }
     }
 
-    /// Kills all its processes (SIGKILL), and waits until they are dead. What it has not synced to disk is
-    /// lost to nobody, since the machine goes on.
+    /// Kills all its processes (SIGKILL), and waits until they are dead. Data that it has written and not synced is not
+    /// lost, since the machine goes on.
     pub async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill().await;
@@ -178,9 +178,9 @@ impl PostgresServer {
         Ok(run(&mut command)?.trim_end().to_owned())
     }
 
-    /// Sets its clock ahead of this machine's by so many seconds, or behind if they are negative, as far as statements ask
-    /// for it by `clock_timestamp()` and `statement_timestamp()`. The first call is for sessions that begin later; others
-    /// take effect at once.
+    /// Sets its clock ahead of this machine's by `seconds` seconds, or behind if they are negative, for statements that
+    /// ask for it by `clock_timestamp()` and `statement_timestamp()`. The first call affects sessions that begin later;
+    /// other calls take effect at once.
     ///
     /// # Errors
     /// As for [`PostgresServer::sql`].
@@ -218,7 +218,7 @@ fn is_ready(status: &Path, process: u32) -> bool {
     lines.next() == Some(&process.to_string()) && lines.nth(6).map(str::trim) == Some("ready")
 }
 
-/// Where the programs are: the newest version of Debian's, or whatever is in `PATH`.
+/// Returns the directory of the programs: the newest version of Debian's, or whatever is in `PATH`.
 fn programs() -> io::Result<PathBuf> {
     let mut versions: Vec<u32> = fs::read_dir(DEBIAN)
         .into_iter()
@@ -273,7 +273,7 @@ fn copy_cluster(directory: &Path) -> io::Result<()> {
     run(Command::new(&copy[0]).args(&copy[1..]).arg("-a").args(from)).map(drop)
 }
 
-/// A cluster that no server has run on yet. It is made beside its name and then renamed, so that whoever
+/// Returns a cluster that no server has run on yet. It is made beside its name and then renamed, so that a process that
 /// finds the name finds all of it; of several that make it at once the first wins.
 fn template() -> io::Result<PathBuf> {
     let programs = programs()?;
@@ -284,7 +284,7 @@ fn template() -> io::Result<PathBuf> {
     let own = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user);
     let made = name.join("data");
     if made.is_dir() {
-        // Somebody else's directory of that name is not to be trusted.
+        // Another user's directory of that name must not be trusted.
         return if own(&name) { Ok(made) } else { Err(io::Error::other("not our own cluster")) };
     }
     let new = private_directory()?;

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use super::{Process, Settings, TRIES, free_port, private_directory, program};
 
-/// A Redis with nothing but what its test puts into it. It keeps nothing over a restart unless told to by its
-/// settings (`appendonly`, `save`). It and its directory are gone when this is dropped.
+/// A Redis that holds only what its test puts into it. It keeps nothing over a restart unless its settings
+/// (`appendonly`, `save`) say so. It and its directory are gone when this is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
     /// `None` while it is stopped. Before `directory`, so that it is dead before its files go.
@@ -53,7 +53,7 @@ impl RedisServer {
         Ok(server)
     }
 
-    /// Where it listens: `redis://127.0.0.1:<port>`.
+    /// Returns its URL: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -146,7 +146,7 @@ impl RedisServer {
     }
 }
 
-/// Whether the process, and no other, answers on the port and has loaded its data.
+/// Returns true if the process, and no other, answers on the port and has loaded its data.
 pub(super) async fn answers(port: u16, process: u32) -> bool {
     let asked = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;

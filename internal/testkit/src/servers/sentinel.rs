@@ -55,7 +55,7 @@ impl RedisSentinel {
         Ok(Self { _process: process, port, _directory: directory })
     }
 
-    /// Where it listens, as `host:port`.
+    /// Returns the address that it listens on, as `host:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
