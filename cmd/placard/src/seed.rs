@@ -172,7 +172,7 @@ impl Sender {
                 Ok(Outcome::Unknown(problem, retry_after(response.headers())))
             }
             StatusCode::UNAUTHORIZED => {
-                bail!("{route} requires a token: pass --token-file: give a --token-file")
+                bail!("{route} requires a token: pass --token-file")
             }
             status => bail!("{route} answers {status}"),
         }

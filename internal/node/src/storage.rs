@@ -254,7 +254,7 @@ async fn connect(
             journal.prepare(options).await?;
             begin_anew(&journal, stream, checkpoint).await?;
         } else {
-            // Checked first, so that a refused start has created no tables; tables of an older build cannot be queried.
+            // First, so that a start that is refused for it has made no tables. An older build's are asked once they are migrated.
             refuse_emptied(&journal, stream, checkpoint).await?;
             journal.prepare(options).await?;
             refuse_emptied(&journal, stream, checkpoint).await?;

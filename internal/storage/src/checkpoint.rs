@@ -39,6 +39,7 @@ const BUFFER: usize = 1 << 20;
 /// journal's own syncs, if it is on that disk, would wait for all of it.
 const SYNC_BYTES: usize = 8 << 20;
 /// The lowest priority that there is: a checkpoint takes a core for about a second per million ads.
+#[cfg(target_os = "linux")]
 const NICE_MAX: i32 = 19;
 
 /// The checkpoint of a directory.
@@ -194,7 +195,8 @@ async fn in_background<T: Send + 'static>(
 ) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-        // Of the calling thread, on Linux. Without it the work is only less polite.
+        // On Linux this is the calling thread's priority; elsewhere it is the process'. Without it the work is only less polite.
+        #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(None, NICE_MAX);
         let _ = done.send(work());
     })?;

@@ -137,6 +137,28 @@ async fn a_refused_start_makes_no_tables() {
     new.create(ADS, "Of a new journal").await;
 }
 
+/// They lack the table that says which journal it is, and were taken for none.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_older_build_are_migrated_and_not_taken_for_empty() {
+    let servers = Servers::start().await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
+    let replica = servers.replica(&checkpoint).await;
+    replica.create(ADS, "Known").await;
+    until("a checkpoint", async || directory.path().join("checkpoint").exists().then_some(()))
+        .await;
+    replica.process.kill().await;
+    sql(
+        &servers,
+        "DROP TABLE journal, departures;
+         ALTER TABLE replicas DROP COLUMN marks_leaving;
+         DELETE FROM _sqlx_migrations WHERE version >= 3",
+    );
+    let upgraded = servers.replica(&checkpoint).await;
+    assert_eq!(total(&upgraded).await, 1);
+    upgraded.create(ADS, "Written after the upgrade").await;
+}
+
 /// Redis remembered the first for the place of both.
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_in_two_schemas_of_a_database_begin() {

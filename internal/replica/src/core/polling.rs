@@ -409,6 +409,11 @@ mod tests {
         polled(&mut core, head(Position::START));
         assert!(core.is_emptied() && !commits(&submit(&mut core)));
         assert_eq!(core.beat().standing.state, EMPTIED);
+        // Nor is it restored repeatedly while the journal is empty.
+        core.restore_due = START;
+        let outputs = step(&mut core, Input::Tick);
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Restore)), "{outputs:?}");
+        assert_ne!(core.wake_at(), Some(START));
         polled(&mut core, head(log.head()));
         assert!(!core.is_emptied());
     }

@@ -34,7 +34,7 @@ impl Core {
             outputs.push(Output::LoadCheckpoint);
         }
         let reading = self.checkpoint.is_being_read();
-        if registered && !reading && !self.restoring && now >= self.restore_due {
+        if registered && !reading && !self.restoring && !self.emptied && now >= self.restore_due {
             self.restoring = true;
             outputs.push(Output::Restore);
         }

@@ -249,10 +249,12 @@ impl Core {
             && (self.relay.is_idle() || self.relay.is_down())
     }
 
-    /// Returns when the core wants an [`Input::Tick`], if nothing else happens before.
+    /// Returns when the core wants an [`Input::Tick`](super::Input::Tick), if nothing else happens before.
     pub fn wake_at(&self) -> Option<Moment> {
         let poll = (!self.poll.under_way).then_some(self.poll.due);
         let restoring = self.restoring || self.checkpoint.is_being_read() || self.target.is_none();
+        // An emptied journal has no state to restore.
+        let restoring = restoring || self.emptied;
         let restore = (!self.phase.has_state() && !restoring).then_some(self.restore_due);
         let committer = self.committer.wake_at(self.emptied);
         let waking = [committer, self.waiting.wake_at(), self.relay.wake_at()];

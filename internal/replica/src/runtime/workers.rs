@@ -204,7 +204,11 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 continue;
             }
             Output::SaveCheckpoint(snapshot) => {
-                Input::CheckpointSaved(save(&checkpoints, snapshot).await)
+                // Writing goes on by itself; a replica that stops does not wait for it.
+                tokio::select! {
+                    saved = save(&checkpoints, snapshot) => Input::CheckpointSaved(saved),
+                    () = results.closed() => return,
+                }
             }
             Output::Answer(..) | Output::Published(_) | Output::Follow(_) => {
                 unreachable!("not a worker's: {job:?}")

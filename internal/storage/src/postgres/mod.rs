@@ -300,10 +300,11 @@ impl PostgresJournal {
         }
     }
 
-    /// Returns what tells that there was another journal before this one, if this one is empty or has no tables.
+    /// Returns what tells that there was another journal before this one, if this one is empty or has no tables. Tables of an
+    /// older build count as not empty until they are migrated.
     ///
     /// # Errors
-    /// The server does not answer, or the tables are those of an older build.
+    /// The server does not answer.
     pub async fn emptiness(&self) -> Result<Option<Empty>, Unavailable> {
         let lane = &self.lanes.reads;
         let read = lane.read(LOG, |connection| Box::pin(poll::emptiness(connection))).await;
@@ -314,11 +315,21 @@ impl PostgresJournal {
                 journal: Some(journal),
                 known_by,
             })),
-            Err(failure) if is_undefined_table(&failure) => {
+            // An older build's has a head, and lacks other tables.
+            Err(failure) if is_undefined_table(&failure) && self.has_no_head().await? => {
                 Ok(Some(Empty { place, journal: None, known_by: None }))
             }
+            Err(failure) if is_undefined_table(&failure) => Ok(None),
             Err(failure) => Err(Unavailable("read the journal's head", failure.into())),
         }
+    }
+
+    async fn has_no_head(&self) -> Result<bool, Unavailable> {
+        const ASK: &str = "SELECT to_regclass('head') IS NULL";
+        let asked = self.lanes.reads.read(LOG, |connection| {
+            Box::pin(async move { Ok(sqlx::query_scalar(ASK).fetch_one(connection).await?) })
+        });
+        asked.await.map_err(|failure| Unavailable("look for the journal's head", failure.into()))
     }
 
     /// The place of the journal, so that Redis can remember which one was there.
