@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use placard_model::Version;
-use placard_replica::ports::{Chores, Ends, NoCheckpoints};
+use placard_replica::ports::{Chores, Ends, NoCheckpoints, Unavailable};
 use placard_replica::{Config, Expiry, Replica};
 use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks, Wording};
 use placard_storage::checkpoint::CheckpointFile;
@@ -75,6 +75,9 @@ pub enum StartError {
     /// Redis is of a kind that cannot hold a stream.
     #[error(transparent)]
     Redis(redis::Warning),
+    /// The journal was there, and cannot be asked whether it is empty.
+    #[error(transparent)]
+    Unasked(#[from] Unavailable),
     /// The data directory cannot be opened or locked, or something in it cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -150,9 +153,8 @@ async fn refuse_emptied(
     stream: &RedisStream,
     checkpoint: Option<&CheckpointFile>,
 ) -> Result<(), StartError> {
-    // One that cannot be asked now is asked again by the replica.
-    let Ok(Some(empty)) = journal.emptiness().await else { return Ok(()) };
-    // Neither can a Redis that is away, which nothing else depends on.
+    let Some(empty) = journal.emptiness().await? else { return Ok(()) };
+    // A Redis that is away is not asked: no start depends on it.
     let remembered = stream.remembered().await.ok().flatten();
     let saved = checkpoint.and_then(CheckpointFile::version).filter(|version| *version > 0);
     let known = saved
@@ -174,7 +176,9 @@ async fn begin_anew(
     stream: &RedisStream,
     checkpoint: Option<&CheckpointFile>,
 ) -> Result<(), StartError> {
-    let Ok(Some(_)) = journal.emptiness().await else { return Ok(()) };
+    if journal.emptiness().await?.is_none() {
+        return Ok(());
+    }
     checkpoint.map_or(Ok(()), CheckpointFile::set_aside)?;
     if let Err(error) = stream.forget().await {
         let cause = placard_replica::reasons(&error);
@@ -254,17 +258,22 @@ async fn connect(
             journal.prepare(options).await?;
             begin_anew(&journal, stream, checkpoint).await?;
         } else {
-            // First, so that a start that is refused for it has made no tables. An older build's are asked once they are migrated.
-            refuse_emptied(&journal, stream, checkpoint).await?;
+            // First, so that a start that is refused for it has made no tables. An older build's are asked once they are migrated,
+            // and the next step says what else prevents asking.
+            match refuse_emptied(&journal, stream, checkpoint).await {
+                Ok(()) | Err(StartError::Unasked(_)) => {}
+                refused => refused?,
+            }
             journal.prepare(options).await?;
             refuse_emptied(&journal, stream, checkpoint).await?;
         }
         Ok(journal)
     };
     match connected.await {
-        Err(StartError::Journal(error @ postgres::OpenError::Connect(..)))
-            if checkpoint.is_some_and(CheckpointFile::exists) =>
-        {
+        Err(
+            error
+            @ (StartError::Journal(postgres::OpenError::Connect(..)) | StartError::Unasked(_)),
+        ) if checkpoint.is_some_and(CheckpointFile::exists) => {
             let cause = placard_replica::reasons(&error);
             tracing::warn!(%error, cause, "starting from the checkpoint");
             let journal = PostgresJournal::new(cluster.postgres_url.clone(), options)?;

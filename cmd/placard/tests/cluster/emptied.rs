@@ -1,6 +1,8 @@
 //! An empty journal in place of one that was not empty: a database that was lost and created again, or another one in
 //! its place.
 
+use std::path::Path;
+
 use placard_testkit::process::Ended;
 use placard_testkit::wait::until;
 use reqwest::{Method, StatusCode};
@@ -37,6 +39,16 @@ async fn refused(servers: &Servers, arguments: &[&str], why: &str) {
     for says in [why, "is empty", "--new-journal"] {
         assert!(errors[0].contains(says), "{says}: {}", errors[0]);
     }
+}
+
+/// Kills a replica once its checkpoint and Redis know of an entry.
+async fn known(servers: &Servers, replica: Replica, directory: &Path) {
+    replica.create(ADS, "Known").await;
+    until("a checkpoint", async || directory.join("checkpoint").exists().then_some(())).await;
+    let redis = redis_keys(servers);
+    until("Redis to be told", async || redis().await.contains("{placard}:journal:").then_some(()))
+        .await;
+    replica.process.kill().await;
 }
 
 async fn total(replica: &Replica) -> Value {
@@ -90,14 +102,7 @@ async fn a_start_on_an_emptied_journal_is_refused_once() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
     make(&servers);
-    let replica = start(&servers, &checkpoint).await;
-    replica.create(ADS, "Known").await;
-    until("a checkpoint", async || directory.path().join("checkpoint").exists().then_some(()))
-        .await;
-    let redis = redis_keys(&servers);
-    until("Redis to be told", async || redis().await.contains("{placard}:journal:").then_some(()))
-        .await;
-    replica.process.kill().await;
+    known(&servers, start(&servers, &checkpoint).await, directory.path()).await;
     make(&servers);
     refused(&servers, &checkpoint, "the checkpoint").await;
     refused(&servers, &[], "Redis").await;
@@ -115,14 +120,7 @@ async fn a_refused_start_makes_no_tables() {
     let servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
-    let replica = servers.replica(&checkpoint).await;
-    replica.create(ADS, "Known").await;
-    until("a checkpoint", async || directory.path().join("checkpoint").exists().then_some(()))
-        .await;
-    let redis = redis_keys(&servers);
-    until("Redis to be told", async || redis().await.contains("{placard}:journal:").then_some(()))
-        .await;
-    replica.process.kill().await;
+    known(&servers, servers.replica(&checkpoint).await, directory.path()).await;
     sql(&servers, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     for (arguments, known) in [(&checkpoint[..], "the checkpoint"), (&[], "Redis")] {
         let started = servers.replica_starting(PLACARD, &servers.postgres.url(), arguments);
@@ -143,11 +141,7 @@ async fn tables_of_an_older_build_are_migrated_and_not_taken_for_empty() {
     let servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
-    let replica = servers.replica(&checkpoint).await;
-    replica.create(ADS, "Known").await;
-    until("a checkpoint", async || directory.path().join("checkpoint").exists().then_some(()))
-        .await;
-    replica.process.kill().await;
+    known(&servers, servers.replica(&checkpoint).await, directory.path()).await;
     sql(
         &servers,
         "DROP TABLE journal, departures;

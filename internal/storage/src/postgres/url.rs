@@ -1,15 +1,22 @@
 //! A URL of PostgreSQL's, as libpq understands it: its hosts, and its parameters, which are honoured, or refused by name
 //! with the reason. Nothing of what was not understood is shown: it may be a part of a password.
 
-use std::fmt::Write;
-use std::net::Ipv6Addr;
-use std::path::PathBuf;
+mod error;
+mod percent;
+mod places;
+mod rules;
+
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use super::session;
+
+pub use error::UrlError;
+use percent::{decoded, encoded};
+use places::{Place, named, places, port};
+use rules::{Own, RULES, Rule, SSL_MODES};
 
 /// The least that `connect_timeout` means, as libpq has it.
 const CONNECT_MIN: u64 = 2;
@@ -29,133 +36,6 @@ pub(super) struct Target {
     /// be a password.
     pub(super) has_user: bool,
 }
-
-/// Why a URL cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum UrlError {
-    /// It is not a PostgreSQL URL.
-    #[error(
-        "not a PostgreSQL URL (postgres://user:password@host:port/database, with what is special in a name or password \
-         percent-encoded)"
-    )]
-    Form,
-    /// A parameter means nothing: a mistyped `sslmode` would leave the connection unchecked. It is named only if it cannot
-    /// be a part of a password that was not escaped.
-    #[error("the PostgreSQL URL has an unknown parameter{}", parameter(.0.as_deref()))]
-    Unknown(Option<String>),
-    /// A parameter's value is invalid.
-    #[error("the PostgreSQL URL's {0} must be {1}")]
-    Value(&'static str, &'static str),
-    /// A parameter is libpq's, and what it asks for cannot be had.
-    #[error("the PostgreSQL URL's {0} cannot be honoured: {1}")]
-    Refused(&'static str, &'static str),
-    /// A file that is named cannot be read.
-    #[error("cannot read {1}, which the PostgreSQL URL names as {0}")]
-    File(&'static str, PathBuf, #[source] std::io::Error),
-}
-
-/// A parameter's name, or what it may be if it is not shown.
-fn parameter(name: Option<&str>) -> String {
-    match name {
-        Some(name) => format!(", {name}"),
-        None => {
-            ": is it a part of a password, in which ? must be percent-encoded as %3F?".to_owned()
-        }
-    }
-}
-
-/// The rule for a parameter.
-enum Rule {
-    /// sqlx knows it by the same name.
-    Passed,
-    /// It names a file, and sqlx knows it by this name.
-    File(&'static str),
-    /// With one of these values it asks for nothing that is not so anyway; without any, whatever it says. Or else the
-    /// reason why it is refused.
-    Needless(&'static [&'static str], &'static str),
-    /// It is read here.
-    Own(Own),
-}
-
-enum Own {
-    Hosts,
-    Ports,
-    SslMode,
-    Ssl,
-    Timeout,
-    Attributes,
-}
-
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
-/// The parameters that mean something, by libpq's names and by sqlx's.
-const RULES: &[(&str, Rule)] = &[
-    ("host", Rule::Own(Own::Hosts)),
-    ("hostaddr", Rule::Own(Own::Hosts)),
-    ("port", Rule::Own(Own::Ports)),
-    ("sslmode", Rule::Own(Own::SslMode)),
-    ("ssl-mode", Rule::Own(Own::SslMode)),
-    ("ssl", Rule::Own(Own::Ssl)),
-    ("connect_timeout", Rule::Own(Own::Timeout)),
-    ("target_session_attrs", Rule::Own(Own::Attributes)),
-    ("user", Rule::Passed),
-    ("password", Rule::Passed),
-    ("dbname", Rule::Passed),
-    ("application_name", Rule::Passed),
-    ("options", Rule::Passed),
-    ("statement-cache-capacity", Rule::Passed),
-    ("sslrootcert", Rule::File("sslrootcert")),
-    ("ssl-root-cert", Rule::File("sslrootcert")),
-    ("ssl-ca", Rule::File("sslrootcert")),
-    ("sslcert", Rule::File("sslcert")),
-    ("ssl-cert", Rule::File("sslcert")),
-    ("sslkey", Rule::File("sslkey")),
-    ("ssl-key", Rule::File("sslkey")),
-    // A server that is silent is noticed within 2 s, whatever these say.
-    ("keepalives", Rule::Needless(&[], "")),
-    ("keepalives_idle", Rule::Needless(&[], "")),
-    ("keepalives_interval", Rule::Needless(&[], "")),
-    ("keepalives_count", Rule::Needless(&[], "")),
-    ("tcp_user_timeout", Rule::Needless(&[], "")),
-    ("fallback_application_name", Rule::Needless(&[], "")),
-    ("client_encoding", Rule::Needless(&["auto", "UTF8", "utf8", "UTF-8", "utf-8"], "it is UTF8")),
-    (
-        "channel_binding",
-        Rule::Needless(
-            &["disable", "prefer"],
-            "a login is not bound to the TLS channel; leave it out, and have the server checked by sslmode=verify-full",
-        ),
-    ),
-    (
-        "gssencmode",
-        Rule::Needless(&["disable", "prefer"], "there is no encryption by GSSAPI; use TLS"),
-    ),
-    ("sslnegotiation", Rule::Needless(&["postgres"], "TLS begins as PostgreSQL's protocol has it")),
-    ("sslcompression", Rule::Needless(&["0"], "TLS does not compress")),
-    ("sslsni", Rule::Needless(&["1"], "the server's name is always sent")),
-    (
-        "ssl_min_protocol_version",
-        Rule::Needless(&["", "TLSv1", "TLSv1.1", "TLSv1.2"], "versions from 1.2 on are spoken"),
-    ),
-    ("ssl_max_protocol_version", Rule::Needless(&["", "TLSv1.3"], "versions up to 1.3 are spoken")),
-    (
-        "sslcertmode",
-        Rule::Needless(&["allow"], "a certificate is sent if one is named and asked for"),
-    ),
-    ("load_balance_hosts", Rule::Needless(&["disable"], "the host that takes writes is used")),
-    ("require_auth", Rule::Needless(&[""], "the server chooses how it lets in")),
-    ("replication", Rule::Needless(&["false", "off", "no", "0"], "the journal is no standby")),
-    ("passfile", Rule::Needless(&[""], "name the file in PGPASSFILE")),
-    ("service", Rule::Needless(&[""], "files of services are not read")),
-    ("servicefile", Rule::Needless(&[""], "files of services are not read")),
-    ("sslcrl", Rule::Needless(&[""], "lists of revoked certificates are not read")),
-    ("sslcrldir", Rule::Needless(&[""], "lists of revoked certificates are not read")),
-    ("sslpassword", Rule::Needless(&[""], "encrypted keys are not read")),
-    ("requirepeer", Rule::Needless(&[""], "the owner of a server's socket is not checked")),
-    ("krbsrvname", Rule::Needless(&[""], "there is no login by GSSAPI")),
-    ("gsslib", Rule::Needless(&[""], "there is no login by GSSAPI")),
-    ("gssdelegation", Rule::Needless(&["0"], "there is no login by GSSAPI")),
-];
 
 /// Reads a URL.
 pub(super) fn parse(url: &str) -> Result<Target, UrlError> {
@@ -198,10 +78,6 @@ struct Said {
     /// The parameters that sqlx gets beside the host: names and values.
     passed: Vec<(String, String)>,
 }
-
-/// A host, if it is named, and a port, if it is.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Place(Option<String>, Option<u16>);
 
 impl Said {
     fn pass(&mut self, name: &str, value: &str) {
@@ -374,76 +250,6 @@ impl Said {
 fn asks_more(options: &PgConnectOptions) -> bool {
     let is_one = |word: &str| word.starts_with("-c") || word.starts_with("--");
     options.get_options().is_some_and(|options| options.split_ascii_whitespace().any(is_one))
-}
-
-/// Hosts, each with its port, between commas.
-fn places(text: &str) -> Result<Vec<Place>, UrlError> {
-    text.split(',').map(place).collect()
-}
-
-fn place(text: &str) -> Result<Place, UrlError> {
-    let (host, after) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, after)) => {
-            host.parse::<Ipv6Addr>().map_err(|_| UrlError::Form)?;
-            (Some(host.to_owned()), after)
-        }
-        None => {
-            let end = text.find(':').unwrap_or(text.len());
-            (named(&decoded(&text[..end])?)?, &text[end..])
-        }
-    };
-    let port = match after {
-        "" | ":" => None,
-        _ => Some(port(after.strip_prefix(':').ok_or(UrlError::Form)?)?),
-    };
-    Ok(Place(host, port))
-}
-
-/// A host's name, its address, or the directory of its socket; `None` if it is empty, which means the default.
-fn named(host: &str) -> Result<Option<String>, UrlError> {
-    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let is_known = is_name || host.starts_with('/') || host.parse::<Ipv6Addr>().is_ok();
-    is_known.then(|| (!host.is_empty()).then(|| host.to_owned())).ok_or(UrlError::Form)
-}
-
-fn port(text: &str) -> Result<u16, UrlError> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| is_number && *port > 0).ok_or(UrlError::Form)
-}
-
-/// Percent-encodes all but letters, digits, `-` and `_`, so that nothing in the text has a meaning in a URL.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let _ = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
-                write!(encoded, "{}", char::from(byte))
-            }
-            byte => write!(encoded, "%{byte:02X}"),
-        };
-    }
-    encoded
-}
-
-/// Decodes percent-encoding.
-fn decoded(text: &str) -> Result<String, UrlError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let byte = match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                rest = after;
-                let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(UrlError::Form);
-                (digit(*high)? * 16 + digit(*low)?) as u8
-            }
-            (b'%', _) => return Err(UrlError::Form),
-            (byte, _) => *byte,
-        };
-        bytes.push(byte);
-    }
-    let decoded = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    decoded.ok_or(UrlError::Form)
 }
 
 #[cfg(test)]

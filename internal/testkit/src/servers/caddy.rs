@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Process, TRIES, free_port, private_directory, program};
+use super::{Process, free_port, private_directory, program, started};
 
 /// The manual.
 const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
@@ -30,12 +30,7 @@ impl Caddy {
     /// # Errors
     /// Caddy is not installed, or does not start within 30 s; the error holds its log.
     pub async fn start(servers: [u16; SERVERS.len()]) -> io::Result<Self> {
-        for _ in 1..TRIES {
-            if let Ok(started) = Self::start_once(servers).await {
-                return Ok(started);
-            }
-        }
-        Self::start_once(servers).await
+        started(async || Self::start_once(servers).await).await
     }
 
     async fn start_once(servers: [u16; SERVERS.len()]) -> io::Result<Self> {

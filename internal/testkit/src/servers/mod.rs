@@ -45,6 +45,16 @@ exec 3<&0
 exec "$@" 3<&- </dev/null
 "#;
 
+/// Starts a server, again if it does not start: another process may have taken its port first.
+async fn started<S>(start: impl AsyncFn() -> io::Result<S>) -> io::Result<S> {
+    for _ in 1..TRIES {
+        if let Ok(started) = start().await {
+            return Ok(started);
+        }
+    }
+    start().await
+}
+
 /// A server's main process and, through it, its children.
 #[derive(Debug)]
 struct Process {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::postgres::{as_user, give};
-use super::{Process, TRIES, free_port, private_directory, program};
+use super::{Process, free_port, private_directory, program, started};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
@@ -33,12 +33,7 @@ impl Nginx {
     /// # Errors
     /// nginx is not installed, or does not start within 30 s; the error holds its log.
     pub async fn start(servers: [u16; SERVERS.len()]) -> io::Result<Self> {
-        for _ in 1..TRIES {
-            if let Ok(started) = Self::start_once(servers).await {
-                return Ok(started);
-            }
-        }
-        Self::start_once(servers).await
+        started(async || Self::start_once(servers).await).await
     }
 
     async fn start_once(servers: [u16; SERVERS.len()]) -> io::Result<Self> {

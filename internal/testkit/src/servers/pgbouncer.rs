@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::postgres::{PostgresServer, as_user, give};
-use super::{Process, TRIES, free_port, private_directory, program};
+use super::{Process, free_port, private_directory, program, started};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
@@ -30,12 +30,7 @@ impl PgBouncer {
     /// # Errors
     /// PgBouncer is not installed, or does not start within 30 s; the error holds its log.
     pub async fn start(server: &PostgresServer, settings: &[(&str, &str)]) -> io::Result<Self> {
-        for _ in 1..TRIES {
-            if let Ok(started) = Self::start_once(server, settings).await {
-                return Ok(started);
-            }
-        }
-        Self::start_once(server, settings).await
+        started(async || Self::start_once(server, settings).await).await
     }
 
     async fn start_once(server: &PostgresServer, settings: &[(&str, &str)]) -> io::Result<Self> {

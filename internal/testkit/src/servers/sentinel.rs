@@ -5,10 +5,7 @@ use std::io;
 use tempfile::TempDir;
 
 use super::redis::{RedisServer, answers};
-use super::{Process, free_port, private_directory, program};
-
-/// Starts that may fail because another process took the port first.
-const TRIES: usize = 5;
+use super::{Process, free_port, private_directory, program, started};
 
 /// A Sentinel that watches one master, and replaces it by itself once it has been silent for 300 ms. It and its
 /// directory are gone when this is dropped.
@@ -26,12 +23,7 @@ impl RedisSentinel {
     /// # Errors
     /// Redis is not installed, or does not start within 30 s; the error holds its log.
     pub async fn start(name: &str, master: &RedisServer) -> io::Result<Self> {
-        for _ in 1..TRIES {
-            if let Ok(started) = Self::start_once(name, master).await {
-                return Ok(started);
-            }
-        }
-        Self::start_once(name, master).await
+        started(async || Self::start_once(name, master).await).await
     }
 
     async fn start_once(name: &str, master: &RedisServer) -> io::Result<Self> {
