@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi test bench-index bench-cluster bench-expiry faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test bench-index bench-cluster bench-expiry faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ load: ## Find the most that the balancer and one replica answer, with wrk (CONNE
 	@scripts/load wrk
 
 openapi: ## Write docs/openapi.json again, after the API has changed
-	UPDATE=1 cargo test --locked --package placard-api --lib --quiet the_document_is_the_one_in_docs
+	UPDATE=1 cargo test --locked --workspace --lib --quiet the_document_is_the_one_in_docs
+
+manual: ## Write the manual's table of metrics again, after a metric has changed
+	UPDATE=1 cargo test --locked --workspace --test http --quiet the_manual_lists_the_metrics
 
 test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and PgBouncer first, if they are missing
 	scripts/install-servers haproxy nginx caddy pgbouncer

@@ -47,7 +47,7 @@ impl App {
             on_loopback: false,
             replica,
             expiry: Expiry::default(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::default(),
             draining: Arc::default(),
             room: Room::default(),
             spans: None,
@@ -93,8 +93,7 @@ impl App {
         self.metrics.connections()
     }
 
-    /// Folds the samples of the histograms together, and measures what takes too long for a scrape; to be called every
-    /// few seconds.
+    /// Measures what takes too long for a scrape; to be called every few seconds.
     pub fn upkeep(&self) {
         self.metrics.upkeep(self.replica.reader());
     }

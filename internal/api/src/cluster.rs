@@ -62,7 +62,7 @@ impl From<Account> for ExpiryBody {
             jump_ms: jump / 1_000,
             since: since.to_string(),
         });
-        Self { state, brake, deleted: account.deleted }
+        Self { state, brake, deleted: account.counts.deleted }
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::headers::Unconditional;
+use crate::metrics::Shown;
 use crate::openapi::answers;
 use crate::render::{self, with_own_clock, with_stale, with_version};
 
@@ -151,8 +152,14 @@ fn readiness(app: &App, state: &replica::State) -> Readiness {
 pub(crate) async fn metrics(State(app): State<App>, _: Unconditional) -> Response {
     let state = app.replica.state();
     let Readiness { is_ready, verdict, .. } = readiness(&app, &state);
-    app.metrics.log_lost(app.config.log_lost.load(Ordering::Relaxed));
-    let replica = (&app.replica, &state);
-    let text = app.metrics.render(replica, (is_ready, verdict), &app.expiry, &app.spans);
+    let text = app.metrics.render(&Shown {
+        replica: &app.replica,
+        state: &state,
+        is_ready,
+        verdict,
+        expiry: &app.expiry.account(),
+        spans: &app.spans,
+        log_lost: app.config.log_lost.load(Ordering::Relaxed),
+    });
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::metrics::Metrics;
 use crate::paths::{AD_PATH, ADS_PATH, BATCH_PATH};
 use crate::problem::Problem;
+use crate::timed::Timer;
 use crate::{batch, cluster, health, openapi, read, requests, write};
 
 impl App {
@@ -19,15 +20,15 @@ impl App {
     pub fn router(&self) -> Router {
         let (router, document) = routes(&self.metrics).split_for_parts();
         openapi::write(document);
-        let [unknown, refused] = self.metrics.unrouted();
+        let (unknown, refused) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
         let router = router
             .merge(openapi::pages())
             .fallback(async move || {
-                unknown.increment(1);
+                unknown.path_not_found();
                 Problem::route_not_found()
             })
             .method_not_allowed_fallback(async move || {
-                refused.increment(1);
+                refused.method_not_allowed();
                 Problem::method_not_allowed()
             });
         let router = match self.config.cors.layer() {
@@ -46,7 +47,7 @@ impl App {
 pub(crate) fn routes(metrics: &Metrics) -> OpenApiRouter<App> {
     let timed = |route, methods: &[Method], routes: UtoipaMethodRouter<App>| {
         let (schemas, paths, handlers) = routes;
-        (schemas, paths, handlers.layer(metrics.route(route, methods)))
+        (schemas, paths, handlers.layer(Timer(metrics.route(route, methods))))
     };
     let ads = routes!(read::search, write::create);
     let ad = routes!(read::by_id, write::replace, write::patch, write::delete);

@@ -9,46 +9,20 @@ use std::time::Instant;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::Method;
-use metrics::{Counter, Histogram};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-/// The status classes that are answered.
-pub(crate) const CLASSES: [(u16, &str); 4] = [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+use crate::metrics::requests::RouteMetrics;
 
-/// The handles of one route, looked up once; as a layer it times that route.
+/// Times a route.
 #[derive(Debug, Clone)]
-pub(crate) struct RouteMetrics {
-    methods: Arc<[MethodMetrics]>,
-}
+pub(crate) struct Timer(pub(crate) Arc<RouteMetrics>);
 
-/// The handles of one method of it.
-#[derive(Debug)]
-pub(crate) struct MethodMetrics {
-    pub(crate) method: Method,
-    pub(crate) duration: Histogram,
-    pub(crate) answered: [Counter; CLASSES.len()],
-}
-
-impl RouteMetrics {
-    pub(crate) fn new(methods: Arc<[MethodMetrics]>) -> Self {
-        Self { methods }
-    }
-
-    /// Returns the index of a method's handles. A method that the route does not accept is not timed.
-    fn of(&self, method: &Method) -> Option<usize> {
-        // A HEAD is a GET whose body is not sent.
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        self.methods.iter().position(|timed| timed.method == method)
-    }
-}
-
-impl<S> Layer<S> for RouteMetrics {
+impl<S> Layer<S> for Timer {
     type Service = Timed<S>;
 
     fn layer(&self, inner: S) -> Timed<S> {
-        Timed { inner, route: self.clone() }
+        Timed { inner, route: Arc::clone(&self.0) }
     }
 }
 
@@ -56,7 +30,7 @@ impl<S> Layer<S> for RouteMetrics {
 #[derive(Debug, Clone)]
 pub(crate) struct Timed<S> {
     inner: S,
-    route: RouteMetrics,
+    route: Arc<RouteMetrics>,
 }
 
 impl<S> Service<Request> for Timed<S>
@@ -74,7 +48,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let method = self.route.of(request.method());
         let started = Instant::now();
-        Timing { inner: self.inner.call(request), route: self.route.clone(), method, started }
+        Timing { inner: self.inner.call(request), route: Arc::clone(&self.route), method, started }
     }
 }
 
@@ -83,7 +57,7 @@ pin_project! {
     pub(crate) struct Timing<F> {
         #[pin]
         inner: F,
-        route: RouteMetrics,
+        route: Arc<RouteMetrics>,
         method: Option<usize>,
         started: Instant,
     }
@@ -95,12 +69,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Timing<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(response) = ready!(this.inner.poll(context));
-        if let Some(timed) = this.method.map(|at| &this.route.methods[at]) {
-            timed.duration.record(this.started.elapsed());
-            let class = response.status().as_u16() / 100;
-            if let Some(at) = CLASSES.iter().position(|(known, _)| *known == class) {
-                timed.answered[at].increment(1);
-            }
+        if let Some(method) = *this.method {
+            this.route.answered(method, response.status(), this.started.elapsed());
         }
         Poll::Ready(Ok(response))
     }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use placard_model::Timestamp;
 
+use crate::counters::counters;
+
 /// A shared account of expiry on this replica; cloning it is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Expiry(Arc<Mutex<Account>>);
@@ -12,26 +14,35 @@ pub struct Expiry(Arc<Mutex<Account>>);
 /// What has been done so far, and what prevents more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
+    /// How often something was done.
+    pub counts: Counts,
     /// Set while nothing is deleted because the journal's clock has jumped; only [`Expiry::release`] ends that.
     pub braked: Option<Brake>,
     /// Whether nothing is deleted because this machine's clock and the journal's differ.
     pub clock_off: bool,
-    /// Delete entries that this replica has brought about.
-    pub deleted: u64,
-    /// Times that it has asked the journal what has ended.
-    pub looks: u64,
-    /// Times that this, or proposing the deletions, failed.
-    pub failures: u64,
-    /// Tasks that it has added to the queue.
-    pub tasks_pushed: u64,
-    /// Tasks that it has taken from the queue and done.
-    pub tasks_done: u64,
     /// Seconds to come for which a task is in the queue, as far as it knows.
     pub seconds_pending: u64,
-    /// Times that a task of the scheduler has ended though it should not, and was started again.
-    pub restarts: u64,
     /// The chores of housekeeping, by [`Chore`].
     pub chores: [Chored; Chore::ALL.len()],
+}
+
+counters! {
+    /// What this replica has done for expiry, since the start.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Counts {
+        /// Ads deleted by this replica because they had ended.
+        deleted = "placard_expired_total";
+        /// Searches for ended ads, by a task or by the sweep.
+        looks = "placard_expiry_looks_total";
+        /// Searches that failed; the next sweep repeats them.
+        failures = "placard_expiry_failures_total";
+        /// Tasks put into the queue, one for each second in which ads end.
+        tasks_pushed = "placard_expiry_tasks_pushed_total";
+        /// Tasks done by this replica.
+        tasks_done = "placard_expiry_tasks_done_total";
+        /// Times that a task of the scheduler panicked and was started again; should always be 0.
+        restarts = "placard_scheduler_restarts_total";
+    }
 }
 
 /// Why and since when the brake is on.

@@ -3,9 +3,11 @@
 //! - [`core`]: the pure state machine, which decides what to do next.
 //! - `decision`: whether commands are accepted. It is pure, and runs inside the journal's transaction.
 //! - `runtime`: the tokio tasks that carry the core's outputs out, and the handle for the rest of the process.
+//! - [`counters`]: how what is counted is declared.
 //! - [`ports`]: what a replica needs from the outside.
 
 pub mod core;
+pub mod counters;
 mod decision;
 pub mod expiry;
 pub mod ports;

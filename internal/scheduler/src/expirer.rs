@@ -56,7 +56,7 @@ impl<J: Ends> Expirer<J> {
         let mut rounds = self.rounds.lock().await;
         let done = self.round(&mut rounds.watch).await;
         if done.is_err() {
-            self.expiry.note(|account| account.failures += 1);
+            self.expiry.note(|account| account.counts.failures += 1);
         }
         rounds.outage.is(&done);
     }
@@ -66,7 +66,7 @@ impl<J: Ends> Expirer<J> {
         loop {
             let asked = Uptime::now();
             let ended = self.journal.ended(limits::EXPIRE_ADS_MAX).await?;
-            self.expiry.note(|account| account.looks += 1);
+            self.expiry.note(|account| account.counts.looks += 1);
             if !self.may_propose(watch, asked, &ended) || ended.ads.is_empty() {
                 return Ok(());
             }
@@ -137,7 +137,7 @@ impl<J: Ends> Expirer<J> {
         };
         let gone = outcomes.iter().filter(|one| matches!(one, Outcome::Deleted { .. })).count();
         tracing::debug!(proposed = ended.ads.len(), deleted = gone, "ended ads were deleted");
-        self.expiry.note(|account| account.deleted += gone as u64);
+        self.expiry.note(|account| account.counts.deleted += gone as u64);
         Ok(())
     }
 }

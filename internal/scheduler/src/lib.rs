@@ -73,7 +73,7 @@ impl<J: Ends> Expire for Due<J> {
     fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             self.expirer.expire().await;
-            self.expiry.note(|account| account.tasks_done += 1);
+            self.expiry.note(|account| account.counts.tasks_done += 1);
         })
     }
 }
@@ -129,7 +129,7 @@ async fn keep<F: Future<Output = ()> + Send>(
     loop {
         let panicked = AssertUnwindSafe(start()).catch_unwind().await.is_err();
         tracing::error!(task, panicked, "a task of the scheduler has ended; it is started again");
-        expiry.note(|account| account.restarts += 1);
+        expiry.note(|account| account.counts.restarts += 1);
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -222,7 +222,7 @@ async fn look_ahead<J: Ends>(
         if !agenda.has(second) {
             let pushed = queue.push(second).await?;
             agenda.add(second);
-            expiry.note(|account| account.tasks_pushed += u64::from(pushed));
+            expiry.note(|account| account.counts.tasks_pushed += u64::from(pushed));
         }
     }
     Ok(())
@@ -249,6 +249,6 @@ mod tests {
             () = keep("a task of a test", expiry.clone(), task) => panic!("it ends"),
             start = started.recv() => assert_eq!(start, Some(1)),
         }
-        assert_eq!(expiry.account().restarts, 1);
+        assert_eq!(expiry.account().counts.restarts, 1);
     }
 }

@@ -1,11 +1,10 @@
 //! Metrics of connections, and of requests that are refused before any route is looked for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Counter, Gauge, Key, KeyName, Label, Recorder, SharedString};
-use metrics_exporter_prometheus::PrometheusRecorder;
-
-use super::metadata::METADATA;
+use super::exposition::Exposition;
+use super::requests::increment;
 
 /// Why a server ends a connection that its client would have kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,76 +40,77 @@ impl Refusal {
     const STATUSES: [&str; 4] = ["400", "431", "501", "503"];
 }
 
-/// The handles of a server's connections; cloning them is cheap.
-#[derive(Debug, Clone)]
-pub struct ConnectionMetrics(Arc<Handles>);
+/// What is counted of a server's connections; cloning it is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionMetrics {
+    counted: Arc<Counted>,
+    panics: Arc<AtomicU64>,
+}
 
-#[derive(Debug)]
-struct Handles {
-    open: Gauge,
-    ended: [Counter; Ending::CODES.len()],
-    refused: [Counter; Refusal::STATUSES.len()],
-    panics: Counter,
+#[derive(Debug, Default)]
+struct Counted {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    ended: [AtomicU64; Ending::CODES.len()],
+    refused: [AtomicU64; Refusal::STATUSES.len()],
 }
 
 impl ConnectionMetrics {
-    pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
-        let describe = |name, text: &'static str| {
-            (KeyName::from_const_str(name), None, SharedString::from(text))
-        };
-        let counters = |name: &'static str, label: &'static str, values: [&'static str; 4]| {
-            values.map(|value| {
-                let key = Key::from_parts(name, vec![Label::new(label, value)]);
-                recorder.register_counter(&key, &METADATA)
-            })
-        };
-        let open = "placard_connections";
-        let (name, unit, text) = describe(open, "Connections that are open");
-        recorder.describe_gauge(name, unit, text);
-        let ended = "placard_connections_ended_total";
-        let (name, unit, text) =
-            describe(ended, "Connections that the server has ended by itself, by why");
-        recorder.describe_counter(name, unit, text);
-        let refused = "placard_http_refused_total";
-        let (name, unit, text) =
-            describe(refused, "Requests refused before any route was looked for, by status");
-        recorder.describe_counter(name, unit, text);
-        let panics = "placard_connection_panics_total";
-        let (name, unit, text) = describe(panics, "Connections that have ended in a panic");
-        recorder.describe_counter(name, unit, text);
-        Self(Arc::new(Handles {
-            open: recorder.register_gauge(&Key::from_static_name(open), &METADATA),
-            ended: counters(ended, "reason", Ending::CODES),
-            refused: counters(refused, "status", Refusal::STATUSES),
-            panics: recorder.register_counter(&Key::from_static_name(panics), &METADATA),
-        }))
-    }
-
-    /// Returns the metrics for another server of the same process, of which only panics count.
+    /// Returns the metrics for another server of the same process, of which only panics are shown.
     #[must_use]
     pub fn panics_alone(&self) -> Self {
-        let (open, panics) = (Gauge::noop(), self.0.panics.clone());
-        let (ended, refused) = ([const { Counter::noop() }; 4], [const { Counter::noop() }; 4]);
-        Self(Arc::new(Handles { open, ended, refused, panics }))
+        Self { counted: Arc::default(), panics: Arc::clone(&self.panics) }
     }
 
     pub(crate) fn opened(&self) {
-        self.0.open.increment(1.0);
+        increment(&self.counted.opened);
     }
 
     pub(crate) fn closed(&self) {
-        self.0.open.decrement(1.0);
+        increment(&self.counted.closed);
     }
 
     pub(crate) fn ended(&self, ending: Ending) {
-        self.0.ended[ending as usize].increment(1);
+        increment(&self.counted.ended[ending as usize]);
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) {
-        self.0.refused[refusal as usize].increment(1);
+        increment(&self.counted.refused[refusal as usize]);
     }
 
     pub(crate) fn panicked(&self) {
-        self.0.panics.increment(1);
+        increment(&self.panics);
+    }
+
+    pub(super) fn write(&self, text: &mut Exposition) {
+        let Counted { opened, closed, ended, refused } = &*self.counted;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // In this order: a connection is opened before it is closed.
+        let (closed, opened) = (count(closed), count(opened));
+        text.gauge(
+            "placard_connections",
+            "Connections to the API that are open",
+            opened.saturating_sub(closed) as f64,
+        );
+        text.labelled(
+            "placard_connections_ended_total",
+            "Connections that the replica ended by itself, by `reason`: `room`: to accept another one, because \
+             `--connections-max` were open; `idle`: nothing came for `--idle-timeout`; `head`: a head took longer than \
+             10 s; `stalled`: the client read nothing of an answer for 10 s",
+            "reason",
+            Ending::CODES.into_iter().zip(ended.iter().map(count)),
+        );
+        text.labelled(
+            "placard_http_refused_total",
+            "Requests refused before routing, by `status`: 400 and 431 for heads that are wrong or too large, 501 for \
+             what is not implemented, 503 if there was no room or if the client had given up while the replica was held",
+            "status",
+            Refusal::STATUSES.into_iter().zip(refused.iter().map(count)),
+        );
+        text.counter(
+            "placard_connection_panics_total",
+            "Connections that ended in a panic, which affects no other connection; should always be 0",
+            count(&self.panics),
+        );
     }
 }

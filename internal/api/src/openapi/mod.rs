@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_document_is_the_one_in_docs() {
-        let real = super::write(crate::routes::routes(&Metrics::new()).into_openapi());
+        let real = super::write(crate::routes::routes(&Metrics::default()).into_openapi());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, real).unwrap();

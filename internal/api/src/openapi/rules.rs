@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 
 /// The document as it is sent.
 pub(super) fn document() -> Value {
-    let text = super::write(crate::routes::routes(&Metrics::new()).into_openapi());
+    let text = super::write(crate::routes::routes(&Metrics::default()).into_openapi());
     serde_json::from_slice(text).expect("the document is JSON")
 }
 

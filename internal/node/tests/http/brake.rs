@@ -194,7 +194,7 @@ async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others(
     let (_right, other) = scheduled(&journal, &handle, own);
     until("the ended ad to go", async || (server.get(&soon).await.status == 404).then_some(()))
         .await;
-    until("the account of it", async || (other.account().deleted == 1).then_some(())).await;
-    assert_eq!(account.account().deleted, 0);
+    until("the account of it", async || (other.account().counts.deleted == 1).then_some(())).await;
+    assert_eq!(account.account().counts.deleted, 0);
     server.get(&later).await.is(200);
 }

@@ -18,6 +18,7 @@ mod hostile;
 mod idempotency;
 mod late;
 mod listing;
+mod manual;
 mod operation;
 mod outage;
 mod preconditions;

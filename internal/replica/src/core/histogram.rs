@@ -1,6 +1,8 @@
 //! Histograms, counted where the numbers arise. They are here rather than in a metrics library, since the core does not
 //! know one, and small enough to be copied with the rest of a replica's state.
 
+use std::ops::AddAssign;
+
 /// Upper bounds of the entries of one transaction.
 pub const COMMIT_ENTRIES_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// Upper bounds of the time of one transaction, in microseconds.
@@ -20,6 +22,16 @@ pub struct Histogram<const N: usize> {
 impl<const N: usize> Default for Histogram<N> {
     fn default() -> Self {
         Self { up_to: [0; N], beyond: 0, sum: 0 }
+    }
+}
+
+impl<const N: usize> AddAssign for Histogram<N> {
+    fn add_assign(&mut self, other: Self) {
+        for (count, more) in self.up_to.iter_mut().zip(other.up_to) {
+            *count += more;
+        }
+        self.beyond += other.beyond;
+        self.sum = self.sum.saturating_add(other.sum);
     }
 }
 

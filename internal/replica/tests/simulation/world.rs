@@ -197,20 +197,7 @@ impl World {
     /// Adds up what a replica has counted in this run of it.
     fn count(&mut self, replica: usize) {
         let Some(replica) = &self.replicas[replica] else { return };
-        let new = replica.core.counts();
-        self.counts.commits += new.commits;
-        self.counts.entries += new.entries;
-        self.counts.commits_failed += new.commits_failed;
-        self.counts.commits_unknown += new.commits_unknown;
-        self.counts.commits_refused += new.commits_refused;
-        self.counts.applied += new.applied;
-        self.counts.heals += new.heals;
-        self.counts.restores += new.restores;
-        self.counts.diverged += new.diverged;
-        self.counts.poison += new.poison;
-        self.counts.forks += new.forks;
-        self.counts.checkpoints_loaded += new.checkpoints_loaded;
-        self.counts.stream_resets += new.stream_resets;
+        self.counts += replica.core.counts();
     }
 
     /// Checks that the clients' answers and the journal agree.

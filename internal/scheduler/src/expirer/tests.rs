@@ -108,7 +108,7 @@ async fn after_a_jump_of_the_journals_clock_nothing_is_deleted_until_somebody_sa
     assert!(world.expiry.release());
     assert!(!world.expiry.release(), "it was off");
     world.expire_until(1).await;
-    assert_eq!(world.expiry.account().deleted, 1);
+    assert_eq!(world.expiry.account().counts.deleted, 1);
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
 
@@ -157,13 +157,13 @@ async fn a_machine_whose_clock_is_an_hour_ahead_deletes_nothing() {
         (!ended.ads.is_empty()).then_some(())
     })
     .await;
-    let before = world.expiry.account().looks;
+    let before = world.expiry.account().counts.looks;
     // It is the others' to delete.
     for _ in 0..3 {
         world.expirer.expire().await;
     }
     let account = world.expiry.account();
-    assert_eq!((account.looks - before, account.clock_off, account.braked), (3, true, None));
-    assert_eq!((world.ads(), account.deleted), (2, 0));
+    assert_eq!((account.counts.looks - before, account.clock_off, account.braked), (3, true, None));
+    assert_eq!((world.ads(), account.counts.deleted), (2, 0));
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
