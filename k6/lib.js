@@ -12,6 +12,8 @@ const COUNTRIES = ['TW', 'HK', 'JP', 'US', 'KR', 'CN'];
 const GENDERS = ['F', 'M'];
 const PLATFORMS = ['android', 'ios', 'web'];
 const LIMITS = [5, 10, 15];
+// What a filter says if the visitor's value is not known.
+const UNKNOWN = 'unknown';
 // How far this machine's clock and the time that a page was under way may put "now" off.
 const CLOCK_SLACK_MS = 2000;
 
@@ -81,11 +83,13 @@ export function fullQuery() {
   };
 }
 
-// A query in which each filter is absent half the time.
+// A query in which each filter is absent half the time, and is unknown in 2 % of them.
 export function sparseQuery() {
   const query = fullQuery();
   for (const filter of ['age', 'gender', 'country', 'platform']) {
-    if (Math.random() < 0.5) delete query[filter];
+    const drawn = Math.random();
+    if (drawn < 0.5) delete query[filter];
+    else if (drawn < 0.52) query[filter] = UNKNOWN;
   }
   return query;
 }
@@ -146,9 +150,11 @@ function wrongPage(query, page) {
   return null;
 }
 
-// Which of the query's filters an ad does not fit, if any. A condition that an ad leaves open fits anyone.
+// Which of the query's filters an ad does not fit, if any. A condition that an ad leaves open fits anyone; one with
+// values does not fit a visitor whose value is not known.
 function misfit(query, ad) {
-  if (query.age !== undefined && (query.age < (ad.age_start || 1) || query.age > (ad.age_end || 100))) return 'age';
+  const { age } = query;
+  if (age === UNKNOWN ? ad.age_start !== undefined : age < (ad.age_start || 1) || age > (ad.age_end || 100)) return 'age';
   for (const filter of ['gender', 'country', 'platform']) {
     const values = ad[filter];
     if (query[filter] !== undefined && values && values.length > 0 && !values.includes(query[filter])) return filter;

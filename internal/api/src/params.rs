@@ -9,7 +9,7 @@ use http::request::Parts;
 use placard_model::limits::{
     AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
 };
-use placard_model::{Country, Gender, Platform, Query, Version, Violation};
+use placard_model::{Country, Filter, Gender, Platform, Query, UNKNOWN, Version, Violation};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -32,18 +32,22 @@ struct Params<'a> {
 
 pub(crate) fn search(query: Option<&str>) -> Result<Search, Vec<Violation>> {
     let mut params = Params::new(query);
-    let age = format!("must be a whole number from {AGE_MIN} to {AGE_MAX}");
+    let age = format!("must be a whole number from {AGE_MIN} to {AGE_MAX}, or unknown");
     let limit = format!("must be a whole number from {PAGE_ADS_MIN} to {PAGE_ADS_MAX}");
     let offset = format!("must be a whole number from 0 to {OFFSET_MAX}");
     let query = Query {
-        age: params.take("age", &age, |text| whole(text, AGE_MIN, AGE_MAX)),
-        country: params.take(
+        age: params.filter("age", &age, |text| whole(text, AGE_MIN, AGE_MAX)),
+        country: params.filter(
             "country",
-            "must be an ISO 3166-1 alpha-2 code in capitals",
+            "must be an ISO 3166-1 alpha-2 code in capitals, or unknown",
             Country::from_code,
         ),
-        gender: params.take("gender", "must be M or F", Gender::from_code),
-        platform: params.take("platform", "must be android, ios or web", Platform::from_code),
+        gender: params.filter("gender", "must be M, F or unknown", Gender::from_code),
+        platform: params.filter(
+            "platform",
+            "must be android, ios, web or unknown",
+            Platform::from_code,
+        ),
         offset: params.take("offset", &offset, |text| whole(text, 0, OFFSET_MAX)).unwrap_or(0),
         limit: params
             .take("limit", &limit, |text| whole(text, PAGE_ADS_MIN, PAGE_ADS_MAX))
@@ -134,6 +138,20 @@ impl<'a> Params<'a> {
         value
     }
 
+    /// Reads a filter: a value of its dimension, or the word for a value that is not known.
+    fn filter<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Filter<T> {
+        let filter = self.take(name, rule, |text| match text {
+            UNKNOWN => Some(Filter::Unknown),
+            text => read(text).map(Filter::Value),
+        });
+        filter.unwrap_or_default()
+    }
+
     fn min_version(&mut self) -> Option<Version> {
         self.take("min_version", "must be a whole number", version)
     }
@@ -162,13 +180,31 @@ mod tests {
     fn all_parameters_are_read() {
         let text = "age=24&country=TW&gender=F&platform=ios&offset=20&limit=5&min_version=7";
         let Search { query, min_version } = search(Some(text)).unwrap();
-        assert_eq!(query.age, Some(24));
-        assert_eq!(query.country, Country::from_code("TW"));
-        assert_eq!(query.gender, Some(Gender::Female));
-        assert_eq!(query.platform, Some(Platform::Ios));
+        assert_eq!(query.age, Filter::Value(24));
+        assert_eq!(query.country, Country::from_code("TW").into());
+        assert_eq!(query.gender, Filter::Value(Gender::Female));
+        assert_eq!(query.platform, Filter::Value(Platform::Ios));
         assert_eq!((query.offset, query.limit, min_version), (20, 5, Some(7)));
         assert_eq!(search(None).unwrap().query, Query::default());
         assert_eq!(search(Some("")).unwrap().query, Query::default());
+    }
+
+    #[test]
+    fn each_dimension_can_be_unknown() {
+        let text = "age=unknown&country=unknown&gender=unknown&platform=unknown";
+        let unknown = Query {
+            age: Filter::Unknown,
+            country: Filter::Unknown,
+            gender: Filter::Unknown,
+            platform: Filter::Unknown,
+            ..Query::default()
+        };
+        assert_eq!(search(Some(text)).unwrap().query, unknown);
+        for other in ["offset=unknown", "limit=unknown", "min_version=unknown", "age=Unknown"] {
+            assert!(search(Some(other)).is_err(), "{other} was accepted");
+        }
+        assert_eq!(broken("gender=unknown&gender=F"), ["gender: is given more than once"]);
+        assert_eq!(broken("platform=none"), ["platform: must be android, ios, web or unknown"]);
     }
 
     #[test]
@@ -215,7 +251,7 @@ mod tests {
             named,
             [
                 "age: is given more than once",
-                "country: must be an ISO 3166-1 alpha-2 code in capitals",
+                "country: must be an ISO 3166-1 alpha-2 code in capitals, or unknown",
                 "limit: must be a whole number from 1 to 100",
                 "x: is not a known parameter",
             ]

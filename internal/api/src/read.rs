@@ -21,7 +21,7 @@ use crate::render::{self, with_etag, with_own_clock, with_stale, with_version};
 /// Lists the ads that fit.
 ///
 /// A filter that is absent does not filter; one that is present keeps the ads that target its value, or leave that
-/// condition open.
+/// condition open. `unknown`, for a value that is not known, keeps only the ads that leave it open.
 #[utoipa::path(
     get,
     path = ADS_PATH,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use placard_engine::{Builder, Engine, Reader, Refusal};
 use placard_model::entry::{Digest, Position, Record};
 use placard_model::{
-    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Query, Spec, Targeting, Timestamp,
+    Ad, AgeRange, Country, EncodedAd, Filter, Gender, Platform, Query, Spec, Targeting, Timestamp,
 };
 use placard_testkit::log::Log;
 use placard_testkit::scan::Scan;
@@ -81,13 +81,21 @@ impl Draw {
         Ad { id, version: 0, created_at, spec: self.spec(now, spread) }
     }
 
+    fn filter<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Filter<T> {
+        match self.rng.random_range(0..100) {
+            0..45 => Filter::Absent,
+            45..60 => Filter::Unknown,
+            _ => Filter::Value(value(self)),
+        }
+    }
+
     fn query(&mut self, ads: usize) -> Query {
         let deep = if self.chance(30) { ads as u32 / 2 + 2 } else { 12 };
         Query {
-            age: self.chance(50).then(|| self.rng.random_range(1..=100)),
-            country: self.chance(50).then(|| self.country()),
-            gender: self.chance(50).then(|| Gender::ALL[self.rng.random_range(0..2)]),
-            platform: self.chance(50).then(|| Platform::ALL[self.rng.random_range(0..3)]),
+            age: self.filter(|draw| draw.rng.random_range(1..=100)),
+            country: self.filter(Self::country),
+            gender: self.filter(|draw| Gender::ALL[draw.rng.random_range(0..2)]),
+            platform: self.filter(|draw| Platform::ALL[draw.rng.random_range(0..3)]),
             offset: self.rng.random_range(0..deep),
             limit: self.rng.random_range(1..=100),
         }

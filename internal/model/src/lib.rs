@@ -27,7 +27,7 @@ pub use country::{Country, CountrySet};
 pub use encoded::EncodedAd;
 pub use fields::{Creation, Fields};
 pub use format::Undecodable;
-pub use query::Query;
+pub use query::{Filter, Query, UNKNOWN};
 pub use said::Said;
 pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
 pub use timestamp::Timestamp;

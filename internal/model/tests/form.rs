@@ -102,6 +102,14 @@ fn each_rule_names_its_field() {
         (json!({"gender": ["F", "f"]}), "/gender/1: must be M or F"),
         (json!({"country": ["tw"]}), "/country/0: must be an ISO 3166-1 alpha-2 code in capitals"),
         (json!({"platform": [1]}), "/platform/0: must be android, ios or web"),
+        // Only a query can be without a value.
+        (json!({"age_start": "unknown"}), "/age_start: must be a whole number from 1 to 100"),
+        (json!({"gender": ["unknown"]}), "/gender/0: must be M or F"),
+        (
+            json!({"country": ["unknown"]}),
+            "/country/0: must be an ISO 3166-1 alpha-2 code in capitals",
+        ),
+        (json!({"platform": ["unknown"]}), "/platform/0: must be android, ios or web"),
         (json!({"colour": "red"}), "/colour: is not a known field"),
         (json!({"title": "      "}), "/title: must not be white space alone"),
         (json!({"content": "\n\u{3000}"}), "/content: must not be white space alone"),

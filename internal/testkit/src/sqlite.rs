@@ -1,7 +1,7 @@
 //! The second oracle, and a baseline of the benches: the ads in a SQLite database in memory, with the index
 //! that anyone would give them, asked in SQL.
 
-use placard_model::{Ad, AgeRange, Country, CountrySet, Query, Targeting, Timestamp};
+use placard_model::{Ad, AgeRange, Country, CountrySet, Filter, Query, Targeting, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 use uuid::Uuid;
@@ -102,24 +102,25 @@ impl Sqlite {
     pub fn search(&self, query: &Query, now: Timestamp) -> (Vec<Uuid>, u64) {
         let mut fits = "FROM ads WHERE end_at > ?1 AND start_at <= ?1".to_owned();
         let mut values = vec![Value::Integer(now.micros())];
-        let mut filter = |clause: &str, value: Value| {
-            values.push(value);
-            fits.push_str(&clause.replace('#', &format!("?{}", values.len())));
+        let mut filter = |filter: Filter<Value>, is_open: &str, targets: &str| match filter {
+            Filter::Absent => {}
+            Filter::Unknown => fits.extend([" AND ", is_open]),
+            Filter::Value(value) => {
+                values.push(value);
+                fits.extend([" AND ", &targets.replace('#', &format!("?{}", values.len()))]);
+            }
         };
-        if let Some(age) = query.age {
-            filter(" AND # BETWEEN age_start AND age_end", Value::Integer(age.into()));
-        }
-        if let Some(gender) = query.gender {
-            filter(" AND genders >> # & 1", Value::Integer(gender.place() as i64));
-        }
-        if let Some(platform) = query.platform {
-            filter(" AND platforms >> # & 1", Value::Integer(platform.place() as i64));
-        }
-        if let Some(country) = query.country {
-            let clause = " AND (anywhere OR EXISTS (SELECT 1 FROM countries
-                WHERE country = # AND countries.id = ads.id))";
-            filter(clause, Value::Text(country.code().to_owned()));
-        }
+        let place = |place: usize| Value::Integer(place as i64);
+        let age = query.age.map(|age| Value::Integer(age.into()));
+        filter(age, "age_start = 0", "# BETWEEN age_start AND age_end");
+        let gender = query.gender.map(|gender| place(gender.place()));
+        filter(gender, "genders = 255", "genders >> # & 1");
+        let platform = query.platform.map(|platform| place(platform.place()));
+        filter(platform, "platforms = 255", "platforms >> # & 1");
+        let country = query.country.map(|country| Value::Text(country.code().to_owned()));
+        let targets = "(anywhere OR EXISTS (SELECT 1 FROM countries
+            WHERE country = # AND countries.id = ads.id))";
+        filter(country, "anywhere", targets);
         let total = self
             .connection
             .prepare_cached(&format!("SELECT count(*) {fits}"))

@@ -410,12 +410,12 @@ impl Load {
         let mut rng = self.rng(1_000 + nth);
         while !self.over.load(Ordering::SeqCst) {
             let query = Query {
-                age: rng.random_bool(0.5).then(|| rng.random_range(1..=100)),
+                age: rng.random_bool(0.5).then(|| rng.random_range(1..=100)).into(),
                 offset: rng.random_range(0..4),
                 limit: rng.random_range(1..=100),
                 ..Query::default()
             };
-            let age = query.age.map(|age| format!("&age={age}")).unwrap_or_default();
+            let age = query.age.value().map(|age| format!("&age={age}")).unwrap_or_default();
             let Query { offset, limit, .. } = query;
             let path = format!("{PATH}?offset={offset}&limit={limit}{age}");
             let strict = self.strict.load(Ordering::SeqCst);

@@ -47,7 +47,7 @@ const UI_PATH: &str = "/docs";
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
     components(schemas(
-        shapes::Country, shapes::Gender, shapes::Platform, shapes::Version, shapes::Stamp, shapes::Status, shapes::Ack,
+        shapes::Country, shapes::Gender, shapes::Platform, shapes::Unknown, shapes::Version, shapes::Stamp, shapes::Status, shapes::Ack,
         shapes::Ad, shapes::AdAndStatus, shapes::WrittenAd, shapes::DeletedAd, shapes::Creation, shapes::Replacement,
         shapes::Patch, shapes::BatchRequest, shapes::Page, shapes::BatchAnswer, shapes::BatchItemCreated,
         shapes::BatchItemFailed, shapes::Receipts, shapes::Receipt, shapes::Problem, shapes::ProblemError,
@@ -172,6 +172,9 @@ mod tests {
         }
         if schema["items"].is_object() {
             lacking.extend(self::lacking(&schema["items"], &format!("{at}/items")));
+        }
+        for one in schema["oneOf"].as_array().into_iter().flatten() {
+            lacking.extend(self::lacking(one, &format!("{at}/oneOf")));
         }
         lacking
     }

@@ -1,5 +1,6 @@
 //! What requests say beside their bodies, for the document only; `params` and `headers` read it.
 
+use placard_model::UNKNOWN;
 use placard_model::limits::{
     IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
     PAGE_ADS_MIN,
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::shapes::{KEY_KEPT_HOURS, age, id, shared, version, whole, with_default};
+use super::shapes::{KEY_KEPT_HOURS, age, id, reference, shared, version, whole, with_default};
 
 /// Names a group of parameters that handlers take together.
 macro_rules! groups {
@@ -32,10 +33,10 @@ groups! {
     Id = vec![of("path", "id", id("The ad's id."))];
     /// Which ads fit, and which of them to answer.
     Search = vec![
-        of("query", "age", age("The visitor's age, in years.", 24)),
-        of("query", "country", shared("Country", "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
-        of("query", "gender", shared("Gender", "The visitor's gender.", "F")),
-        of("query", "platform", shared("Platform", "The visitor's platform.", "ios")),
+        filter("age", age("The visitor's age, in years.", 24)),
+        filter("country", shared("Country", "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
+        filter("gender", shared("Gender", "The visitor's gender.", "F")),
+        filter("platform", shared("Platform", "The visitor's platform.", "ios")),
         of("query", "offset", with_default(
             whole(0, OFFSET_MAX.into(), "How many fitting ads to pass over.", 20), 0,
         )),
@@ -82,6 +83,20 @@ groups! {
              has the same status, and a write is refused.",
         )),
     ];
+}
+
+/// A filter, which takes a value of its dimension, or the word for a value that is not known.
+fn filter(name: &str, mut value: Value) -> Parameter {
+    let text = value["description"].as_str().unwrap_or_default();
+    let description =
+        format!("{text} `{UNKNOWN}` if it is not known: only ads that leave it open fit.");
+    let example = value["examples"].take();
+    let fields = value.as_object_mut().expect("a schema is an object");
+    fields.retain(|name, _| name != "description" && name != "examples");
+    let schema = json!({
+        "oneOf": [value, reference("Unknown")], "description": description, "examples": example,
+    });
+    of("query", name, schema)
 }
 
 fn tags(before: &str, description: &str) -> Value {

@@ -2,12 +2,12 @@
 //! bounds are the constants that the checks use, which is why these are values rather than derived: the attributes
 //! of a derive take nothing but literals.
 
-use placard_model::Timestamp;
 use placard_model::limits::{
     ADDRESS_BYTES_MAX, AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX,
     CONTENT_CHARS_MIN, IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX,
     TITLE_CHARS_MIN, TOLD_BYTES_MAX, VERSION_MAX, VIOLATIONS_MAX,
 };
+use placard_model::{Timestamp, UNKNOWN};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -61,6 +61,8 @@ shapes! {
     Gender = code(&placard_model::Gender::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "F");
     /// A platform.
     Platform = code(&placard_model::Platform::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "ios");
+    /// What a query says of a visitor in a dimension that is not known: only ads that leave it open fit.
+    Unknown = code(&[UNKNOWN], "", UNKNOWN);
     /// A position of the log: that of an entry, from 1, or 0 before the first.
     Version = whole(0, VERSION_MAX, "", 42);
     /// An instant, by RFC 3339. Answers have it in UTC, with at most six digits of a second. A request may have nine, of
@@ -159,7 +161,7 @@ shapes! {
         })),
         ("title", text(1, 64, "The status in words.", "Bad Request")),
         ("status", whole(400, 599, "The HTTP status.", 400)),
-        ("detail", text(1, 10_000, "What is wrong, for people.", "age: must be a whole number from 1 to 100")),
+        ("detail", text(1, 10_000, "What is wrong, for people.", "age: must be a whole number from 1 to 100, or unknown")),
         ("errors", json!({
             "type": "array", "minItems": 1, "maxItems": VIOLATIONS_MAX, "items": reference("ProblemError"),
             "description": "Every rule that the request breaks, or the first of them.",
@@ -173,9 +175,9 @@ shapes! {
             ("pointer", text(0, POINTER_CHARS_MAX, "A JSON pointer (RFC 6901) into the body; empty for all of it.", "/title")),
             ("parameter", text(0, NAME_CHARS_MAX, "A parameter of the query or the path.", "age")),
             ("header", text(1, NAME_CHARS_MAX, "A header field.", "idempotency-key")),
-            ("detail", text(1, 10_000, "The rule.", "must be a whole number from 1 to 100")),
+            ("detail", text(1, 10_000, "The rule.", "must be a whole number from 1 to 100, or unknown")),
         ]),
-        json!({"parameter": "age", "detail": "must be a whole number from 1 to 100"}),
+        json!({"parameter": "age", "detail": "must be a whole number from 1 to 100, or unknown"}),
     );
     /// What one replica knows of the cluster.
     Cluster = object(&[], vec![

@@ -49,10 +49,10 @@ impl Bitmaps {
     fn fitting(&self, query: &Query, now: Timestamp) -> RoaringBitmap {
         let ended = self.ads.partition_point(|ad| ad.spec.end_at <= now) as u32;
         let filters = [
-            query.age.map(|age| self.age.fitting(usize::from(age))),
-            query.country.map(|country| self.country.fitting(country.place())),
-            query.gender.map(|gender| self.gender.fitting(gender.place())),
-            query.platform.map(|platform| self.platform.fitting(platform.place())),
+            query.age.value().map(|age| self.age.fitting(usize::from(age))),
+            query.country.value().map(|country| self.country.fitting(country.place())),
+            query.gender.value().map(|gender| self.gender.fitting(gender.place())),
+            query.platform.value().map(|platform| self.platform.fitting(platform.place())),
         ];
         let mut filters = filters.into_iter().flatten();
         let mut fitting = match filters.next() {

@@ -43,10 +43,10 @@ impl BooleanTree {
         let mut event = self.tree.make_event();
         let digit = |place: Option<usize>| place.map_or(0, |place| place as i64 + 1);
         event.with_boolean("everyone", true).unwrap();
-        event.with_integer("age", query.age.unwrap_or(0).into()).unwrap();
-        event.with_integer("country", digit(query.country.map(Country::place))).unwrap();
-        event.with_integer("gender", digit(query.gender.map(Gender::place))).unwrap();
-        event.with_integer("platform", digit(query.platform.map(Platform::place))).unwrap();
+        event.with_integer("age", query.age.value().unwrap_or(0).into()).unwrap();
+        event.with_integer("country", digit(query.country.value().map(Country::place))).unwrap();
+        event.with_integer("gender", digit(query.gender.value().map(Gender::place))).unwrap();
+        event.with_integer("platform", digit(query.platform.value().map(Platform::place))).unwrap();
         let event = event.build().unwrap();
         let report = self.tree.search(&event).unwrap();
         let served = |ad: &&Arc<Ad>| ad.spec.start_at <= now && ad.spec.end_at > now;

@@ -110,10 +110,11 @@ impl SeedTree {
                 total += 1;
             }
         };
-        if let Some(level) = self.root.get(&query.age)
-            && let Some(level) = level.get(&query.country.map(|country| self.child(country)))
-            && let Some(level) = level.get(&query.platform.map(Platform::place))
-            && let Some(leaf) = level.get(&query.gender.map(Gender::place))
+        if let Some(level) = self.root.get(&query.age.value())
+            && let Some(level) =
+                level.get(&query.country.value().map(|country| self.child(country)))
+            && let Some(level) = level.get(&query.platform.value().map(Platform::place))
+            && let Some(leaf) = level.get(&query.gender.value().map(Gender::place))
         {
             walk(&leaf);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use placard_engine::{Builder, Engine, Reader};
 use placard_model::entry::Record;
-use placard_model::{Ad, EncodedAd, Query, Timestamp, fragment, limits};
+use placard_model::{Ad, EncodedAd, Filter, Query, Timestamp, fragment, limits};
 use placard_testkit::log::Log;
 
 use crate::candidate::Candidate as _;
@@ -144,6 +144,14 @@ pub(crate) fn measure(world: &World, seed: u64, budget: Budget, report: &mut Rep
     let (mut engine, mut log, seconds) = built(world);
     let mut put = |measure: &str, unit, value| report.put(n, NAME, measure, unit, value);
     put("bulk build", "s", seconds);
+    let of_no_age = |query: &Query| Query { age: Filter::Unknown, ..*query };
+    let unknown: Vec<_> = world.mixes[0].iter().map(of_no_age).collect();
+    let reader = engine.reader();
+    let per_second = rate(budget.cell, |at| {
+        visit(&reader, &unknown[at % unknown.len()], world.now);
+    });
+    put("all filters, age unknown", "queries/s", per_second);
+    drop(reader);
     let count = world.more.len().min((budget.long.as_secs_f64() * 40_000.0) as usize + BATCH);
     for (batch, how) in [(1, "one by one"), (BATCH, "in batches of 64")] {
         let made = records(&mut log, &world.more[..count], count * 2);

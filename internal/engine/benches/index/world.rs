@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use placard_model::generator::Generator;
-use placard_model::{Ad, Country, Gender, Platform, Query, Timestamp};
+use placard_model::{Ad, Country, Filter, Gender, Platform, Query, Timestamp};
 use placard_testkit::scan::Scan;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -119,19 +119,19 @@ pub(crate) fn mixes(ads: &[Arc<Ad>], seed: u64) -> [Vec<Query>; 4] {
     rare.sort_by_key(|country| counts[country.place()]);
     rare.truncate(RARE);
     let mut all = |countries: &[Country]| Query {
-        age: Some(rng.random_range(1..=100)),
-        country: Some(countries[rng.random_range(0..countries.len())]),
-        gender: Some(Gender::ALL[rng.random_range(0..Gender::ALL.len())]),
-        platform: Some(Platform::ALL[rng.random_range(0..Platform::ALL.len())]),
+        age: Filter::Value(rng.random_range(1..=100)),
+        country: Filter::Value(countries[rng.random_range(0..countries.len())]),
+        gender: Filter::Value(Gender::ALL[rng.random_range(0..Gender::ALL.len())]),
+        platform: Filter::Value(Platform::ALL[rng.random_range(0..Platform::ALL.len())]),
         ..Query::default()
     };
     let filters: Vec<_> = (0..QUERIES).map(|_| all(&targeted)).collect();
     let rare = (0..QUERIES).map(|_| all(&rare)).collect();
     let half = |query: &Query| Query {
-        age: query.age.filter(|_| rng.random_bool(0.5)),
-        country: query.country.filter(|_| rng.random_bool(0.5)),
-        gender: query.gender.filter(|_| rng.random_bool(0.5)),
-        platform: query.platform.filter(|_| rng.random_bool(0.5)),
+        age: if rng.random_bool(0.5) { query.age } else { Filter::Absent },
+        country: if rng.random_bool(0.5) { query.country } else { Filter::Absent },
+        gender: if rng.random_bool(0.5) { query.gender } else { Filter::Absent },
+        platform: if rng.random_bool(0.5) { query.platform } else { Filter::Absent },
         ..*query
     };
     let halves: Vec<_> = filters.iter().map(half).collect();

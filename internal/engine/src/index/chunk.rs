@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use placard_model::Timestamp;
+use placard_model::{Filter, Timestamp};
 
 use super::block::Block;
 use super::coordinates::{Coordinates, Place};
@@ -27,6 +27,8 @@ pub(super) struct Chunk<S: Schema> {
     combinations: Vec<Row>,
     /// One row per value of the ranged dimension.
     steps: Vec<Row>,
+    /// For each crossed or ranged dimension, the ads that leave it open.
+    open: Vec<Row>,
     leading: WideRows,
     listed: Vec<WideRows>,
 }
@@ -40,6 +42,7 @@ impl<S: Schema> Clone for Chunk<S> {
             filled: self.filled,
             combinations: self.combinations.clone(),
             steps: self.steps.clone(),
+            open: self.open.clone(),
             leading: self.leading.clone(),
             listed: self.listed.clone(),
         }
@@ -52,11 +55,17 @@ impl<S: Schema> Chunk<S> {
         let mut combinations = vec![Row::EMPTY; S::COMBINATIONS];
         // Where the steps of each ad begin and end, so that it is not entered at each of them.
         let mut edges = vec![Row::EMPTY; S::STEPS];
+        let mut open = vec![Row::EMPTY; S::NARROW];
         for (at, (_, coordinates)) in ads.iter().enumerate() {
             coordinates.combinations().for_each(|combination| combinations[combination].set(at));
             for (first, past) in coordinates.steps.runs() {
                 edges[first].set(at);
                 if let Some(row) = edges.get_mut(past) {
+                    row.set(at);
+                }
+            }
+            for (nth, row) in open.iter_mut().enumerate() {
+                if coordinates.open >> nth & 1 == 1 {
                     row.set(at);
                 }
             }
@@ -81,6 +90,7 @@ impl<S: Schema> Chunk<S> {
             filled,
             combinations,
             steps,
+            open,
             leading,
             listed,
         }
@@ -144,6 +154,9 @@ impl<S: Schema> Chunk<S> {
         for (value, row) in self.steps.iter_mut().enumerate() {
             row.insert(at, coordinates.steps.contains(value + 1));
         }
+        for (nth, row) in self.open.iter_mut().enumerate() {
+            row.insert(at, coordinates.open >> nth & 1 == 1);
+        }
         self.leading.insert(at, &coordinates.leading);
         for (wide, targeted) in self.listed.iter_mut().zip(&coordinates.listed) {
             wide.insert(at, targeted);
@@ -158,7 +171,8 @@ impl<S: Schema> Chunk<S> {
     pub(super) fn remove(&mut self, at: usize, coordinates: &Coordinates) {
         self.ends.remove(at);
         self.cells.remove(at);
-        self.combinations.iter_mut().chain(&mut self.steps).for_each(|row| row.remove(at));
+        let rows = self.combinations.iter_mut().chain(&mut self.steps).chain(&mut self.open);
+        rows.for_each(|row| row.remove(at));
         self.leading.remove(at, &coordinates.leading);
         for (wide, targeted) in self.listed.iter_mut().zip(&coordinates.listed) {
             wide.remove(at, targeted);
@@ -171,8 +185,11 @@ impl<S: Schema> Chunk<S> {
         if place.step > 0 {
             row.and(&self.steps[place.step - 1]);
         }
-        if let Some(value) = place.leading {
-            self.leading.narrow(value, &mut row);
+        for nth in place.open() {
+            row.and(&self.open[nth]);
+        }
+        if place.leading != Filter::Absent {
+            self.leading.narrow(place.leading.value(), &mut row);
         }
         for (dimension, value) in place.listed() {
             self.listed[*dimension].narrow(*value, &mut row);
@@ -182,11 +199,13 @@ impl<S: Schema> Chunk<S> {
 
     pub(super) fn bytes(&self) -> usize {
         let wide = std::iter::once(&self.leading).chain(&self.listed);
+        let rows = [&self.combinations, &self.steps, &self.open].map(Vec::capacity);
+        let rows: usize = rows.iter().sum();
         size_of::<Self>()
             + self.ends.capacity() * size_of::<Timestamp>()
             + self.cells.capacity() * size_of::<u16>()
             + self.block.bytes()
-            + (self.combinations.capacity() + self.steps.capacity()) * size_of::<Row>()
+            + rows * size_of::<Row>()
             + wide.map(WideRows::bytes).sum::<usize>()
     }
 }

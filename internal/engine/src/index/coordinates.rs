@@ -1,6 +1,8 @@
 //! Where an ad lies in the index, and where a query looks: both are worked out once per operation from the
 //! schema, so that chunks and counts deal in numbers alone.
 
+use placard_model::Filter;
+
 use super::dimension::{Role, Schema};
 use super::values::ValueSet;
 
@@ -14,6 +16,8 @@ pub(super) struct Coordinates {
     pub(super) combinations: u64,
     /// Steps of the ranged dimension; 0, "absent", is always in it.
     pub(super) steps: ValueSet,
+    /// One bit for each crossed or ranged dimension, in the schema's order, that is open.
+    pub(super) open: u8,
     /// Targeted values of the leading dimension; empty means any.
     pub(super) leading: ValueSet,
     /// Targeted values of each listed dimension; empty means any.
@@ -25,11 +29,17 @@ impl Coordinates {
         let mut found = Self {
             combinations: 1,
             steps: ValueSet::default(),
+            open: 0,
             leading: ValueSet::default(),
             listed: Vec::new(),
         };
+        let mut narrow = 0;
         for dimension in S::DIMENSIONS {
             let targeted = (dimension.targeted)(ad);
+            if matches!(dimension.role, Role::Crossed | Role::Ranged) {
+                found.open |= u8::from(targeted.is_empty()) << narrow;
+                narrow += 1;
+            }
             match dimension.role {
                 Role::Leading => found.leading = targeted,
                 Role::Listed => found.listed.push(targeted),
@@ -83,27 +93,35 @@ fn cross(combinations: u64, values: u64, count: usize) -> u64 {
 /// The place where a query looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    pub(super) leading: Option<usize>,
+    pub(super) leading: Filter<usize>,
     pub(super) combination: usize,
     pub(super) step: usize,
-    /// `(listed dimension, value)` of each filter on a listed dimension.
-    listed: [(usize, usize); LISTED_MAX],
+    /// One bit for each crossed or ranged dimension, in the schema's order, that an ad must leave open.
+    open: u8,
+    /// `(listed dimension, value)` of each filter on a listed dimension; without a value if an ad must leave it open.
+    listed: [(usize, Option<usize>); LISTED_MAX],
     listed_len: usize,
 }
 
 impl Place {
     pub(super) fn of<S: Schema>(query: &S::Query) -> Self {
         let mut place = Self {
-            leading: None,
+            leading: Filter::Absent,
             combination: 0,
             step: 0,
-            listed: [(0, 0); LISTED_MAX],
+            open: 0,
+            listed: [(0, None); LISTED_MAX],
             listed_len: 0,
         };
-        let mut listed = 0;
+        let (mut narrow, mut listed) = (0, 0);
         for dimension in S::DIMENSIONS {
             let asked = (dimension.asked)(query);
-            let digit = asked.map_or(0, |value| value + 1);
+            // Ads that must be open are looked for among all: they are in every step and combination.
+            let digit = asked.value().map_or(0, |value| value + 1);
+            if matches!(dimension.role, Role::Crossed | Role::Ranged) {
+                place.open |= u8::from(asked == Filter::Unknown) << narrow;
+                narrow += 1;
+            }
             match dimension.role {
                 Role::Leading => place.leading = asked,
                 Role::Ranged => place.step = digit,
@@ -111,8 +129,8 @@ impl Place {
                     place.combination = place.combination * (dimension.values + 1) + digit;
                 }
                 Role::Listed => {
-                    if let Some(value) = asked {
-                        place.listed[place.listed_len] = (listed, value);
+                    if asked != Filter::Absent {
+                        place.listed[place.listed_len] = (listed, asked.value());
                         place.listed_len += 1;
                     }
                     listed += 1;
@@ -122,12 +140,23 @@ impl Place {
         place
     }
 
-    /// Returns true if the counts know the answer: no filter is on a listed dimension.
+    /// Returns true if the counts know the answer: no filter is on a listed dimension, and no other than the leading one
+    /// must be open.
     pub(super) fn is_counted(&self) -> bool {
-        self.listed_len == 0
+        self.listed_len == 0 && self.open == 0
     }
 
-    pub(super) fn listed(&self) -> &[(usize, usize)] {
+    /// The crossed and ranged dimensions that an ad must leave open.
+    pub(super) fn open(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.open;
+        std::iter::from_fn(move || {
+            let next = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(next)
+        })
+    }
+
+    pub(super) fn listed(&self) -> &[(usize, Option<usize>)] {
         &self.listed[..self.listed_len]
     }
 }

@@ -5,6 +5,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use placard_model::Filter;
+
 use super::coordinates::{Coordinates, Place};
 use super::dimension::Schema;
 
@@ -147,8 +149,9 @@ impl<S: Schema, C: Cell> Counts<S, C> {
         let at = place.combination * S::STEPS + place.step;
         let cell = |row: usize| self.rows[row].as_ref().map_or(0, |cells| cells[at].into());
         match place.leading {
-            Some(value) => cell(value) + cell(Self::ANY),
-            None => cell(Self::ALL),
+            Filter::Value(value) => cell(value) + cell(Self::ANY),
+            Filter::Unknown => cell(Self::ANY),
+            Filter::Absent => cell(Self::ALL),
         }
     }
 

@@ -3,18 +3,21 @@
 //!
 //! | role | values | bit rows per chunk | counts |
 //! |---|---|---|---|
-//! | `Leading` | up to 254 | one per value that many ads of the chunk target, lists for the others | one table row per value, plus ALL and ANY |
-//! | `Crossed` | product of (values + 1) over all of them up to 64 | one per combination, "absent" included | multiplies every table row by (values + 1) |
-//! | `Ranged` | up to 254 | one per value | multiplies every table row by (values + 1) |
+//! | `Leading` | up to 254 | one per value that many ads of the chunk target, lists for the others, one for open ads | one table row per value, plus ALL and ANY |
+//! | `Crossed` | product of (values + 1) over all of them up to 64 | one per combination, "absent" included, and one for open ads | multiplies every table row by (values + 1) |
+//! | `Ranged` | up to 254 | one per value, and one for open ads | multiplies every table row by (values + 1) |
 //! | `Listed` | up to 256 | as `Leading` | none: a query that names it has its total counted by walking |
 //!
 //! So a small dimension (say, 4 connection types) is `Crossed` and makes the counts 5 times as large; one
 //! with many values (say, 200 languages) is `Listed`. The bounds are checked when the crate is compiled.
+//!
+//! A query for visitors whose value is unknown has its total counted by walking too, unless the dimension leads: one
+//! more value in the counts for "open" would make them 1.7 times as large, for queries that are rare.
 
 use std::fmt::Debug;
 use std::hint::black_box;
 
-use placard_model::{Country, Gender, Platform, Query, Timestamp, limits};
+use placard_model::{Country, Filter, Gender, Platform, Query, Timestamp, limits};
 use uuid::Uuid;
 
 use super::values::{VALUES_MAX, ValueSet};
@@ -45,8 +48,8 @@ pub(crate) struct Dimension<S: Schema> {
     pub(crate) role: Role,
     /// The values that an ad targets; none means that it is open to all.
     pub(crate) targeted: fn(&S::Ad) -> ValueSet,
-    /// The value that a query asks for, if it filters at all.
-    pub(crate) asked: fn(&S::Query) -> Option<usize>,
+    /// What a query says of the visitor.
+    pub(crate) asked: fn(&S::Query) -> Filter<usize>,
 }
 
 /// What the index must know of an ad besides its targeting.
@@ -78,16 +81,19 @@ pub(crate) trait Schema: Sized + Debug + Send + Sync + 'static {
     const COMBINATIONS: usize = combinations(Self::DIMENSIONS);
     /// Values of the ranged dimension and one for "absent", which is 0.
     const STEPS: usize = only(Self::DIMENSIONS, Role::Ranged) + 1;
+    /// Crossed and ranged dimensions.
+    const NARROW: usize = narrow(Self::DIMENSIONS);
     /// Cells in one row of the counts.
     const CELLS: usize = Self::COMBINATIONS * Self::STEPS;
 
     /// Returns true if a query's filters fit an ad, dimension by dimension, without the index.
     fn fits(ad: &Self::Ad, query: &Self::Query) -> bool {
         Self::DIMENSIONS.iter().all(|dimension| {
-            (dimension.asked)(query).is_none_or(|value| {
+            let asked = (dimension.asked)(query);
+            asked == Filter::Absent || {
                 let targeted = (dimension.targeted)(ad);
-                targeted.is_empty() || targeted.contains(value)
-            })
+                asked.fits(targeted.is_empty(), |value| targeted.contains(value))
+            }
         })
     }
 }
@@ -123,6 +129,18 @@ const fn combinations<S: Schema>(dimensions: &[Dimension<S>]) -> usize {
     }
     assert!(product <= COMBINATIONS_MAX, "crossed dimensions have at most 64 combinations");
     product
+}
+
+const fn narrow<S: Schema>(dimensions: &[Dimension<S>]) -> usize {
+    let (mut at, mut found) = (0, 0);
+    while at < dimensions.len() {
+        if matches!(dimensions[at].role, Role::Crossed | Role::Ranged) {
+            found += 1;
+        }
+        at += 1;
+    }
+    assert!(found <= u8::BITS as usize, "crossed and ranged dimensions are the bits of a `u8`");
+    found
 }
 
 /// What Placard serves: the ads and queries of the model.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use placard_model::Timestamp;
+use placard_model::{Filter, Timestamp};
 use uuid::Uuid;
 
 use super::dimension::{Dimension, Item, Key, Role, Schema};
@@ -25,7 +25,7 @@ struct Ad {
 
 #[derive(Debug, Default)]
 struct Asked {
-    values: [Option<usize>; 4],
+    values: [Filter<usize>; 4],
     offset: u64,
     limit: u64,
 }
@@ -116,7 +116,11 @@ impl Numbers {
     }
 
     fn asked(&mut self) -> Asked {
-        let mut value = |values| (self.below(2) == 0).then(|| self.below(values));
+        let mut value = |values| match self.below(10) {
+            0..4 => Filter::Absent,
+            4 => Filter::Unknown,
+            _ => Filter::Value(self.below(values)),
+        };
         let values = [value(COUNTRIES), value(PLATFORMS), value(AGES), value(LANGUAGES)];
         Asked { values, offset: self.below(40) as u64, limit: 1 + self.below(20) as u64 }
     }

@@ -441,7 +441,7 @@ impl<S: Schema> Tree<S> {
     }
 
     /// Counts the indexed ads that fit from a position on: all of them less those before it, or, if the counts do not
-    /// know the filters, all of them one by one.
+    /// know the filters, chunk by chunk.
     fn total(&self, place: &Place, group: usize, chunk: usize, from: usize) -> u64 {
         let first = &self.groups[group];
         let mut head = first.chunks()[chunk].fitting(place);

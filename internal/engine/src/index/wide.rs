@@ -71,8 +71,9 @@ impl WideRows {
         Self { any, values: with_row, rows, starts, positions }
     }
 
-    /// Keeps the ads in `row` that target `value` or are open.
-    pub(super) fn narrow(&self, value: usize, row: &mut Row) {
+    /// Keeps the ads in `row` that target `value` or are open; without a value, those that are open.
+    pub(super) fn narrow(&self, value: Option<usize>, row: &mut Row) {
+        let Some(value) = value else { return row.and(&self.any) };
         let list = self.list(value);
         if list.is_empty() {
             row.and(self.row(value).map_or(&self.any, |place| &self.rows[place]));

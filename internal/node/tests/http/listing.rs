@@ -8,6 +8,7 @@ use crate::server::{ADS, Server, ad_with};
 both!(
     an_empty_server_lists_nothing,
     a_present_filter_takes_what_targets_it_or_is_open,
+    unknown_takes_what_is_open,
     filters_are_joined_by_and,
     the_order_is_by_end_then_by_id,
     pages_cut_the_order,
@@ -70,6 +71,30 @@ async fn a_present_filter_takes_what_targets_it_or_is_open(server: Server) {
     assert_eq!(found(&server, "gender=M").await, [0, 1, 2, 4, 5]);
     assert_eq!(found(&server, "platform=ios").await, [0, 1, 2, 3, 4, 5]);
     assert_eq!(found(&server, "platform=android").await, [0, 1, 2, 3, 4]);
+}
+
+async fn unknown_takes_what_is_open(server: Server) {
+    create_all(
+        &server,
+        &[
+            json!({}),
+            json!({ "age_start": 1, "age_end": 100 }),
+            json!({ "country": ["TW"] }),
+            json!({ "gender": ["M", "F"] }),
+            json!({ "platform": ["android", "ios", "web"] }),
+            json!({ "gender": ["F"], "platform": ["ios"] }),
+        ],
+    )
+    .await;
+    assert_eq!(found(&server, "age=unknown").await, [0, 2, 3, 4, 5]);
+    assert_eq!(found(&server, "country=unknown").await, [0, 1, 3, 4, 5]);
+    assert_eq!(found(&server, "gender=unknown").await, [0, 1, 2, 4]);
+    assert_eq!(found(&server, "platform=unknown").await, [0, 1, 2, 3]);
+    assert_eq!(found(&server, "platform=unknown&gender=M").await, [0, 1, 2, 3]);
+    assert_eq!(found(&server, "platform=ios&gender=unknown&country=US").await, [0, 1, 4]);
+    let all = "age=unknown&country=unknown&gender=unknown&platform=unknown";
+    assert_eq!(found(&server, all).await, [0]);
+    assert_eq!(server.list("age=unknown&offset=1&limit=2").await, (vec![id(2), id(3)], 5));
 }
 
 async fn filters_are_joined_by_and(server: Server) {

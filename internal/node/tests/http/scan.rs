@@ -5,8 +5,8 @@
 use std::time::SystemTime;
 
 use placard_model::{
-    Ad, AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Query, Spec,
-    Targeting, Timestamp,
+    Ad, AgeRange, Country, CountrySet, Filter, Gender, GenderSet, Platform, PlatformSet, Query,
+    Spec, Targeting, Timestamp,
 };
 use placard_testkit::scan::Scan;
 use proptest::collection::vec;
@@ -85,15 +85,26 @@ fn form() -> impl Strategy<Value = Form> {
     })
 }
 
+fn filter<T: Copy + std::fmt::Debug + 'static>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Filter<T>> {
+    prop_oneof![
+        4 => Just(Filter::Absent),
+        1 => Just(Filter::Unknown),
+        5 => value.prop_map(Filter::Value),
+    ]
+}
+
 fn query() -> impl Strategy<Value = Query> {
-    let age = option::of(prop_oneof![Just(1u8), Just(24), Just(25), Just(100), 1u8..=100]);
-    let country = option::of(select(&COUNTRIES[..]).prop_map(Country::from_code));
-    let (gender, platform) = (option::of(select(Gender::ALL)), option::of(select(Platform::ALL)));
+    let age = filter(prop_oneof![Just(1u8), Just(24), Just(25), Just(100), 1u8..=100]);
+    let countries: Vec<_> = COUNTRIES.into_iter().filter_map(Country::from_code).collect();
+    let country = filter(select(countries));
+    let (gender, platform) = (filter(select(Gender::ALL)), filter(select(Platform::ALL)));
     let limit = prop_oneof![Just(1u32), Just(100), 1u32..=30];
     (age, country, gender, platform, 0u32..=30, limit).prop_map(
         |(age, country, gender, platform, offset, limit)| Query {
             age,
-            country: country.flatten(),
+            country,
             gender,
             platform,
             offset,
@@ -284,8 +295,10 @@ fn patched(old: &Spec, new: &Spec, bits: u8) -> Spec {
 fn parameters(query: &Query) -> String {
     let Query { age, country, gender, platform, offset, limit } = query;
     let mut text = format!("offset={offset}&limit={limit}");
-    let mut add = |name: &str, value: Option<String>| {
-        text.extend(value.map(|value| format!("&{name}={value}")));
+    let mut add = |name: &str, filter: Filter<String>| match filter {
+        Filter::Absent => {}
+        Filter::Unknown => text.push_str(&format!("&{name}=unknown")),
+        Filter::Value(value) => text.push_str(&format!("&{name}={value}")),
     };
     add("age", age.map(|age| age.to_string()));
     add("country", country.map(|country| country.to_string()));
