@@ -2,14 +2,14 @@
 //! with a typo would otherwise quietly not filter.
 
 use std::borrow::Cow;
-use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
+use placard_model::dimensions::{self, Listed, Visitor};
 use placard_model::limits::{
-    AGE_MAX, AGE_MIN, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
+    OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
 };
-use placard_model::{Country, Filter, Gender, Platform, Query, UNKNOWN, Version, Violation};
+use placard_model::{Filter, Query, UNKNOWN, Version, Violation, whole};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -32,29 +32,36 @@ struct Params<'a> {
 
 pub(crate) fn search(query: Option<&str>) -> Result<Search, Vec<Violation>> {
     let mut params = Params::new(query);
-    let age = format!("must be a whole number from {AGE_MIN} to {AGE_MAX}, or unknown");
     let limit = format!("must be a whole number from {PAGE_ADS_MIN} to {PAGE_ADS_MAX}");
     let offset = format!("must be a whole number from 0 to {OFFSET_MAX}");
     let query = Query {
-        age: params.filter("age", &age, |text| whole(text, AGE_MIN, AGE_MAX)),
-        country: params.filter(
-            "country",
-            "must be an ISO 3166-1 alpha-2 code in capitals, or unknown",
-            Country::from_code,
-        ),
-        gender: params.filter("gender", "must be M, F or unknown", Gender::from_code),
-        platform: params.filter(
-            "platform",
-            "must be android, ios, web or unknown",
-            Platform::from_code,
-        ),
         offset: params.take("offset", &offset, |text| whole(text, 0, OFFSET_MAX)).unwrap_or(0),
         limit: params
             .take("limit", &limit, |text| whole(text, PAGE_ADS_MIN, PAGE_ADS_MAX))
             .unwrap_or(PAGE_ADS_DEFAULT),
+        ..Query::default()
     };
+    let mut filters = Filters { params, query };
+    dimensions::each(&mut filters);
+    let Filters { mut params, query } = filters;
     let min_version = params.min_version();
     params.finish().map(|()| Search { query, min_version })
+}
+
+/// Reads the filter of each dimension.
+struct Filters<'a> {
+    params: Params<'a>,
+    query: Query,
+}
+
+impl Visitor for Filters<'_> {
+    fn visit<D: Listed>(&mut self) {
+        let filter = self.params.take(D::NAME, &D::rule(), |text| match text {
+            UNKNOWN => Some(Filter::Unknown),
+            text => D::parse(text).map(Filter::Value),
+        });
+        *D::filter_mut(&mut self.query) = filter.unwrap_or_default();
+    }
 }
 
 /// The parameters of a read by id.
@@ -106,12 +113,6 @@ pub(crate) fn version(text: &str) -> Option<Version> {
     whole(text, 0, VERSION_MAX)
 }
 
-/// Parses a whole number of digits only: `+5`, `05` and ` 5` are invalid.
-fn whole<T: FromStr + PartialOrd>(text: &str, min: T, max: T) -> Option<T> {
-    let canonical = text == "0" || !text.starts_with(['0', '+']);
-    text.parse().ok().filter(|number| canonical && *number >= min && *number <= max)
-}
-
 impl<'a> Params<'a> {
     fn new(query: Option<&'a str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
@@ -138,20 +139,6 @@ impl<'a> Params<'a> {
         value
     }
 
-    /// Reads a filter: a value of its dimension, or the word for a value that is not known.
-    fn filter<T>(
-        &mut self,
-        name: &str,
-        rule: &str,
-        read: impl FnOnce(&str) -> Option<T>,
-    ) -> Filter<T> {
-        let filter = self.take(name, rule, |text| match text {
-            UNKNOWN => Some(Filter::Unknown),
-            text => read(text).map(Filter::Value),
-        });
-        filter.unwrap_or_default()
-    }
-
     fn min_version(&mut self) -> Option<Version> {
         self.take("min_version", "must be a whole number", version)
     }
@@ -169,6 +156,8 @@ impl<'a> Params<'a> {
 
 #[cfg(test)]
 mod tests {
+    use placard_model::{Country, Gender, Platform};
+
     use super::*;
 
     fn broken(query: &str) -> Vec<String> {

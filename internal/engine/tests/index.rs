@@ -55,9 +55,9 @@ impl Draw {
         let countries = if self.chance(30) { 0 } else { self.rng.random_range(1..=6) };
         Targeting {
             age,
-            countries: (0..countries).map(|_| self.country()).collect(),
-            genders: Gender::ALL.iter().copied().filter(|_| self.chance(40)).collect(),
-            platforms: Platform::ALL.iter().copied().filter(|_| self.chance(40)).collect(),
+            country: (0..countries).map(|_| self.country()).collect(),
+            gender: Gender::ALL.iter().copied().filter(|_| self.chance(40)).collect(),
+            platform: Platform::ALL.iter().copied().filter(|_| self.chance(40)).collect(),
         }
     }
 

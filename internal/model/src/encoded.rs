@@ -10,8 +10,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use crate::ad::{AdView, SpecView};
+use crate::dimensions::Stored;
 use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
-use crate::{Ad, AgeRange, Country, CountrySet, GenderSet, PlatformSet, Targeting, Version};
+use crate::protobuf::{Input, Value};
+use crate::{Ad, Version};
 
 /// An ad in its stored form. The bytes are kept as the log has them, never encoded again, because the digest
 /// is taken over them.
@@ -33,11 +35,13 @@ impl EncodedAd {
     pub fn encode_for(ad: &Ad, level: u8) -> Self {
         let message = AdMessage::from(ad);
         let needed = needed(ad, level);
-        let mut bytes = BytesMut::with_capacity(2 + message.encoded_len());
+        let conditions = ad.spec.targeting.encode();
+        let mut bytes = BytesMut::with_capacity(2 + message.encoded_len() + conditions.len());
         if needed > FORMAT_LEVEL_MIN {
             bytes.put_slice(&[MARK, needed]);
         }
         message.encode(&mut bytes).expect("the buffer grows");
+        bytes.put_slice(&conditions);
         Self(bytes.freeze())
     }
 
@@ -80,14 +84,14 @@ impl EncodedAd {
 /// The first byte of an ad that is not of the first level; the level follows.
 const MARK: u8 = 0;
 
-/// The level that reading an ad needs, which is at most that of its readers. All that an ad can say is of the first
-/// level. The level after this build's has nothing new in it either; its ads say that they have, so that two builds can
-/// be tested together.
-fn needed(_: &Ad, level: u8) -> u8 {
-    if cfg!(feature = "next-format-level") { level } else { FORMAT_LEVEL_MIN }
+/// The level that reading an ad needs, which is that of its newest dimension. The level after this build's has nothing
+/// new in it; its ads say that they have, so that two builds can be tested together.
+fn needed(ad: &Ad, level: u8) -> u8 {
+    let conditions = ad.spec.targeting.level();
+    if cfg!(feature = "next-format-level") { level.max(conditions) } else { conditions }
 }
 
-/// The message that is written.
+/// The message that is written, without the fields of the dimensions, which follow.
 #[derive(Clone, PartialEq, Message)]
 struct AdMessage {
     #[prost(bytes = "bytes", tag = "1")]
@@ -104,25 +108,10 @@ struct AdMessage {
     title: String,
     #[prost(string, tag = "7")]
     content: String,
-    /// 0: any age.
-    #[prost(uint32, tag = "8")]
-    age_start: u32,
-    #[prost(uint32, tag = "9")]
-    age_end: u32,
-    /// One bit each, M lowest; 0: any.
-    #[prost(uint32, tag = "10")]
-    genders: u32,
-    /// One bit each, android lowest, then ios, web; 0: any.
-    #[prost(uint32, tag = "11")]
-    platforms: u32,
-    /// Alpha-2 codes without separators, sorted; empty: any.
-    #[prost(string, tag = "12")]
-    countries: String,
 }
 
 impl From<&Ad> for AdMessage {
     fn from(ad: &Ad) -> Self {
-        let Targeting { age, countries, genders, platforms } = ad.spec.targeting;
         Self {
             id: Bytes::copy_from_slice(ad.id.as_bytes()),
             version: ad.version,
@@ -131,11 +120,6 @@ impl From<&Ad> for AdMessage {
             end_at: ad.spec.end_at.micros(),
             title: ad.spec.title.clone(),
             content: ad.spec.content.clone(),
-            age_start: age.map_or(0, |range| range.start.into()),
-            age_end: age.map_or(0, |range| range.end.into()),
-            genders: genders.bits().into(),
-            platforms: platforms.bits().into(),
-            countries: countries.iter().map(Country::code).collect(),
         }
     }
 }
@@ -151,11 +135,7 @@ struct AdFields<'a> {
     end_at: i64,
     title: &'a [u8],
     content: &'a [u8],
-    age_start: u32,
-    age_end: u32,
-    genders: u32,
-    platforms: u32,
-    countries: &'a [u8],
+    conditions: Stored<'a>,
 }
 
 impl<'a> AdFields<'a> {
@@ -171,38 +151,11 @@ impl<'a> AdFields<'a> {
                 (5, Value::Fixed(number)) => ad.end_at = number,
                 (6, Value::Bytes(bytes)) => ad.title = bytes,
                 (7, Value::Bytes(bytes)) => ad.content = bytes,
-                // As protobuf specifies: a number of more bits is truncated.
-                (8, Value::Varint(number)) => ad.age_start = number as u32,
-                (9, Value::Varint(number)) => ad.age_end = number as u32,
-                (10, Value::Varint(number)) => ad.genders = number as u32,
-                (11, Value::Varint(number)) => ad.platforms = number as u32,
-                (12, Value::Bytes(bytes)) => ad.countries = bytes,
-                (1..=12, _) => return Err(Undecodable::Torn),
-                _ => {}
+                (1..=7, _) => return Err(Undecodable::Torn),
+                (tag, value) => ad.conditions.take(tag, value).ok_or(Undecodable::Torn)?,
             }
         }
         Ok(ad)
-    }
-
-    fn targeting(&self) -> Result<Targeting, Undecodable> {
-        let age = match (self.age_start, self.age_end) {
-            (0, 0) => None,
-            (start @ 1..=100, end @ 1..=100) if start <= end => {
-                Some(AgeRange { start: start as u8, end: end as u8 })
-            }
-            _ => return Err(Undecodable::Field("age")),
-        };
-        let bits = |bits| u8::try_from(bits).ok();
-        Ok(Targeting {
-            age,
-            countries: countries(self.countries).ok_or(Undecodable::Field("countries"))?,
-            genders: bits(self.genders)
-                .and_then(GenderSet::from_bits)
-                .ok_or(Undecodable::Field("genders"))?,
-            platforms: bits(self.platforms)
-                .and_then(PlatformSet::from_bits)
-                .ok_or(Undecodable::Field("platforms"))?,
-        })
     }
 }
 
@@ -219,7 +172,7 @@ impl<'a> TryFrom<AdFields<'a>> for AdView<'a> {
             content: text(ad.content, "content")?,
             start_at,
             end_at,
-            targeting: ad.targeting()?,
+            targeting: ad.conditions.targeting().map_err(Undecodable::Field)?,
         };
         let created_at = stamp(ad.created_at, "created_at")?;
         Ok(Self { id: uuid(ad.id, "id")?, version: ad.version, created_at, spec })
@@ -230,75 +183,6 @@ fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Undecodable
     str::from_utf8(bytes).map_err(|_| Undecodable::Field(field))
 }
 
-fn countries(codes: &[u8]) -> Option<CountrySet> {
-    let mut set = CountrySet::default();
-    for code in codes.chunks(2) {
-        set.insert(Country::from_code(str::from_utf8(code).ok()?)?);
-    }
-    Some(set)
-}
-
-/// A field's value.
-enum Value<'a> {
-    Varint(u64),
-    /// A number of 64 bits.
-    Fixed(i64),
-    Bytes(&'a [u8]),
-    /// A number of 32 bits, which no field of ours is.
-    Short,
-}
-
-/// The rest of a message that is being read (<https://protobuf.dev/programming-guides/encoding/>). Groups, which no
-/// build has ever written, are refused.
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    /// The next field's tag and value.
-    fn field(&mut self) -> Option<(u32, Value<'a>)> {
-        let key = u32::try_from(self.varint()?).ok()?;
-        let tag = key >> 3;
-        let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed(i64::from_le_bytes(*self.array()?)),
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                let (bytes, rest) = self.0.split_at_checked(length)?;
-                self.0 = rest;
-                Value::Bytes(bytes)
-            }
-            5 => {
-                self.array::<4>()?;
-                Value::Short
-            }
-            _ => return None,
-        };
-        (tag > 0).then_some((tag, value))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for nth in 0..10 {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            // The tenth byte has room for one bit.
-            if nth == 9 && *byte > 1 {
-                return None;
-            }
-            number |= u64::from(byte & 0x7f) << (7 * nth);
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        let (bytes, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,9 +191,52 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
+    /// The whole message, for prost.
+    #[derive(Clone, PartialEq, Message)]
+    struct Whole {
+        #[prost(bytes = "bytes", tag = "1")]
+        id: Bytes,
+        #[prost(uint64, tag = "2")]
+        version: u64,
+        #[prost(sfixed64, tag = "3")]
+        created_at: i64,
+        #[prost(sfixed64, tag = "4")]
+        start_at: i64,
+        #[prost(sfixed64, tag = "5")]
+        end_at: i64,
+        #[prost(string, tag = "6")]
+        title: String,
+        #[prost(string, tag = "7")]
+        content: String,
+        /// 0: any age.
+        #[prost(uint32, tag = "8")]
+        age_start: u32,
+        #[prost(uint32, tag = "9")]
+        age_end: u32,
+        /// One bit each, M lowest; 0: any.
+        #[prost(uint32, tag = "10")]
+        genders: u32,
+        /// One bit each, android lowest, then ios, web; 0: any.
+        #[prost(uint32, tag = "11")]
+        platforms: u32,
+        /// Alpha-2 codes without separators, sorted; empty: any.
+        #[prost(string, tag = "12")]
+        countries: String,
+    }
+
     /// Reads an ad with prost, which is the other reader of the same format.
     fn by_prost(bytes: &[u8]) -> Option<Ad> {
-        let ad = AdMessage::decode(bytes).ok()?;
+        let ad = Whole::decode(bytes).ok()?;
+        let mut conditions = Stored::default();
+        for (tag, value) in [
+            (8, Value::Varint(ad.age_start.into())),
+            (9, Value::Varint(ad.age_end.into())),
+            (10, Value::Varint(ad.genders.into())),
+            (11, Value::Varint(ad.platforms.into())),
+            (12, Value::Bytes(ad.countries.as_bytes())),
+        ] {
+            conditions.take(tag, value)?;
+        }
         let fields = AdFields {
             id: &ad.id,
             version: ad.version,
@@ -318,11 +245,7 @@ mod tests {
             end_at: ad.end_at,
             title: ad.title.as_bytes(),
             content: ad.content.as_bytes(),
-            age_start: ad.age_start,
-            age_end: ad.age_end,
-            genders: ad.genders,
-            platforms: ad.platforms,
-            countries: ad.countries.as_bytes(),
+            conditions,
         };
         AdView::try_from(fields).ok().map(Ad::from)
     }
@@ -342,6 +265,8 @@ mod tests {
         for ad in ads(1).take(1_000) {
             let encoded = EncodedAd::encode(&ad);
             assert_eq!(by_prost(encoded.bytes()).as_ref(), Some(&ad));
+            let whole = Whole::decode(&encoded.bytes()[..]).expect("prost has read it");
+            assert_eq!(whole.encode_to_vec(), encoded.bytes()[..]);
             assert_eq!(encoded.decode(), Ok(ad));
         }
     }

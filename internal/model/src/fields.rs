@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use validator::Validate;
 
+use crate::dimensions::{self, Drafts};
 use crate::form::{Form, Patch};
 use crate::given::Given;
-use crate::limits::CONDITION_VALUES_MAX;
+use crate::reading::Reading;
 use crate::said::Said;
 use crate::violation::told;
-use crate::{Country, Gender, Platform, Spec, Status, Timestamp, Version, Violation};
+use crate::{Spec, Status, Version, Violation};
 
 /// The fields of one JSON object, by name. Any JSON value can be read into it: a value that is not an object, or that
 /// names a field twice, is refused on conversion, together with all other errors.
@@ -37,19 +38,15 @@ pub struct Creation {
     pub spec: Spec,
 }
 
-const SETTABLE: [&str; 9] = [
-    "title",
-    "content",
-    "start_at",
-    "end_at",
-    "age_start",
-    "age_end",
-    "gender",
-    "country",
-    "platform",
-];
+/// What a client can set beside the fields of the dimensions.
+const OWN: &[&str] = &["title", "content", "start_at", "end_at"];
 /// What a client reads of an ad and cannot set; a creation may choose the id.
 const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
+/// All that a client can set.
+fn settable() -> impl Iterator<Item = &'static str> {
+    OWN.iter().chain(dimensions::FIELDS.into_iter().flatten()).copied()
+}
+
 /// U+FEFF, which some programs write before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -90,11 +87,11 @@ impl Fields {
     /// # Errors
     /// Every field that breaks a rule.
     pub fn into_creation(self) -> Result<Creation, Vec<Violation>> {
-        let mut reading = Reading::new(self);
-        let id = reading.id();
-        let (form, _) = reading.form();
-        let spec = form.finish(&mut reading.violations);
-        reading.outcome(spec).map(|spec| Creation { id, spec })
+        let mut object = Object::new(self);
+        let id = object.id();
+        let (form, _) = object.form();
+        let spec = form.finish(&mut object.reading.violations);
+        object.outcome(spec).map(|spec| Creation { id, spec })
     }
 
     /// Returns the whole new spec of an existing ad that these fields describe, and what they say about its read-only
@@ -103,11 +100,11 @@ impl Fields {
     /// # Errors
     /// Every field that breaks a rule.
     pub fn into_spec(self) -> Result<(Spec, Said), Vec<Violation>> {
-        let mut reading = Reading::new(self);
-        let said = reading.said();
-        let (form, _) = reading.form();
-        let spec = form.finish(&mut reading.violations);
-        reading.outcome(spec).map(|spec| (spec, said))
+        let mut object = Object::new(self);
+        let said = object.said();
+        let (form, _) = object.form();
+        let spec = form.finish(&mut object.reading.violations);
+        object.outcome(spec).map(|spec| (spec, said))
     }
 
     /// Returns the merge patch that these fields describe, and what they say about the ad's read-only fields.
@@ -115,10 +112,10 @@ impl Fields {
     /// # Errors
     /// Every field that breaks a rule whatever it is merged into.
     pub fn into_patch(self) -> Result<(Patch, Said), Vec<Violation>> {
-        let mut reading = Reading::new(self);
-        let said = reading.said();
-        let (form, given) = reading.form();
-        reading.outcome(Some((Patch { form, given }, said)))
+        let mut object = Object::new(self);
+        let said = object.said();
+        let (form, given) = object.form();
+        object.outcome(Some((Patch { form, given }, said)))
     }
 }
 
@@ -126,20 +123,19 @@ fn unmarked(body: &[u8]) -> &[u8] {
     body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
 }
 
-/// The reading of one object: what is left of its fields, and what was wrong so far.
-struct Reading {
-    values: BTreeMap<&'static str, Given>,
+/// One object that is being read, and the names in it that cannot be.
+struct Object {
+    reading: Reading,
     unknown: Vec<String>,
-    violations: Vec<Violation>,
     no_object: bool,
 }
 
-impl Reading {
+impl Object {
     fn new(fields: Fields) -> Self {
         let twice = |name: &&str| Violation::field(name, "is given more than once");
+        let violations = fields.repeated.iter().map(twice).collect();
         Self {
-            violations: fields.repeated.iter().map(twice).collect(),
-            values: fields.values,
+            reading: Reading { values: fields.values, violations },
             unknown: fields.unknown,
             no_object: fields.no_object,
         }
@@ -147,46 +143,40 @@ impl Reading {
 
     /// The settable fields, and the names of those that were given (null included).
     fn form(&mut self) -> (Form, Vec<&'static str>) {
-        let given = SETTABLE.into_iter().filter(|name| self.values.contains_key(*name)).collect();
+        let reading = &mut self.reading;
+        let given = settable().filter(|name| reading.values.contains_key(*name)).collect();
         let form = Form {
-            title: self.field("title", "must be a string", text),
-            content: self.field("content", "must be a string", text),
-            start_at: self.stamp("start_at"),
-            end_at: self.stamp("end_at"),
-            age_start: self.field("age_start", "must be a whole number from 1 to 100", age),
-            age_end: self.field("age_end", "must be a whole number from 1 to 100", age),
-            gender: self.set("gender", "must be M or F", Gender::from_code),
-            country: self.set(
-                "country",
-                "must be an ISO 3166-1 alpha-2 code in capitals",
-                Country::from_code,
-            ),
-            platform: self.set("platform", "must be android, ios or web", Platform::from_code),
+            title: reading.text("title"),
+            content: reading.text("content"),
+            start_at: reading.stamp("start_at"),
+            end_at: reading.stamp("end_at"),
+            conditions: Drafts::read(reading),
         };
         if let Err(errors) = form.validate() {
             for (name, errors) in errors.field_errors() {
                 let details = errors.iter().filter_map(|error| error.message.as_deref());
-                self.violations.extend(details.map(|detail| Violation::field(&name, detail)));
+                details.for_each(|detail| reading.refuse(Violation::field(&name, detail)));
             }
         }
         (form, given)
     }
 
     /// Returns `thing`, if nothing was wrong and no field is left over.
-    fn outcome<T>(mut self, thing: Option<T>) -> Result<T, Vec<Violation>> {
+    fn outcome<T>(self, thing: Option<T>) -> Result<T, Vec<Violation>> {
+        let Reading { values, mut violations } = self.reading;
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
         }
         // Read-only fields are known names, but a creation must not have them: no ad exists whose values they could be.
-        let left = self.values.keys().map(|name| (*name).to_owned());
+        let left = values.keys().map(|name| (*name).to_owned());
         for name in &left.chain(self.unknown).collect::<Vec<_>>() {
             let read_only = READ_ONLY.contains(&name.as_str());
             let detail = if read_only { "is read-only here" } else { "is not a known field" };
-            self.violations.push(Violation::field(name, detail));
+            violations.push(Violation::field(name, detail));
         }
-        self.violations.sort();
-        self.violations.dedup();
-        thing.filter(|_| self.violations.is_empty()).ok_or(self.violations)
+        violations.sort();
+        violations.dedup();
+        thing.filter(|_| violations.is_empty()).ok_or(violations)
     }
 
     fn id(&mut self) -> Option<Uuid> {
@@ -194,7 +184,8 @@ impl Reading {
             Given::Text(text) if text.len() == 36 => Uuid::try_parse(&text).ok(),
             _ => None,
         };
-        self.field("id", "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff", hyphenated)
+        let rule = "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff";
+        self.reading.field("id", rule, hyphenated)
     }
 
     /// Returns what the body says about the fields that cannot be set. A null says nothing.
@@ -205,97 +196,20 @@ impl Reading {
             }
             _ => None,
         };
-        let status = |value: Given| Status::from_code(&text(value)?);
+        let status = |value: Given| Status::from_code(&value.text()?);
+        let id = self.id();
+        let reading = &mut self.reading;
         Said {
-            id: self.id(),
-            version: self.field("version", "must be a whole number", whole),
-            created_at: self.stamp("created_at"),
-            status: self.field("status", "must be scheduled, active or ended", status),
+            id,
+            version: reading.field("version", "must be a whole number", whole),
+            created_at: reading.stamp("created_at"),
+            status: reading.field("status", "must be scheduled, active or ended", status),
         }
-    }
-
-    fn stamp(&mut self, name: &str) -> Option<Timestamp> {
-        let text = self.field(name, "must be a string", text)?;
-        Timestamp::parse(&text)
-            .map_err(|detail| self.violations.push(Violation::field(name, detail)))
-            .ok()
-    }
-
-    fn field<T>(
-        &mut self,
-        name: &str,
-        rule: &str,
-        read: impl FnOnce(Given) -> Option<T>,
-    ) -> Option<T> {
-        match self.values.remove(name)? {
-            Given::Null => None,
-            value => {
-                let read = read(value);
-                if read.is_none() {
-                    self.violations.push(Violation::field(name, rule));
-                }
-                read
-            }
-        }
-    }
-
-    fn set<T, S: FromIterator<T>>(
-        &mut self,
-        name: &str,
-        rule: &str,
-        read: fn(&str) -> Option<T>,
-    ) -> S {
-        let values = match self.values.remove(name) {
-            None | Some(Given::Null) => Vec::new(),
-            Some(Given::List(values)) => values,
-            Some(Given::LongList) => {
-                let detail = format!("must not have more than {CONDITION_VALUES_MAX} values");
-                self.violations.push(Violation::field(name, detail));
-                Vec::new()
-            }
-            Some(_) => {
-                self.violations.push(Violation::field(name, "must be an array of strings"));
-                Vec::new()
-            }
-        };
-        let mut broken = Vec::new();
-        let set = values
-            .iter()
-            .enumerate()
-            .filter_map(|(at, value)| {
-                let read = value.text().and_then(read);
-                if read.is_none() && broken.len() < BROKEN_VALUES_SHOWN {
-                    broken.push(Violation::pointer(format!("/{name}/{at}"), rule));
-                }
-                read
-            })
-            .collect();
-        self.violations.append(&mut broken);
-        set
     }
 }
 
-/// An array of a hundred thousand wrong values is answered with the first few.
-const BROKEN_VALUES_SHOWN: usize = 16;
-/// So is an object of as many unknown fields.
+/// An object of a hundred thousand unknown fields is answered with the first few.
 const FIELDS_SHOWN: usize = 16;
-
-fn text(value: Given) -> Option<String> {
-    match value {
-        Given::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// A JSON number without a fraction is whole, however it is written (18, 18.0).
-fn age(value: Given) -> Option<u8> {
-    match value {
-        Given::Number(number) if number.fract() == 0.0 && (0.0..=255.0).contains(&number) => {
-            Some(number as u8)
-        }
-        _ => None,
-    }
-}
 
 fn not_json(error: serde_json::Error) -> Vec<Violation> {
     let detail = format!("is not acceptable JSON: {}", told(&error.to_string()));
@@ -324,8 +238,7 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
-            let Some(known) = SETTABLE.iter().chain(&READ_ONLY).find(|known| **known == name)
-            else {
+            let Some(known) = settable().chain(READ_ONLY).find(|known| *known == name) else {
                 map.next_value::<IgnoredAny>()?;
                 if fields.unknown.len() < FIELDS_SHOWN {
                     fields.unknown.push(name);
@@ -333,7 +246,7 @@ impl<'de> Visitor<'de> for AnyValue {
                 continue;
             };
             if fields.values.insert(known, map.next_value()?).is_some()
-                && !fields.repeated.contains(known)
+                && !fields.repeated.contains(&known)
             {
                 fields.repeated.push(known);
             }

@@ -4,10 +4,9 @@
 use serde_json::{Map, Value, json};
 use validator::{Validate, ValidationError};
 
-use crate::limits::{
-    AGE_MAX, AGE_MIN, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX, TITLE_CHARS_MIN,
-};
-use crate::{AgeRange, CountrySet, GenderSet, PlatformSet, Spec, Targeting, Timestamp, Violation};
+use crate::dimensions::Drafts;
+use crate::limits::{CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX, TITLE_CHARS_MIN};
+use crate::{Spec, Timestamp, Violation};
 
 /// A JSON merge patch (RFC 7396) of an ad, with its types and single-field rules already checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +33,7 @@ pub(crate) struct Form {
     pub(crate) content: Option<String>,
     pub(crate) start_at: Option<Timestamp>,
     pub(crate) end_at: Option<Timestamp>,
-    #[validate(range(min = AGE_MIN, max = AGE_MAX, message = "must be a whole number from 1 to 100"))]
-    pub(crate) age_start: Option<u8>,
-    #[validate(range(min = AGE_MIN, max = AGE_MAX, message = "must be a whole number from 1 to 100"))]
-    pub(crate) age_end: Option<u8>,
-    pub(crate) gender: GenderSet,
-    pub(crate) country: CountrySet,
-    pub(crate) platform: PlatformSet,
+    pub(crate) conditions: Drafts,
 }
 
 fn one_line(text: &str) -> Result<(), ValidationError> {
@@ -97,12 +90,7 @@ impl Patch {
                 "content" => form.content.clone_from(&patch.content),
                 "start_at" => form.start_at = patch.start_at,
                 "end_at" => form.end_at = patch.end_at,
-                "age_start" => form.age_start = patch.age_start,
-                "age_end" => form.age_end = patch.age_end,
-                "gender" => form.gender = patch.gender,
-                "country" => form.country = patch.country,
-                "platform" => form.platform = patch.platform,
-                other => unreachable!("{other} is not settable"),
+                condition => form.conditions.patch(&patch.conditions, condition),
             }
         }
         let mut violations = Vec::new();
@@ -116,29 +104,14 @@ impl Patch {
 
     /// Returns the fields that were given, in one canonical form however they were sent.
     pub fn to_json(&self) -> Value {
-        let Form {
-            title,
-            content,
-            start_at,
-            end_at,
-            age_start,
-            age_end,
-            gender,
-            country,
-            platform,
-        } = &self.form;
+        let Form { title, content, start_at, end_at, conditions } = &self.form;
         let stamp = |stamp: &Option<Timestamp>| json!(stamp.map(|stamp| stamp.to_string()));
         let value = |name: &str| match name {
             "title" => json!(title),
             "content" => json!(content),
             "start_at" => stamp(start_at),
             "end_at" => stamp(end_at),
-            "age_start" => json!(age_start),
-            "age_end" => json!(age_end),
-            "gender" => gender.iter().map(|value| value.code()).collect(),
-            "country" => country.iter().map(|value| value.code()).collect(),
-            "platform" => platform.iter().map(|value| value.code()).collect(),
-            other => unreachable!("{other} is not settable"),
+            condition => json!(conditions.to_json(condition)),
         };
         let fields = self.given.iter().map(|name| ((*name).to_owned(), value(name)));
         fields.collect::<Map<_, _>>().into()
@@ -153,17 +126,12 @@ impl Patch {
 
 impl Form {
     fn of(spec: &Spec) -> Self {
-        let Targeting { age, countries, genders, platforms } = spec.targeting;
         Self {
             title: Some(spec.title.clone()),
             content: Some(spec.content.clone()),
             start_at: Some(spec.start_at),
             end_at: Some(spec.end_at),
-            age_start: age.map(|range| range.start),
-            age_end: age.map(|range| range.end),
-            gender: genders,
-            country: countries,
-            platform: platforms,
+            conditions: Drafts::of(&spec.targeting),
         }
     }
 
@@ -185,31 +153,9 @@ impl Form {
         {
             broken.push(Violation::field("end_at", "must be after start_at"));
         }
-        let age = match (self.age_start, self.age_end) {
-            (Some(start), Some(end)) if start > end => {
-                broken.push(Violation::field("age_end", "must not be below age_start"));
-                None
-            }
-            (Some(start), Some(end)) => Some(AgeRange { start, end }),
-            (None, None) => None,
-            (given, _) => {
-                let (absent, other) = if given.is_some() {
-                    ("age_end", "age_start")
-                } else {
-                    ("age_start", "age_end")
-                };
-                broken.push(Violation::field(absent, format!("is required together with {other}")));
-                None
-            }
-        };
+        let targeting = self.conditions.finish(&mut broken);
         broken.retain(|new| violations.iter().all(|old| old.place != new.place));
         violations.append(&mut broken);
-        let targeting = Targeting {
-            age,
-            countries: self.country,
-            genders: self.gender,
-            platforms: self.platform,
-        };
         let (start_at, end_at) = (self.start_at?, self.end_at?);
         Some(Spec { title: self.title?, content: self.content?, start_at, end_at, targeting })
     }

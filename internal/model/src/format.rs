@@ -2,13 +2,14 @@
 
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::{Timestamp, dimensions};
 
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
 ///
-/// What needs a newer reader goes behind a test of the level that [`Entry::encode`](crate::entry::Entry::encode) is given; the level after
-/// this one has nothing new in it, and is there so that two builds can be tested together.
-pub const FORMAT_LEVEL: u8 = if cfg!(feature = "next-format-level") { 2 } else { 1 };
+/// It is that of the newest dimension. What else needs a newer reader goes behind a test of the level that
+/// [`Entry::encode`](crate::entry::Entry::encode) is given; the level after this one has nothing new in it, and is there so
+/// that two builds can be tested together.
+pub const FORMAT_LEVEL: u8 = dimensions::LEVEL + cfg!(feature = "next-format-level") as u8;
 
 /// The oldest format that this build writes, for replicas of older builds.
 pub const FORMAT_LEVEL_MIN: u8 = 1;

@@ -24,6 +24,27 @@ pub(crate) enum Given {
     Other,
 }
 
+impl Given {
+    /// Returns the number, if it is whole and small. A JSON number without a fraction is whole, however it is written (18,
+    /// 18.0).
+    pub(crate) fn small(self) -> Option<u8> {
+        match self {
+            Self::Number(number) if number.fract() == 0.0 && (0.0..=255.0).contains(&number) => {
+                Some(number as u8)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the text, if it is one.
+    pub(crate) fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// A value of an array, if it is a string as short as all codes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code([u8; CODE_BYTES]);

@@ -4,18 +4,20 @@
 mod ad;
 mod body;
 pub mod command;
-mod country;
+pub mod dimensions;
 mod encoded;
 pub mod entry;
 mod fields;
+mod filter;
 mod form;
 mod format;
 pub mod generator;
 mod given;
 pub mod limits;
-mod query;
+mod number;
+mod protobuf;
+mod reading;
 mod said;
-mod targeting;
 mod timestamp;
 mod trace;
 mod violation;
@@ -23,13 +25,15 @@ mod wire;
 
 pub use ad::{Ad, AdView, Spec, SpecView, Status};
 pub use body::{fragment, fragment_with_status};
-pub use country::{Country, CountrySet};
+pub use dimensions::{
+    Age, AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Query, Targeting,
+};
 pub use encoded::EncodedAd;
 pub use fields::{Creation, Fields};
+pub use filter::{Filter, UNKNOWN};
 pub use format::Undecodable;
-pub use query::{Filter, Query, UNKNOWN};
+pub use number::whole;
 pub use said::Said;
-pub use targeting::{AgeRange, Gender, GenderSet, Platform, PlatformSet, Targeting};
 pub use timestamp::Timestamp;
 pub use trace::TraceContext;
 pub use violation::{Place, Violation};

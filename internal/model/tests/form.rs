@@ -39,9 +39,9 @@ fn a_full_ad_is_read() {
     let spec = spec(&valid()).unwrap();
     let targeting = spec.targeting;
     assert_eq!(targeting.age.map(|range| (range.start, range.end)), Some((1, 100)));
-    assert!(targeting.genders.iter().eq([Gender::Female]));
-    assert!(targeting.platforms.iter().eq([Platform::Ios]));
-    assert!(targeting.countries.iter().map(Country::code).eq(["JP", "TW"]));
+    assert!(targeting.gender.iter().eq([Gender::Female]));
+    assert!(targeting.platform.iter().eq([Platform::Ios]));
+    assert!(targeting.country.iter().map(Country::code).eq(["JP", "TW"]));
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn a_patch_replaces_opens_and_keeps() {
     assert_eq!(patched(json!({})), Ok(current.clone()));
     let opened = patched(json!({"country": null, "age_start": null, "age_end": null})).unwrap();
     assert_eq!(opened.targeting.age, None);
-    assert!(opened.targeting.countries.is_empty());
-    assert_eq!(opened.targeting.genders, current.targeting.genders);
+    assert!(opened.targeting.country.is_empty());
+    assert_eq!(opened.targeting.gender, current.targeting.gender);
     let renamed = patched(json!({"title": "Another title"})).unwrap();
     assert_eq!(renamed, Spec { title: "Another title".to_owned(), ..current.clone() });
     for (patch, place) in [

@@ -37,9 +37,9 @@ fn targeted() -> Ad {
             end_at: stamp("2026-03-01T00:00:00Z"),
             targeting: Targeting {
                 age: Some(AgeRange { start: 18, end: 65 }),
-                countries: countries.collect(),
-                genders: [Gender::Female].into_iter().collect(),
-                platforms: [Platform::Android, Platform::Web].into_iter().collect(),
+                country: countries.collect(),
+                gender: [Gender::Female].into_iter().collect(),
+                platform: [Platform::Android, Platform::Web].into_iter().collect(),
             },
         },
     }
@@ -227,7 +227,7 @@ fn the_largest_entry_is_within_its_bound() {
     ad.spec.title = widest(limits::TITLE_CHARS_MAX);
     ad.spec.content = widest(limits::CONTENT_CHARS_MAX);
     ad.version = u64::MAX;
-    ad.spec.targeting.countries = Country::all().collect();
+    ad.spec.targeting.country = Country::all().collect();
     let mut entry = entry(Change::Put(EncodedAd::encode(&ad)), Reason::Client);
     entry.principal = "p".repeat(limits::TOKEN_NAME_BYTES_MAX);
     entry.item = u32::MAX;

@@ -1,38 +1,158 @@
 //! The second oracle, and a baseline of the benches: the ads in a SQLite database in memory, with the index
 //! that anyone would give them, asked in SQL.
 
-use placard_model::{Ad, AgeRange, Country, CountrySet, Filter, Query, Targeting, Timestamp};
+use placard_model::dimensions::{self, Dimension, Listed, Places, Visitor};
+use placard_model::{Ad, Filter, Query, Targeting, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 use uuid::Uuid;
 
-const SCHEMA: &str = "
-    CREATE TABLE ads (
-        id BLOB PRIMARY KEY, start_at INTEGER NOT NULL, end_at INTEGER NOT NULL,
-        age_start INTEGER NOT NULL, age_end INTEGER NOT NULL,
-        genders INTEGER NOT NULL, platforms INTEGER NOT NULL, anywhere INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX ads_by_end ON ads (
-        end_at, id, start_at, age_start, age_end, genders, platforms, anywhere
-    );
-    CREATE TABLE countries (
-        country TEXT NOT NULL, id BLOB NOT NULL, PRIMARY KEY (country, id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX countries_by_ad ON countries (id);
-";
+/// Most values of a dimension that are the bits of one column.
+const BITS_MAX: usize = 62;
+
+/// How a dimension's conditions are kept, by the places of the values that fit.
+enum Kept {
+    /// The first and the last of them; of an open one, around all of them.
+    Ends,
+    /// One bit for each of them; of an open one, all that there are.
+    Bits,
+    /// A row for each of them, in a table of their own, and a column that says whether it is open.
+    Rows,
+}
+
+fn kept<D: Dimension>() -> Kept {
+    match D::VALUES {
+        _ if D::IS_RANGE => Kept::Ends,
+        ..=BITS_MAX => Kept::Bits,
+        _ => Kept::Rows,
+    }
+}
+
+fn each_of(places: Places) -> impl DoubleEndedIterator<Item = i64> {
+    (0..256).filter(move |place| places[place / 64] >> (place % 64) & 1 == 1).map(|at| at as i64)
+}
+
+/// The columns of conditions, and the tables of their own.
+#[derive(Default)]
+struct Schema {
+    columns: Vec<String>,
+    tables: Vec<String>,
+}
+
+impl Visitor for Schema {
+    fn visit<D: Listed>(&mut self) {
+        let name = D::NAME;
+        match kept::<D>() {
+            Kept::Ends => {
+                self.columns.extend([format!("{name}_first"), format!("{name}_last")]);
+            }
+            Kept::Bits => self.columns.push(format!("{name}_bits")),
+            Kept::Rows => {
+                self.columns.push(format!("{name}_open"));
+                self.tables.push(format!("{name}_values"));
+            }
+        }
+    }
+}
+
+impl Schema {
+    fn sql(&self) -> String {
+        let columns = self.columns.join(" INTEGER NOT NULL, ");
+        let indexed = self.columns.join(", ");
+        let mut sql = format!(
+            "CREATE TABLE ads (
+                id BLOB PRIMARY KEY, start_at INTEGER NOT NULL, end_at INTEGER NOT NULL,
+                {columns} INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX ads_by_end ON ads (end_at, id, start_at, {indexed});"
+        );
+        for table in &self.tables {
+            sql.push_str(&format!(
+                "CREATE TABLE {table} (
+                    value INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (value, id)
+                ) STRICT, WITHOUT ROWID;
+                CREATE INDEX {table}_by_ad ON {table} (id);"
+            ));
+        }
+        sql
+    }
+}
+
+/// What an ad has in the columns, and in the tables.
+struct Row<'a> {
+    targeting: &'a Targeting,
+    columns: Vec<i64>,
+    rows: Vec<(&'static str, i64)>,
+}
+
+impl Visitor for Row<'_> {
+    fn visit<D: Listed>(&mut self) {
+        let places = D::places(D::condition(self.targeting));
+        let (mut all, is_open) = (each_of(places), places == Places::default());
+        match kept::<D>() {
+            Kept::Ends => {
+                self.columns.push(all.next().unwrap_or(-1));
+                self.columns.push(each_of(places).next_back().unwrap_or(D::VALUES as i64));
+            }
+            Kept::Bits => self.columns.push(if is_open { -1 } else { places[0] as i64 }),
+            Kept::Rows => {
+                self.columns.push(is_open.into());
+                self.rows.extend(all.map(|place| (D::NAME, place)));
+            }
+        }
+    }
+}
+
+/// What fits a query, in SQL, and its values.
+struct Fits<'a> {
+    query: &'a Query,
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Visitor for Fits<'_> {
+    fn visit<D: Listed>(&mut self) {
+        let name = D::NAME;
+        let (is_open, targets) = match kept::<D>() {
+            Kept::Ends => {
+                (format!("{name}_first = -1"), format!("# BETWEEN {name}_first AND {name}_last"))
+            }
+            Kept::Bits => (format!("{name}_bits = -1"), format!("{name}_bits >> # & 1")),
+            Kept::Rows => (
+                format!("{name}_open"),
+                format!(
+                    "({name}_open OR EXISTS (SELECT 1 FROM {name}_values
+                     WHERE value = # AND {name}_values.id = ads.id))"
+                ),
+            ),
+        };
+        match D::filter(self.query) {
+            Filter::Absent => {}
+            Filter::Unknown => self.sql.extend([" AND ", &is_open]),
+            Filter::Value(value) => {
+                self.values.push(Value::Integer(D::place(value) as i64));
+                let number = format!("?{}", self.values.len());
+                self.sql.extend([" AND ", &targets.replace('#', &number)]);
+            }
+        }
+    }
+}
 
 /// The database.
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Connection,
+    tables: Vec<String>,
 }
 
 impl Default for Sqlite {
     fn default() -> Self {
+        let mut schema = Schema::default();
+        dimensions::each(&mut schema);
         let connection = Connection::open_in_memory().expect("a database in memory");
         connection.set_prepared_statement_cache_capacity(64);
-        connection.execute_batch(SCHEMA).expect("the schema is valid");
-        Self { connection }
+        connection.execute_batch(&schema.sql()).expect("the schema is valid");
+        Self { connection, tables: schema.tables }
     }
 }
 
@@ -49,42 +169,32 @@ impl Sqlite {
 
     /// Adds an ad that is not there.
     pub fn insert(&mut self, ad: &Ad) {
-        let Targeting { age, countries, genders, platforms } = ad.spec.targeting;
-        let any = AgeRange { start: 0, end: u8::MAX };
-        let AgeRange { start, end } = age.unwrap_or(any);
-        let bits = |bits: u8| if bits == 0 { u8::MAX } else { bits };
+        let mut row = Row { targeting: &ad.spec.targeting, columns: Vec::new(), rows: Vec::new() };
+        dimensions::each(&mut row);
+        let (start_at, end_at) = (ad.spec.start_at.micros(), ad.spec.end_at.micros());
+        let mut values: Vec<Value> =
+            vec![ad.id.as_bytes().to_vec().into(), start_at.into(), end_at.into()];
+        values.extend(row.columns.into_iter().map(Value::Integer));
+        let places = vec!["?"; values.len()].join(", ");
         self.connection
-            .prepare_cached("INSERT INTO ads VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    ad.id.as_bytes(),
-                    ad.spec.start_at.micros(),
-                    ad.spec.end_at.micros(),
-                    start,
-                    end,
-                    bits(genders.bits()),
-                    bits(platforms.bits()),
-                    countries.is_empty(),
-                ])
-            })
+            .prepare_cached(&format!("INSERT INTO ads VALUES ({places})"))
+            .and_then(|mut insert| insert.execute(params_from_iter(values)))
             .expect("the ad is new");
-        self.insert_countries(ad.id, &countries);
-    }
-
-    fn insert_countries(&self, id: Uuid, countries: &CountrySet) {
-        for country in countries.iter().map(Country::code) {
+        for (name, place) in row.rows {
             self.connection
-                .prepare_cached("INSERT INTO countries VALUES (?1, ?2)")
-                .and_then(|mut insert| insert.execute(params![country, id.as_bytes()]))
-                .expect("a country is in a set once");
+                .prepare_cached(&format!("INSERT INTO {name}_values VALUES (?1, ?2)"))
+                .and_then(|mut insert| insert.execute(params![place, ad.id.as_bytes()]))
+                .expect("a value is in a set once");
         }
     }
 
     /// Drops an ad, if it is there.
     pub fn remove(&mut self, id: Uuid) {
-        for delete in ["DELETE FROM ads WHERE id = ?1", "DELETE FROM countries WHERE id = ?1"] {
-            let deleted = self.connection.prepare_cached(delete);
-            deleted.and_then(|mut delete| delete.execute([id.as_bytes()])).expect("a valid DELETE");
+        for table in std::iter::once("ads").chain(self.tables.iter().map(String::as_str)) {
+            self.connection
+                .prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))
+                .and_then(|mut delete| delete.execute([id.as_bytes()]))
+                .expect("a valid DELETE");
         }
     }
 
@@ -100,27 +210,10 @@ impl Sqlite {
 
     /// The ids of the page and the number of all that fit, as two statements.
     pub fn search(&self, query: &Query, now: Timestamp) -> (Vec<Uuid>, u64) {
-        let mut fits = "FROM ads WHERE end_at > ?1 AND start_at <= ?1".to_owned();
-        let mut values = vec![Value::Integer(now.micros())];
-        let mut filter = |filter: Filter<Value>, is_open: &str, targets: &str| match filter {
-            Filter::Absent => {}
-            Filter::Unknown => fits.extend([" AND ", is_open]),
-            Filter::Value(value) => {
-                values.push(value);
-                fits.extend([" AND ", &targets.replace('#', &format!("?{}", values.len()))]);
-            }
-        };
-        let place = |place: usize| Value::Integer(place as i64);
-        let age = query.age.map(|age| Value::Integer(age.into()));
-        filter(age, "age_start = 0", "# BETWEEN age_start AND age_end");
-        let gender = query.gender.map(|gender| place(gender.place()));
-        filter(gender, "genders = 255", "genders >> # & 1");
-        let platform = query.platform.map(|platform| place(platform.place()));
-        filter(platform, "platforms = 255", "platforms >> # & 1");
-        let country = query.country.map(|country| Value::Text(country.code().to_owned()));
-        let targets = "(anywhere OR EXISTS (SELECT 1 FROM countries
-            WHERE country = # AND countries.id = ads.id))";
-        filter(country, "anywhere", targets);
+        let sql = "FROM ads WHERE end_at > ?1 AND start_at <= ?1".to_owned();
+        let mut fits = Fits { query, sql, values: vec![Value::Integer(now.micros())] };
+        dimensions::each(&mut fits);
+        let Fits { sql: fits, values, .. } = fits;
         let total = self
             .connection
             .prepare_cached(&format!("SELECT count(*) {fits}"))

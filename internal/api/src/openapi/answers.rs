@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
-use super::shapes::{code, reference, version, whole};
+use super::schema::{code, reference, version, whole};
 use crate::render::STALE_MAX_MS;
 
 /// Names what a route answers.

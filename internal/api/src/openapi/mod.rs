@@ -3,9 +3,11 @@
 //! compare them with real answers.
 
 pub(crate) mod answers;
+mod conditions;
 pub(crate) mod parameters;
 #[cfg(test)]
 mod rules;
+mod schema;
 pub(crate) mod shapes;
 
 use std::sync::OnceLock;
@@ -47,14 +49,14 @@ const UI_PATH: &str = "/docs";
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
     components(schemas(
-        shapes::Country, shapes::Gender, shapes::Platform, shapes::Unknown, shapes::Version, shapes::Stamp, shapes::Status, shapes::Ack,
+        shapes::Unknown, shapes::Version, shapes::Stamp, shapes::Status, shapes::Ack,
         shapes::Ad, shapes::AdAndStatus, shapes::WrittenAd, shapes::DeletedAd, shapes::Creation, shapes::Replacement,
         shapes::Patch, shapes::BatchRequest, shapes::Page, shapes::BatchAnswer, shapes::BatchItemCreated,
         shapes::BatchItemFailed, shapes::Receipts, shapes::Receipt, shapes::Problem, shapes::ProblemError,
         shapes::Cluster, shapes::Position, shapes::Stream, shapes::Member, shapes::Expiry, shapes::Brake,
         shapes::Release, shapes::Live, shapes::Readiness,
     )),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Codes),
 )]
 pub(crate) struct Frame;
 
@@ -68,6 +70,19 @@ impl Modify for Bearer {
             HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The codes of the dimensions have schemas.
+struct Codes;
+
+impl Modify for Codes {
+    fn modify(&self, document: &mut Document) {
+        let schemas = &mut document.components.get_or_insert_default().schemas;
+        for (name, schema) in conditions::codes() {
+            let schema = serde_json::from_value(schema).expect("what is written here is a schema");
+            schemas.insert(name.to_owned(), schema);
+        }
     }
 }
 

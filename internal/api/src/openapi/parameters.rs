@@ -1,6 +1,5 @@
 //! What requests say beside their bodies, for the document only; `params` and `headers` read it.
 
-use placard_model::UNKNOWN;
 use placard_model::limits::{
     IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
     PAGE_ADS_MIN,
@@ -9,7 +8,9 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::shapes::{KEY_KEPT_HOURS, age, id, reference, shared, version, whole, with_default};
+use super::conditions;
+use super::schema::{id, shared, version, whole, with_default};
+use super::shapes::KEY_KEPT_HOURS;
 
 /// Names a group of parameters that handlers take together.
 macro_rules! groups {
@@ -32,11 +33,7 @@ groups! {
     /// Which ad.
     Id = vec![of("path", "id", id("The ad's id."))];
     /// Which ads fit, and which of them to answer.
-    Search = vec![
-        filter("age", age("The visitor's age, in years.", 24)),
-        filter("country", shared("Country", "The visitor's country, by ISO 3166-1 alpha-2.", "TW")),
-        filter("gender", shared("Gender", "The visitor's gender.", "F")),
-        filter("platform", shared("Platform", "The visitor's platform.", "ios")),
+    Search = [conditions::parameters().into_iter().map(|(name, schema)| of("query", name, schema)).collect(), vec![
         of("query", "offset", with_default(
             whole(0, OFFSET_MAX.into(), "How many fitting ads to pass over.", 20), 0,
         )),
@@ -44,7 +41,7 @@ groups! {
             whole(PAGE_ADS_MIN.into(), PAGE_ADS_MAX.into(), "How many ads to answer at the most.", 5),
             PAGE_ADS_DEFAULT,
         )),
-    ];
+    ]].concat();
     /// How new the answer must be.
     MinVersion = ["query", "header"].map(|place| {
         let name = if place == "query" { "min_version" } else { "Placard-Min-Version" };
@@ -83,20 +80,6 @@ groups! {
              has the same status, and a write is refused.",
         )),
     ];
-}
-
-/// A filter, which takes a value of its dimension, or the word for a value that is not known.
-fn filter(name: &str, mut value: Value) -> Parameter {
-    let text = value["description"].as_str().unwrap_or_default();
-    let description =
-        format!("{text} `{UNKNOWN}` if it is not known: only ads that leave it open fit.");
-    let example = value["examples"].take();
-    let fields = value.as_object_mut().expect("a schema is an object");
-    fields.retain(|name, _| name != "description" && name != "examples");
-    let schema = json!({
-        "oneOf": [value, reference("Unknown")], "description": description, "examples": example,
-    });
-    of("query", name, schema)
 }
 
 fn tags(before: &str, description: &str) -> Value {

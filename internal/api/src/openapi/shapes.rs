@@ -2,23 +2,21 @@
 //! bounds are the constants that the checks use, which is why these are values rather than derived: the attributes
 //! of a derive take nothing but literals.
 
+use placard_model::UNKNOWN;
 use placard_model::limits::{
-    ADDRESS_BYTES_MAX, AGE_MAX, AGE_MIN, BATCH_ITEMS_MAX, CONDITION_VALUES_MAX, CONTENT_CHARS_MAX,
-    CONTENT_CHARS_MIN, IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX, PAGE_ADS_MAX, TITLE_CHARS_MAX,
-    TITLE_CHARS_MIN, TOLD_BYTES_MAX, VERSION_MAX, VIOLATIONS_MAX,
+    BATCH_ITEMS_MAX, CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, IDEMPOTENCY_KEPT, MEMBERS_SHOWN_MAX,
+    PAGE_ADS_MAX, TITLE_CHARS_MAX, TITLE_CHARS_MIN, TOLD_BYTES_MAX, VERSION_MAX, VIOLATIONS_MAX,
 };
-use placard_model::{Timestamp, UNKNOWN};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-pub(crate) const ID: &str = "6f9619ff-8b86-4d01-b42d-00c04fc964ff";
-const ID_PATTERN: &str =
-    "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
-const HEX_PATTERN: &str = "^[0-9a-f]+$";
+use super::conditions::{self, OPEN};
+use super::schema::{
+    APART_MS_MAX, address, closed, code, hex, id, later, nullable, object, reference, shared,
+    signed, stamp, text, version, whole, with_default,
+};
 
-/// Furthest that two stamps can be apart, in milliseconds.
-const APART_MS_MAX: i64 = (Timestamp::MAX.micros() - Timestamp::MIN.micros()) / 1_000;
 /// Longest name that a broken rule tells: one that was cut ends with an ellipsis.
 const NAME_CHARS_MAX: usize = TOLD_BYTES_MAX + 1;
 /// Longest pointer: a name in which every character is escaped, after its slash.
@@ -48,19 +46,13 @@ macro_rules! shapes {
         fn shape(name: &str) -> Value {
             match name {
                 $(stringify!($name) => $schema,)+
-                other => unreachable!("there is no schema {other}"),
+                other => conditions::codes().remove(other).expect("there is a schema of each name"),
             }
         }
     };
 }
 
 shapes! {
-    /// A country, by ISO 3166-1 alpha-2.
-    Country = code(&placard_model::Country::all().map(|it| it.code()).collect::<Vec<_>>(), "", "TW");
-    /// A gender.
-    Gender = code(&placard_model::Gender::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "F");
-    /// A platform.
-    Platform = code(&placard_model::Platform::ALL.iter().map(|it| it.code()).collect::<Vec<_>>(), "", "ios");
     /// What a query says of a visitor in a dimension that is not known: only ads that leave it open fit.
     Unknown = code(&[UNKNOWN], "", UNKNOWN);
     /// A position of the log: that of an entry, from 1, or 0 before the first.
@@ -92,14 +84,14 @@ shapes! {
     /// What an ad becomes, wholly: a condition that is left out is opened. The read-only fields may stay in what was read:
     /// they are refused if they are not so.
     Replacement = shown_as(
-        closed(object(&[&READ_ONLY[..], &OPEN].concat(), [read_only_fields(), spec_fields(true)].concat())),
+        closed(object(&[&READ_ONLY[..], &OPEN[..]].concat(), [read_only_fields(), spec_fields(true)].concat())),
         example(&object(&[], spec_fields(true))),
     );
     /// A JSON merge patch (RFC 7396): a field that is left out stays, and a condition that is null is opened. The read-only
     /// fields may stay in what was read: they are refused if they are not so.
     Patch = shown_as(
         closed(object(
-            &[&READ_ONLY[..], &["title", "content", "start_at", "end_at"], &OPEN].concat(),
+            &[&READ_ONLY[..], &["title", "content", "start_at", "end_at"], &OPEN[..]].concat(),
             [read_only_fields(), spec_fields(true)].concat(),
         )),
         json!({"title": "Winter sale", "country": null}),
@@ -278,8 +270,6 @@ fn fault() -> Value {
     )
 }
 
-/// The conditions: each may be left open.
-const OPEN: [&str; 5] = ["age_start", "age_end", "gender", "country", "platform"];
 /// What a client is shown of an ad and cannot set.
 const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
 
@@ -303,8 +293,7 @@ fn shown_fields() -> Vec<(&'static str, Value)> {
 
 /// What a client can set; `taken` says that it is about to.
 fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
-    let open = |schema| if taken { nullable(schema) } else { schema };
-    vec![
+    let own = vec![
         (
             "title",
             json!({
@@ -324,46 +313,8 @@ fn spec_fields(taken: bool) -> Vec<(&'static str, Value)> {
         ),
         ("start_at", stamp("From when it is served.")),
         ("end_at", later(stamp("Until when it is served, not included; after start_at."))),
-        (
-            "age_start",
-            open(age("The youngest age that it is for, in years; together with age_end.", 18)),
-        ),
-        ("age_end", open(age("The oldest age that it is for, in years; not below age_start.", 35))),
-        (
-            "gender",
-            open(set(
-                taken,
-                "Gender",
-                placard_model::Gender::ALL.len(),
-                "Genders that it is for.",
-                &["F"],
-            )),
-        ),
-        (
-            "country",
-            open(set(
-                taken,
-                "Country",
-                placard_model::Country::all().count(),
-                "Countries that it is for.",
-                &["TW", "JP"],
-            )),
-        ),
-        (
-            "platform",
-            open(set(
-                taken,
-                "Platform",
-                placard_model::Platform::ALL.len(),
-                "Platforms that it is for.",
-                &["ios"],
-            )),
-        ),
-    ]
-}
-
-pub(crate) fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+    ];
+    [own, conditions::fields(taken)].concat()
 }
 
 /// A value that fits the schema, put together from the examples of its parts.
@@ -384,117 +335,6 @@ fn example(schema: &Value) -> Value {
 fn shown_as(mut schema: Value, example: Value) -> Value {
     schema["examples"] = json!([example]);
     schema
-}
-
-fn object(optional: &[&str], properties: Vec<(&str, Value)>) -> Value {
-    let required: Vec<_> =
-        properties.iter().map(|(name, _)| *name).filter(|name| !optional.contains(name)).collect();
-    let required = json!(required);
-    let properties: Map<_, _> =
-        properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
-    json!({"type": "object", "required": required, "properties": properties})
-}
-
-/// The object takes no other field than its own.
-fn closed(mut object: Value) -> Value {
-    object["additionalProperties"] = false.into();
-    object
-}
-
-fn nullable(mut schema: Value) -> Value {
-    schema["type"] = json!([schema["type"], "null"]);
-    schema
-}
-
-pub(crate) fn id(description: &str) -> Value {
-    json!({
-        "type": "string", "format": "uuid", "minLength": ID.len(), "maxLength": ID.len(), "pattern": ID_PATTERN,
-        "description": description, "examples": [ID],
-    })
-}
-
-/// A whole number. Generators take one without a format for one of 32 bits.
-pub(crate) fn whole(min: u64, max: u64, description: &str, example: u64) -> Value {
-    let mut schema = json!({
-        "type": "integer", "minimum": min, "maximum": max, "description": description, "examples": [example],
-    });
-    if max > i32::MAX as u64 {
-        schema["format"] = "int64".into();
-    }
-    schema
-}
-
-/// A schema that many have in common, and what it is here.
-pub(crate) fn shared(name: &str, description: &str, example: impl Into<Value>) -> Value {
-    let mut schema = reference(name);
-    schema["description"] = description.into();
-    schema["examples"] = json!([example.into()]);
-    schema
-}
-
-pub(crate) fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {
-    schema["default"] = default.into();
-    schema
-}
-
-fn signed(description: &str, example: i64) -> Value {
-    json!({
-        "type": "integer", "format": "int64", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
-        "description": description, "examples": [example],
-    })
-}
-
-pub(crate) fn version(description: &str, example: u64) -> Value {
-    shared("Version", description, example)
-}
-
-pub(crate) fn age(description: &str, example: u8) -> Value {
-    whole(AGE_MIN.into(), AGE_MAX.into(), description, example.into())
-}
-
-fn text(min: usize, max: usize, description: &str, example: &str) -> Value {
-    json!({
-        "type": "string", "minLength": min, "maxLength": max, "description": description, "examples": [example],
-    })
-}
-
-fn hex(chars: usize, description: &str) -> Value {
-    json!({
-        "type": "string", "minLength": chars, "maxLength": chars, "pattern": HEX_PATTERN,
-        "description": description, "examples": ["18674ef6".repeat(chars / 8)],
-    })
-}
-
-pub(crate) fn code(codes: &[&str], description: &str, example: &str) -> Value {
-    json!({"type": "string", "enum": codes, "description": description, "examples": [example]})
-}
-
-/// Returns the schema of a set of values of a code that has `codes` values.
-fn set(taken: bool, code: &str, codes: usize, description: &str, example: &[&str]) -> Value {
-    let (min, max, end) = if taken {
-        (0, CONDITION_VALUES_MAX, "; all of them if it is empty")
-    } else {
-        (1, codes, "; all of them if it is absent")
-    };
-    json!({
-        "type": "array", "minItems": min, "maxItems": max, "items": reference(code),
-        "description": format!("{}{end}.", description.trim_end_matches('.')), "examples": [example],
-    })
-}
-
-fn stamp(description: &str) -> Value {
-    shared("Stamp", description, "2026-01-02T07:04:05Z")
-}
-
-/// The stamp, with an example a month after the others.
-fn later(mut stamp: Value) -> Value {
-    let example = stamp["examples"][0].as_str().unwrap_or_default().replace("-01-", "-02-");
-    stamp["examples"] = json!([example]);
-    stamp
-}
-
-fn address() -> Value {
-    text(1, ADDRESS_BYTES_MAX, "Where clients reach it.", "127.0.0.1:8081")
 }
 
 fn receipts(description: &str) -> Value {

@@ -107,9 +107,9 @@ impl Candidate for Bitmaps {
             }
             let ages = targeting.age.into_iter().flat_map(|age| age.start..=age.end);
             bitmaps.age.push(number, ages.map(usize::from));
-            bitmaps.country.push(number, targeting.countries.iter().map(Country::place));
-            bitmaps.gender.push(number, targeting.genders.iter().map(Gender::place));
-            bitmaps.platform.push(number, targeting.platforms.iter().map(Platform::place));
+            bitmaps.country.push(number, targeting.country.iter().map(Country::place));
+            bitmaps.gender.push(number, targeting.gender.iter().map(Gender::place));
+            bitmaps.platform.push(number, targeting.platform.iter().map(Platform::place));
         }
         ads.shrink_to_fit();
         Self { ads, ..bitmaps }

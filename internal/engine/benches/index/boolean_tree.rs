@@ -32,9 +32,9 @@ fn expression(ad: &Ad) -> String {
             write!(text, " and {name} in [0, {}]", values.join(", ")).unwrap();
         }
     };
-    one_of("country", &mut targeting.countries.iter().map(Country::place));
-    one_of("gender", &mut targeting.genders.iter().map(Gender::place));
-    one_of("platform", &mut targeting.platforms.iter().map(Platform::place));
+    one_of("country", &mut targeting.country.iter().map(Country::place));
+    one_of("gender", &mut targeting.gender.iter().map(Gender::place));
+    one_of("platform", &mut targeting.platform.iter().map(Platform::place));
     text
 }
 

@@ -78,11 +78,11 @@ impl SeedTree {
     fn each_leaf(&self, ad: &Ad, change: impl Fn(&mut Leaf)) {
         let targeting = &ad.spec.targeting;
         let ages = targeting.age.into_iter().flat_map(|age| age.start..=age.end);
-        let countries = targeting.countries.iter().map(|country| self.child(country));
+        let countries = targeting.country.iter().map(|country| self.child(country));
         let countries = children(countries, 0..=self.countries.len());
-        let platforms = targeting.platforms.iter().map(Platform::place);
+        let platforms = targeting.platform.iter().map(Platform::place);
         let platforms = children(platforms, 0..Platform::ALL.len());
-        let genders = targeting.genders.iter().map(Gender::place);
+        let genders = targeting.gender.iter().map(Gender::place);
         let genders = children(genders, 0..Gender::ALL.len());
         for age in children(ages, 1..=100) {
             let level = self.root.entry(age).or_default();
@@ -139,7 +139,7 @@ impl Candidate for SeedTree {
 
     fn build(ads: Vec<Arc<Ad>>, _: Timestamp) -> Self {
         let countries: BTreeSet<_> =
-            ads.iter().flat_map(|ad| ad.spec.targeting.countries.iter()).collect();
+            ads.iter().flat_map(|ad| ad.spec.targeting.country.iter()).collect();
         let countries = countries.into_iter().collect();
         let mut tree = Self { root: Level::default(), countries };
         ads.iter().for_each(|ad| tree.insert(ad));

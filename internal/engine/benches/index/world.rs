@@ -63,9 +63,9 @@ pub(crate) fn ads(seed: u64, spread: Spread, content: usize) -> impl Iterator<It
         })
         .collect();
     Generator::new(seed, noon()).map(move |mut spec| {
-        if spread == Spread::All && !spec.targeting.countries.is_empty() {
+        if spread == Spread::All && !spec.targeting.country.is_empty() {
             let draws = rng.random_range(1..=6);
-            spec.targeting.countries = (0..draws)
+            spec.targeting.country = (0..draws)
                 .map(|_| {
                     let drawn = rng.random_range(0.0..weights[weights.len() - 1]);
                     all[weights.partition_point(|sum| *sum <= drawn)]
@@ -108,11 +108,11 @@ pub(crate) fn mixes(ads: &[Arc<Ad>], seed: u64) -> [Vec<Query>; 4] {
     let mut counts = vec![0_u64; Country::COUNT];
     let mut targeted = Vec::new();
     for ad in ads {
-        for country in ad.spec.targeting.countries.iter() {
+        for country in ad.spec.targeting.country.iter() {
             counts[country.place()] += 1;
         }
         if targeted.len() < 100_000 {
-            targeted.extend(ad.spec.targeting.countries.iter());
+            targeted.extend(ad.spec.targeting.country.iter());
         }
     }
     let mut rare: Vec<_> = Country::all().filter(|country| counts[country.place()] > 0).collect();

@@ -1,5 +1,5 @@
-//! The dimensions, declared in this one place. A new dimension is one more entry in a schema's
-//! `DIMENSIONS`; nothing else in the index names an age or a country. What it costs depends on its role:
+//! How the index treats each dimension. A new dimension is one more entry in a schema's `DIMENSIONS`; nothing else in the
+//! index names an age or a country. What it costs depends on its role:
 //!
 //! | role | values | bit rows per chunk | counts |
 //! |---|---|---|---|
@@ -17,7 +17,8 @@
 use std::fmt::Debug;
 use std::hint::black_box;
 
-use placard_model::{Country, Filter, Gender, Platform, Query, Timestamp, limits};
+use placard_model::dimensions::{self, Listed};
+use placard_model::{Age, Country, Filter, Gender, Platform, Query, Timestamp};
 use uuid::Uuid;
 
 use super::values::{VALUES_MAX, ValueSet};
@@ -152,43 +153,26 @@ impl Schema for Ads {
     type Query = Query;
 
     const DIMENSIONS: &'static [Dimension<Self>] = &[
-        Dimension {
-            // Country.
-            values: Country::COUNT,
-            role: Role::Leading,
-            targeted: |ad| ad.targeting.countries.iter().map(Country::place).collect(),
-            asked: |query| query.country.map(Country::place),
-        },
-        Dimension {
-            // Gender.
-            values: Gender::ALL.len(),
-            role: Role::Crossed,
-            targeted: |ad| ad.targeting.genders.iter().map(Gender::place).collect(),
-            asked: |query| query.gender.map(Gender::place),
-        },
-        Dimension {
-            // Platform.
-            values: Platform::ALL.len(),
-            role: Role::Crossed,
-            targeted: |ad| ad.targeting.platforms.iter().map(Platform::place).collect(),
-            asked: |query| query.platform.map(Platform::place),
-        },
-        Dimension {
-            // Age.
-            values: (limits::AGE_MAX - limits::AGE_MIN + 1) as usize,
-            role: Role::Ranged,
-            targeted: |ad| {
-                let place = |age| usize::from(age - limits::AGE_MIN);
-                ad.targeting.age.map_or_else(ValueSet::default, |range| {
-                    ValueSet::from_range(place(range.start), place(range.end))
-                })
-            },
-            asked: |query| query.age.map(|age| usize::from(age - limits::AGE_MIN)),
-        },
+        of::<Country>(Role::Leading),
+        of::<Gender>(Role::Crossed),
+        of::<Platform>(Role::Crossed),
+        of::<Age>(Role::Ranged),
     ];
 
     fn page(query: &Query) -> (u64, u64) {
         (query.offset.into(), query.limit.into())
+    }
+}
+
+const _: () = assert!(Ads::DIMENSIONS.len() == dimensions::COUNT, "a dimension has no role");
+
+/// Returns a dimension of the model in this role.
+const fn of<D: Listed>(role: Role) -> Dimension<Ads> {
+    Dimension {
+        values: D::VALUES,
+        role,
+        targeted: |ad| ValueSet::of(D::places(D::condition(&ad.targeting))),
+        asked: |query| D::filter(query).map(D::place),
     }
 }
 

@@ -11,6 +11,11 @@ const WORDS: usize = VALUES_MAX / 64;
 pub(crate) struct ValueSet([u64; WORDS]);
 
 impl ValueSet {
+    /// The set of these bits.
+    pub(crate) fn of(bits: [u64; WORDS]) -> Self {
+        Self(bits)
+    }
+
     /// The numbers from `start` to `end`, both included.
     pub(crate) fn from_range(start: usize, end: usize) -> Self {
         let mut set = Self::default();

@@ -70,8 +70,11 @@ fn targeting() -> impl Strategy<Value = Targeting> {
         .prop_map(|codes| codes.into_iter().filter_map(Country::from_code).collect::<CountrySet>());
     let genders = some::<_, GenderSet>(Gender::ALL);
     let platforms = some::<_, PlatformSet>(Platform::ALL);
-    (age, countries, genders, platforms).prop_map(|(age, countries, genders, platforms)| {
-        Targeting { age, countries, genders, platforms }
+    (age, countries, genders, platforms).prop_map(|(age, country, gender, platform)| Targeting {
+        age,
+        country,
+        gender,
+        platform,
     })
 }
 
@@ -285,9 +288,9 @@ fn patched(old: &Spec, new: &Spec, bits: u8) -> Spec {
         end_at: from(1).end_at,
         targeting: Targeting {
             age: from(2).targeting.age,
-            countries: from(3).targeting.countries,
-            genders: from(4).targeting.genders,
-            platforms: from(5).targeting.platforms,
+            country: from(3).targeting.country,
+            gender: from(4).targeting.gender,
+            platform: from(5).targeting.platform,
         },
     }
 }

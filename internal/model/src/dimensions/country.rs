@@ -1,7 +1,14 @@
-//! The 249 countries of ISO 3166-1, as dense numbers in the order of their alpha-2 codes.
+//! The visitor's country: the 249 countries of ISO 3166-1, as dense numbers in the order of their alpha-2 codes.
 
 use std::fmt;
 use std::sync::LazyLock;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::choice::{Choice, Codes};
+use super::dimension::Places;
+use crate::protobuf::{Value, write_bytes};
 
 /// A country by its place among the sorted alpha-2 codes. Places are for memory only: whatever is written
 /// down carries the code, so that a later edition of the standard moves nothing.
@@ -118,6 +125,110 @@ impl FromIterator<Country> for CountrySet {
         set
     }
 }
+
+impl Codes for Country {
+    type Set = CountrySet;
+    type Stored<'a> = &'a [u8];
+
+    const COUNT: usize = Self::COUNT;
+
+    fn from_code(code: &str) -> Option<Self> {
+        Self::from_code(code)
+    }
+
+    fn code(self) -> &'static str {
+        self.code()
+    }
+
+    fn place(self) -> usize {
+        self.place()
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        Self::all()
+    }
+
+    fn of(set: &CountrySet) -> impl Iterator<Item = Self> {
+        set.iter()
+    }
+
+    fn is_in(self, set: &CountrySet) -> bool {
+        set.contains(self)
+    }
+
+    fn places(set: &CountrySet) -> Places {
+        set.0
+    }
+
+    /// Alpha-2 codes without separators, sorted.
+    fn encode(set: &CountrySet, tag: u32, ad: &mut Vec<u8>) {
+        if !set.is_empty() {
+            let codes: String = set.iter().map(Self::code).collect();
+            write_bytes(tag, codes.as_bytes(), ad);
+        }
+    }
+
+    fn take<'a>(stored: &mut &'a [u8], value: Value<'a>) -> Option<()> {
+        let Value::Bytes(codes) = value else { return None };
+        *stored = codes;
+        Some(())
+    }
+
+    fn decode(stored: &[u8]) -> Option<CountrySet> {
+        let country = |code| Self::from_code(str::from_utf8(code).ok()?);
+        stored.chunks(2).map(country).collect()
+    }
+}
+
+impl Choice for Country {
+    const NAME: &'static str = "country";
+    const TAG: &'static [u32; 1] = &[12];
+    const RULE: &'static str = "must be an ISO 3166-1 alpha-2 code in capitals";
+    const RULE_ASKED: &'static str = "must be an ISO 3166-1 alpha-2 code in capitals, or unknown";
+    const SCHEMA: &'static str = "Country";
+    const DESCRIPTION: &'static str = "A country, by ISO 3166-1 alpha-2.";
+    const ASKED: &'static str = "The visitor's country, by ISO 3166-1 alpha-2.";
+    const TARGETED: &'static str = "Countries that it is for.";
+    const EXAMPLES: &'static [&'static str] = &["TW", "JP"];
+
+    /// 20 % empty; else 1 to 6 draws out of the 60 most populous, the n-th with a weight of 1/n.
+    fn sample(rng: &mut ChaCha8Rng) -> CountrySet {
+        if rng.random_bool(0.2) {
+            return CountrySet::default();
+        }
+        let Populous { countries, weights } = &*POPULOUS;
+        let total = weights.last().copied().unwrap_or(0.0);
+        let draws = rng.random_range(1..=6);
+        let draw = |_| {
+            let drawn = rng.random_range(0.0..total);
+            countries[weights.partition_point(|sum| *sum <= drawn)]
+        };
+        (0..draws).map(draw).collect()
+    }
+}
+
+/// The 60 most populous countries, the most populous first (United Nations, World Population Prospects 2024).
+const MOST_POPULOUS: [&str; 60] = [
+    "IN", "CN", "US", "ID", "PK", "NG", "BR", "BD", "RU", "ET", "MX", "JP", "EG", "PH", "CD", "VN",
+    "IR", "TR", "DE", "TH", "TZ", "GB", "FR", "ZA", "IT", "KE", "MM", "CO", "KR", "SD", "UG", "ES",
+    "DZ", "IQ", "AR", "AF", "YE", "CA", "PL", "MA", "AO", "UA", "UZ", "MY", "MZ", "GH", "PE", "SA",
+    "MG", "CI", "NP", "CM", "VE", "NE", "AU", "KP", "SY", "ML", "BF", "TW",
+];
+
+struct Populous {
+    countries: Vec<Country>,
+    /// The running sum of their weights.
+    weights: Vec<f64>,
+}
+
+static POPULOUS: LazyLock<Populous> = LazyLock::new(|| {
+    let countries = MOST_POPULOUS.iter().filter_map(|code| Country::from_code(code)).collect();
+    let sum = |sum: &mut f64, n: usize| {
+        *sum += 1.0 / n as f64;
+        Some(*sum)
+    };
+    Populous { countries, weights: (1..=MOST_POPULOUS.len()).scan(0.0, sum).collect() }
+});
 
 #[cfg(test)]
 mod tests {

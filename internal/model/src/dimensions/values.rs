@@ -1,19 +1,9 @@
-//! The conditions of an ad, per dimension.
+//! Declares a small closed set of values, each with its code, and a set type of one bit a value.
 
-use crate::CountrySet;
-
-/// An inclusive range of ages, in years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AgeRange {
-    /// Youngest age that fits, 1 to 100.
-    pub start: u8,
-    /// Oldest age that fits, from `start` to 100.
-    pub end: u8,
-}
-
-/// Declares a small closed set of values, each with the text that clients write, and a set type of one byte.
+/// Declares the enumeration, its set, and their codes. A stored set is a number of protobuf with a bit for each value,
+/// the lowest for the first.
 macro_rules! values {
-    ($(#[$doc:meta])* $name:ident, $(#[$set_doc:meta])* $set:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal),+ }) => {
+    ($(#[$doc:meta])* $name:ident, $(#[$set_doc:meta])* $set:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -83,44 +73,57 @@ macro_rules! values {
                 set
             }
         }
+
+        impl $crate::dimensions::choice::Codes for $name {
+            type Set = $set;
+            type Stored<'a> = u32;
+
+            const COUNT: usize = Self::ALL.len();
+
+            fn from_code(code: &str) -> Option<Self> {
+                Self::from_code(code)
+            }
+
+            fn code(self) -> &'static str {
+                self.code()
+            }
+
+            fn place(self) -> usize {
+                self.place()
+            }
+
+            fn all() -> impl Iterator<Item = Self> {
+                Self::ALL.iter().copied()
+            }
+
+            fn of(set: &$set) -> impl Iterator<Item = Self> {
+                set.iter()
+            }
+
+            fn is_in(self, set: &$set) -> bool {
+                set.contains(self)
+            }
+
+            fn places(set: &$set) -> $crate::dimensions::dimension::Places {
+                [set.0.into(), 0, 0, 0]
+            }
+
+            fn encode(set: &$set, tag: u32, ad: &mut Vec<u8>) {
+                if !set.is_empty() {
+                    $crate::protobuf::write_number(tag, set.0.into(), ad);
+                }
+            }
+
+            fn take(stored: &mut u32, value: $crate::protobuf::Value<'_>) -> Option<()> {
+                *stored = value.u32()?;
+                Some(())
+            }
+
+            fn decode(stored: u32) -> Option<$set> {
+                $set::from_bits(u8::try_from(stored).ok()?)
+            }
+        }
     };
 }
 
-values! {
-    /// A visitor's gender.
-    Gender,
-    /// A set of genders; empty in a targeting means any.
-    GenderSet {
-        /// Male.
-        Male = "M",
-        /// Female.
-        Female = "F"
-    }
-}
-
-values! {
-    /// What the visitor's page runs on.
-    Platform,
-    /// A set of platforms; empty in a targeting means any.
-    PlatformSet {
-        /// Android.
-        Android = "android",
-        /// iOS.
-        Ios = "ios",
-        /// A browser.
-        Web = "web"
-    }
-}
-
-/// The conditions of an ad, per dimension. A dimension left open fits everyone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Targeting {
-    /// Ages that fit; `None` means any.
-    pub age: Option<AgeRange>,
-    /// Countries that fit; empty means any.
-    pub countries: CountrySet,
-    /// Genders that fit; empty means any.
-    pub genders: GenderSet,
-    /// Platforms that fit; empty means any.
-    pub platforms: PlatformSet,
-}
+pub(crate) use values;
