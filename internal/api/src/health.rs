@@ -10,8 +10,7 @@ use http::StatusCode;
 use http::header::{ALLOW, CONTENT_TYPE};
 use placard_model::Version;
 use placard_replica as replica;
-use placard_replica::core::{Phase, Verdict, Why};
-use placard_replica::ports::{Commits, EMPTIED};
+use placard_replica::core::Readiness;
 use serde::Serialize;
 
 use crate::app::App;
@@ -107,36 +106,10 @@ fn checked(app: &App, allowed: &'static str) -> Response {
     (code, [(ALLOW, allowed)]).into_response()
 }
 
-/// Says whether a load balancer may send clients to a replica, what it is doing, and how it answers reads.
-struct Readiness {
-    is_ready: bool,
-    status: &'static str,
-    verdict: Verdict,
-}
-
-/// Returns the readiness of a replica in this state.
+/// Returns the readiness of the replica in this state; a server that is being shut down says so first.
 fn readiness(app: &App, state: &replica::State) -> Readiness {
-    let verdict = app.replica.freshness().verdict();
-    let (is_ready, status) = match state.phase {
-        _ if app.is_draining() || state.draining => (false, "draining"),
-        _ if state.emptied => (verdict.answers(), EMPTIED),
-        Phase::Restoring => (false, "restoring"),
-        Phase::Quarantined => (false, "quarantined"),
-        Phase::CatchingUp => (false, "catching up"),
-        // Every other replica is likely to be as old: a balancer must not empty itself.
-        Phase::Ready => match verdict.lag().map(|lag| lag.why) {
-            // It cannot write yet, and other replicas can. One that can no longer write goes on with reads, since
-            // perhaps no replica can write.
-            None => match app.replica.commits() {
-                Commits::Able => (verdict.answers(), "ready"),
-                Commits::NotYet => (false, "read only"),
-                Commits::NoLonger => (verdict.answers(), "read only"),
-            },
-            Some(Why::Unheard) => (verdict.answers(), "stale"),
-            Some(Why::Behind) => (verdict.answers(), "behind"),
-        },
-    };
-    Readiness { is_ready, status, verdict }
+    app.replica
+        .readiness(&replica::State { draining: app.is_draining() || state.draining, ..*state })
 }
 
 /// Shows what is counted, for Prometheus.

@@ -8,6 +8,7 @@ use placard_model::{Timestamp, Version, limits};
 use uuid::Uuid;
 
 use super::io::Moment;
+use super::read_gate::Terms;
 use crate::ports::{Head, Member, StreamStatus};
 
 /// The replica's knowledge of the others, as of its last poll.
@@ -153,9 +154,9 @@ impl Cluster {
     /// which may be a backup's. The member counts from before it has sent what the row says, by a clock that runs at
     /// most a hundredth slower, and cannot have sent anything since without being seen in the row.
     fn is_silent(&self, member: &Member) -> bool {
-        let Some(after) = member.identity.refuses_after else { return false };
+        let terms = Terms { lease: lease(member), refuses_after: member.identity.refuses_after };
+        let Some(answers) = terms.answers_for() else { return false };
         let Some((_, since)) = self.seen.get(&member.identity.replica) else { return false };
-        let answers = after + lease(member);
         self.sent > *since + answers + answers / 100
     }
 

@@ -1,5 +1,5 @@
-//! Decides whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` and
-//! the metrics ask. Pure. Reads ask it at their own moment (`freshness`), because a replica that was paused must know
+//! Decides whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` (see
+//! `readiness`), the metrics and, of other replicas, the receipts of writes ask. Pure. Reads ask it at their own moment (`freshness`), because a replica that was paused must know
 //! how old it is before its next step does.
 //!
 //! What is published is known to be current as of the last head poll whose head it has reached, counted from when that
@@ -24,6 +24,14 @@ pub struct Terms {
     pub lease: Duration,
     /// How much older they may be before reads are refused; `None` if reads are answered at any age.
     pub refuses_after: Option<Duration>,
+}
+
+impl Terms {
+    /// Returns for how long reads are answered after a head poll was sent, if no later one succeeds; `None` if that has no
+    /// end. Other replicas, and the receipts of writes, rely on it: after that a replica shows nothing old.
+    pub(super) fn answers_for(self) -> Option<Duration> {
+        self.refuses_after.map(|after| self.lease + after)
+    }
 }
 
 /// What a replica knows of the age of what it has.
@@ -90,15 +98,15 @@ impl Verdict {
 impl Facts {
     /// Returns what a read at a moment is to do.
     pub fn verdict(&self, terms: Terms, now: Moment) -> Verdict {
-        let Terms { lease, refuses_after } = terms;
+        let lease = terms.lease;
         if !self.has_state {
             return Verdict::NoState;
         }
         let age = self.current.map(|sent| now - sent);
         let is_heard = self.heard.is_some_and(|sent| now - sent <= lease);
         let lag = Lag { why: if is_heard { Why::Behind } else { Why::Unheard }, age };
-        let is_over = |after| age.is_none_or(|age| age > lease + after);
-        if self.shut || refuses_after.is_some_and(is_over) {
+        let is_over = |answers: Duration| age.is_none_or(|age| age > answers);
+        if self.shut || terms.answers_for().is_some_and(is_over) {
             Verdict::Refused(lag)
         } else if age.is_some_and(|age| age <= lease) {
             Verdict::Current
@@ -165,9 +173,8 @@ impl ReadGate {
 
     /// Returns true if other replicas count this one as one that answers no reads, or may do so in a moment.
     fn is_silent(&self, now: Moment) -> bool {
-        let Terms { lease, refuses_after } = self.terms;
-        refuses_after
-            .is_some_and(|after| self.facts.heard.is_none_or(|heard| now - heard > lease + after))
+        let is_over = |answers| self.facts.heard.is_none_or(|heard| now - heard > answers);
+        self.terms.answers_for().is_some_and(is_over)
     }
 
     /// Takes a head poll that has succeeded: when it was sent, and the head that it has seen. The lease in the register

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::freshness::Freshness;
-use crate::core::{Cluster, Core, Counts, Phase, Reply};
+use crate::core::{Cluster, Condition, Core, Counts, Phase, Readiness, Reply};
 use crate::ports::{Commits, Journal, Member};
 
 /// The status of a replica.
@@ -169,6 +169,13 @@ impl Handle {
     /// Returns whether the journal has what it needs to run a commit.
     pub fn commits(&self) -> Commits {
         (self.commits.0)()
+    }
+
+    /// Returns whether clients may be sent to the replica in this state.
+    pub fn readiness(&self, state: &State) -> Readiness {
+        let State { phase, draining, emptied, .. } = *state;
+        let condition = Condition { phase, draining, emptied, commits: self.commits() };
+        Readiness::of(condition, self.freshness.verdict())
     }
 
     /// Has a request decided. The work goes on even if the returned future is dropped.
