@@ -150,7 +150,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// The caller waits for the result before it commits the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
-    /// Registers the replica, and reads the head, the register, and the log's chain at version `at`.
+    /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. What the replica has
+    /// published counts only if this journal knows it: after a restore to an older state it may be of the lost history.
     fn poll(
         &self,
         beat: Beat,

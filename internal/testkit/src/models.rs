@@ -84,7 +84,11 @@ impl JournalState {
 
     /// Registers a replica; the head, the register, and the chain at a version.
     pub fn poll(&mut self, beat: Beat, at: Version) -> Head {
-        let Beat { identity, standing, lease, known, forgotten } = beat;
+        let Beat { identity, mut standing, lease, known, forgotten } = beat;
+        // What the journal does not know may be of a history that it has lost.
+        if self.chain_at(standing.published.version) != Some(standing.published.chain) {
+            standing.published = Position::START;
+        }
         let still = |member: &Member| (member.identity.replica, member.seen_at);
         self.members.retain(|_, member| !forgotten.contains(&still(member)));
         let lease_until = self.now.saturating_add_micros(lease.as_micros() as i64);

@@ -40,6 +40,20 @@ pub struct Cluster {
     heads: VecDeque<(Version, Timestamp)>,
 }
 
+/// A write that all replicas are to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its version.
+    pub version: Version,
+    /// The replica's [`Core::history`](super::Core::history) from before the write was begun: only what it has published
+    /// since then, and has found to be the journal's own history still, is confirmed.
+    pub history: u64,
+    /// [`Core::polls`](super::Core::polls) since the write is committed. Only a poll that was sent after that tells which
+    /// replicas must have it: what was known before may be of another history, and a replica that joins later shows
+    /// nothing older.
+    pub polls: u64,
+}
+
 /// A poll that has come back.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
@@ -144,8 +158,26 @@ impl Cluster {
         seen.is_some_and(|(_, since)| now > *since + lease(member) + limits::MEMBER_KEPT)
     }
 
+    /// Returns true if every member shows what is awaited, or shows nothing.
+    pub fn is_on_all(&self, awaited: Awaited) -> bool {
+        let mut members = self.members.iter();
+        self.tells_of(awaited) && members.all(|member| self.confirms(member, awaited.version))
+    }
+
+    /// Returns true if a member shows what is awaited, or shows nothing.
+    pub fn is_on(&self, member: &Member, awaited: Awaited) -> bool {
+        self.tells_of(awaited) && self.confirms(member, awaited.version)
+    }
+
+    /// Returns true if the poll can tell which members show it.
+    fn tells_of(&self, awaited: Awaited) -> bool {
+        self.poll > awaited.polls
+            && self.history == Some(awaited.history)
+            && self.head.version >= awaited.version
+    }
+
     /// Returns true if a member shows no client anything older than `version`: it has published it, or refuses reads.
-    pub fn confirms(&self, member: &Member, version: Version) -> bool {
+    fn confirms(&self, member: &Member, version: Version) -> bool {
         member.standing.published.version >= version || self.is_silent(member)
     }
 

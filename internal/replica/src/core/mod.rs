@@ -27,7 +27,7 @@ mod step;
 mod test_support;
 mod waiting;
 
-pub use cluster::Cluster;
+pub use cluster::{Awaited, Cluster};
 pub use counts::Counts;
 pub use io::{Input, Moment, Now, Output, Phase, Purpose, Reply, Ticket};
 pub use read_gate::{Facts, Lag, Terms, Verdict, Why};

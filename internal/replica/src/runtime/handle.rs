@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::freshness::Freshness;
-use crate::core::{Cluster, Condition, Core, Counts, Phase, Readiness, Reply};
+use crate::core::{Awaited, Cluster, Condition, Core, Counts, Phase, Readiness, Reply};
 use crate::ports::{Commits, Journal, Member};
 
 /// The status of a replica.
@@ -221,8 +221,7 @@ impl Handle {
     }
 
     /// Waits until every registered replica has published `version`, or answers no reads any more, at most `wait`.
-    /// `history` is this replica's [`State::history`] from before the write was begun: only what it has published since
-    /// then, and has found to be the journal's own history still, is confirmed.
+    /// `history` is this replica's [`State::history`] from before the write was begun.
     ///
     /// # Errors
     /// A state was given up meanwhile: a version of that number may be another one's.
@@ -234,21 +233,10 @@ impl Handle {
     ) -> Result<Receipts, Lost> {
         let _impatient = Impatient::new(&self.impatient);
         let mut cluster = self.cluster.clone();
-        // Only a poll that was sent after the commit tells which replicas must have it: what was known before may be of
-        // another history, and a replica that joins later shows nothing older.
-        let asked = self.state().polls;
-        let tells = |cluster: &Cluster| {
-            cluster.poll > asked
-                && cluster.history == Some(history)
-                && cluster.head.version >= version
-        };
+        let awaited = Awaited { version, history, polls: self.state().polls };
         let is_lost = || self.state().history != history;
         let reached = cluster.wait_for(|cluster| {
-            let confirms = |cluster: &Arc<Cluster>| {
-                let mut members = cluster.members.iter();
-                tells(cluster) && members.all(|member| cluster.confirms(member, version))
-            };
-            is_lost() || cluster.as_ref().is_some_and(confirms)
+            is_lost() || cluster.as_ref().is_some_and(|cluster| cluster.is_on_all(awaited))
         });
         // In time or not, the receipts say how far everyone is.
         let _ = tokio::time::timeout(wait, reached).await;
@@ -257,11 +245,8 @@ impl Handle {
             return Err(Lost);
         }
         let Some(cluster) = cluster else { return Ok(Receipts::default()) };
-        let (confirmed, unconfirmed) = cluster
-            .members
-            .iter()
-            .cloned()
-            .partition(|member| tells(&cluster) && cluster.confirms(member, version));
+        let members = cluster.members.iter().cloned();
+        let (confirmed, unconfirmed) = members.partition(|member| cluster.is_on(member, awaited));
         Ok(Receipts { confirmed, unconfirmed })
     }
 

@@ -22,7 +22,8 @@ pub(crate) struct Client {
     /// What it is doing.
     commands: Vec<Command>,
     keyed: bool,
-    /// It does not know the outcome of its last request, and has no key to find out.
+    /// It does not know the outcome of its last request, and has no key to find out; or its request was under way when
+    /// the journal was restored to an older state.
     pub(crate) lost: bool,
 }
 
@@ -39,7 +40,7 @@ impl Client {
 
     /// Notes that the outcome of its request is unknown. Returns whether it asks again.
     pub(crate) fn left_in_doubt(&mut self) -> bool {
-        self.lost = !self.keyed;
+        self.lost |= !self.keyed;
         self.keyed
     }
 
@@ -77,6 +78,9 @@ impl Client {
     /// Takes a definite answer, and compares it with what it knows.
     pub(crate) fn answered(&mut self, answer: &Answer) {
         assert_eq!(answer.outcomes.len(), self.commands.len());
+        if self.lost {
+            return;
+        }
         for (command, outcome) in self.commands.iter().zip(&answer.outcomes) {
             let there = self.ads.contains_key(&command.id());
             let expected = matches!(
