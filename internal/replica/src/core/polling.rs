@@ -129,6 +129,7 @@ impl Core {
             commit: self.committer.is_under_way(),
         };
         self.relay.leave();
+        self.restore_at_once();
     }
 
     /// Periodically drops from the stream what no live replica needs any more, and what is beyond its

@@ -1,6 +1,7 @@
 //! How a state is discarded, and how it is restored: from the journal's ads, or from the checkpoint.
 
 use placard_engine::{Engine, Refusal};
+use placard_model::limits;
 
 use super::io::{Moment, Output, Phase, START};
 use super::restores::Cause;
@@ -38,6 +39,13 @@ impl Core {
             self.restoring = true;
             outputs.push(Output::Restore);
         }
+    }
+
+    /// Tries at once to build a state, if there is none: the journal is reached again, or is another one, and that
+    /// restores have failed before says nothing of it.
+    pub(super) fn restore_at_once(&mut self) {
+        self.restore_pause = limits::RETRY_PAUSE_MAX / 2;
+        self.restore_due = START;
     }
 
     pub(super) fn restored(&mut self, engine: Option<Box<Engine>>, outputs: &mut Vec<Output>) {
@@ -97,7 +105,8 @@ mod tests {
 
     use super::*;
     use crate::core::Input;
-    use crate::core::test_support::{core, head, step};
+    use crate::core::test_support::{core, head, step, step_at};
+    use crate::ports::{Head, Unavailable};
 
     const ID: Uuid = Uuid::from_u128(1);
 
@@ -134,6 +143,48 @@ mod tests {
         assert_eq!(snapshot.position(), log.head());
         let collected = snapshot.collect();
         assert!(collected.len() == 1 && !is_unshared(&core.reader()));
+    }
+
+    /// It waited for the rest of its pause, up to half a minute, although head polls succeeded again.
+    #[test]
+    fn a_restore_is_tried_at_once_when_the_journal_is_back() {
+        let found = || head(engine().1.head());
+        let another = || {
+            let mut head = found();
+            head.incarnation.started = head.now.saturating_add_micros(1);
+            head
+        };
+        let restores =
+            |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Restore));
+        let mut core = core(None);
+        let mut moment = Duration::ZERO;
+        let polled = |core: &mut Core, moment, result: Result<Head, Unavailable>| {
+            core.poll.due = START;
+            step_at(core, moment, Input::Tick);
+            step_at(core, moment, Input::Polled(result))
+        };
+        step(&mut core, Input::Tick);
+        assert!(restores(&step(&mut core, Input::Polled(Ok(found())))));
+        for is_another in [false, true, false] {
+            // Many restores fail, as while the journal is restored itself.
+            while core.restore_pause < limits::RESTORE_PAUSE_MAX {
+                assert!(!restores(&step_at(&mut core, moment, Input::Restored(None))));
+                moment += core.restore_pause;
+                assert!(restores(&step_at(&mut core, moment, Input::Tick)));
+            }
+            step_at(&mut core, moment, Input::Restored(None));
+            moment += Duration::from_secs(1);
+            let outputs = if is_another {
+                polled(&mut core, moment, Ok(another()))
+            } else {
+                let gone = Unavailable("reach it", "a test".into());
+                assert!(!restores(&polled(&mut core, moment, Err(gone))));
+                let back =
+                    if core.stream == Some(found().incarnation) { found() } else { another() };
+                polled(&mut core, moment, Ok(back))
+            };
+            assert!(restores(&outputs), "{outputs:?}");
+        }
     }
 
     /// Freeing a million ads did the same, after each restore.

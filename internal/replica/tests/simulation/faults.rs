@@ -52,7 +52,9 @@ pub(crate) fn plan(world: &mut World) {
         };
         at_random(world, fault);
     }
-    if world.rng.random_bool(0.3) {
+    // Seldom, since of clients that were waiting then little can be said afterwards.
+    let restores = if world.rng.random_bool(0.3) { 4 } else { 0 };
+    for _ in 0..restores {
         let backup = world.rng.random_range(Duration::ZERO..FAULTY);
         let restore = world.rng.random_range(backup..FAULTY);
         world.after(backup, Event::Fault(Fault::BackUp));
