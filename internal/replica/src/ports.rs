@@ -307,11 +307,12 @@ pub trait Checkpoints: Clone + Send + Sync + 'static {
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> impl Future<Output = Result<Option<Position>, Unavailable>> + Send;
 
-    /// Replaces the checkpoint, in one step.
+    /// Replaces the checkpoint, in one step. `collect` takes the ads together, which costs a second of a core for a million;
+    /// it is to be called where that delays no one.
     fn save(
         &self,
         position: Position,
-        ads: Vec<EncodedAd>,
+        collect: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
@@ -324,7 +325,11 @@ impl Checkpoints for NoCheckpoints {
         Ok(None)
     }
 
-    async fn save(&self, _: Position, _: Vec<EncodedAd>) -> Result<(), Unavailable> {
+    async fn save(
+        &self,
+        _: Position,
+        _: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
+    ) -> Result<(), Unavailable> {
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crc32fast::Hasher;
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
@@ -37,7 +38,11 @@ const SUM_BYTES: u64 = size_of::<u32>() as u64;
 const BUFFER: usize = 1 << 20;
 /// Bytes that are written before they are synced. What is left to the end would have to be on the disk at once, and the
 /// journal's own syncs, if it is on that disk, would wait for all of it.
-const SYNC_BYTES: usize = 8 << 20;
+const SYNC_BYTES: usize = 1 << 20;
+/// After each sync the disk is left alone for this many times the sync, and for this long at most: a million
+/// ads take a quarter of a minute then, and writes hardly notice.
+const PAUSES: u32 = 16;
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The lowest priority that there is: a checkpoint takes a core for about a second per million ads.
 #[cfg(target_os = "linux")]
 const NICE_MAX: i32 = 19;
@@ -97,7 +102,7 @@ impl CheckpointFile {
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {
         let next = self.directory.join(NEXT);
-        let summed = Summed::new(Synced { file: File::create(&next)?, unsynced: 0 });
+        let summed = Summed::new(Paced { file: File::create(&next)?, unsynced: 0 });
         let mut file = BufWriter::with_capacity(BUFFER, summed);
         let level = ads.iter().map(EncodedAd::level).max().unwrap_or(FORMAT_LEVEL_MIN);
         file.write_all(MAGIC)?;
@@ -111,7 +116,7 @@ impl CheckpointFile {
             file.write_all(&length.to_be_bytes())?;
             file.write_all(ad.bytes())?;
         }
-        let Summed { inner: Synced { mut file, .. }, sum } =
+        let Summed { inner: Paced { mut file, .. }, sum } =
             file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.write_all(&sum.finalize().to_be_bytes())?;
         file.sync_all()?;
@@ -167,19 +172,25 @@ fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the checkpoint is damaged: {what}"))
 }
 
-/// A file that is synced while it is written.
-struct Synced {
+/// A file that is synced while it is written, and slowly.
+struct Paced {
     file: File,
     unsynced: usize,
 }
 
-impl Write for Synced {
+impl Write for Paced {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.unsynced += written;
         if self.unsynced >= SYNC_BYTES {
+            let begun = Instant::now();
             self.file.sync_data()?;
             self.unsynced = 0;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "it leaves the disk to others, and waits for nothing"
+            )]
+            thread::sleep((begun.elapsed() * PAUSES).min(PAUSE_MAX));
         }
         Ok(written)
     }
@@ -263,10 +274,14 @@ impl Checkpoints for CheckpointFile {
         loaded.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
-    async fn save(&self, position: Position, ads: Vec<EncodedAd>) -> Result<(), Unavailable> {
+    async fn save(
+        &self,
+        position: Position,
+        collect: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
+    ) -> Result<(), Unavailable> {
         const WHAT: &str = "write the checkpoint";
         let file = self.clone();
-        let saved = in_background(move || file.save(position, &ads)).await;
+        let saved = in_background(move || file.save(position, &collect())).await;
         saved.map_err(|error| Unavailable(WHAT, error.into()))
     }
 }

@@ -46,7 +46,8 @@ async fn what_is_saved_is_loaded_and_replaced() {
     assert_eq!(load(&file).await, Ok(None));
     for count in [20_000, 0, 1] {
         let ads = ads(count);
-        file.save(position(&ads), ads.clone()).await.unwrap();
+        let saved = ads.clone();
+        file.save(position(&ads), || saved).await.unwrap();
         assert_eq!(load(&file).await, Ok(Some((position(&ads), ads))));
     }
 }
@@ -56,7 +57,7 @@ async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let ads = ads(2);
-    file.save(position(&ads), ads).await.unwrap();
+    file.save(position(&ads), || ads).await.unwrap();
     let path = directory.path().join("checkpoint");
     let whole = std::fs::read(&path).unwrap();
     for cut in 0..whole.len() {
@@ -82,7 +83,7 @@ async fn a_checkpoint_of_a_newer_level_is_refused_by_that_name() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let ads = ads(2);
-    file.save(position(&ads), ads).await.unwrap();
+    file.save(position(&ads), || ads).await.unwrap();
     let path = directory.path().join("checkpoint");
     let mut bytes = std::fs::read(&path).unwrap();
     assert!(bytes.starts_with(b"PLACARD1"), "every build reads it");
@@ -90,4 +91,18 @@ async fn a_checkpoint_of_a_newer_level_is_refused_by_that_name() {
     std::fs::write(&path, bytes).unwrap();
     let refused = load(&file).await.unwrap_err();
     assert!(refused.contains(&format!("format level {}", FORMAT_LEVEL + 1)), "{refused}");
+}
+
+/// It takes a second of a core for a million ads, and delayed writes when any thread of the runtime did it.
+#[tokio::test]
+async fn the_ads_are_collected_on_the_checkpoints_own_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = CheckpointFile::open(directory.path()).unwrap();
+    let (name, named) = std::sync::mpsc::sync_channel(1);
+    let collect = move || {
+        name.send(std::thread::current().name().map(str::to_owned)).unwrap();
+        ads(1)
+    };
+    file.save(position(&ads(1)), collect).await.unwrap();
+    assert_eq!(named.recv(), Ok(Some("checkpoint".to_owned())));
 }

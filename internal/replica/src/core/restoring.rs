@@ -41,7 +41,7 @@ impl Core {
         }
     }
 
-    /// Tries at once to build a state, if there is none: the journal is reached again, or is another one, and that
+    /// Tries at once to build a state, if the replica lacks one: the journal is reached again, or is another one, and that
     /// restores have failed before says nothing of it.
     pub(super) fn restore_at_once(&mut self) {
         self.restore_pause = limits::RETRY_PAUSE_MAX / 2;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use placard_engine::{Builder, Engine, Replaced, Snapshot};
+use placard_engine::{Builder, Engine, Replaced};
 use placard_model::entry::{Incarnation, Position};
 use placard_model::{EncodedAd, Undecodable, limits};
 use tokio::sync::mpsc::error::TrySendError;
@@ -205,8 +205,9 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             }
             Output::SaveCheckpoint(snapshot) => {
                 // Writing goes on by itself; a replica that stops does not wait for it.
+                let position = snapshot.position();
                 tokio::select! {
-                    saved = save(&checkpoints, snapshot) => Input::CheckpointSaved(saved),
+                    saved = checkpoints.save(position, || snapshot.collect()) => Input::CheckpointSaved(saved),
                     () = results.closed() => return,
                 }
             }
@@ -232,14 +233,6 @@ async fn free(replaced: Box<Replaced>) {
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-/// Collects the ads, which takes a while, and has them written down.
-async fn save<C: Checkpoints>(checkpoints: &C, snapshot: Snapshot) -> Result<(), Unavailable> {
-    let position = snapshot.position();
-    let collected = tokio::task::spawn_blocking(move || snapshot.collect()).await;
-    let ads = collected.map_err(|error| Unavailable("collect the ads", error.into()))?;
-    checkpoints.save(position, ads).await
 }
 
 /// The reason why no engine could be built.

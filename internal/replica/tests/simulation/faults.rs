@@ -52,7 +52,7 @@ pub(crate) fn plan(world: &mut World) {
         };
         at_random(world, fault);
     }
-    // Seldom, since of clients that were waiting then little can be said afterwards.
+    // Rarely, since of clients that were waiting then little can be said afterwards.
     let restores = if world.rng.random_bool(0.3) { 4 } else { 0 };
     for _ in 0..restores {
         let backup = world.rng.random_range(Duration::ZERO..FAULTY);
@@ -112,7 +112,7 @@ impl World {
         *started = started.saturating_add_micros(1);
     }
 
-    /// What clients were told of the lost history is as lost as that. Those that wait for an answer may get one of either
+    /// What clients know of the lost history is as lost as that. Those that wait for an answer may get one of either
     /// history.
     fn rolled_back(&mut self) {
         let restored = self.journal.head.version;
