@@ -57,10 +57,12 @@ impl Dimension for Age {
     const FIELDS: &'static [&'static str] = &[START, END];
     const TAGS: &'static [u32] = &[TAG_START, TAG_END];
 
+    #[inline]
     fn place(age: u8) -> usize {
         usize::from(age - AGE_MIN)
     }
 
+    #[inline]
     fn places(condition: Option<AgeRange>) -> Places {
         let Some(AgeRange { start, end }) = condition else { return [0; 4] };
         let (first, last) = (start - AGE_MIN, end - AGE_MIN);

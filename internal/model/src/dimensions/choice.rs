@@ -52,6 +52,8 @@ pub trait Choice: Codes {
     const NAME: &'static str;
     /// The tag of the field of a stored ad; no other has or had it.
     const TAG: &'static [u32; 1];
+    /// The format level from which on builds know the dimension. The first builds are of level 1.
+    const LEVEL: u8 = 1;
     /// The rule of a value in an ad.
     const RULE: &'static str;
     /// The rule of a query's parameter.
@@ -91,6 +93,7 @@ impl<C: Choice> Dimension for C {
     const IS_RANGE: bool = false;
     const FIELDS: &'static [&'static str] = &[<C as Choice>::NAME];
     const TAGS: &'static [u32] = C::TAG;
+    const LEVEL: u8 = <C as Choice>::LEVEL;
 
     fn place(value: C) -> usize {
         Codes::place(value)

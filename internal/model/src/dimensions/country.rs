@@ -60,6 +60,7 @@ impl Country {
     }
 
     /// Its place, `0..COUNT`.
+    #[inline]
     pub fn place(self) -> usize {
         usize::from(self.0)
     }
@@ -140,6 +141,7 @@ impl Codes for Country {
         self.code()
     }
 
+    #[inline]
     fn place(self) -> usize {
         self.place()
     }
@@ -156,6 +158,7 @@ impl Codes for Country {
         set.contains(self)
     }
 
+    #[inline]
     fn places(set: &CountrySet) -> Places {
         set.0
     }

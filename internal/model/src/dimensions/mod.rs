@@ -73,10 +73,12 @@ macro_rules! dimensions {
 
         $(
             impl Listed for $dimension {
+                #[inline]
                 fn condition(targeting: &Targeting) -> Self::Condition {
                     targeting.$name
                 }
 
+                #[inline]
                 fn filter(query: &Query) -> Filter<Self::Value> {
                     query.$name
                 }

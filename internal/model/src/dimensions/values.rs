@@ -24,6 +24,7 @@ macro_rules! values {
             }
 
             /// Its place among the values, from 0.
+            #[inline]
             pub fn place(self) -> usize {
                 self as usize
             }
@@ -88,6 +89,7 @@ macro_rules! values {
                 self.code()
             }
 
+            #[inline]
             fn place(self) -> usize {
                 self.place()
             }
@@ -104,6 +106,7 @@ macro_rules! values {
                 set.contains(self)
             }
 
+            #[inline]
             fn places(set: &$set) -> $crate::dimensions::dimension::Places {
                 [set.0.into(), 0, 0, 0]
             }
