@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Status(StatusOptions),
     /// Check whether the server on this machine is ready, and exit with 0 if it is; for a container's health check.
     Healthcheck(HealthcheckOptions),
-    /// Recompute the chain and the digest of a cluster's journal.
+    /// Recompute the chain and the digest of a journal, and compare them with what replicas have.
     Verify(VerifyOptions),
     /// Copy the journal of a standalone server into a new file, while the server runs or when it is stopped.
     Backup(BackupOptions),

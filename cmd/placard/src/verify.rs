@@ -1,5 +1,7 @@
-//! `placard verify`: recomputes the chain and the digest of a cluster's journal, and compares them with every
-//! replica's.
+//! `placard verify`: recomputes the chain and the digest of a journal, of a cluster or of a standalone server, and compares
+//! them with every replica's.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use placard_node::{Audited, Report};
@@ -13,7 +15,7 @@ use crate::{config, status};
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
-    let url = config::required_postgres_url(&options.postgres)?;
+    let cluster = config::postgres_url(&options.postgres)?;
     let (mut claims, mut unasked) = (Vec::new(), Vec::new());
     if let Some(target) = &options.target {
         // Asked first: what replicas have published by then is in the journal that is read afterwards.
@@ -35,7 +37,14 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
             }
         }
     }
-    let Report { base, head, entries, ads, wrong } = placard_node::verify(url, &claims).await?;
+    let report = match cluster {
+        Some(url) => placard_node::verify_cluster(url, &claims).await?,
+        None => {
+            let directory = options.data_dir.unwrap_or_else(|| PathBuf::from(config::DATA_DIR));
+            placard_node::verify_standalone(directory, &claims).await?
+        }
+    };
+    let Report { base, head, entries, ads, wrong } = report;
     let mut text = format!(
         "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared\n",
         claims.len()

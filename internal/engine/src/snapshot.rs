@@ -29,8 +29,8 @@ impl Snapshot {
         self.position
     }
 
-    /// The ads, in no order. Takes time that grows with their number, and keeps neither readers nor the writer from
-    /// their work.
+    /// The ads, in no order. Takes time that grows with their number. Readers go on; the writer waits for a shard of the map
+    /// while that is being read.
     pub fn collect(self) -> Vec<EncodedAd> {
         // If an ad has changed before it is read here, the old one was saved before that. The vector has room for all
         // from the start: the writer waits for a shard that is being read.

@@ -31,7 +31,7 @@ pub use storage::{
 };
 pub use tasks::Ended;
 use tasks::Tasks;
-pub use verify::{Audited, Report, VerifyError, verify};
+pub use verify::{Audited, Report, VerifyError, verify_cluster, verify_standalone};
 
 /// The pause between two runs of the metrics work that takes too long for a scrape.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -2,11 +2,13 @@
 //! replicas say of themselves.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use placard_model::entry::{Digest, Entry, Position};
 use placard_model::{EncodedAd, Version, limits};
-use placard_replica::ports::Unavailable;
+use placard_replica::ports::{Audit, Unavailable};
 use placard_storage::postgres::{self, PostgresJournal};
+use placard_storage::sqlite::{AuditError, SqliteAudit};
 use tokio::sync::mpsc;
 
 use crate::{Secret, StartError};
@@ -47,11 +49,14 @@ pub struct Audited {
     pub digest: String,
 }
 
-/// Verifies the journal at a URL, and compares each of `claims` with the log at its version.
+/// Verifies the journal of a cluster, at PostgreSQL's URL, and compares each of `claims` with the log at its version.
 ///
 /// # Errors
 /// The journal cannot be read to its end.
-pub async fn verify(postgres_url: Secret, claims: &[Audited]) -> Result<Report, VerifyError> {
+pub async fn verify_cluster(
+    postgres_url: Secret,
+    claims: &[Audited],
+) -> Result<Report, VerifyError> {
     let options = postgres::Options {
         run_migrations: false,
         accept_older_tables: true,
@@ -59,7 +64,23 @@ pub async fn verify(postgres_url: Secret, claims: &[Audited]) -> Result<Report, 
     };
     let journal =
         PostgresJournal::connect(postgres_url, options).await.map_err(StartError::from)?;
-    let mut audit = journal.audit().await?;
+    Ok(verify(journal.audit().await?, claims).await?)
+}
+
+/// Verifies the journal of a standalone server's directory, while the server runs or when it is stopped.
+///
+/// # Errors
+/// There is no journal, or it cannot be read to its end.
+pub async fn verify_standalone(
+    directory: PathBuf,
+    claims: &[Audited],
+) -> Result<Report, VerifyError> {
+    let begun = tokio::task::spawn_blocking(move || SqliteAudit::begin(&directory)).await;
+    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    Ok(verify(begun?, claims).await?)
+}
+
+async fn verify(mut audit: impl Audit, claims: &[Audited]) -> Result<Report, Unavailable> {
     let (base, head) = (audit.base(), audit.head());
     let mut wrong = Wrong::default();
     let mut by_version: BTreeMap<Version, Vec<&Audited>> = BTreeMap::new();
@@ -144,7 +165,7 @@ impl Wrong {
     }
 }
 
-async fn sum(audit: &mut postgres::Audit<'_>) -> Result<(u64, Digest), Unavailable> {
+async fn sum(audit: &mut impl Audit) -> Result<(u64, Digest), Unavailable> {
     let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(CHUNKS);
     let adding = async {
         let (mut ads, mut digest) = (0, Digest::default());
@@ -164,6 +185,9 @@ pub enum VerifyError {
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] StartError),
+    /// A directory's cannot be opened.
+    #[error(transparent)]
+    Directory(#[from] AuditError),
     /// It cannot be read to its end.
     #[error(transparent)]
     Read(#[from] Unavailable),

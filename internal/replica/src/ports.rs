@@ -150,8 +150,9 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// The caller waits for the result before it commits the next batch.
     fn commit(&self, batch: Arc<Batch>) -> impl Future<Output = Result<Plan, CommitError>> + Send;
 
-    /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. What the replica has
-    /// published counts only if this journal knows it: after a restore to an older state it may be of the lost history.
+    /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. In a journal that
+    /// replicas share, what one has published counts only if the journal knows it: after a restore to an older state it may
+    /// be of the lost history.
     fn poll(
         &self,
         beat: Beat,
@@ -192,6 +193,33 @@ pub trait Journal: Clone + Send + Sync + 'static {
     fn commits(&self) -> Commits {
         Commits::Able
     }
+}
+
+/// A journal at one moment, for a caller that recomputes its chain and its digest. Meanwhile the database keeps what has
+/// been replaced since.
+pub trait Audit: Send {
+    /// Returns the head.
+    fn head(&self) -> Position;
+
+    /// Returns the position behind which the log begins: the next record's version is one more, and its chain follows this
+    /// one.
+    fn base(&self) -> Position;
+
+    /// Reads at most `max` records after version `after`. If it fails, the audit is over.
+    fn log(
+        &mut self,
+        after: Version,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, Unavailable>> + Send;
+
+    /// Sends all ads, in chunks. If it fails, the audit is over.
+    fn ads(
+        &mut self,
+        chunks: mpsc::Sender<Vec<EncodedAd>>,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Ends the audit, once all ads were sent.
+    fn end(self) -> impl Future<Output = ()> + Send;
 }
 
 /// Ads that have ended and are still there.
@@ -307,8 +335,8 @@ pub trait Checkpoints: Clone + Send + Sync + 'static {
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> impl Future<Output = Result<Option<Position>, Unavailable>> + Send;
 
-    /// Replaces the checkpoint, in one step. `collect` takes the ads together, which costs a second of a core for a million;
-    /// it is to be called where that delays no one.
+    /// Replaces the checkpoint, in one step. `collect` takes the ads together, which takes a core for up to a second per
+    /// million; it is to be called on a thread for which no task waits.
     fn save(
         &self,
         position: Position,

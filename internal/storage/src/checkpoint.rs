@@ -39,10 +39,11 @@ const BUFFER: usize = 1 << 20;
 /// Bytes that are written before they are synced. What is left to the end would have to be on the disk at once, and the
 /// journal's own syncs, if it is on that disk, would wait for all of it.
 const SYNC_BYTES: usize = 1 << 20;
-/// After each sync the disk is left alone for this many times the sync, and for this long at most: a million
-/// ads take a quarter of a minute then, and writes hardly notice.
+/// After each sync the disk is left to others for this many times the sync, and for this long at most.
 const PAUSES: u32 = 16;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// All pauses of a checkpoint together: a state of many millions of ads is written faster.
+const PAUSED_MAX: Duration = Duration::from_secs(30);
 /// The lowest priority that there is: a checkpoint takes a core for about a second per million ads.
 #[cfg(target_os = "linux")]
 const NICE_MAX: i32 = 19;
@@ -102,7 +103,8 @@ impl CheckpointFile {
 
     fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {
         let next = self.directory.join(NEXT);
-        let summed = Summed::new(Paced { file: File::create(&next)?, unsynced: 0 });
+        let summed =
+            Summed::new(Paced { file: File::create(&next)?, unsynced: 0, paused: Duration::ZERO });
         let mut file = BufWriter::with_capacity(BUFFER, summed);
         let level = ads.iter().map(EncodedAd::level).max().unwrap_or(FORMAT_LEVEL_MIN);
         file.write_all(MAGIC)?;
@@ -176,6 +178,8 @@ fn damaged(what: &str) -> io::Error {
 struct Paced {
     file: File,
     unsynced: usize,
+    /// The pauses so far.
+    paused: Duration,
 }
 
 impl Write for Paced {
@@ -186,11 +190,11 @@ impl Write for Paced {
             let begun = Instant::now();
             self.file.sync_data()?;
             self.unsynced = 0;
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "it leaves the disk to others, and waits for nothing"
-            )]
-            thread::sleep((begun.elapsed() * PAUSES).min(PAUSE_MAX));
+            let pause = (begun.elapsed() * PAUSES).min(PAUSE_MAX);
+            let pause = pause.min(PAUSED_MAX.saturating_sub(self.paused));
+            #[expect(clippy::disallowed_methods, reason = "it leaves the disk to others")]
+            thread::sleep(pause);
+            self.paused += pause;
         }
         Ok(written)
     }
@@ -200,18 +204,22 @@ impl Write for Paced {
     }
 }
 
-/// Runs work on a thread of its own, which gives way to all others.
-async fn in_background<T: Send + 'static>(
+/// Runs work on a thread of its own.
+async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-        // On Linux this is the calling thread's priority; elsewhere it is the process'. Without it the work is only less polite.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::setpriority_process(None, NICE_MAX);
         let _ = done.send(work());
     })?;
     result.await.unwrap_or_else(|_| Err(io::Error::other("it panicked")))
+}
+
+/// Has this thread give way to all others from now on.
+fn give_way() {
+    // On Linux this is the calling thread's priority; elsewhere it is the process'. Without it the work is only less polite.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE_MAX);
 }
 
 /// A file, and the checksum of what has passed.
@@ -281,7 +289,13 @@ impl Checkpoints for CheckpointFile {
     ) -> Result<(), Unavailable> {
         const WHAT: &str = "write the checkpoint";
         let file = self.clone();
-        let saved = in_background(move || file.save(position, &collect())).await;
+        let saved = on_a_thread(move || {
+            // At the usual priority: the writer of the ads may have to wait for a part of them that is being read.
+            let ads = collect();
+            give_way();
+            file.save(position, &ads)
+        })
+        .await;
         saved.map_err(|error| Unavailable(WHAT, error.into()))
     }
 }

@@ -37,7 +37,10 @@ pub(crate) struct StatusOptions {
 pub(crate) struct VerifyOptions {
     #[command(flatten)]
     pub(crate) postgres: PostgresOptions,
-    /// A replica of the cluster to compare with the journal.
+    /// Without PostgreSQL: the directory of a standalone server [default: ./data].
+    #[arg(long, env = "PLACARD_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A replica of the cluster, or the standalone server, to compare with the journal.
     #[arg(long, env = "PLACARD_TARGET", value_name = "URL", value_parser = target)]
     pub(crate) target: Option<Url>,
 }

@@ -22,4 +22,5 @@ mod stopping;
 mod storm;
 mod unwritable;
 mod usage;
+mod verified;
 mod writer;

@@ -32,6 +32,11 @@ impl Lease {
         self.ended = now >= self.until;
     }
 
+    /// Returns true if the lease has ended, and that was noticed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Returns when [`Lease::ends`] will be true, if nothing happens before.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         (!self.ended).then_some(self.until)

@@ -19,8 +19,6 @@ pub(super) struct Poll {
     pub(super) had_entries: bool,
     /// The applied version at the last poll that found the head ahead.
     pub(super) behind_at: Option<Version>,
-    /// Whether the last one that has come back has failed.
-    pub(super) failed: bool,
     /// Whether the last one that has come back was sent with the state that there is now, and fits it.
     pub(super) compared: bool,
 }
@@ -46,7 +44,6 @@ impl Poll {
             sent: None,
             had_entries: false,
             behind_at: None,
-            failed: false,
             compared: false,
         }
     }

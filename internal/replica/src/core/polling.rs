@@ -67,6 +67,9 @@ impl Core {
             return;
         };
         self.lease.renew(self.poll.sent_at, now);
+        if std::mem::take(&mut self.restored_blindly) {
+            self.restore_at_once();
+        }
         self.follow_journal(head.incarnation, outputs);
         self.trim_stream(now, &head, outputs);
         let (position, chain_at) = (head.position, head.chain_at);

@@ -1,6 +1,6 @@
 //! Decides whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` (see
-//! `readiness`), the metrics and, of other replicas, the receipts of writes ask. Pure. Reads ask it at their own moment (`freshness`), because a replica that was paused must know
-//! how old it is before its next step does.
+//! `readiness`), the metrics and, of other replicas, the receipts of writes ask. Pure. Reads ask it at their own moment
+//! (`freshness`), because a replica that was paused must know how old it is before its next step does.
 //!
 //! What is published is known to be current as of the last head poll whose head it has reached, counted from when that
 //! poll was sent. An answer from the journal alone does not prove that: the entries behind the head that it named may

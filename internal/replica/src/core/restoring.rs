@@ -37,6 +37,7 @@ impl Core {
         let reading = self.checkpoint.is_being_read();
         if registered && !reading && !self.restoring && !self.emptied && now >= self.restore_due {
             self.restoring = true;
+            self.restored_blindly = self.lease.has_ended();
             outputs.push(Output::Restore);
         }
     }
@@ -185,6 +186,26 @@ mod tests {
             };
             assert!(restores(&outputs), "{outputs:?}");
         }
+    }
+
+    /// Else a restore that is too much for the journal would be repeated without a pause.
+    #[test]
+    fn a_restore_that_fails_beside_good_polls_waits() {
+        let (mut core, log) = (core(None), engine().1);
+        let found = || Ok(head(log.head()));
+        let at = Duration::from_millis;
+        let restores =
+            |outputs: Vec<Output>| outputs.iter().any(|output| matches!(output, Output::Restore));
+        step(&mut core, Input::Tick);
+        assert!(restores(step(&mut core, Input::Polled(found()))));
+        assert!(!restores(step_at(&mut core, at(100), Input::Restored(None))));
+        step_at(&mut core, at(200), Input::Tick);
+        let gone = Unavailable("reach it", "a test".into());
+        assert!(!restores(step_at(&mut core, at(300), Input::Polled(Err(gone)))));
+        core.poll.due = START;
+        assert!(!restores(step_at(&mut core, at(400), Input::Tick)));
+        assert!(!restores(step_at(&mut core, at(500), Input::Polled(found()))));
+        assert!(restores(step_at(&mut core, at(601), Input::Tick)));
     }
 
     /// Freeing a million ads did the same, after each restore.

@@ -73,6 +73,9 @@ pub struct Core {
     pub(super) restore_cause: Cause,
     /// When the next restore may begin.
     pub(super) restore_due: Moment,
+    /// Whether the last restore was begun although the journal had not been reached for a lease: that it failed says
+    /// nothing of a journal that is reached again.
+    pub(super) restored_blindly: bool,
     /// The pause before that; it doubles while restores fail.
     pub(super) restore_pause: Duration,
     pub(super) poll: Poll,
@@ -123,6 +126,7 @@ impl Core {
             restoring: false,
             restore_cause: Cause::Start,
             restore_due: START,
+            restored_blindly: false,
             restore_pause: limits::RETRY_PAUSE_MAX / 2,
             poll: Poll::new(),
             emptied: false,

@@ -32,10 +32,6 @@ impl Core {
             Input::LogRead(Purpose::LookUp, result) => self.looked_up(result.ok(), outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
-                let has_failed = result.is_err();
-                if std::mem::replace(&mut self.poll.failed, has_failed) && !has_failed {
-                    self.restore_at_once();
-                }
                 let told = result.ok().filter(|head| !self.is_emptied_by(head));
                 let head = told.as_ref().map(|head| head.position.version);
                 self.polled(now, told, outputs);

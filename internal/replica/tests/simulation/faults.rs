@@ -125,5 +125,6 @@ impl World {
             client.ads = own.collect();
         }
         self.rollbacks += 1;
+        self.rolled_back = self.now;
     }
 }

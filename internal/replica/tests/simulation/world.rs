@@ -61,6 +61,8 @@ pub(crate) struct Replica {
     pub(crate) core: Core,
     pub(crate) clock: Clock,
     wake_at: Option<Duration>,
+    /// When the journal took the last poll.
+    pub(crate) polled: Duration,
     /// The journal that its work is bound to.
     pub(crate) followed: Option<Incarnation>,
     /// The writes whose clients wait for all replicas, each with its chain.
@@ -118,6 +120,8 @@ pub(crate) struct World {
     pub(crate) unwritten: BTreeSet<Uuid>,
     answered: u64,
     pub(crate) rollbacks: u64,
+    /// When the journal was last restored to an older state.
+    pub(crate) rolled_back: Duration,
     seen: Seen,
 }
 
@@ -162,6 +166,7 @@ impl World {
             unwritten: BTreeSet::new(),
             answered: 0,
             rollbacks: 0,
+            rolled_back: Duration::ZERO,
             seen: Seen::default(),
         };
         for replica in 0..REPLICAS {
@@ -362,7 +367,8 @@ impl World {
         });
         let clock = Clock::started(self.now, &mut self.rng);
         let (wake_at, followed, awaited) = (None, None, Vec::new());
-        self.replicas[replica] = Some(Replica { core, clock, wake_at, followed, awaited });
+        let polled = Duration::ZERO;
+        self.replicas[replica] = Some(Replica { core, clock, wake_at, polled, followed, awaited });
         self.step(replica, Input::Tick);
     }
 
@@ -376,12 +382,15 @@ impl World {
         });
         // A client of a lost history learns that.
         let confirmed = confirmed.filter(|(awaited, _)| awaited.history == history);
+        let is_of_now = running.polled >= self.rolled_back;
         let confirmed: Vec<_> =
             confirmed.map(|(awaited, chain)| (awaited.version, chain)).collect();
         for confirmed in confirmed {
             self.seen.confirmed += 1;
-            // It may be lost by now, with the journal that it was in.
-            if self.journal_has(confirmed) {
+            // It may be lost by now, with the journal that the poll was of.
+            let is_there = self.journal_has(confirmed);
+            assert!(is_there || !is_of_now, "{} is on all replicas, and lost", confirmed.0);
+            if is_there {
                 let newest = self.confirmed.filter(|newest| newest.0 > confirmed.0);
                 self.confirmed = newest.or(Some(confirmed));
             }

@@ -52,7 +52,7 @@ use crate::place::Place;
 use crate::secret::Secret;
 
 pub use failure::Unfit;
-pub use snapshot::Audit;
+pub use snapshot::PostgresAudit;
 pub use url::UrlError;
 
 /// Words an error of other work on the journal's server; `None` if it is not one of PostgreSQL's client.
@@ -365,8 +365,8 @@ impl PostgresJournal {
     ///
     /// # Errors
     /// The server does not answer within 10 s, or with an error.
-    pub async fn audit(&self) -> Result<Audit<'_>, Unavailable> {
-        let audit = Audit::begin(&self.lanes.snapshot).await;
+    pub async fn audit(&self) -> Result<PostgresAudit<'_>, Unavailable> {
+        let audit = PostgresAudit::begin(&self.lanes.snapshot).await;
         audit.map_err(|failure| Unavailable("read the journal's head", failure.into()))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version, limits};
-use placard_replica::ports::Unavailable;
+use placard_replica::ports::{Audit, Unavailable};
 use tokio::sync::mpsc;
 
 use super::codec::{PositionRow, position};
@@ -90,53 +90,43 @@ pub(super) async fn snapshot(
     Ok(head)
 }
 
-/// The journal at one moment, for a caller that recomputes its chain and its digest. The moment lasts until this is
-/// dropped, at most 60 s after the last reading; meanwhile the database keeps what has been replaced since.
-pub struct Audit<'j> {
+/// The journal at one moment, which lasts until this is dropped, at most 60 s after the last reading. A server that falls
+/// silent for 10 s ends it.
+pub struct PostgresAudit<'j> {
     held: Held<'j>,
     head: Position,
     base: Position,
 }
 
-impl<'j> Audit<'j> {
+impl<'j> PostgresAudit<'j> {
     pub(super) async fn begin(lane: &'j Lane) -> Result<Self, Failure> {
         let (head, mut held) = begin(lane).await?;
         let base = one_row(&mut held, BASE).await?;
         Ok(Self { held, head, base })
     }
+}
 
-    /// The head.
-    pub fn head(&self) -> Position {
+impl Audit for PostgresAudit<'_> {
+    fn head(&self) -> Position {
         self.head
     }
 
-    /// The position behind which the log begins: the first record's version is one more, and its chain
-    /// follows this one.
-    pub fn base(&self) -> Position {
+    fn base(&self) -> Position {
         self.base
     }
 
-    /// Reads at most `max` records after version `after`.
-    ///
-    /// # Errors
-    /// The server does not answer within 10 s, or with an error. The audit is over.
-    pub async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
+    async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         let log = rows::log(&mut self.held.connection, after, max, limits::READ_BYTES_MAX);
         let records = self.held.lane.within(PIECE, log).await;
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
-    /// Sends all ads, in chunks.
-    ///
-    /// # Errors
-    /// The server falls silent for 10 s, or answers with an error. The audit is over.
-    pub async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
+    async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
         let sent = ads(&mut self.held, &chunks).await;
         sent.map(drop).map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
 
-    /// Ends it, once all ads were sent.
-    pub async fn end(self) {
+    async fn end(self) {
         end(self.held).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The journal of an embedded replica: one SQLite file in WAL mode with `synchronous=FULL`, one thread that
 //! writes and two that read, and a lock on the directory against a second process.
 
+mod audit;
 mod backup;
 mod lane;
 mod rows;
@@ -24,6 +25,7 @@ use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held, writable_sqlite};
 use lane::{Lane, Undone};
 
+pub use audit::{AuditError, SqliteAudit};
 pub use backup::{BackupError, backup};
 
 const FILE: &str = "journal.sqlite";
@@ -200,18 +202,27 @@ fn snapshot(
 ) -> rusqlite::Result<Position> {
     let transaction = connection.transaction()?;
     let position = rows::head(&transaction)?;
-    let mut statement = transaction.prepare_cached("SELECT encoded FROM ads")?;
+    send_ads(&transaction, chunks)?;
+    Ok(position)
+}
+
+/// Sends all ads, inside the caller's transaction.
+fn send_ads(
+    connection: &Connection,
+    chunks: &mpsc::Sender<Vec<EncodedAd>>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("SELECT encoded FROM ads")?;
     let mut ads = statement.query([])?;
     let mut chunk = Chunk::default();
     while let Some(row) = ads.next()? {
         chunk.push(EncodedAd::from_bytes(row.get::<_, Vec<u8>>(0)?.into()));
         // A closed channel means that the builder has given up, and says why itself.
         if chunk.is_full() && chunks.blocking_send(chunk.take()).is_err() {
-            return Ok(position);
+            return Ok(());
         }
     }
     let _ = chunks.blocking_send(chunk.take());
-    Ok(position)
+    Ok(())
 }
 
 /// Shortest time for which log rows are kept: a repeated batch asks the log what it has written.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{Chain, Digest, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
+use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::Ended;
 use placard_replica::{Batch, Current, LogRow, Plan};
@@ -41,6 +41,22 @@ pub(super) fn chain_at(
 ) -> rusqlite::Result<Option<Chain>> {
     let mut statement = transaction.prepare_cached("SELECT chain FROM log WHERE version = ?1")?;
     statement.query_row([version], |row| row.get(0).map(Chain)).optional()
+}
+
+/// Reads the position behind which the log begins, if it has a record. What was before it is trimmed: the first record that
+/// is left cannot be compared with anything.
+pub(super) fn base(connection: &Connection) -> rusqlite::Result<Option<Position>> {
+    let mut statement = connection
+        .prepare_cached("SELECT version, chain, bytes FROM log ORDER BY version LIMIT 1")?;
+    let first = statement.query_row([], record).optional()?;
+    Ok(first.map(|first| {
+        if first.version == 1 {
+            return Position::START;
+        }
+        // The digest is that of the entry; one that cannot be decoded differs from all others.
+        let digest = Entry::decode(&first.bytes).map_or(Digest(u128::MAX), |entry| entry.digest);
+        Position { version: first.version, chain: first.chain, digest }
+    }))
 }
 
 /// Reads the records of one page after a version; the rows behind the page are not looked at.
