@@ -40,7 +40,7 @@ pub struct Cluster {
     heads: VecDeque<(Version, Timestamp)>,
 }
 
-/// A write that all replicas are to show.
+/// A write that all replicas are to show, and that this one shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Awaited {
     /// Its version.

@@ -450,10 +450,9 @@ impl World {
             Reply::Applied(answer) | Reply::Committed(answer) => {
                 let running = self.replicas[replica].as_mut().expect("it has just stepped");
                 let wrote = answer.outcomes.iter().any(|outcome| outcome.entry().is_some());
-                if wrote && !answer.replayed {
-                    if matches!(reply, Reply::Applied(_)) {
-                        assert!(running.core.reader().published().version >= answer.version);
-                    }
+                // A write that its own replica does not show yet is confirmed by none.
+                if matches!(reply, Reply::Applied(_)) && wrote && !answer.replayed {
+                    assert!(running.core.reader().published().version >= answer.version);
                     let (version, polls) = (answer.version, running.core.polls());
                     let chain = self.chains[&request];
                     if running.awaited.len() < AWAITED_MAX {
