@@ -9,7 +9,7 @@ use placard_model::Timestamp;
 use placard_replica::ports::{Chores, CommitError, Journal};
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
-use placard_storage::sqlite::{OpenError, SqliteJournal};
+use placard_storage::sqlite::{OpenError, SqliteAudit, SqliteJournal};
 use placard_testkit::contract;
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::requests::{create, keyed, request};
@@ -28,6 +28,13 @@ async fn sqlite_keeps_the_journals_contract() {
         open()
     };
     contract::journal(open(), reopen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_audits_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let begin = async |_: &SqliteJournal| SqliteAudit::begin(directory.path()).unwrap();
+    contract::audit(SqliteJournal::open(directory.path()).unwrap(), begin).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

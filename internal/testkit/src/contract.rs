@@ -7,7 +7,7 @@ use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
 use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Beat, CommitError, Ends, Head, Identity, Journal, Member, Standing, Stream,
+    Appended, Audit, Beat, CommitError, Ends, Head, Identity, Journal, Member, Standing, Stream,
     StreamStatus,
 };
 use placard_replica::{Batch, Emptied, Plan};
@@ -404,6 +404,51 @@ fn chained(bodies: &[&'static [u8]]) -> Vec<Record> {
         Record { version, chain, bytes: bytes::Bytes::from_static(bytes) }
     };
     (1..).zip(bodies).map(record).collect()
+}
+
+/// Checks all that an audit promises. `journal` is empty; `begin` begins an audit of it.
+pub async fn audit<J: Journal, A: Audit>(journal: J, begin: impl AsyncFn(&J) -> A) {
+    let mut nothing = begin(&journal).await;
+    assert_eq!((nothing.base(), nothing.head()), (Position::START, Position::START));
+    assert_eq!(nothing.log(0, 10).await.expect("a healthy journal is read"), []);
+    nothing.end().await;
+    for id in 1..=5 {
+        commit(&journal, vec![request(id, vec![create(id, "An ad of the audit")])]).await;
+    }
+    let head = poll(&journal, 0).await.position;
+    let mut audit = begin(&journal).await;
+    // What is committed from here on is not seen.
+    let later = vec![create(6, "A later ad"), delete(1)];
+    commit(&journal, vec![request(6, later)]).await;
+    assert_eq!((audit.base(), audit.head()), (Position::START, head));
+    let mut chain = Chain::GENESIS;
+    let mut read = Vec::new();
+    loop {
+        let after = read.last().copied().unwrap_or(0);
+        let page = audit.log(after, 2).await.expect("a healthy journal is read");
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        for record in page {
+            chain = chain.next(record.version, &record.bytes);
+            assert_eq!(chain, record.chain);
+            read.push(record.version);
+        }
+    }
+    assert_eq!((&read[..], chain), (&[1, 2, 3, 4, 5][..], head.chain));
+    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(1);
+    let collect = async {
+        let mut digest = Digest::default();
+        while let Some(chunk) = arriving.recv().await {
+            digest = chunk.iter().map(Digest::of).fold(digest, Digest::plus);
+        }
+        digest
+    };
+    let (sent, digest) = tokio::join!(audit.ads(chunks), collect);
+    sent.expect("a healthy journal is read");
+    assert_eq!(digest, head.digest);
+    audit.end().await;
 }
 
 /// Checks all that a journal promises about ends, by a clock that runs. `journal` is empty.

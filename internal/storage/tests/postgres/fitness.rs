@@ -1,7 +1,7 @@
 //! Which servers may hold a journal, and how its tables come to be.
 
 use placard_model::entry::Position;
-use placard_replica::ports::Journal;
+use placard_replica::ports::{Audit, Journal};
 use placard_storage::postgres::{OpenError, Options, PostgresJournal, Unfit, migrate};
 use placard_testkit::contract;
 use placard_testkit::requests::{create, request};

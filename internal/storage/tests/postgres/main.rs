@@ -135,6 +135,15 @@ async fn postgres_keeps_the_journals_contract() {
 }
 
 #[tokio::test]
+async fn postgres_keeps_the_audits_contract() {
+    let server = server().await;
+    // An audit borrows its journal.
+    let audited: &'static PostgresJournal = Box::leak(Box::new(open(&server.url()).await));
+    let begin = async |_: &PostgresJournal| audited.audit().await.unwrap();
+    contract::audit(open(&server.url()).await, begin).await;
+}
+
+#[tokio::test]
 async fn postgres_keeps_the_contract_of_ends() {
     let server = server().await;
     contract::ends(open(&server.url()).await).await;

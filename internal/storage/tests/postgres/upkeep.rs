@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
 use placard_model::limits;
-use placard_replica::ports::{Beat, Chores, Journal};
+use placard_replica::ports::{Audit, Beat, Chores, Journal};
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
