@@ -143,7 +143,11 @@ fn without_secrets(error: &clap::Error) -> String {
     ]
     .into_iter()
     .filter(|(shown, is_secret)| *is_secret && !shown.is_empty())
-    .fold(text, |text, (secret, _)| text.replace(secret, "..."))
+    .fold(text, |text, (secret, _)| {
+        let text = text.replace(&format!("'{secret}'"), "'...'");
+        // A word may be in the sentence too.
+        if is_word(secret) { text } else { text.replace(secret, "...") }
+    })
 }
 
 /// Returns the subscriber that turns events into lines of the log.
@@ -155,7 +159,9 @@ fn subscriber(
     // A single word that is not a level would be taken for a module: everything of that module would be logged, and
     // nothing else.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
-    let is_whole = |part: &str| part.contains(['=', '[', ']', '}']) || is_level(part);
+    // Nothing would be taken for errors alone.
+    let is_whole =
+        |part: &str| !part.is_empty() && (part.contains(['=', '[', ']', '}']) || is_level(part));
     if let Some(word) = text.split(',').map(str::trim).find(|part| !is_whole(part)) {
         anyhow::bail!(
             "'{word}' is no level: write error, warn, info, debug, trace or off, or a module with one of them, \

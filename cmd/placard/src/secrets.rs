@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use placard_node::Secret;
+use placard_node::{Secret, read_file};
 
 /// The secret in the file that an option names.
 pub(crate) fn secret(option: &str, file: &Path) -> anyhow::Result<Secret> {
@@ -20,7 +20,7 @@ pub(crate) fn text(option: &str, file: &Path) -> anyhow::Result<String> {
 
 /// The bytes in the file that an option names.
 pub(crate) fn read(option: &str, file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| unread(option, file))
+    read_file(file).with_context(|| unread(option, file))
 }
 
 /// Says what cannot be read. The message names the file only if it exists: otherwise the name may be the secret itself,

@@ -28,6 +28,7 @@ pub use placard_replica::{Config as ReplicaConfig, spans};
 use storage::Started;
 pub use storage::{
     ClusterStorage, Redis, RedisTls, Secret, Sentinel, StartError, Storage, backup, migrate,
+    read_file,
 };
 pub use tasks::Ended;
 use tasks::Tasks;

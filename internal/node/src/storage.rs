@@ -18,7 +18,7 @@ use placard_storage::redis::{self, RedisStream};
 use placard_storage::sqlite::{self, SqliteJournal};
 
 pub use placard_storage::redis::{Sentinel, Server as Redis, Tls as RedisTls};
-pub use placard_storage::secret::Secret;
+pub use placard_storage::secret::{Secret, read_file};
 
 /// Where a node's journal and stream are.
 #[derive(Debug, Clone)]

@@ -2,7 +2,8 @@
 //! password changes the file, and nothing has to be started again.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::task::JoinHandle;
 
 /// How long reading a file may take.
 const LIMIT: Duration = Duration::from_secs(1);
+/// Bytes of a file that an option names.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A secret text. It is never shown.
 pub struct Secret {
@@ -59,9 +62,22 @@ impl Secret {
     }
 }
 
+/// Reads a file that an option names, which may be a device without an end.
+///
+/// # Errors
+/// It cannot be read, or is larger than 1 MiB.
+pub fn read_file(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
 fn text(file: &Path) -> io::Result<String> {
     // Not the library's error, which holds the bytes and would show them if it were printed in full.
-    let text = String::from_utf8(std::fs::read(file)?)
+    let text = String::from_utf8(read_file(file)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))?;
     Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
@@ -128,5 +144,20 @@ mod tests {
         let read = async { while secret.renew().await.is_err() {} };
         tokio::time::timeout(60 * LIMIT, read).await.unwrap();
         assert_eq!(secret.text(), "after");
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        std::fs::write(&file, vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(read_file(&file).unwrap().len(), 1 << 20);
+        std::fs::write(&file, vec![b'x'; (1 << 20) + 1]).unwrap();
+        assert_eq!(read_file(&file).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        #[cfg(unix)]
+        assert_eq!(
+            read_file(Path::new("/dev/zero")).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::Timestamp;
+use placard_model::entry::Position;
 use placard_replica::ports::{Chores, CommitError, Journal};
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
@@ -28,6 +29,32 @@ async fn sqlite_keeps_the_journals_contract() {
         open()
     };
     contract::journal(open(), reopen).await;
+}
+
+/// Writes were acknowledged that were gone when the server stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_that_was_deleted_takes_no_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(directory.path()).unwrap();
+    let commit = async |id: u128| {
+        let requests = vec![Arc::new(request(id, vec![create(id, "An ad")]))];
+        journal.commit(Arc::new(contract::batch(requests))).await
+    };
+    let poll = async || journal.poll(contract::beat(1, Position::START), 0).await;
+    assert_eq!(commit(1).await.unwrap().head.version, 1);
+    let [file, aside] = ["journal.sqlite", "aside"].map(|name| directory.path().join(name));
+    for replacement in [None, Some("another file")] {
+        std::fs::rename(&file, &aside).unwrap();
+        if let Some(text) = replacement {
+            std::fs::write(&file, text).unwrap();
+        }
+        let refused = commit(2).await;
+        assert!(matches!(refused, Err(CommitError::NotCommitted(_))), "{refused:?}");
+        assert!(poll().await.is_err());
+        std::fs::rename(&aside, &file).unwrap();
+        assert_eq!(poll().await.unwrap().position.version, 1);
+    }
+    assert_eq!(commit(2).await.unwrap().head.version, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,15 @@ fn failed(ended: &Ended, code: i32, what: &str) {
     assert!(line.starts_with("error: ") && line.len() > 12, "{what}: {line}");
 }
 
+/// A value that may be a secret is left out of what clap says, and was once left out of its words too.
+#[tokio::test]
+async fn an_error_of_a_short_value_is_readable() {
+    let arguments = ["serve", "--advertise", "a"];
+    let ended = run(&arguments, &[]).await;
+    failed(&ended, 2, "--advertise a");
+    assert!(ended.err[0].contains("invalid value '...' for '--advertise"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn bad_usage_is_one_line_and_code_2() {
     for arguments in [
@@ -37,6 +46,7 @@ async fn bad_usage_is_one_line_and_code_2() {
         &["serve", "--drain-delay", "soon"],
         &["serve", "--drain-delay", "600001"],
         &["serve", "--log", "placard=[", "--listen", ANY_PORT],
+        &["serve", "--log", "", "--listen", ANY_PORT],
         &["serve", "--log", "warning", "--listen", ANY_PORT],
         &["serve", "--log", "info,verbose", "--listen", ANY_PORT],
         &["serve", "--log", "placard_api", "--listen", ANY_PORT],

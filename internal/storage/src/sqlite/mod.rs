@@ -4,6 +4,7 @@
 mod audit;
 mod backup;
 mod lane;
+mod opened;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use crate::chunk::Chunk;
 use crate::directory::{DirectoryError, Held, writable_sqlite};
 use lane::{Lane, Undone};
+use opened::OpenedFile;
 
 pub use audit::{AuditError, SqliteAudit};
 pub use backup::{BackupError, backup};
@@ -64,6 +66,7 @@ pub struct SqliteJournal {
     read: Arc<Lane>,
     /// Apart from `read`, since a snapshot may take seconds.
     snapshot: Arc<Lane>,
+    opened: Arc<OpenedFile>,
     /// Held for as long as the journal is open.
     _held: Arc<Held>,
 }
@@ -99,6 +102,7 @@ impl SqliteJournal {
             return Err(OpenError::TooNew(file, level));
         }
         try_to_write(&mut connection).map_err(|error| unusable(error.into()))?;
+        let opened = OpenedFile::new(&file).map_err(|error| unusable(error.into()))?;
         let lane = |name, connection| {
             let started = Lane::start(name, connection).map(Arc::new);
             started.map_err(|error| unusable(error.into()))
@@ -108,6 +112,7 @@ impl SqliteJournal {
             write: lane("journal-write", connection)?,
             read: lane("journal-read", another()?)?,
             snapshot: lane("journal-snapshot", another()?)?,
+            opened: Arc::new(opened),
             _held: Arc::new(held),
         })
     }
@@ -300,7 +305,15 @@ impl Chores for SqliteJournal {
 
 impl Journal for SqliteJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
-        let committed = self.write.run(move |connection| commit(connection, &batch)).await;
+        let opened = Arc::clone(&self.opened);
+        let commit = move |connection: &mut Connection| {
+            opened.is_there().map_err(|error| CommitError::NotCommitted(error.into()))?;
+            let plan = commit(connection, &batch)?;
+            // It may have gone meanwhile, and the plan with it.
+            opened.is_there().map_err(|error| CommitError::Unknown(error.into()))?;
+            Ok(plan)
+        };
+        let committed = self.write.run(commit).await;
         committed.unwrap_or_else(|undone| {
             Err(match undone {
                 // It was rolled back while its thread unwound; the batch is to blame.
@@ -313,6 +326,7 @@ impl Journal for SqliteJournal {
     /// The directory's lock ensures that this replica is the only one: the register is its own row.
     async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
         const WHAT: &str = "read the journal's head";
+        self.opened.is_there().map_err(|error| Unavailable(WHAT, error.into()))?;
         let read = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             let position = rows::head(&transaction)?;
