@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use placard_model::limits;
 use placard_testkit::port::Port;
 use placard_testkit::process::Process;
 use placard_testkit::wait::until;
@@ -37,29 +38,37 @@ async fn client(url: String, request: String, status: u16, shared: Arc<Shared>) 
     let mut failed = Vec::new();
     let mut wire = None;
     while !stop.load(Ordering::Relaxed) {
-        let (mut open, of) = match wire.take() {
+        let (mut open, of, since) = match wire.take() {
             Some(open) => open,
-            None => match (start.load(Ordering::SeqCst), Wire::try_open(&url).await) {
-                // It may be a connection to either start.
-                (of, _) if of != start.load(Ordering::SeqCst) => continue,
-                (of, Some(open)) => (open, of),
-                (_, None) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                    continue;
+            None => {
+                let opened = Instant::now();
+                match (start.load(Ordering::SeqCst), Wire::try_open(&url).await) {
+                    // It may be a connection to either start.
+                    (of, _) if of != start.load(Ordering::SeqCst) => continue,
+                    (of, Some(open)) => (open, of, opened),
+                    (_, None) => {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        continue;
+                    }
                 }
-            },
+            }
         };
+        let sent = Instant::now();
+        // A server that stops serves idle connections for this long, and this client may have been held for longer. It has
+        // not begun to stop before it has had the last request.
+        let was_held = sent - since >= limits::LAST_REQUESTS;
         let had_served = served.load(Ordering::SeqCst) >= of;
         match open.ask(&request).await {
             Some(answer) if answer.status == status => {
                 answers.fetch_add(1, Ordering::Relaxed);
                 served.fetch_max(of, Ordering::SeqCst);
-                wire = (!answer.is_last()).then_some((open, of));
+                wire = (!answer.is_last()).then_some((open, of, sent));
             }
             // It has just started, and has not served such a request yet.
             Some(answer)
                 if !had_served && STARTING.iter().any(|kind| answer.body.contains(kind)) => {}
             Some(answer) => failed.push(answer.head + &answer.body),
+            None if was_held => {}
             None => failed.push("no answer".to_owned()),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
