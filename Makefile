@@ -70,6 +70,7 @@ verify: ## Check format, lints, docs, layers, imports, paths, prose and what ope
 	scripts/check-paths
 	scripts/check-prose
 	scripts/check-operations
+	scripts/check-kubernetes
 
 fix: ## Mend what verify finds and can be mended
 	cargo fmt --all

@@ -1,0 +1,182 @@
+"""What is tried on the assertions: charts that break one of them, and values that must be refused."""
+
+DEPLOYMENT = "templates/deployment.yaml"
+HELPERS = "templates/_helpers.tpl"
+POLICY = "templates/networkpolicy.yaml"
+SERVICE = "templates/service.yaml"
+BUDGET = "templates/poddisruptionbudget.yaml"
+HORIZONTAL = "templates/horizontalpodautoscaler.yaml"
+SCALED = "templates/scaledobject.yaml"
+MONITOR = "templates/servicemonitor.yaml"
+SELECTOR = '{{ include "placard.selector" . | nindent 6 }}'
+
+# The assertion that must notice, the file, what is in it, what is put in its place, and the example (none: defaults).
+MUTATIONS = [
+    ("objects_are_the_expected_ones", SERVICE, "kind: Service", "kind: Secret", None),
+    ("objects_are_the_expected_ones", HORIZONTAL, '"cpu"', '"none"', None),
+    ("objects_are_the_expected_ones", SCALED, '"requests"', '"cpu"', "requests"),
+    ("objects_are_the_expected_ones", POLICY, "networkPolicy.enabled", "serviceMonitor.enabled", None),
+    ("names_leave_room_for_a_pods_own", HELPERS, "trunc 46", "trunc 63", None),
+    ("names_leave_room_for_a_pods_own", SERVICE, 'name: {{ include "placard.name" . }}', "name: Placard", None),
+    ("names_leave_room_for_a_pods_own", "Chart.yaml", 'appVersion: "0', 'appVersion: "9', None),
+    ("image_is_the_program_of_the_chart", HELPERS, ".tag | default $.Chart.AppVersion", '.tag | default "latest"', None),
+    ("image_is_the_program_of_the_chart", HELPERS, "{{ .repository }}@{{ .digest }}", "{{ .repository }}:{{ .digest }}", "everything"),
+    ("grace_period_covers_the_stop", HELPERS, "1000)) 10", "1000)) 5", None),
+    ("grace_period_covers_the_stop", HELPERS, '"drain-delay") 1000', '"drain-delay") 100000', None),
+    ("variables_are_the_programs", DEPLOYMENT, "{name: PLACARD_DATA_DIR,", "{name: PLACARD_DATA_DIRECTORY,", None),
+    ("variables_are_the_programs", DEPLOYMENT, "{name: PLACARD_DATA_DIR,", "{name: PLACARD_LISTEN,", None),
+    ("variables_are_the_programs", DEPLOYMENT, "{name: PLACARD_DATA_DIR, value: /data}", '{name: PLACARD_STALE_MAX, value: "600001"}', None),
+    ("values_reach_the_program", DEPLOYMENT, "(toString $value)", '(printf "%v " $value)', None),
+    ("values_reach_the_program", DEPLOYMENT, "| ternary (toJson $value)", '| ternary (printf "%g" $value)', "everything"),
+    ("values_reach_the_program", DEPLOYMENT, "range $option, $from := .Values.files", 'range $option, $from := omit .Values.files "redis-url-file"', None),
+    ("secrets_are_files_only", DEPLOYMENT, "args: [serve]", "args: [serve, --postgres-url=postgres://db]", None),
+    ("secrets_are_files_only", DEPLOYMENT, "{name: PLACARD_DATA_DIR, value: /data}", "{name: PLACARD_POSTGRES_URL, value: 'postgres://a:b@db'}", None),
+    ("secrets_are_files_only", DEPLOYMENT, "{name: PLACARD_DATA_DIR, value: /data}", "{name: PLACARD_POSTGRES_URL, valueFrom: {secretKeyRef: {name: a, key: b}}}", None),
+    ("secrets_are_files_only", DEPLOYMENT, "args: [serve]", "args: [serve]\n          envFrom: [{secretRef: {name: placard}}]", None),
+    ("files_are_where_the_program_looks", DEPLOYMENT, 'value: /run/placard/{{ trimSuffix "-file" $option }}', "value: /run/placard/{{ $option }}", None),
+    ("files_are_where_the_program_looks", DEPLOYMENT, "secretName: {{ $from.secret | quote }}", "secretName: placard", "sentinel"),
+    ("files_are_where_the_program_looks", DEPLOYMENT, "defaultMode: 0440", "defaultMode: 0444", None),
+    ("files_are_where_the_program_looks", DEPLOYMENT, "readOnly: true", "readOnly: true, subPath: a", None),
+    ("files_are_where_the_program_looks", DEPLOYMENT, "{name: extra-{{ $name }}, mountPath: /run/placard/{{ $name }}", "{name: extra-{{ $name }}, mountPath: /run/extra/{{ $name }}", "sentinel"),
+    ("probes_ask_health_routes", DEPLOYMENT, "{path: /readyz, port: http}", "{path: /livez, port: http}", None),
+    ("probes_ask_health_routes", DEPLOYMENT, "{path: /livez, port: http}", "{path: /readyz, port: http}", None),
+    ("probes_ask_health_routes", DEPLOYMENT, "{path: /readyz, port: http}", "{path: /readyz, port: 8080}", "everything"),
+    ("probes_ask_health_routes", DEPLOYMENT, "failureThreshold: 2", "failureThreshold: 20", None),
+    ("probes_ask_health_routes", DEPLOYMENT, "failureThreshold: 6", "failureThreshold: 1", None),
+    ("selectors_choose_the_pods", SERVICE, 'selector: {{ include "placard.selector" . | nindent 4 }}', "selector: {app.kubernetes.io/name: placard}", None),
+    ("selectors_choose_the_pods", BUDGET, SELECTOR, "{app.kubernetes.io/name: placard, app.kubernetes.io/instance: other}", None),
+    ("selectors_choose_the_pods", POLICY, SELECTOR, "{}", None),
+    ("selectors_choose_the_pods", DEPLOYMENT, 'labels: {{ include "placard.labels" . | nindent 8 }}', "labels: {app.kubernetes.io/name: placard}", None),
+    ("service_leads_to_the_program", SERVICE, "targetPort: http", "targetPort: 8080", "everything"),
+    ("service_leads_to_the_program", SERVICE, "port: {{ .Values.service.port }}", "port: 8080", "everything"),
+    ("upgrades_keep_every_replica", DEPLOYMENT, "maxUnavailable: 0", "maxUnavailable: 1", None),
+    ("upgrades_keep_every_replica", DEPLOYMENT, "minReadySeconds: {{ .Values.minReadySeconds }}", "minReadySeconds: 0", None),
+    ("upgrades_keep_every_replica", BUDGET, "maxUnavailable: {{ .Values.podDisruptionBudget.maxUnavailable }}", "maxUnavailable: 0", None),
+    ("upgrades_keep_every_replica", BUDGET, "AlwaysAllow", "IfHealthyBudget", None),
+    ("replicas_have_one_owner", DEPLOYMENT, '{{- if eq .Values.autoscaling.by "none" }}', "{{- if true }}", "cpu"),
+    ("replicas_have_one_owner", DEPLOYMENT, '{{- if eq .Values.autoscaling.by "none" }}', '{{- if ne .Values.autoscaling.by "cpu" }}', "requests"),
+    ("replicas_have_one_owner", DEPLOYMENT, "replicas: {{ .Values.replicas }}", "replicas: 1", None),
+    ("replicas_have_one_owner", HORIZONTAL, 'kind: Deployment, name: {{ include "placard.name" . }}', "kind: Deployment, name: placard", "cpu"),
+    ("replicas_have_one_owner", SCALED, 'kind: Deployment, name: {{ include "placard.name" . }}', "kind: StatefulSet, name: ads-placard", "requests"),
+    ("replicas_have_one_owner", HORIZONTAL, "minReplicas: {{ .Values.autoscaling.minReplicas }}", "minReplicas: 1", "cpu"),
+    ("replicas_have_one_owner", SCALED, "maxReplicaCount: {{ .Values.autoscaling.maxReplicas }}", "maxReplicaCount: 100", "requests"),
+    ("replicas_have_one_owner", HELPERS, "stabilizationWindowSeconds: {{ .Values.autoscaling.quietSeconds }}", "stabilizationWindowSeconds: 0", "cpu"),
+    ("replicas_have_one_owner", HELPERS, "{type: Pods, value: 1, periodSeconds: 60}", "{type: Percent, value: 100, periodSeconds: 15}", "requests"),
+    ("autoscaler_measures_what_is_there", HORIZONTAL, "name: cpu", "name: memory", "cpu"),
+    ("autoscaler_measures_what_is_there", DEPLOYMENT, "{{ toYaml .Values.resources | nindent 12 }}", "{requests: {memory: 1Gi}}", "cpu"),
+    ("autoscaler_measures_what_is_there", SCALED, "placard_http_requests_total", "placard_requests_total", "requests"),
+    ("autoscaler_measures_what_is_there", SCALED, 'service="{{ include "placard.name" . }}"', 'service="placard"', "requests"),
+    ("autoscaler_measures_what_is_there", SCALED, "metricType: AverageValue", "metricType: Value", "requests"),
+    ("autoscaler_measures_what_is_there", SCALED, "threshold: {{ .Values.autoscaling.requestsPerSecond | quote }}", 'threshold: "1"', "requests"),
+    ("network_policy_lets_out_what_is_needed", POLICY, "- {protocol: UDP, port: 53}", "- {protocol: UDP, port: 5353}", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, "        - {protocol: TCP, port: 53}\n", "", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, '{{- include "placard.egress" .Values.networkPolicy.postgres | nindent 4 }}', "", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, '(dict "ports" $ports "to" .Values.networkPolicy.redis.to)', '(dict "ports" (list 1) "to" list)', None),
+    ("network_policy_lets_out_what_is_needed", POLICY, '(include "placard.sentinelPorts" . | fromJsonArray)', "list", "sentinel"),
+    ("network_policy_lets_out_what_is_needed", POLICY, '{{- with index $options "otlp-endpoint" }}', '{{- with "" }}', "everything"),
+    ("network_policy_lets_out_what_is_needed", HELPERS, "{{- with .to }}", '{{- with "" }}', "sentinel"),
+    ("network_policy_lets_out_what_is_needed", POLICY, "policyTypes: [Ingress, Egress]", "policyTypes: [Ingress]", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, "- {protocol: TCP, port: http}", "- {protocol: TCP, port: 9090}", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, "  egress:\n", "  egress:\n    - ports: [{protocol: TCP, port: 443}]\n", None),
+    ("network_policy_lets_out_what_is_needed", POLICY, "{{- with .Values.networkPolicy.from }}", '{{- with "" }}', "everything"),
+    ("monitor_finds_the_replicas", MONITOR, "- port: http", "- port: metrics", "cpu"),
+    ("monitor_finds_the_replicas", MONITOR, "path: /metrics", "path: /", "cpu"),
+    ("monitor_finds_the_replicas", MONITOR, "jobLabel: app.kubernetes.io/name", "jobLabel: app.kubernetes.io/instance", "cpu"),
+    ("monitor_finds_the_replicas", SERVICE, 'labels: {{ include "placard.labels" . | nindent 4 }}', "labels: {app.kubernetes.io/name: placard}", "cpu"),
+    ("monitor_finds_the_replicas", MONITOR, "{{- with .Values.serviceMonitor.labels }}", '{{- with "" }}', "cpu"),
+    ("pods_are_restricted", DEPLOYMENT, "enableServiceLinks: false", "enableServiceLinks: true", None),
+    ("pods_are_restricted", DEPLOYMENT, "automountServiceAccountToken: false", "hostNetwork: true", None),
+    ("pods_are_restricted", DEPLOYMENT, "runAsNonRoot: true", "runAsNonRoot: false", None),
+    ("pods_are_restricted", DEPLOYMENT, "runAsUser: 65532", "runAsUser: 0", None),
+    ("pods_are_restricted", DEPLOYMENT, "fsGroup: 65532", "fsGroup: 1", None),
+    ("pods_are_restricted", DEPLOYMENT, "{type: RuntimeDefault}", "{type: Unconfined}", None),
+    ("pods_are_restricted", DEPLOYMENT, "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", None),
+    ("pods_are_restricted", DEPLOYMENT, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", None),
+    ("pods_are_restricted", DEPLOYMENT, "{drop: [ALL]}", "{drop: [ALL], add: [NET_BIND_SERVICE]}", None),
+    ("pods_are_restricted", DEPLOYMENT, "emptyDir: {sizeLimit: {{ .size }}}", "hostPath: {path: /srv}", None),
+    ("pods_are_restricted", DEPLOYMENT, "protocol: TCP}", "protocol: TCP, hostPort: 80}", None),
+    ("pods_are_restricted", "values.yaml", "limits: {memory: 1Gi}", 'limits: {cpu: "1"}', None),
+    ("checkpoints_have_a_place", DEPLOYMENT, "mountPath: /data}", "mountPath: /data, readOnly: true}", None),
+    ("checkpoints_have_a_place", DEPLOYMENT, "mountPath: /data}", "mountPath: /var/data}", None),
+    ("checkpoints_have_a_place", DEPLOYMENT, "emptyDir: {sizeLimit: {{ .size }}}", "emptyDir: {}", None),
+    ("checkpoints_have_a_place", DEPLOYMENT, "accessModes: [ReadWriteOnce]", "accessModes: [ReadWriteMany]", "everything"),
+    ("checkpoints_have_a_place", DEPLOYMENT, "storageClassName: {{ . | quote }}", "storageClassName: slow", "everything"),
+    ("pods_are_spread", DEPLOYMENT, "topologyKey: {{ . | quote }}", "topologyKey: kubernetes.io/os", None),
+    ("pods_are_spread", DEPLOYMENT, "matchLabelKeys: [pod-template-hash]", "matchLabelKeys: []", None),
+    ("pods_are_spread", DEPLOYMENT, "whenUnsatisfiable: {{ $.Values.spread.whenUnsatisfiable }}", "whenUnsatisfiable: ScheduleAnyway", "everything"),
+    ("pods_are_spread", DEPLOYMENT, 'matchLabels: {{ include "placard.selector" $ | nindent 14 }}', "matchLabels: {}", None),
+    ("scheduling_is_passed_on", DEPLOYMENT, "{{- with .Values.tolerations }}", '{{- with "" }}', "everything"),
+    ("scheduling_is_passed_on", DEPLOYMENT, "{{- with .Values.image.pullSecrets }}", '{{- with "" }}', "everything"),
+    ("scheduling_is_passed_on", DEPLOYMENT, "{{- with .Values.podAnnotations }}", '{{- with "" }}', "everything"),
+]
+
+# Files of the chart that disagree with the program: the file, what is in it, and what is put in its place.
+STATIC_MUTATIONS = [
+    ("Chart.yaml", '"0.1.0"', '"0.2.0"'),
+    ("Chart.yaml", "version: 0.1.0", "version: 0.1.1"),
+    ("values.schema.json", '"idle-timeout"', '"idle-time"'),
+    ("values.schema.json", '"redis-ca-file"', '"redis-ca"'),
+    ("values.schema.json", '"redis-database": {"type": "integer", "minimum": 0, "maximum": 1023}', '"redis-database": {"type": "integer", "minimum": 0, "maximum": 15}'),
+    ("values.schema.json", '"drain-delay": {"type": "integer", "minimum": 0, "maximum": 600000}', '"drain-delay": {"type": "integer", "minimum": 0}'),
+]
+
+# Charts that count PostgreSQL's connections otherwise than docs/OPERATIONS.md.
+CONNECTION_MUTATIONS = [
+    (HELPERS, "(mul 9", "(mul 7"),
+    (HELPERS, "add 20", "add 21"),
+    (HELPERS, ".Values.replicas .Values.autoscaling.maxReplicas", ".Values.replicas .Values.replicas"),
+    (HELPERS, '.) 1 $stopping', '.) 1'),
+]
+
+# Manuals that say something else than the chart does.
+MANUAL_MUTATIONS = [
+    ("--set postgres.maxConnections=308", "--set postgres.maxConnections=30"),
+    ("--set options.new-journal=true", "--set newJournal=true"),
+    ("redis-master: placard", "redis-name: placard"),
+    ("6 Pods and 74 connections", "6 Pods and 54 connections"),
+    ("schemas of Kubernetes 1.27 and 1.37", "schemas of Kubernetes 1.20 and 1.37"),
+]
+
+# Words of helm, and what the refusal says. Those that begin with "at '" are values.schema.json's.
+REFUSALS = {
+    "--set replicaCount=3": "at '': additional properties 'replicaCount' not allowed",
+    "--set replicas=-1": "at '/replicas': minimum: got -1, want 0",
+    "--set replicas=three": "at '/replicas': got string, want integer",
+    "--set options.drain-delay=600001": "at '/options/drain-delay': maximum: got 600,001, want 600,000",
+    "--set options.drain-delay=null": "at '/options': missing property 'drain-delay'",
+    "--set options.postgres-url=postgres://db": "at '/options': additional properties 'postgres-url' not allowed",
+    "--set options.data-dir=/srv": "at '/options': additional properties 'data-dir' not allowed",
+    "--set options.on-stale=ignore": "at '/options/on-stale': value must be one of 'serve', 'refuse'",
+    "--set options.listen=127.0.0.1:8080": "at '/options/listen': '127.0.0.1:8080' does not match pattern",
+    "--set options.otlp-endpoint=http://ann:secret@collector": "at '/options/otlp-endpoint':",
+    "--set files.admin-token-file.key=a/b": "at '/files/admin-token-file/key': 'a/b' does not match pattern",
+    "--set files.tokens.secret=a": "at '/files': additional properties 'tokens' not allowed",
+    "--set autoscaling.by=both": "at '/autoscaling/by': value must be one of 'none', 'cpu', 'requests'",
+    "--set checkpoint.size=much": "at '/checkpoint/size': 'much' does not match pattern",
+    "--set image.digest=latest": "at '/image/digest': 'latest' does not match pattern",
+    "--set podDisruptionBudget.maxUnavailable=0": "at '/podDisruptionBudget/maxUnavailable'",
+    "--set networkPolicy.redis.ports=null": "at '/networkPolicy/redis': missing property 'ports'",
+    "--set options.listen=0.0.0.0:65536": "options.listen has the port 65536, and the highest is 65535",
+    "--set files.postgres-url-file=null": "files.postgres-url-file is missing: name the Secret and the key",
+    "--set files.redis-url-file=null": "files.redis-url-file is missing: name the Secret and the key",
+    "--set files.admin-token-file=null": "files.admin-token-file is missing: name the Secret and the key",
+    "--set options.insecure=true": "files.admin-token-file and options.insecure exclude each other",
+    "--set options.redis-sentinel=a:1 --set options.redis-master=m": "files.redis-url-file and options.redis-sentinel exclude each other",
+    "--set options.redis-sentinel=a:1 --set files.redis-url-file=null": "options.redis-sentinel and options.redis-master need each other",
+    "--set options.redis-master=m": "options.redis-sentinel and options.redis-master need each other",
+    "--set options.redis-database=0": "options.redis-database is for a Redis behind Sentinels",
+    "--set files.redis-password-file.secret=a --set files.redis-password-file.key=b": "files.redis-password-file is for a Redis behind Sentinels",
+    "--set files.redis-cert-file.secret=a --set files.redis-cert-file.key=b": "files.redis-cert-file and files.redis-key-file need each other",
+    "--set extraSecrets.redis-url=a": "extraSecrets.redis-url would be mounted where files.redis-url-file is",
+    "--set autoscaling.minReplicas=11": "autoscaling.minReplicas is 11, and autoscaling.maxReplicas only 10",
+    "--set autoscaling.by=requests": "autoscaling.by is requests, and needs autoscaling.prometheusUrl",
+    "--set autoscaling.by=cpu --set resources.requests.cpu=null": "autoscaling.by is cpu, and counts in resources.requests.cpu, which is missing",
+    "--set postgres.maxConnections=73": "up to 6 Pods need 74 connections to PostgreSQL (20 + 9 for each), and postgres.maxConnections is 73",
+    "--set postgres.maxConnections=136 --set autoscaling.by=cpu": "up to 13 Pods need 137 connections to PostgreSQL",
+}
+
+# What refuses, and how it is taken out.
+WITHOUT_GUARD = {
+    "schema": ("values.schema.json", r"(?s).*", "{}"),
+    "check": ("templates/deployment.yaml", r'\{\{- include "placard.check" . \}\}\n', ""),
+}
