@@ -144,14 +144,14 @@ def of_manual(helm, directory, manual):
 def of_refusals(helm):
     for words, said in REFUSALS.items():
         refusal = helm.refusal(CHART, *words.split())
-        if refusal is None:
+        if not refusal:
             yield f"{words} is not refused"
         elif said not in refusal:
             yield f"{words} is refused without {said!r}: {refusal.strip()}"
 
 
 def broken(directory, name, file, old, new):
-    """A copy of the chart, with something else in one file, or why there is none."""
+    """A copy of the chart, with something else in one file, or why it cannot be made."""
     chart = Path(directory) / name
     shutil.copytree(CHART, chart)
     content = (chart / file).read_text()
