@@ -41,6 +41,7 @@ test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and P
 	PLACARD=target/debug/placard scripts/test-backup
 	PLACARD=target/debug/placard scripts/test-api
 	PLACARD=target/debug/placard scripts/test-client
+	PLACARD=target/debug/placard scripts/test-kubernetes
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index
