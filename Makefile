@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test bench-index bench-cluster bench-expiry faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose bench-index bench-cluster bench-expiry faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and P
 	PLACARD=target/debug/placard scripts/test-api
 	PLACARD=target/debug/placard scripts/test-client
 	PLACARD=target/debug/placard scripts/test-kubernetes
+
+test-compose: ## Run Compose and Swarm on a Docker Engine of its own, as root on Linux (COMPOSE_CACHE=dir for what it makes once)
+	scripts/test-compose
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index

@@ -1,0 +1,244 @@
+"""What docs/OPERATIONS.md says of a cluster in containers, done and checked in the order of a cluster's life."""
+
+import datetime
+import re
+
+import images
+import manual
+import metrics
+from cluster import Load, page
+from engine import Failed, say, wait_for
+
+# What Docker and Compose call each thing that could be left behind.
+LEFT = (("container", "ps --all --quiet"), ("volume", "volume ls --quiet"), ("network", "network ls --quiet --filter type=custom"))
+
+
+def start(cluster):
+    """The documented command, which stays in the foreground."""
+    cluster.attach(manual.row("start"))
+
+    def begun():
+        cluster.still_attached()
+        return len(cluster.containers("placard")) == 3
+
+    wait_for("docker compose up", begun)
+    cluster.await_replicas(3)
+    image = f"placard:{version()}"
+    size = int(cluster.engine.docker("image", "inspect", "--format", "{{.Size}}", image))
+    times = [start_seconds(one) for one in cluster.inspect(*cluster.containers("placard"))]
+    usage = cluster.engine.docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}")
+    used = re.findall(r"(?m)^placard-placard-\d+ (\S+)", usage)
+    say(f"the image: {size / 1e6:.0f} MB; a replica: healthy after {max(times):.1f} s, memory {', '.join(used)}")
+
+
+def version():
+    """The image's tag in the file as it is checked out."""
+    return images.pinned("placard").partition(":")[2]
+
+
+def start_seconds(container):
+    """From the start of a container to its first good health check."""
+    good = next(check for check in container["State"]["Health"]["Log"] if check["ExitCode"] == 0)
+    return (moment(good["End"]) - moment(container["State"]["StartedAt"])).total_seconds()
+
+
+def moment(text):
+    """Docker's times have nine decimals, of which Python takes six."""
+    return datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
+
+
+def confinement(cluster):
+    """What each container is allowed, as the engine has it and as a process in it finds it."""
+    for container in cluster.inspect(*cluster.compose("ps --quiet").split()):
+        name, host = container["Name"].strip("/"), container["HostConfig"]
+        faults = [
+            fault
+            for fault, found in (
+                ("its root file system can be written", not host["ReadonlyRootfs"]),
+                ("it has capabilities", host["CapDrop"] != ["ALL"] or host["CapAdd"]),
+                ("it may gain privileges", "no-new-privileges:true" not in (host["SecurityOpt"] or [])),
+                ("its memory has no limit", not host["Memory"]),
+                ("its processes have no limit", not host["PidsLimit"]),
+                ("its log has no limit", "max-size" not in host["LogConfig"]["Config"]),
+                ("nothing starts it again", host["RestartPolicy"]["Name"] != "unless-stopped"),
+            )
+            if found
+        ]
+        status = cluster.engine.docker("exec", name, "cat", "/proc/1/status")
+        for fault, wanted in (
+            ("it runs as root", r"(?m)^Uid:\s+[1-9]"),
+            ("its process has capabilities", r"(?m)^CapEff:\s+0+$"),
+            ("its process could have capabilities", r"(?m)^CapBnd:\s+0+$"),
+            ("its process may gain privileges", r"(?m)^NoNewPrivs:\s+1$"),
+        ):
+            if not re.search(wanted, status):
+                faults.append(fault)
+        if cluster.engine.docker("exec", name, "touch", "/etc/probe", check=False).returncode == 0:
+            faults.append("it writes to its root file system")
+        if faults:
+            raise Failed(f"{name}: {', '.join(faults)}")
+
+
+def writes(cluster):
+    cluster.write_all(3)
+
+
+def scaled(replicas):
+    """The documented command with another number."""
+    return re.sub(r"placard=\d+", f"placard={replicas}", manual.row("scale"))
+
+
+def scaling(cluster):
+    with Load(cluster) as load:
+        for replicas in (5, 2, 3):
+            cluster.shell(scaled(replicas))
+            cluster.await_replicas(replicas)
+    say(f"scaled to 5, 2 and 3 under {load.requests} requests")
+
+
+def killing(cluster):
+    """A replica that docker kill has ended stays away until it is started; one that crashed comes back by itself."""
+    with Load(cluster) as load:
+        killed = cluster.containers("placard")[0]
+        cluster.engine.docker("kill", killed)
+        cluster.await_replicas(2)
+        if cluster.inspect(killed)[0]["RestartCount"]:
+            raise Failed("a replica that docker kill has ended was started again")
+        cluster.shell(scaled(3))
+        cluster.await_replicas(3)
+        crashed = cluster.containers("placard")[0]
+        cluster.engine.run("bash", "-c", f"kill -KILL {cluster.inspect(crashed)[0]['State']['Pid']}")
+        wait_for("a crashed replica", lambda: cluster.inspect(crashed)[0]["RestartCount"] == 1)
+        cluster.await_replicas(3)
+    say(f"killed and returned under {load.requests} requests")
+
+
+def upgrade(cluster):
+    """The documented commands, to the image of the next version."""
+    old, new = images.checked_out(cluster.engine), "0.0.0-next"
+    before = cluster.containers("placard")
+    images.retag(cluster.engine, old, new)
+    with Load(cluster) as load:
+        cluster.shell(*manual.block("old=$(docker compose ps"))
+        cluster.await_replicas(3)
+    after = cluster.inspect(*cluster.containers("placard"))
+    if any(one["Config"]["Image"] != f"placard:{new}" or one["Id"] in before for one in after):
+        raise Failed(f"after the upgrade there are {[one['Config']['Image'] for one in after]}")
+    cluster.write_all(3)
+    say(f"upgraded under {load.requests} requests")
+
+
+def prometheus(cluster):
+    """Replicas have gone since the start, as they should, and nothing has failed."""
+    say(metrics.check(cluster, 3, may_fire={"PlacardReplicaGone"}))
+
+
+def backup(cluster):
+    """The documented commands; what was written after the backup is gone, and the replicas go on with what it has."""
+    dump, restore = manual.block("pg_dump")
+    kept = cluster.total()
+    cluster.shell(dump)
+    cluster.write_all(3, count=5)
+    for tries in range(1, 6):
+        done = cluster.shell(restore, check=False)
+        # As the document says: it has met a replica's commit, and has changed nothing.
+        if done.returncode == 0 or "deadlock" not in done.stderr:
+            break
+    if done.returncode:
+        raise Failed(f"pg_restore: {done.stderr}")
+    wait_for("the ads of the backup", lambda: [cluster.total(one) for one in cluster.replicas()] == [kept] * 3)
+    cluster.await_replicas(3)
+    cluster.write_all(3)
+    verify(cluster)
+    metrics.await_alert(cluster, "PlacardForked")
+    say(f"restored {kept} ads at try {tries}")
+
+
+def verify(cluster):
+    cluster.engine.docker("exec", cluster.containers("placard")[0], "placard", "verify", "--target", "http://haproxy:8080")
+
+
+def redis(cluster):
+    cluster.compose("stop redis")
+    wait_for("replicas without the stream", lambda: tails(cluster) == {"journal"})
+    status, _ = cluster.write()
+    if status != 201:
+        raise Failed(f"a write without Redis got {status}")
+    cluster.compose("start redis")
+    await_stream(cluster)
+    cluster.write_all(3)
+
+
+def tails(cluster):
+    """Where the replicas take their entries from."""
+    return {member["tails"] for member in cluster.members()}
+
+
+def await_stream(cluster):
+    """Until every replica follows the stream, and that has the newest entry."""
+
+    def filled():
+        told = page(f"{cluster.target}/api/v1/cluster")
+        return tails(cluster) == {"stream"} and told["stream"]["top"] == told["head"]["version"]
+
+    wait_for("the stream", filled)
+
+
+def postgres(cluster):
+    total = cluster.total()
+    cluster.compose("stop postgres")
+    status, _ = cluster.write(timeout=60, key=False)
+    if status not in (503, 504) or cluster.total() != total:
+        raise Failed(f"without PostgreSQL a write got {status}")
+    cluster.compose("start postgres")
+    cluster.await_replicas(3)
+    cluster.write_all(3)
+    verify(cluster)
+
+
+def new_journal(cluster):
+    """The volume of the journal is lost: replicas serve on and refuse writes, until a new one is begun on purpose."""
+    total = cluster.total()
+    cluster.compose("rm --stop --force postgres")
+    cluster.engine.docker("volume", "rm", "placard_postgres")
+    cluster.shell(scaled(3))
+    status, _ = cluster.write(timeout=60, key=False)
+    if status not in (503, 504) or [cluster.total(one) for one in cluster.replicas()] != [total] * 3:
+        raise Failed(f"with an empty journal a write got {status}")
+    cluster.shell(manual.span("PLACARD_NEW_JOURNAL=1 "))
+    cluster.await_replicas(1)
+    cluster.write_all(1, count=1)
+    # As usual.
+    cluster.shell(re.sub(r"up .*?--scale", "up --detach --scale", manual.row("start")))
+    cluster.await_replicas(3)
+    if cluster.total() != 1:
+        raise Failed(f"a new journal has {cluster.total()} ads")
+
+
+def down(cluster):
+    cluster.shell(f"{manual.row('stop')} --volumes")
+    wait_for("the end of docker compose up", lambda: cluster.attached.poll() is not None)
+    nothing_left(cluster)
+
+
+def nothing_left(cluster):
+    left = {what: cluster.engine.docker(*words.split()).split() for what, words in LEFT}
+    if any(left.values()):
+        raise Failed(f"docker compose down --volumes has left {left}")
+
+
+STEPS = (
+    ("up with 3", start),
+    ("what containers are allowed", confinement),
+    ("writes with ack=all", writes),
+    ("scale 3, 5, 2, 3", scaling),
+    ("rolling upgrade", upgrade),
+    ("Prometheus", prometheus),
+    ("backup and restore", backup),
+    ("Redis away", redis),
+    ("PostgreSQL away", postgres),
+    # From here on a write with ack=all lists who was killed, for an hour.
+    ("kill", killing),
+    ("a new journal", new_journal),
+    ("down", down),
+)

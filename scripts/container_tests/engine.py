@@ -1,0 +1,186 @@
+"""A Docker Engine of its own, in namespaces of its own. It ends with the process that started it, whatever ends that."""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# For what is waited for: generous, since it only stops a test that hangs.
+PATIENCE_SECONDS = 120
+CLONE_NEWNET = 0x40000000
+
+
+class Failed(Exception):
+    """What went wrong, in words."""
+
+
+def say(text):
+    print(f"test-compose: {text}", flush=True)
+
+
+def unable():
+    """Why no engine can be started here, or nothing."""
+    if not sys.platform.startswith("linux"):
+        return "this is not Linux"
+    if os.geteuid():
+        return "it needs root"
+    for program in ("unshare", "nsenter", "setpriv", "pivot_root", "apt-get"):
+        if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+            return f"{program} is missing"
+    tried = "mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && ip link add probe0 type veth peer name probe1"
+    if not shutil.which("ip"):
+        tried = tried.partition(" && ip")[0]
+    words = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "sh", "-c", tried]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    return f"namespaces cannot be made: {done.stderr.strip()}" if done.returncode else None
+
+
+def wait_for(what, condition, seconds=PATIENCE_SECONDS, pause=0.2):
+    """What the condition returns, as soon as that is true. What it cannot reach meanwhile is not there yet."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            found, fault = condition(), ""
+        except (OSError, ValueError, KeyError, Failed) as error:
+            found, fault = None, f": {error}"
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise Failed(f"{what}: not within {seconds} s{fault}")
+        time.sleep(pause)
+
+
+class Engine:
+    """Its `share` is /share in there: the socket, the log, and whatever a command in there works on."""
+
+    def __init__(self, roots):
+        self.roots = roots
+        self.lock = self.process = self.pid = self.work = None
+
+    def prepare(self):
+        """Waits for another run with the same cache, and deletes what a killed one has left."""
+        self.roots.cache.mkdir(parents=True, exist_ok=True)
+        self.lock = (self.roots.cache / "lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another run that uses {self.roots.cache}")
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        for left in self.roots.cache.glob("run-*"):
+            clear(left)
+
+    def start(self):
+        self.work = Path(tempfile.mkdtemp(prefix="run-", dir=self.roots.cache))
+        # Others than root pass through it, such as the user of a container that has a file of it mounted.
+        self.work.chmod(0o755)
+        for name in ("data", "share"):
+            (self.work / name).mkdir()
+        # Each dies with its parent, so that nothing goes on if this process is killed.
+        namespaces = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
+        init = [str(HERE / "engine-init"), str(self.roots.engine), str(self.work), group(self.work)]
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *namespaces, *init],
+            stdin=subprocess.DEVNULL,
+            stderr=(self.work / "share/init.log").open("w"),
+            start_new_session=True,
+        )
+        wait_for("the engine", self.answers)
+        self.enter_network()
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def answers(self):
+        if self.ended():
+            logs = [self.share / name for name in ("init.log", "dockerd.log")]
+            raise SystemExit("\n".join(log.read_text()[-4000:] for log in logs if log.exists()))
+        self.pid = int((self.work / "pid").read_text())
+        return self.docker("version", check=False).returncode == 0
+
+    @property
+    def share(self):
+        return self.work / "share"
+
+    def words(self, *command, directory="/"):
+        """The command that runs a command in there. It dies with its parent."""
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", "--uts", "--ipc"]
+        return ["setpriv", "--pdeathsig", "KILL", *enter, f"--wdns={directory}", "--", *command]
+
+    def environment(self, **variables):
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        fixed = {"PATH": path, "HOME": "/root", "DOCKER_HOST": "unix:///share/docker.sock", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        return {**fixed, **variables}
+
+    def run(self, *command, directory="/", stdin=None, check=True, **variables):
+        """What a command in there says, on both outputs if it fails."""
+        done = subprocess.run(
+            self.words(*command, directory=directory),
+            check=False,
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=self.environment(**variables),
+        )
+        if check and done.returncode:
+            raise Failed(f"{' '.join(command)}: {(done.stdout + done.stderr).strip()[-4000:]}")
+        return done.stdout if check else done
+
+    def docker(self, *words, **options):
+        return self.run("docker", *words, **options)
+
+    def enter_network(self):
+        """From here on 127.0.0.1 is the engine's, for this thread and for whatever it starts."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open(f"/proc/{self.pid}/ns/net", "rb") as network:
+            if libc.setns(network.fileno(), CLONE_NEWNET):
+                raise Failed(f"the engine's network cannot be entered: {os.strerror(ctypes.get_errno())}")
+
+    def stop(self):
+        """Ends whatever runs in there, and deletes what it was stored in."""
+        if self.process:
+            if self.pid and not self.ended():
+                # With the first process of the namespace the kernel ends all the others, and waits for them.
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+            self.process.wait()
+        if self.work:
+            clear(self.work)
+        if self.lock:
+            self.lock.close()
+
+
+def group(work):
+    """The control group of a run's containers, by which it is found again."""
+    return f"placard-{work.name}"
+
+
+def clear(work):
+    """Deletes a run's files and control groups; none of its processes is there any more."""
+    for tree in Path("/sys/fs/cgroup").glob(f"*/{group(work)}"):
+        delete_groups(tree)
+    delete_groups(Path("/sys/fs/cgroup") / group(work))
+    shutil.rmtree(work, ignore_errors=True)
+    if work.exists():
+        shutil.rmtree(work)
+
+
+def delete_groups(tree):
+    # Processes that were just ended may still be counted there for a moment.
+    for directory, _, _ in os.walk(tree, topdown=False):
+        for _ in range(50):
+            try:
+                os.rmdir(directory)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.1)

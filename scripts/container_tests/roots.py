@@ -1,0 +1,109 @@
+"""The root file systems that a test of containers needs, made of Debian's packages by mmdebstrap and kept in a
+directory, each under a hash of what it is made of.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+# Docker Engine with Compose, which bookworm has too old ones of: no `required` in `depends_on`, no `--start-interval`.
+ENGINE = ("trixie", "docker.io docker-cli docker-compose docker-buildx iptables iproute2 ca-certificates")
+# In place of the images that docker-compose.yml names, but for Grafana, which Debian does not have. HAProxy has to
+# be 3.1 or newer: an older one sends requests to a replica that has just appeared before it has checked it.
+STORES = ("trixie", "postgresql-17 redis-server redis-sentinel gosu")
+FRONT = ("forky", "haproxy prometheus wget")
+# In place of the Dockerfile's last FROM.
+BASE = ("bookworm", "")
+# Of no use in a test: what people read, and what PostgreSQL compiles long queries with, which is half of its image.
+LEFT_OUT = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/javascript/*",
+    "/usr/share/i18n/*",
+    "/usr/bin/promtool",
+    "/usr/lib/*/libLLVM*",
+    "/usr/lib/*/libz3*",
+    "/usr/lib/postgresql/*/lib/llvmjit*",
+    "/usr/lib/postgresql/*/lib/bitcode/*",
+)
+OPTIONS = [
+    "--mode=root",
+    "--variant=minbase",
+    *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
+    # A root is made again if the machine fails meanwhile.
+    "--dpkgopt=force-unsafe-io",
+    # The package would make a database that is not used.
+    "--customize-hook=rm -rf \"$1\"/var/lib/postgresql/*",
+]
+
+
+def options(suite):
+    """A mirror may be a snapshot; of a suite that is not released yet the signature is then out of date."""
+    return [*OPTIONS, '--aptopt=Acquire::Check-Valid-Until "false"'] if suite == FRONT[0] else OPTIONS
+
+
+class Roots:
+    """The paths of the roots: a folder with the engine, and the archives that become images."""
+
+    def __init__(self, cache):
+        self.cache = Path(cache)
+        self.engine = self.place("engine", ENGINE, "")
+        self.stores = self.place("stores", STORES, ".tar")
+        self.front = self.place("front", FRONT, ".tar")
+        self.base = self.place("base", BASE, ".tar")
+
+    def place(self, name, recipe, suffix):
+        digest = hashlib.sha256(repr((recipe, options(recipe[0]))).encode()).hexdigest()[:16]
+        return self.cache / f"{name}-{digest}{suffix}"
+
+    def make(self, say):
+        """Makes the roots that are missing, beside each other, and deletes those of earlier recipes."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        wanted = {self.engine: ENGINE, self.stores: STORES, self.front: FRONT, self.base: BASE}
+        for old in self.cache.glob("*-*"):
+            if old not in wanted:
+                remove(old)
+        missing = [path for path in wanted if not path.exists()]
+        if not missing:
+            return
+        subprocess.run([Path(__file__).parent.parent / "install-servers", "--only", "mmdebstrap"], check=True)
+        say(f"making {', '.join(path.name.partition('-')[0] for path in missing)}, once, in {self.cache}")
+        faults = []
+        builders = [threading.Thread(target=build, args=(path, wanted[path], say, faults)) for path in missing]
+        for builder in builders:
+            builder.start()
+        for builder in builders:
+            builder.join()
+        if faults:
+            sys.exit("\n".join(faults))
+
+
+def build(path, recipe, say, faults):
+    started = time.monotonic()
+    suite, packages = recipe
+    # An archive's format goes by its name.
+    unfinished = path.with_name(f"{path.stem}-unfinished{path.suffix}")
+    remove(unfinished)
+    words = ["mmdebstrap", "--quiet", *options(suite)]
+    if packages:
+        words.append(f"--include={packages.replace(' ', ',')}")
+    done = subprocess.run([*words, suite, str(unfinished)], check=False, capture_output=True, text=True)
+    if done.returncode:
+        faults.append(f"{' '.join(words)} {suite}: {done.stderr.strip()}")
+        remove(unfinished)
+        return
+    os.rename(unfinished, path)
+    say(f"{path.name.partition('-')[0]}: {time.monotonic() - started:.0f} s")
+
+
+def remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
