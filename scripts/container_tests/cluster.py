@@ -138,10 +138,12 @@ def addresses(container):
 
 
 class Load:
-    """k6's readers and writers, from the beginning to the end of a `with`; no request may fail meanwhile."""
+    """k6's readers and writers, from the beginning to the end of a `with`. No request may fail meanwhile, but for a small
+    `share` where a replica is killed: its connections break, and HAProxy does not repeat all that was under way there.
+    """
 
-    def __init__(self, cluster):
-        self.cluster = cluster
+    def __init__(self, cluster, share=0):
+        self.cluster, self.share = cluster, share
         self.summary = cluster.engine.work / "k6.json"
         self.log = cluster.engine.work / "k6.log"
 
@@ -163,8 +165,9 @@ class Load:
             return
         found = json.loads(self.summary.read_text())["metrics"]
         self.requests = found["http_reqs"]["count"]
-        failed = found["http_req_failed"]["passes"]
-        wrong = found["wrong_answers"]["count"] + found["checks"]["fails"]
-        if failed or wrong or not self.requests:
+        self.failed = failed = found["http_req_failed"]["passes"]
+        # A check that failed beyond the requests that did is an answer that was wrong.
+        wrong = max(found["wrong_answers"]["count"], found["checks"]["fails"]) - failed
+        if failed > self.requests * self.share or wrong > 0 or not self.requests:
             log = self.log.read_text()[:3000]
             raise Failed(f"under load {failed} of {self.requests} requests failed, and {wrong} checks: {log}")

@@ -98,7 +98,7 @@ def scaling(cluster):
 
 def killing(cluster):
     """A replica that docker kill has ended stays away until it is started; one that crashed comes back by itself."""
-    with Load(cluster) as load:
+    with Load(cluster, share=0.005) as load:
         killed = cluster.containers("placard")[0]
         cluster.engine.docker("kill", killed)
         cluster.await_replicas(2)
@@ -110,7 +110,7 @@ def killing(cluster):
         cluster.engine.run("bash", "-c", f"kill -KILL {cluster.inspect(crashed)[0]['State']['Pid']}")
         wait_for("a crashed replica", lambda: cluster.inspect(crashed)[0]["RestartCount"] == 1)
         cluster.await_replicas(3)
-    say(f"killed and returned under {load.requests} requests")
+    say(f"killed and returned under {load.requests} requests, of which {load.failed} failed")
 
 
 def upgrade(cluster):
