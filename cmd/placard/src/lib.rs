@@ -23,8 +23,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use options::{Command, LogFormat, Options};
@@ -156,19 +155,7 @@ fn subscriber(
     text: &str,
     format: LogFormat,
 ) -> anyhow::Result<impl Subscriber + Send + Sync + 'static> {
-    // A single word that is not a level would be taken for a module: everything of that module would be logged, and
-    // nothing else.
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
-    // Nothing would be taken for errors alone.
-    let is_whole =
-        |part: &str| !part.is_empty() && (part.contains(['=', '[', ']', '}']) || is_level(part));
-    if let Some(word) = text.split(',').map(str::trim).find(|part| !is_whole(part)) {
-        anyhow::bail!(
-            "'{word}' is no level: write error, warn, info, debug, trace or off, or a module with one of them, \
-             as placard_api=debug"
-        );
-    }
-    let filter = EnvFilter::builder().parse(text)?.add_directive(output::ALWAYS.parse()?);
+    let filter = filter(text)?.with_target(output::PANIC_TARGET, LevelFilter::ERROR);
     let log = log.clone();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || log.clone())
@@ -186,6 +173,32 @@ fn subscriber(
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
 
+/// Parses what to log: levels, and modules with a level of their own. Of two for the same module the last counts.
+fn filter(text: &str) -> anyhow::Result<Targets> {
+    text.split(',').map(str::trim).try_fold(Targets::new(), |filter, part| {
+        let (module, level) = match part.split_once('=') {
+            Some((module, level)) => (Some(module), level),
+            None => (None, part),
+        };
+        let level = level.parse::<LevelFilter>().ok().filter(|_| !level.is_empty());
+        match (module, level) {
+            (None, Some(level)) => Ok(filter.with_default(level)),
+            (Some(module), Some(level)) if is_module(module) => {
+                Ok(filter.with_target(module, level))
+            }
+            _ => anyhow::bail!(
+                "'{part}' is not a level: write error, warn, info, debug, trace or off, or a module with one of them, \
+                 as placard_api=debug"
+            ),
+        }
+    })
+}
+
+fn is_module(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part)
+}
+
 /// Returns true if an event is sqlx's about a line of a password file that it cannot parse: the event shows the line.
 fn holds_a_password(event: &Metadata<'_>) -> bool {
     event.target().starts_with("sqlx_postgres::options::pgpass")
@@ -200,4 +213,51 @@ fn is_of_the_queue(event: &Metadata<'_>) -> bool {
     is_of("apalis")
         || is_of("sqlx_core::pool")
         || (is_of("sqlx::query") && *event.level() > Level::WARN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filter_has_levels_and_levels_of_modules() {
+        for (text, target, level) in [
+            ("info", "placard_api", Some(Level::INFO)),
+            ("WARN", "sqlx::query", Some(Level::WARN)),
+            ("4", "placard_api", Some(Level::DEBUG)),
+            ("off", "placard_api", None),
+            ("info,placard_api=debug", "placard_api::requests", Some(Level::DEBUG)),
+            ("info, placard_api=debug", "placard_node", Some(Level::INFO)),
+            ("placard_api=trace", "placard_node", None),
+            ("debug,placard_api=off", "placard_api", None),
+            ("placard_api::house=debug,placard_api=warn", "placard_api::house", Some(Level::DEBUG)),
+            ("debug,info", "placard_api", Some(Level::INFO)),
+        ] {
+            let filter = filter(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            for one in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                let is_logged = level.is_some_and(|most| one <= most);
+                assert_eq!(filter.would_enable(target, &one), is_logged, "{text}: {target} {one}");
+            }
+        }
+    }
+
+    #[test]
+    fn filter_of_something_else_is_refused() {
+        for text in [
+            "",
+            "info,",
+            "warning",
+            "placard_api",
+            "info,verbose",
+            "placard_api=",
+            "placard_api=loud",
+            "=info",
+            "6",
+            "[request]=debug",
+            "placard_api[request{id}]=debug",
+            "placard=[",
+        ] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) use serve::{AccessOptions, ServeOptions, TraceOptions};
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = false)]
 pub(crate) struct Options {
-    /// What to log, as a tracing filter: error, warn, info, debug, or per module.
+    /// What to log: error, warn, info, debug, trace or off, or per module, as info,placard_api=debug.
     #[arg(long, env = "PLACARD_LOG", default_value = "info", global = true)]
     pub(crate) log: String,
     /// How to write the log.

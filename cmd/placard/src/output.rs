@@ -22,10 +22,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const PANIC_LINE: Duration = Duration::from_millis(100);
 /// The pause before a write is tried again whose reader cannot take more yet and says so.
 const NOT_YET: Duration = Duration::from_millis(10);
-/// The target of a panic's line in the log.
-const PANIC_TARGET: &str = "panic";
-/// The directive that every filter lets through.
-pub(crate) const ALWAYS: &str = "panic=error";
+/// The target of a panic's line in the log, which every filter lets through.
+pub(crate) const PANIC_TARGET: &str = "panic";
 
 /// The log; its clones share it.
 #[derive(Debug, Clone)]

@@ -6,7 +6,6 @@ use axum::response::Response;
 use http::StatusCode;
 use placard_model::command::{Answer, Command, Conditions, Outcome};
 use placard_model::{Creation, Fields, Version, Violation, limits};
-use problem_details::ProblemDetails;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,7 +14,7 @@ use crate::app::App;
 use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
 use crate::paths::BATCH_PATH;
-use crate::problem::{Extensions, Problem};
+use crate::problem::{Details, Problem};
 use crate::receipts;
 use crate::render::{self, with_replayed, with_version};
 use crate::write::{JSON, accepted};
@@ -32,7 +31,7 @@ struct BatchBody {
 #[serde(untagged)]
 enum Item {
     Created { status: u16, id: Uuid, version: Version },
-    Failed { status: u16, error: Box<ProblemDetails<Extensions>> },
+    Failed { status: u16, error: Box<Details> },
 }
 
 impl Item {

@@ -1,14 +1,15 @@
 //! Everything that can go wrong for a client, as one envelope: RFC 9457 `application/problem+json`.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use placard_model::command::{Conditions, Tags};
 use placard_model::{Place, Version, Violation, limits};
-use problem_details::ProblemDetails;
 use serde::Serialize;
 
-use crate::render::{with_replayed, with_version};
+use crate::render::{self, with_replayed, with_version};
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Seconds after which a client may try again what was not possible now.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -27,8 +28,13 @@ pub(crate) struct Problem {
     field: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
+/// The envelope.
 #[derive(Debug, Serialize)]
-pub(crate) struct Extensions {
+pub(crate) struct Details {
+    r#type: String,
+    status: u16,
+    title: &'static str,
+    detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Error>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,7 +240,7 @@ impl Problem {
     }
 
     /// The envelope, as it also stands inside a batch's answer.
-    pub(crate) fn into_details(self) -> ProblemDetails<Extensions> {
+    pub(crate) fn into_details(self) -> Details {
         let error = |violation: Violation| Error {
             place: match violation.place {
                 Place::Pointer(pointer) => PlaceBody::Pointer(pointer),
@@ -243,14 +249,14 @@ impl Problem {
             },
             detail: violation.detail,
         };
-        let kind = http::Uri::try_from(format!("/problems/{}", self.kind));
-        ProblemDetails::from_status_code(self.status)
-            .with_type(kind.expect("kinds are plain words"))
-            .with_detail(self.detail)
-            .with_extensions(Extensions {
-                errors: self.errors.into_iter().map(error).collect(),
-                version: self.version,
-            })
+        Details {
+            r#type: format!("/problems/{}", self.kind),
+            status: self.status.as_u16(),
+            title: self.status.canonical_reason().unwrap_or_default(),
+            detail: self.detail,
+            errors: self.errors.into_iter().map(error).collect(),
+            version: self.version,
+        }
     }
 }
 
@@ -258,7 +264,8 @@ impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let (status, version, replayed) = (self.status, self.version, self.replayed);
         let field = self.field.take();
-        let mut response = self.into_details().into_response();
+        let mut response = render::serialised(status, &self.into_details());
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         if let Some((name, value)) = field.map(|field| *field) {
             response.headers_mut().insert(name, value);
         }

@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use apalis_board::axum::framework::{ApiBuilder, RegisterRoute};
-use apalis_board::axum::ui::ServeUI;
+use apalis_board_api::framework::{ApiBuilder, RegisterRoute};
+use apalis_board_api::ui::ServeUI;
 use apalis_sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};

@@ -1,31 +1,39 @@
-//! The HTTP client that spans are sent with: OpenTelemetry's, on the runtime that the server has. The exporter calls
-//! it from a thread of its own, where there is no runtime.
+//! The HTTP client that spans are sent with, on the runtime that the server has. The exporter calls it from a thread of
+//! its own, where there is no runtime. OpenTelemetry's own client would bring HTTP/2, which nothing here speaks.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_http::hyper::HyperClient;
+use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{HttpClient, HttpError};
 use placard_model::limits;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::error::StartError;
 
+/// The most that is read of a collector's answer, which is a few bytes.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+type Https = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 #[derive(Debug)]
 pub(crate) struct Client {
-    client: HyperClient<HttpsConnector<HttpConnector>>,
+    https: Https,
     runtime: Handle,
 }
 
 impl Client {
     /// A client for this endpoint, on this runtime.
     pub(crate) fn new(endpoint: &str) -> Result<Self, StartError> {
-        let client = HyperClient::new(connector(endpoint)?, limits::EXPORT_DEADLINE, None);
-        Ok(Self { client, runtime: Handle::current() })
+        let https = legacy::Client::builder(TokioExecutor::new()).build(connector(endpoint)?);
+        Ok(Self { https, runtime: Handle::current() })
     }
 }
 
@@ -47,7 +55,13 @@ fn connector(endpoint: &str) -> Result<HttpsConnector<HttpConnector>, StartError
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        self.runtime.spawn(async move { client.send_bytes(request).await }).await?
+        let sent = self.https.request(request.map(Full::new));
+        let answer = async {
+            let (head, body) = sent.await?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        // The timer is made on the runtime too.
+        self.runtime.spawn(async { timeout(limits::EXPORT_DEADLINE, answer).await }).await??
     }
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of this API, and Swagger UI, whose assets are in the program. The routes are those that
+//! The OpenAPI 3.1 document of this API, and the pages on which people read it. The routes are those that
 //! `lib` mounts; shapes, parameters and answers are described here, apart from the types that handlers use, and tests
 //! compare them with real answers.
 
@@ -9,27 +9,24 @@ pub(crate) mod parameters;
 mod rules;
 mod schema;
 pub(crate) mod shapes;
+mod ui;
 
 use std::sync::OnceLock;
 
-use axum::Router;
-use axum::middleware::{from_extractor, map_response};
-use axum::response::{Redirect, Response};
-use axum::routing::get;
+use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Required};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::headers::Unconditional;
 use crate::render;
 
+pub(crate) use ui::pages;
+
 /// The path of the document.
 pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
-/// The path of the page on which people read it.
-const UI_PATH: &str = "/docs";
 
 /// All of the document but the routes.
 #[derive(OpenApi)]
@@ -127,17 +124,6 @@ fn said_in_full(mut document: Document) -> Document {
 )]
 pub(crate) async fn show(_: Unconditional) -> Response {
     render::kept(render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default()))
-}
-
-/// Returns the pages of Swagger UI. They send no request to any other server, not even to a validator of the document.
-pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let config = Config::new([DOCUMENT_PATH]).validator_url("none");
-    let pages: Router<S> = SwaggerUi::new(UI_PATH).config(config).into();
-    // For operators who follow the address that a server prints at its start.
-    let pages = pages.route("/", get(async || Redirect::temporary(UI_PATH)));
-    pages
-        .layer(from_extractor::<Unconditional>())
-        .layer(map_response(async |page: Response| render::kept(page)))
 }
 
 #[cfg(test)]
