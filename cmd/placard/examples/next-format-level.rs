@@ -2,5 +2,6 @@
 //! run it together with today's.
 
 fn main() -> std::process::ExitCode {
+    placard_model::entry::be_the_next_build();
     placard::main()
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
 use placard_engine::Reader;
-use placard_model::entry::FORMAT_LEVEL;
+use placard_model::entry::format_level;
 use placard_replica::core::{Counts, Verdict, Why};
 use placard_replica::counters::Counter;
 use placard_replica::expiry::{self, Account, Chore};
@@ -98,7 +98,10 @@ impl Metrics {
     fn served(&self, text: &mut Exposition, shown: &Shown<'_>) {
         text.gauges("placard_build_info", "1, by `version` and `format_level`").sample(
             "",
-            &[("version", env!("CARGO_PKG_VERSION")), ("format_level", &FORMAT_LEVEL.to_string())],
+            &[
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("format_level", &format_level().to_string()),
+            ],
             1,
         );
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::ad::{AdView, SpecView};
 use crate::dimensions::Stored;
-use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, stamp, uuid};
+use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, stamp, uuid};
 use crate::protobuf::{Input, Value};
 use crate::{Ad, Version};
 
@@ -59,7 +59,7 @@ impl EncodedAd {
     /// The bytes are not an ad, or one that only a newer build understands.
     pub fn view(&self) -> Result<AdView<'_>, Undecodable> {
         let message = match self.0[..] {
-            [MARK, level, ..] if level > FORMAT_LEVEL => return Err(Undecodable::TooNew(level)),
+            [MARK, level, ..] if level > format_level() => return Err(Undecodable::TooNew(level)),
             [MARK, level, ref message @ ..] if level > FORMAT_LEVEL_MIN => message,
             [MARK, ..] => return Err(Undecodable::Field("format level")),
             ref message => message,
@@ -88,7 +88,7 @@ const MARK: u8 = 0;
 /// new in it; its ads say that they have, so that two builds can be tested together.
 fn needed(ad: &Ad, level: u8) -> u8 {
     let conditions = ad.spec.targeting.level();
-    if cfg!(feature = "next-format-level") { level.max(conditions) } else { conditions }
+    if format_level() > FORMAT_LEVEL { level.max(conditions) } else { conditions }
 }
 
 /// The message that is written, without the fields of the dimensions, which follow.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{EncodedAd, Timestamp, TraceContext, Version, limits};
 
-pub use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN};
+pub use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_the_next_build, format_level};
 
 /// SHA-256 over (previous chain, version, entry bytes): two logs with the same chain at a version are equal
 /// up to it.

@@ -1,5 +1,7 @@
 //! Format levels of what is stored and sent, and the errors of reading it back.
 
+use std::sync::OnceLock;
+
 use uuid::Uuid;
 
 use crate::{Timestamp, dimensions};
@@ -7,9 +9,24 @@ use crate::{Timestamp, dimensions};
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
 ///
 /// It is that of the newest dimension. What else needs a newer reader goes behind a test of the level that
-/// [`Entry::encode`](crate::entry::Entry::encode) is given; the level after this one has nothing new in it, and is there so
-/// that two builds can be tested together.
-pub const FORMAT_LEVEL: u8 = dimensions::LEVEL + cfg!(feature = "next-format-level") as u8;
+/// [`Entry::encode`](crate::entry::Entry::encode) is given.
+pub const FORMAT_LEVEL: u8 = dimensions::LEVEL;
+
+static LEVEL: OnceLock<u8> = OnceLock::new();
+
+/// The newest format that this process reads and writes: [`FORMAT_LEVEL`], or one more after [`be_the_next_build`].
+pub fn format_level() -> u8 {
+    *LEVEL.get_or_init(|| FORMAT_LEVEL)
+}
+
+/// Makes this process one of the next build, so that two builds can be tested together. The level after this build's has
+/// nothing new in it.
+///
+/// # Panics
+/// The process has used its level before.
+pub fn be_the_next_build() {
+    LEVEL.set(FORMAT_LEVEL + 1).expect("the level is set before it is used");
+}
 
 /// The oldest format that this build writes, for replicas of older builds.
 pub const FORMAT_LEVEL_MIN: u8 = 1;
@@ -18,7 +35,7 @@ pub const FORMAT_LEVEL_MIN: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     /// The bytes need a newer build.
-    #[error("format level {0} is newer than this build's {FORMAT_LEVEL}")]
+    #[error("format level {0} is newer than this build's {own}", own = format_level())]
     TooNew(u8),
     /// The bytes are not a protobuf message of the expected shape.
     #[error("not a protobuf message of the expected shape")]

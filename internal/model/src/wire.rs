@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::command::{Answer, KeptAnswer, Outcome, Sums};
 use crate::entry::{Change, Digest, Entry, Reason};
-use crate::format::{FORMAT_LEVEL, Undecodable, stamp, uuid};
+use crate::format::{Undecodable, format_level, stamp, uuid};
 use crate::{EncodedAd, TraceContext, Violation};
 
 #[derive(Clone, PartialEq, Message)]
@@ -107,7 +107,7 @@ fn leveled(level: u8, message: &impl Message) -> Bytes {
 fn from_leveled<M: Message + Default>(bytes: &Bytes) -> Result<M, Undecodable> {
     match bytes.first() {
         None | Some(0) => Err(Undecodable::Field("format level")),
-        Some(&level) if level > FORMAT_LEVEL => Err(Undecodable::TooNew(level)),
+        Some(&level) if level > format_level() => Err(Undecodable::TooNew(level)),
         Some(_) => Ok(M::decode(bytes.slice(1..))?),
     }
 }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crc32fast::Hasher;
-use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Position};
+use placard_model::entry::{Chain, Digest, FORMAT_LEVEL_MIN, Position, format_level};
 use placard_model::{EncodedAd, Undecodable, Version};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::{mpsc, oneshot};
@@ -142,7 +142,7 @@ impl CheckpointFile {
         }
         let [digit] = array(&mut file)?;
         let level = digit.wrapping_sub(DIGIT);
-        if level > FORMAT_LEVEL {
+        if level > format_level() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, Undecodable::TooNew(level)));
         }
         let position = Position {

@@ -10,13 +10,13 @@ use sqlx::{Connection, PgConnection};
 
 use crate::cluster::{ADS, PLACARD, Replica, Servers, name};
 
-/// Builds the program with the next format level beside the one under test, and says where it is.
+/// Builds the program with the next format level beside the one under test, and says where it is. `cargo test` has
+/// built it, unless it was asked for some tests only; then only this is left to build.
 fn next_build() -> String {
     let directory = Path::new(PLACARD).parent().expect("a program is in a directory");
     let mut build = Command::new(env!("CARGO"));
     // Builds with the whole workspace's features, with which the tests have built the crates already.
     build.args(["build", "--quiet", "--locked", "--workspace", "--example", "next-format-level"]);
-    build.args(["--features", "placard/next-format-level"]);
     if directory.ends_with("release") {
         build.arg("--release");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use placard_model::entry::FORMAT_LEVEL;
+use placard_model::entry::format_level;
 use placard_model::{Timestamp, limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -102,7 +102,7 @@ impl Replica {
                 replica,
                 address: config.address.clone(),
                 build: config.build.clone(),
-                format_level: FORMAT_LEVEL,
+                format_level: format_level(),
                 refuses_after: config.refuses_after,
                 marks_leaving: true,
             },

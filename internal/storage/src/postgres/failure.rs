@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use placard_model::entry::FORMAT_LEVEL;
+use placard_model::entry::format_level;
 use sqlx::migrate::MigrateError;
 
 use crate::tls;
@@ -69,7 +69,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     #[error(
-        "reading the journal needs format level {0}, and this build's is {FORMAT_LEVEL}: run a newer build"
+        "reading the journal needs format level {0}, and this build's is {own}: run a newer build",
+        own = format_level()
     )]
     TooNew(u8),
     #[error("corrupt journal: {0}")]

@@ -29,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::entry::{FORMAT_LEVEL, Incarnation, Position, Record};
+use placard_model::entry::{Incarnation, Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
@@ -120,7 +120,8 @@ pub enum OpenError {
     Rights(String, #[source] Cause),
     /// The journal holds what this build cannot read.
     #[error(
-        "the journal at {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
+        "the journal at {0} needs format level {1}, and this build reads {own} at most: run a newer build",
+        own = format_level()
     )]
     TooNew(String, u8),
     /// There are no tables, or not all that this build needs.

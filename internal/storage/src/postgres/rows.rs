@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{FORMAT_LEVEL, Record};
+use placard_model::entry::{Record, format_level};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
 use sqlx::postgres::PgRow;
@@ -33,9 +33,9 @@ pub(super) async fn exists(connection: &mut PgConnection) -> Result<(), Failure>
 /// Succeeds if this build reads what a journal of this level holds.
 pub(super) fn readable(level: i32) -> Result<(), Failure> {
     match u8::try_from(level) {
-        Ok(1..=FORMAT_LEVEL) => Ok(()),
         Ok(0) | Err(_) => Err(Failure::Malformed("a format level")),
-        Ok(level) => Err(Failure::TooNew(level)),
+        Ok(level) if level > format_level() => Err(Failure::TooNew(level)),
+        Ok(_) => Ok(()),
     }
 }
 

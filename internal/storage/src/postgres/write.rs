@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{FORMAT_LEVEL, FORMAT_LEVEL_MIN};
+use placard_model::entry::{FORMAT_LEVEL_MIN, format_level};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
@@ -73,11 +73,12 @@ impl Statement {
                 (format!("AND NOT ({exists} {unkept})"), "")
             }
         };
+        let level = format_level();
         format!(
             "WITH moved AS (
                 UPDATE head SET version = $1, chain = $2, digest = $3, writes = writes + 1
                  WHERE single AND writes = $4 AND chain = $5 {none}
-                   AND EXISTS (SELECT FROM journal WHERE single AND level <= {FORMAT_LEVEL})
+                   AND EXISTS (SELECT FROM journal WHERE single AND level <= {level})
                 RETURNING 1
             ), appended AS (
                 INSERT INTO log (version, chain, request, item, at, bytes)

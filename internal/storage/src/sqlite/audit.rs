@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use placard_model::entry::{FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{Audit, Cause, Unavailable};
 use rusqlite::Connection;
@@ -22,7 +22,8 @@ pub enum AuditError {
     Journal(PathBuf, #[source] Cause),
     /// The journal holds what this build cannot read.
     #[error(
-        "the journal {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
+        "the journal {0} needs format level {1}, and this build reads {own} at most: run a newer build",
+        own = format_level()
     )]
     TooNew(PathBuf, u8),
 }
@@ -50,7 +51,7 @@ impl SqliteAudit {
         let connection = connect(&file).map_err(unreadable)?;
         let (level, head, base) =
             at_one_moment(&connection).map_err(|error| unreadable(error.into()))?;
-        if level > FORMAT_LEVEL {
+        if level > format_level() {
             return Err(AuditError::TooNew(file, level));
         }
         let lane = Lane::start("journal-audit", connection);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use placard_model::entry::{FORMAT_LEVEL, Position, Record};
+use placard_model::entry::{Position, Record, format_level};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
     Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
@@ -53,7 +53,8 @@ pub enum OpenError {
     Journal(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// The journal holds what this build cannot read.
     #[error(
-        "the journal {0} needs format level {1}, and this build reads {FORMAT_LEVEL} at most: run a newer build"
+        "the journal {0} needs format level {1}, and this build reads {own} at most: run a newer build",
+        own = format_level()
     )]
     TooNew(PathBuf, u8),
 }
@@ -98,7 +99,7 @@ impl SqliteJournal {
         }
         // No other process has the directory: it stays so.
         let level = rows::level(&connection).map_err(|error| unusable(error.into()))?;
-        if level > FORMAT_LEVEL {
+        if level > format_level() {
             return Err(OpenError::TooNew(file, level));
         }
         try_to_write(&mut connection).map_err(|error| unusable(error.into()))?;
