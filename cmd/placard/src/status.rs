@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(1);
 /// A replica polls four times a second: one that has been silent for longer than this may be gone, whatever it said
 /// last.
-const SILENT_MS: i64 = 1_000;
+const SILENT_MS: i64 = 2_000;
 /// Moves the cursor home and clears what is below it.
 const CLEAR: &str = "\x1b[H\x1b[J";
 

@@ -11,7 +11,7 @@ use placard_model::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::problem::Problem;
+use crate::problem::{Overload, Problem};
 
 /// The unit in which room is counted, in bytes.
 const UNIT: usize = 1 << 10;
@@ -59,7 +59,7 @@ impl Room {
         let units = u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.0).acquire_many_owned(units);
         let Ok(Ok(room)) = tokio::time::timeout_at(deadline, room).await else {
-            return Err(Problem::overloaded());
+            return Err(Problem::overloaded(Overload::Bodies));
         };
         match tokio::time::timeout_at(deadline, collected(body, bytes, bytes_max)).await {
             Ok(Ok(bytes)) => Ok(Whole { bytes, _room: room }),

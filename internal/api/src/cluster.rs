@@ -127,6 +127,8 @@ impl From<Position> for PositionBody {
 )]
 pub(crate) async fn show(State(app): State<App>, _: Unconditional) -> Result<Response, Problem> {
     let cluster = app.replica.cluster().ok_or_else(Problem::not_ready)?;
+    // While the journal is away, what was heard last grows old.
+    let now = app.replica.clock().now().max(cluster.now);
     let members = cluster.members.iter().take(limits::MEMBERS_SHOWN_MAX);
     let body = ClusterBody {
         replica: app.replica.replica(),
@@ -137,7 +139,7 @@ pub(crate) async fn show(State(app): State<App>, _: Unconditional) -> Result<Res
             entries: cluster.stream.entries,
             fault: app.replica.stream_fault().map(|fault| fault.to_string()),
         },
-        members: members.map(|member| shown(member, &cluster)).collect(),
+        members: members.map(|member| shown(member, &cluster, now)).collect(),
         expiry: app.expiry.account().into(),
     };
     let mut response = render::serialised(StatusCode::OK, &body);
@@ -178,10 +180,11 @@ pub(crate) async fn release(
     Ok(render::serialised(StatusCode::OK, &body))
 }
 
-fn shown(member: &Member, cluster: &Cluster) -> MemberBody {
+fn shown(member: &Member, cluster: &Cluster, now: Timestamp) -> MemberBody {
     let Member { identity, standing, seen_at, lease_until } = member;
     let published = standing.published.version;
-    let since = |stamp: Timestamp| (cluster.now.micros() - stamp.micros()) / 1_000;
+    let between = |stamp: Timestamp, now: Timestamp| (now.micros() - stamp.micros()) / 1_000;
+    let lagging_since = cluster.first_seen_after(published);
     MemberBody {
         replica: identity.replica,
         address: identity.address.clone(),
@@ -190,9 +193,9 @@ fn shown(member: &Member, cluster: &Cluster) -> MemberBody {
         state: standing.state.clone(),
         published: standing.published.into(),
         lag_entries: cluster.head.version.saturating_sub(published),
-        lag_ms: cluster.first_seen_after(published).map_or(0, since),
-        lease_ms: -since(*lease_until),
-        silent_ms: since(*seen_at).max(0),
+        lag_ms: lagging_since.map_or(0, |since| between(since, cluster.now)),
+        lease_ms: -between(*lease_until, now),
+        silent_ms: between(*seen_at, now).max(0),
         clock_ahead_ms: standing.clock_ahead as f64 / 1_000.0,
         tails: if standing.tails_journal { "journal" } else { "stream" },
     }

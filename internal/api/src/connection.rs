@@ -40,7 +40,7 @@ use crate::life::{Order, Phase, UNKNOWN};
 use crate::metrics::connections::{Ending, Refusal};
 use crate::observed::Observed;
 use crate::paths::HEALTH_PATHS;
-use crate::problem::Problem;
+use crate::problem::{Overload, Problem};
 use crate::{head, headers, requests};
 
 pin_project! {
@@ -221,7 +221,7 @@ impl Service<Request<Incoming>> for Serving {
         let is_abandoned = life.is_abandoned.load(Ordering::Relaxed);
         let inner = if is_abandoned && !request.method().is_safe() {
             // A client that has given the request up meanwhile, such as a load balancer, must not find it done later.
-            Either::Right(future::ready(Ok(self.overloaded(&request))).boxed())
+            Either::Right(future::ready(Ok(self.overloaded(Overload::Pause, &request))).boxed())
         } else if life.is_extra.load(Ordering::Relaxed) && !is_health() {
             Either::Right(self.late(request))
         } else {
@@ -240,14 +240,14 @@ impl Serving {
                 serving.stay.life().is_extra.store(false, Ordering::Relaxed);
                 return serving.inner.call(request).await;
             }
-            Ok(serving.overloaded(&request))
+            Ok(serving.overloaded(Overload::Connections, &request))
         })
     }
 
     /// Returns a refusal without calling a route.
-    fn overloaded(&self, request: &Request<Body>) -> Response<Body> {
+    fn overloaded(&self, by: Overload, request: &Request<Body>) -> Response<Body> {
         self.stay.house().metrics().refused(Refusal::Overloaded);
-        let mut refusal = Problem::overloaded().into_response();
+        let mut refusal = Problem::overloaded(by).into_response();
         let id = requests::id_of(request.headers());
         requests::name(&mut refusal, id);
         refusal

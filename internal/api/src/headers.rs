@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use placard_model::command::{Conditions, Tags};
 use placard_model::{Version, Violation, limits};
 
+use crate::entity_tag::EntityTag;
 use crate::params;
 use crate::problem::Problem;
 
@@ -104,31 +105,61 @@ enum Comparison {
     Weak,
 }
 
-/// Returns the tags of one precondition. A tag that is not a version matches nothing.
+/// Returns the tags of one precondition, by version: a write has nothing to do with the status. A tag that no ad can have
+/// matches nothing.
 fn tags(
     headers: &HeaderMap,
     name: &HeaderName,
     comparison: Comparison,
 ) -> Result<Option<Tags>, Violation> {
+    Ok(match listed_tags(headers, name, comparison)? {
+        None => None,
+        Some(Listed::Any) => Some(Tags::Any),
+        Some(Listed::Tags(tags)) => {
+            Some(Tags::Versions(tags.into_iter().map(|tag| tag.version).collect()))
+        }
+    })
+}
+
+/// Returns true if the client has what would be shown to it with this tag, by its `If-None-Match`.
+pub(crate) fn is_known(headers: &HeaderMap, tag: EntityTag) -> bool {
+    match listed_tags(headers, &IF_NONE_MATCH, Comparison::Weak) {
+        Ok(Some(Listed::Any)) => true,
+        Ok(Some(Listed::Tags(tags))) => tags.contains(&tag),
+        Ok(None) | Err(_) => false,
+    }
+}
+
+/// The entity tags of a precondition.
+enum Listed {
+    Any,
+    Tags(Vec<EntityTag>),
+}
+
+fn listed_tags(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    comparison: Comparison,
+) -> Result<Option<Listed>, Violation> {
     let broken = || Violation::header(name.as_str(), "must be * or a list of entity tags");
-    let mut versions = None;
+    let mut tags = None;
     let lines = headers.get_all(name);
     let is_alone = lines.iter().nth(1).is_none();
     for value in lines {
         let text = value.to_str().map_err(|_| broken())?;
         if text.trim() == "*" && is_alone {
-            return Ok(Some(Tags::Any));
+            return Ok(Some(Listed::Any));
         }
         let listed = listed(text, comparison).ok_or_else(broken)?;
-        versions.get_or_insert_with(Vec::new).extend(listed);
+        tags.get_or_insert_with(Vec::new).extend(listed);
     }
-    Ok(versions.map(Tags::Versions))
+    Ok(tags.map(Listed::Tags))
 }
 
-/// Returns the versions in a list of entity tags (RFC 9110, section 8.8.3); `None` if it is not such a list, or an
-/// empty one.
-fn listed(text: &str, comparison: Comparison) -> Option<Vec<Version>> {
-    let mut versions = Vec::new();
+/// Returns the tags of a list of entity tags (RFC 9110, section 8.8.3) that an ad can have; `None` if it is not such a list,
+/// or an empty one.
+fn listed(text: &str, comparison: Comparison) -> Option<Vec<EntityTag>> {
+    let mut tags = Vec::new();
     let mut rest = text.trim_start_matches(BETWEEN_TAGS);
     if rest.is_empty() {
         return None;
@@ -137,14 +168,14 @@ fn listed(text: &str, comparison: Comparison) -> Option<Vec<Version>> {
         let matches = comparison == Comparison::Weak || !rest.starts_with("W/");
         let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
         let (tag, after) = quoted.split_once('"')?;
-        versions.extend(params::version(tag).filter(|_| matches));
+        tags.extend(EntityTag::parse(tag).filter(|_| matches));
         rest = after.trim_start_matches(BETWEEN_TAGS);
         let listed = after[..after.len() - rest.len()].contains(',');
         if !rest.is_empty() && !listed {
             return None;
         }
     }
-    Some(versions)
+    Some(tags)
 }
 
 const BETWEEN_TAGS: [char; 3] = [' ', '\t', ','];

@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod connection;
 mod cors;
+mod entity_tag;
 mod head;
 mod headers;
 mod health;

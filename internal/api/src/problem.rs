@@ -56,6 +56,19 @@ enum PlaceBody {
     Header(String),
 }
 
+/// What there is too much of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Overload {
+    /// Writes that wait to be committed.
+    Writes,
+    /// Bodies that are being received.
+    Bodies,
+    /// Connections: the request came on one beyond the maximum.
+    Connections,
+    /// Time that the process was paused for, while the request waited.
+    Pause,
+}
+
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let (detail, errors) = (detail.into(), Vec::new());
@@ -175,8 +188,17 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "write-failed", detail)
     }
 
-    pub(crate) fn overloaded() -> Self {
-        let detail = "too many writes are queued; nothing was done";
+    pub(crate) fn overloaded(by: Overload) -> Self {
+        let detail = match by {
+            Overload::Writes => "too many writes are queued; nothing was done",
+            Overload::Bodies => "too many request bodies are being received; nothing was done",
+            Overload::Connections => {
+                "there are as many connections as there may be; nothing was done"
+            }
+            Overload::Pause => {
+                "the server was paused, and the client may have given the request up; nothing was done"
+            }
+        };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 

@@ -4,13 +4,13 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
-use placard_engine::StoredAd;
-use placard_model::command::{Conditions, Tags};
-use placard_model::{Status, Version, fragment_with_status, limits};
+use placard_model::command::Conditions;
+use placard_model::{Version, fragment_with_status, limits};
 use placard_replica::Leave;
 use placard_replica::core::Verdict;
 
 use crate::app::App;
+use crate::entity_tag::EntityTag;
 use crate::headers::{self, Unconditional};
 use crate::openapi::{answers, parameters};
 use crate::params::{self, Id, Search};
@@ -72,14 +72,15 @@ pub(crate) async fn by_id(
         return fresh(&app, asked, problem.at(version).into_response());
     };
     let status = ad.status(app.replica.clock().now());
-    let mut response = match judged(&only_if, &ad, status) {
+    let tag = EntityTag::of(&ad, status);
+    let mut response = match judged(&only_if, &headers, tag) {
         Judged::Shown => {
             let body = fragment_with_status(ad.fragment(), status);
             let mut response = render::json(StatusCode::OK, body);
-            with_etag(&mut response, ad.version);
+            with_etag(&mut response, tag);
             response
         }
-        Judged::Known => render::not_modified(ad.version),
+        Judged::Known => render::not_modified(tag),
         Judged::Refused => Problem::version_mismatch(&only_if, ad.version)
             .at(version.max(ad.version))
             .into_response(),
@@ -96,23 +97,15 @@ enum Judged {
     Refused,
 }
 
-/// Evaluates the preconditions in the order of RFC 9110, section 13.2.2. A tag is the ad's version, but an answer also
-/// has the ad's status, which changes without a version: a client that has the tag has the current status only if that
-/// is what it was when the ad was created.
-fn judged(only_if: &Conditions, ad: &StoredAd, status: Status) -> Judged {
+/// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
+fn judged(only_if: &Conditions, headers: &HeaderMap, tag: EntityTag) -> Judged {
     let Conditions { if_match, if_none_match } = only_if;
-    let names = |tags: &Tags| tags.name(ad.version);
-    if !if_match.as_ref().is_none_or(names) {
-        return Judged::Refused;
-    }
-    match if_none_match {
-        Some(Tags::Any) => Judged::Known,
-        Some(tags) if names(tags) => {
-            let created = ad.encoded.view().map(|ad| ad.created_at);
-            let since = created.is_ok_and(|created| ad.status(created) == status);
-            if since { Judged::Known } else { Judged::Shown }
-        }
-        _ => Judged::Shown,
+    if !if_match.as_ref().is_none_or(|tags| tags.name(tag.version)) {
+        Judged::Refused
+    } else if if_none_match.is_some() && headers::is_known(headers, tag) {
+        Judged::Known
+    } else {
+        Judged::Shown
     }
 }
 

@@ -12,6 +12,7 @@ use placard_model::{Query, Timestamp, Version};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::entity_tag::EntityTag;
 use crate::paths::ADS_PATH;
 
 /// On every answer that depends on state: the version that answered.
@@ -46,9 +47,8 @@ pub(crate) fn with_own_clock(response: &mut Response) {
     response.headers_mut().insert(CLOCK_HEADER, HeaderValue::from_static("machine"));
 }
 
-pub(crate) fn with_etag(response: &mut Response, version: Version) {
-    let tag = HeaderValue::try_from(format!("\"{version}\""));
-    response.headers_mut().insert(ETAG, tag.expect("digits in quotes are a header value"));
+pub(crate) fn with_etag(response: &mut Response, tag: EntityTag) {
+    response.headers_mut().insert(ETAG, tag.value());
 }
 
 pub(crate) fn with_replayed(response: &mut Response) {
@@ -68,11 +68,11 @@ pub(crate) fn with_location(response: &mut Response, id: Uuid) {
     response.headers_mut().insert(LOCATION, path.expect("a path with a UUID is a header value"));
 }
 
-/// The answer to a client that has the ad at this version.
-pub(crate) fn not_modified(version: Version) -> Response {
+/// The answer to a client that has what this tag names.
+pub(crate) fn not_modified(tag: EntityTag) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    with_etag(&mut response, version);
+    with_etag(&mut response, tag);
     response
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::entity_tag::EntityTag;
 use crate::headers::Unconditional;
 use crate::openapi::{answers, parameters, shapes};
 use crate::params::Id;
@@ -203,6 +204,6 @@ fn ad_response(status: StatusCode, version: Version, ad: &EncodedAd) -> Result<R
     let ad = ad.view().map_err(|_| Problem::failed())?;
     let mut response = render::json(status, fragment(ad));
     with_version(&mut response, version);
-    with_etag(&mut response, version);
+    with_etag(&mut response, EntityTag::of_version(version));
     Ok(response)
 }

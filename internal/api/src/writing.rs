@@ -16,7 +16,7 @@ use crate::body::Whole;
 use crate::params::Ack;
 use crate::paths::ADS_PATH;
 use crate::principal::Principal;
-use crate::problem::Problem;
+use crate::problem::{Overload, Problem};
 use crate::{headers, params};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -124,11 +124,11 @@ impl Writing {
         // The entry names this id; the log line has it beside the one that the client knows.
         tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
         let history = app.replica.state().history;
-        match app.replica.write(request).await.map_err(|_| Problem::overloaded())? {
+        match app.replica.write(request).await.map_err(|_| Problem::overloaded(Overload::Writes))? {
             Reply::Applied(answer) => Ok(Decided { answer, visible: true, history }),
             Reply::Committed(answer) => Ok(Decided { answer, visible: false, history }),
             Reply::Unavailable => Err(Problem::unavailable()),
-            Reply::Overloaded => Err(Problem::overloaded()),
+            Reply::Overloaded => Err(Problem::overloaded(Overload::Writes)),
             Reply::Unknown => Err(Problem::outcome_unknown()),
         }
     }

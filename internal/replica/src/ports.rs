@@ -22,6 +22,17 @@ pub type Cause = Box<dyn Error + Send + Sync>;
 #[error("cannot {0}")]
 pub struct Unavailable(pub &'static str, #[source] pub Cause);
 
+/// The reason why a head poll has no head.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// The journal could not be asked.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The database was asked, and has no journal: its tables are missing.
+    #[error("the database has no journal: its tables are missing")]
+    NoJournal,
+}
+
 /// The reason why a batch has no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
@@ -153,11 +164,8 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. In a journal that
     /// replicas share, what one has published counts only if the journal knows it: after a restore to an older state it may
     /// be of the lost history.
-    fn poll(
-        &self,
-        beat: Beat,
-        at: Version,
-    ) -> impl Future<Output = Result<Head, Unavailable>> + Send;
+    fn poll(&self, beat: Beat, at: Version)
+    -> impl Future<Output = Result<Head, PollError>> + Send;
 
     /// Takes a replica off the register, for good: no poll brings it back, however late it arrives. It leaves a mark for
     /// a day, so that the others know.

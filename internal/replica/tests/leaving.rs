@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use placard_model::entry::Record;
 use placard_model::{EncodedAd, Timestamp, Version};
-use placard_replica::ports::{Beat, CommitError, Head, Journal, NoCheckpoints, Unavailable};
+use placard_replica::ports::{
+    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+};
 use placard_replica::{Batch, Config, Plan, Replica};
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::requests::{create, request};
@@ -26,7 +28,7 @@ impl Journal for Slow {
         self.journal.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         self.begun.add_permits(1);
         self.arrive.acquire().await.expect("it is never closed").forget();
         self.journal.state().left.clear();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use apalis::prelude::*;
 use apalis_core::backend::Vacuum;
+use apalis_core::backend::finalize::DurableError;
 use apalis_postgres::{PgPool, PostgresStorage};
 use apalis_sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteStorage};
 use futures_util::{Stream, StreamExt};
@@ -48,6 +49,9 @@ fn task_id(second: u64) -> TaskId {
 #[derive(Clone)]
 pub struct Wording(Arc<Tell>);
 
+/// What a worker's poll of PostgreSQL fails with. It does not name its source as such.
+type Polling = DurableError<apalis_postgres::Error, serde_json::Error>;
+
 type Tell = dyn Fn(&(dyn Error + 'static)) -> Option<String> + Send + Sync;
 
 impl Wording {
@@ -69,8 +73,9 @@ impl Wording {
             if let Some(told) = told {
                 return Told(told).into();
             }
-            next = match error.downcast_ref() {
-                Some(WorkerError::BackendError(error)) => Some(&**error),
+            next = match (error.downcast_ref(), error.downcast_ref()) {
+                (Some(WorkerError::BackendError(error)), _) => Some(&**error),
+                (_, Some(Polling::PollNextError(error))) => Some(error),
                 _ => error.source(),
             };
         }

@@ -10,8 +10,8 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, Stream, StreamStatus,
-    Unavailable,
+    Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, PollError, Stream,
+    StreamStatus, Unavailable,
 };
 use placard_replica::{Batch, Current, Emptied, LogRow, Plan, Uptime};
 use tokio::sync::{Notify, mpsc};
@@ -192,7 +192,7 @@ impl Journal for ModelJournal {
         Ok(self.state().commit(&batch)?)
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         Ok(self.state().poll(beat, at))
     }
 

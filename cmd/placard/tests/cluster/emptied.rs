@@ -63,14 +63,19 @@ async fn a_running_replica_keeps_what_it_has_when_its_journal_is_emptied() {
     let replica = start(&servers, &[]).await;
     replica.create(ADS, "Kept here").await;
     make(&servers);
+    let noticed = async || {
+        until("the emptied journal to be noticed", async || {
+            (replica.json("/readyz").await["status"] == "empty journal").then_some(())
+        })
+        .await;
+    };
+    // It was called stale until it had tables.
+    noticed().await;
     // The tables are there, as when another replica was the first.
     let migrate = ["migrate", "--postgres-url", &database(&servers)];
     let migrated = placard_testkit::process::Process::start(PLACARD, &migrate, &[]).ended().await;
     assert!(migrated.status.success(), "{migrated:#?}");
-    until("the emptied journal to be noticed", async || {
-        (replica.json("/readyz").await["status"] == "empty journal").then_some(())
-    })
-    .await;
+    noticed().await;
     assert_eq!(total(&replica).await, 1);
     let refusal = replica.send(Method::POST, ADS, Some(&ad("Not written")), None).await;
     assert_eq!(refusal.status(), 503);

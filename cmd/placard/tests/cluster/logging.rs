@@ -1,5 +1,6 @@
 //! What a replica logs about ports that fail, and what happens to a replica whose log has no reader any more.
 
+use std::cell::Cell;
 use std::io::pipe;
 use std::process::Stdio;
 use std::time::Duration;
@@ -166,6 +167,27 @@ async fn errors_of_the_queue_are_told_once_and_in_words() {
     let says = "error=PostgreSQL says: ";
     assert!(failed.contains(says) && failed.matches("does not exist").count() == 1, "{failed}");
     assert!(!replica.process.err().concat().contains("at line"), "{:#?}", replica.process.err());
+}
+
+/// It named apalis' error types and the line in PostgreSQL's source.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_poll_of_the_queue_is_logged_in_one_sentence() {
+    const SAYS: &str = "error=PostgreSQL says: ";
+    let servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    replica.create(ADS, "Ends soon").await;
+    let nth = Cell::new(0);
+    let failed = until("a failed poll of the queue", async || {
+        // What a poll returns has the form of this table, which PostgreSQL compares with the one of the last poll. There is
+        // no table and no poll at first.
+        nth.set(nth.get() + 1);
+        let add = format!("ALTER TABLE apalis.jobs ADD COLUMN added_{} integer", nth.get());
+        let _ = servers.postgres.sql(&add);
+        replica.process.err().into_iter().find(|line| line.contains("the queue of expiry fails"))
+    })
+    .await;
+    assert!(failed.contains(SAYS), "{failed}");
+    assert!(!failed.contains("at line") && !failed.contains("PollNextError"), "{failed}");
 }
 
 /// The log said once in the life of a process that the connection was missing, and never that it was back.

@@ -112,3 +112,23 @@ async fn the_status_table_shows_every_replica() {
         assert_eq!(member["lag_entries"], json!(0));
     }
 }
+
+/// What was heard last was shown as if it were new: the replicas of a cluster whose journal was away were all `ready`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_page_grows_old_while_the_journal_is_away() {
+    let mut servers = Servers::start().await;
+    let replica = servers.replica(&[]).await;
+    servers.postgres.stop().await.expect("PostgreSQL stops");
+    until("a page that is old", async || {
+        let page = replica.cluster().await;
+        let member = &page["members"][0];
+        let is_old =
+            member["silent_ms"].as_i64() > Some(2_000) && member["lease_ms"].as_i64() < Some(0);
+        is_old.then_some(())
+    })
+    .await;
+    let arguments = ["status", "--once", "--target", &replica.url];
+    let ended = Process::start(PLACARD, &arguments, &[]).ended().await;
+    let table = ended.out.concat();
+    assert!(table.contains("not heard of for ") && !table.contains(" ready "), "{table}");
+}

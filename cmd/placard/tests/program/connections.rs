@@ -144,6 +144,8 @@ async fn health_checks_are_answered_in_a_full_house() {
     assert_eq!((answer.status, answer.is_last()), (503, true), "{}", answer.head);
     assert!(answer.head.contains("\r\nx-request-id: "), "{}", answer.head);
     assert!(answer.body.contains("/problems/overloaded"), "{}", answer.body);
+    // It spoke of writes.
+    assert!(answer.body.contains("as many connections as"), "{}", answer.body);
     for wire in &mut wires {
         assert_eq!(wire.ask(rest).await.expect("an answer").status, 201);
     }

@@ -40,7 +40,7 @@ answers! {
     /// To a read by id.
     Shown = [
         Answer::json(200, "AdAndStatus", "The ad.").with(&[VERSION, STALE, CLOCK, ETAG]),
-        Answer::empty(304, "The client has it: If-None-Match names its ETag, and its status is the same.")
+        Answer::empty(304, "The client has it: If-None-Match names its ETag.")
             .with(&[VERSION, STALE, CLOCK, ETAG]),
         invalid(),
         Answer::problem(404, "There is no ad with this id.").with(&[VERSION, STALE, CLOCK]),
@@ -158,9 +158,9 @@ const CLOCK: Header = ("Placard-Clock", || {
     )
 });
 const ETAG: Header = ("ETag", || {
-    let text = "The ad's version in quotes, for If-Match.";
+    let text = "The ad's version in quotes, for If-Match; with its status, once that is not the one at its creation.";
     json!({
-        "type": "string", "pattern": "^\"[0-9]{1,20}\"$", "minLength": 3, "maxLength": 22,
+        "type": "string", "pattern": "^\"[0-9]{1,20}(-(scheduled|active|ended))?\"$", "minLength": 3, "maxLength": 32,
         "description": text, "examples": ["\"42\""],
     })
 });

@@ -76,14 +76,14 @@ groups! {
         of("header", "If-None-Match", tags(
             // A proxy makes a tag weak when it compresses the answer.
             "(W/)?",
-            "The ETag of the ad, or several, or * for any: a read is answered with 304 if the ad is at such a version and \
-             has the same status, and a write is refused.",
+            "The ETag of the ad, or several, or * for any: a read is answered with 304 if it would show what a tag \
+             names, and a write is refused if the ad is at such a version.",
         )),
     ];
 }
 
 fn tags(before: &str, description: &str) -> Value {
-    let tag = format!("{before}\"[0-9]{{1,20}}\"");
+    let tag = format!("{before}\"[0-9]{{1,20}}(-(scheduled|active|ended))?\"");
     json!({
         "type": "string", "minLength": 1, "maxLength": 1024, "pattern": format!("^(\\*|{tag}(, {tag})*)$"),
         "description": description, "examples": ["\"42\""],

@@ -215,8 +215,8 @@ shapes! {
         ("published", reference("Position")),
         ("lag_entries", whole(0, i64::MAX as u64, "Entries that the head is ahead of it.", 0)),
         ("lag_ms", signed("For how long the head has been ahead of it, in milliseconds; at least a minute is told.", 0)),
-        ("lease_ms", signed("What is left of its lease, in milliseconds; negative if it has ended.", 1933)),
-        ("silent_ms", signed("For how long it was not heard of, in milliseconds: its state is what it said then.", 67)),
+        ("lease_ms", signed("What is left of its lease now, in milliseconds; negative if it has ended.", 1933)),
+        ("silent_ms", signed("For how long it has not been heard of, in milliseconds: its state is what it said then. It grows while the journal is away.", 67)),
         ("clock_ahead_ms", json!({
             "type": "number", "format": "double", "minimum": -APART_MS_MAX, "maximum": APART_MS_MAX,
             "description": "How far its clock was ahead of the journal's, in milliseconds.",

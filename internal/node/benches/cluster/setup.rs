@@ -9,7 +9,9 @@ use placard_api::App;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_node::{ClusterStorage, Config, Node, Redis, RedisTls, ReplicaConfig, Storage};
-use placard_replica::ports::{Beat, CommitError, Head, Journal, NoCheckpoints, Unavailable};
+use placard_replica::ports::{
+    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+};
 use placard_replica::{Batch, Handle, Plan, Replica};
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
@@ -209,7 +211,7 @@ impl Journal for TimedJournal {
         Ok(plan)
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         self.inner.poll(beat, at).await
     }
 

@@ -9,7 +9,9 @@ use http_body_util::BodyExt;
 use placard_api::App;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
-use placard_replica::ports::{Beat, CommitError, Head, Journal, NoCheckpoints, Unavailable};
+use placard_replica::ports::{
+    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+};
 use placard_replica::{Batch, Config, Plan, Replica};
 use placard_testkit::contract::batch;
 use placard_testkit::models::{ModelJournal, ModelStream};
@@ -34,7 +36,7 @@ impl Journal for Held {
         self.journal.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         self.journal.poll(beat, at).await
     }
 

@@ -10,7 +10,7 @@ use placard_model::entry::{Chain, Incarnation, Position, Record};
 use placard_model::{Timestamp, Version};
 
 use crate::decision::{Batch, Plan};
-use crate::ports::{Appended, Beat, CommitError, Head, StreamStatus, Unavailable};
+use crate::ports::{Appended, Beat, CommitError, Head, PollError, StreamStatus, Unavailable};
 
 /// A moment of the replica's monotonic time, counted from the replica's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +63,7 @@ pub enum Input {
     /// [`Output::ReadLog`] has come back.
     LogRead(Purpose, Result<Vec<Record>, Unavailable>),
     /// [`Output::Poll`] has come back.
-    Polled(Result<Head, Unavailable>),
+    Polled(Result<Head, PollError>),
     /// [`Output::InspectStream`] has come back.
     StreamInspected(Result<StreamStatus, Unavailable>),
     /// [`Output::ResetStream`] has come back.

@@ -10,16 +10,24 @@ use super::io::{Moment, Output, Phase};
 use super::poll::OfOther;
 use super::restores::Cause;
 use super::state::Core;
-use crate::ports::{Beat, EMPTIED, Head, Standing, StreamStatus};
+use crate::ports::{Beat, EMPTIED, Head, PollError, Standing, StreamStatus};
 
 impl Core {
-    /// Returns true if this head is that of an empty journal although a live replica has what the journal held: the one
-    /// before was lost, or another database was put in its place. No replica may discard what it has because of that,
-    /// so such a head is ignored. Nothing is written until the journal is restored, or an operator says that it is a
-    /// new one. A replica that has entries would be [refused](crate::Batch::refuses_empty) in any case; one without
-    /// entries must not be the first to write.
-    pub(super) fn is_emptied_by(&mut self, head: &Head) -> bool {
+    /// Returns the head that a poll has found, unless it is that of an empty journal although a live replica has what the
+    /// journal held: the one before was lost, or another database was put in its place. No replica may discard what it
+    /// has because of that, so such a head is ignored. Nothing is written until the journal is restored, or an operator
+    /// says that it is a new one. A replica that has entries would be [refused](crate::Batch::refuses_empty) in any case;
+    /// one without entries must not be the first to write.
+    pub(super) fn not_emptied(&mut self, polled: Result<Head, PollError>) -> Option<Head> {
         let knows = self.poll.had_entries;
+        let head = match polled {
+            Ok(head) => head,
+            Err(PollError::NoJournal) => {
+                self.emptied |= knows && !self.settings.takes_new_journal;
+                return None;
+            }
+            Err(PollError::Unavailable(_)) => return None,
+        };
         let others_know = head
             .members
             .iter()
@@ -27,7 +35,7 @@ impl Core {
         self.emptied = head.position.version == 0
             && (knows || others_know)
             && !self.settings.takes_new_journal;
-        self.emptied
+        (!self.emptied).then_some(head)
     }
 
     /// Sends a head poll if one is due, and asks the stream for its status.
@@ -296,6 +304,30 @@ mod tests {
         assert!(!core.is_emptied() && core.reader().ads() == 1);
     }
 
+    /// It was called stale.
+    #[test]
+    fn database_without_tables_is_an_empty_journal() {
+        let (mut core, log) = replica();
+        let gone = |core: &mut Core| {
+            core.poll.due = START;
+            step(core, Input::Tick);
+            step(core, Input::Polled(Err(PollError::NoJournal)))
+        };
+        gone(&mut core);
+        assert!(core.is_emptied() && core.phase() == Phase::Ready);
+        assert_eq!((core.reader().ads(), core.beat().standing.state.as_str()), (1, EMPTIED));
+        assert!(!commits(&submit(&mut core)), "nothing is written");
+        assert!(commits(&polled(&mut core, head(log.head()))), "it was restored");
+        assert!(!core.is_emptied());
+        // One that has nothing, or that is to begin a new journal, waits for the tables.
+        let mut without = crate::core::test_support::core(None);
+        gone(&mut without);
+        assert!(!without.is_emptied());
+        core.settings.takes_new_journal = true;
+        gone(&mut core);
+        assert!(!core.is_emptied());
+    }
+
     #[test]
     fn an_empty_journal_that_has_been_written_to_is_followed() {
         let (mut core, _) = replica();
@@ -352,7 +384,7 @@ mod tests {
         for second in 1..20 {
             let at = Duration::from_secs(second);
             let cause = Unavailable("be polled", "it is away".into());
-            let outputs = step_at(&mut core, at, Input::Polled(Err(cause)));
+            let outputs = step_at(&mut core, at, Input::Polled(Err(cause.into())));
             assert!(core.is_emptied() && !commits(&outputs), "after {second} s");
             assert!(core.wake_at() > Some(Moment(at)));
             assert!(!commits(&step_at(&mut core, at, Input::Tick)));

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::core::Input;
     use crate::core::test_support::{core, head, step, step_at};
-    use crate::ports::{Head, Unavailable};
+    use crate::ports::{Head, PollError, Unavailable};
 
     const ID: Uuid = Uuid::from_u128(1);
 
@@ -159,7 +159,7 @@ mod tests {
             |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Restore));
         let mut core = core(None);
         let mut moment = Duration::ZERO;
-        let polled = |core: &mut Core, moment, result: Result<Head, Unavailable>| {
+        let polled = |core: &mut Core, moment, result: Result<Head, PollError>| {
             core.poll.due = START;
             step_at(core, moment, Input::Tick);
             step_at(core, moment, Input::Polled(result))
@@ -179,7 +179,7 @@ mod tests {
                 polled(&mut core, moment, Ok(another()))
             } else {
                 let gone = Unavailable("reach it", "a test".into());
-                assert!(!restores(&polled(&mut core, moment, Err(gone))));
+                assert!(!restores(&polled(&mut core, moment, Err(gone.into()))));
                 let back =
                     if core.stream == Some(found().incarnation) { found() } else { another() };
                 polled(&mut core, moment, Ok(back))
@@ -201,7 +201,7 @@ mod tests {
         assert!(!restores(step_at(&mut core, at(100), Input::Restored(None))));
         step_at(&mut core, at(200), Input::Tick);
         let gone = Unavailable("reach it", "a test".into());
-        assert!(!restores(step_at(&mut core, at(300), Input::Polled(Err(gone)))));
+        assert!(!restores(step_at(&mut core, at(300), Input::Polled(Err(gone.into())))));
         core.poll.due = START;
         assert!(!restores(step_at(&mut core, at(400), Input::Tick)));
         assert!(!restores(step_at(&mut core, at(500), Input::Polled(found()))));

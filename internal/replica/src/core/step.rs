@@ -32,7 +32,7 @@ impl Core {
             Input::LogRead(Purpose::LookUp, result) => self.looked_up(result.ok(), outputs),
             Input::Polled(result) => {
                 self.poll.due = now + poll_after;
-                let told = result.ok().filter(|head| !self.is_emptied_by(head));
+                let told = self.not_emptied(result);
                 let head = told.as_ref().map(|head| head.position.version);
                 self.polled(now, told, outputs);
                 match head {

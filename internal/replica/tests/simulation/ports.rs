@@ -60,7 +60,7 @@ impl World {
                 {
                     running.polled = self.now;
                 }
-                Input::Polled(if failed { Err(unavailable()) } else { Ok(head) })
+                Input::Polled(if failed { Err(unavailable().into()) } else { Ok(head) })
             }
             Output::InspectStream(of) => {
                 let failed = self.chance(5.0);

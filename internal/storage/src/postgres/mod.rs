@@ -32,7 +32,7 @@ use std::time::Duration;
 use placard_model::entry::{Incarnation, Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
-    Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, Unavailable,
+    Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, PollError, Unavailable,
 };
 use placard_replica::{Batch, Plan};
 use sqlx::error::DatabaseError;
@@ -317,7 +317,7 @@ impl PostgresJournal {
                 known_by,
             })),
             // An older build's has a head, and lacks other tables.
-            Err(failure) if is_undefined_table(&failure) && self.has_no_head().await? => {
+            Err(failure) if is_undefined_table(&failure) && self.has_no_head(lane).await? => {
                 Ok(Some(Empty { place, journal: None, known_by: None }))
             }
             Err(failure) if is_undefined_table(&failure) => Ok(None),
@@ -325,9 +325,9 @@ impl PostgresJournal {
         }
     }
 
-    async fn has_no_head(&self) -> Result<bool, Unavailable> {
+    async fn has_no_head(&self, lane: &Lane) -> Result<bool, Unavailable> {
         const ASK: &str = "SELECT to_regclass('head') IS NULL";
-        let asked = self.lanes.reads.read(LOG, |connection| {
+        let asked = lane.read(LOG, |connection| {
             Box::pin(async move { Ok(sqlx::query_scalar(ASK).fetch_one(connection).await?) })
         });
         asked.await.map_err(|failure| Unavailable("look for the journal's head", failure.into()))
@@ -395,7 +395,7 @@ impl Journal for PostgresJournal {
         self.lanes.committer.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         self.keeper.keep(|| Arc::downgrade(&self.lanes));
         // The row of a replica that refuses waits for the disk and for standbys.
         let waits = beat.identity.refuses_after.is_some();
@@ -405,8 +405,15 @@ impl Journal for PostgresJournal {
             let beat = Arc::clone(&beat);
             Box::pin(async move { poll::poll(connection, &beat, at).await })
         });
-        let head = head.await;
-        head.map_err(|failure| Unavailable("read the journal's head", failure.into()))
+        match head.await {
+            Ok(head) => Ok(head),
+            Err(failure)
+                if is_undefined_table(&failure) && self.has_no_head(&self.lanes.poll).await? =>
+            {
+                Err(PollError::NoJournal)
+            }
+            Err(failure) => Err(Unavailable("read the journal's head", failure.into()).into()),
+        }
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {

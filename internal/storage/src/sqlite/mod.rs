@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use placard_model::entry::{Position, Record, format_level};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, Unavailable,
+    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, PollError, Unavailable,
 };
 use placard_replica::{Batch, Plan, Uptime};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -325,7 +325,7 @@ impl Journal for SqliteJournal {
     }
 
     /// The directory's lock ensures that this replica is the only one: the register is its own row.
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, Unavailable> {
+    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
         const WHAT: &str = "read the journal's head";
         self.opened.is_there().map_err(|error| Unavailable(WHAT, error.into()))?;
         let read = move |connection: &mut Connection| {
@@ -353,8 +353,7 @@ impl Journal for SqliteJournal {
                 level,
             })
         };
-        let head = self.read.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
-        head.map_err(|error| Unavailable(WHAT, error.into()))
+        Ok(Self::ask(&self.read, WHAT, read).await?)
     }
 
     async fn leave(&self, _: Uuid) -> Result<(), Unavailable> {
