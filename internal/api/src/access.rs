@@ -12,7 +12,7 @@ use placard_model::limits;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Who may write.
 #[derive(Debug, Clone, Default)]

@@ -14,8 +14,8 @@ use hyper::body::Body as HttpBody;
 use placard_model::limits;
 
 use crate::access::{Access, is_by_address};
-use crate::problem::Problem;
-use crate::requests::Identify;
+use crate::http::problem::Problem;
+use crate::http::requests::Identify;
 
 /// Headers of every answer, for a browser: no other site may show the page in a frame, or learn its addresses.
 const GUARDS: [(HeaderName, HeaderValue); 3] = [
@@ -49,7 +49,11 @@ where
         response.headers_mut().extend(GUARDS);
         response
     };
-    Router::new().fallback(show).layer(Identify { spans: None, config: Arc::default() })
+    Router::new().fallback(show).layer(Identify {
+        spans: None,
+        config: Arc::default(),
+        route_of: |_| None,
+    })
 }
 
 async fn answered<B>(answer: impl Future<Output = http::Response<B>>) -> Response

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use axum::extract::FromRef;
 use placard_replica::spans::Sink;
 use placard_replica::{Expiry, Handle};
 
 use crate::access::Access;
-use crate::body::Room;
-use crate::client::TrustedProxies;
-use crate::cors::Cors;
+use crate::http::body::Room;
+use crate::http::client::TrustedProxies;
+use crate::http::cors::Cors;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionMetrics;
 
@@ -96,5 +97,23 @@ impl App {
     /// Measures what takes too long for a scrape; to be called every few seconds.
     pub fn upkeep(&self) {
         self.metrics.upkeep(self.replica.reader());
+    }
+}
+
+impl FromRef<App> for Handle {
+    fn from_ref(app: &App) -> Self {
+        app.replica.clone()
+    }
+}
+
+impl FromRef<App> for Expiry {
+    fn from_ref(app: &App) -> Self {
+        app.expiry.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Config> {
+    fn from_ref(app: &App) -> Self {
+        Arc::clone(&app.config)
     }
 }

@@ -6,7 +6,7 @@ use http::request::Parts;
 use placard_model::TraceContext;
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A client that may write, in the current request.
 #[derive(Debug)]

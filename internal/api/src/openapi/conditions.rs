@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::schema::{code, nullable, reference};
 
 /// The conditions' fields: each may be left open.
-pub(super) static OPEN: LazyLock<Vec<&str>> =
+pub(crate) static OPEN: LazyLock<Vec<&str>> =
     LazyLock::new(|| fields(false).into_iter().map(|(name, _)| name).collect());
 
 /// Returns the schemas of the codes that dimensions have, by name.
@@ -21,13 +21,13 @@ pub(super) fn codes() -> BTreeMap<&'static str, Value> {
 }
 
 /// Returns an ad's fields; `taken` says that a client is about to set them.
-pub(super) fn fields(taken: bool) -> Vec<(&'static str, Value)> {
+pub(crate) fn fields(taken: bool) -> Vec<(&'static str, Value)> {
     let fields = all().fields.into_iter();
     fields.map(|(name, shown, settable)| (name, if taken { settable } else { shown })).collect()
 }
 
 /// Returns the schema of each dimension's parameter in a query, by name.
-pub(super) fn parameters() -> BTreeMap<&'static str, Value> {
+pub(crate) fn parameters() -> BTreeMap<&'static str, Value> {
     all().parameters
 }
 

@@ -1,32 +1,25 @@
-//! The OpenAPI 3.1 document of this API, and the pages on which people read it. The routes are those that
-//! `lib` mounts; shapes, parameters and answers are described here, apart from the types that handlers use, and tests
-//! compare them with real answers.
+//! The OpenAPI 3.1 document of this API, and the pages on which people read it. The routes are those of [`crate::routes`]. Each
+//! type describes itself, and each handler its answers; here is what they describe them with. Tests compare the document
+//! with real answers.
 
 pub(crate) mod answers;
-mod conditions;
+pub(crate) mod conditions;
 pub(crate) mod parameters;
 #[cfg(test)]
 mod rules;
-mod schema;
-pub(crate) mod shapes;
-mod ui;
+pub(crate) mod schema;
+pub(crate) mod shape;
+pub(crate) mod ui;
+mod values;
 
 use std::sync::OnceLock;
 
-use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
-use crate::headers::Unconditional;
-use crate::render;
-
-pub(crate) use ui::pages;
-
-/// The path of the document.
-pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
+use crate::http::params::Ack;
 
 /// All of the document but the routes.
 #[derive(OpenApi)]
@@ -45,14 +38,7 @@ pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
         (name = "ads", description = "What is served."),
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
-    components(schemas(
-        shapes::Unknown, shapes::Version, shapes::Stamp, shapes::Status, shapes::Ack,
-        shapes::Ad, shapes::AdAndStatus, shapes::WrittenAd, shapes::DeletedAd, shapes::Creation, shapes::Replacement,
-        shapes::Patch, shapes::BatchRequest, shapes::Page, shapes::BatchAnswer, shapes::BatchItemCreated,
-        shapes::BatchItemFailed, shapes::Receipts, shapes::Receipt, shapes::Problem, shapes::ProblemError,
-        shapes::Cluster, shapes::Position, shapes::Stream, shapes::Member, shapes::Expiry, shapes::Brake,
-        shapes::Release, shapes::Live, shapes::Readiness,
-    )),
+    components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, Ack)),
     modifiers(&Bearer, &Codes),
 )]
 pub(crate) struct Frame;
@@ -86,7 +72,7 @@ impl Modify for Codes {
 /// The document as it is sent: it can be written only once all routes are known, and is the same for all apps.
 static WRITTEN: OnceLock<Bytes> = OnceLock::new();
 
-/// Writes the document that [`show`] answers with.
+/// Writes the document, if that has not been done.
 pub(crate) fn write(document: Document) -> &'static Bytes {
     WRITTEN.get_or_init(|| {
         let document = said_in_full(document);
@@ -112,18 +98,9 @@ fn said_in_full(mut document: Document) -> Document {
     document
 }
 
-/// Shows the OpenAPI document.
-///
-/// It is the same until another build of the server is started.
-#[utoipa::path(
-    get,
-    path = DOCUMENT_PATH,
-    operation_id = "showDocument",
-    tag = "operation",
-    responses(answers::Document),
-)]
-pub(crate) async fn show(_: Unconditional) -> Response {
-    render::kept(render::json(StatusCode::OK, WRITTEN.get().cloned().unwrap_or_default()))
+/// Returns the document, if it has been written.
+pub(crate) fn written() -> Bytes {
+    WRITTEN.get().cloned().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -136,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_document_is_the_one_in_docs() {
-        let real = super::write(crate::routes::routes(&Metrics::default()).into_openapi());
+        let real = super::write(crate::routes::described(&Metrics::default()).into_openapi());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, real).unwrap();

@@ -1,18 +1,15 @@
 //! What requests say beside their bodies, for the document only; `params` and `headers` read it.
 
-use placard_model::limits::{
-    IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
-    PAGE_ADS_MIN,
-};
+use placard_model::limits::{IDEMPOTENCY_KEPT, IDEMPOTENCY_KEY_BYTES_MAX, MIN_VERSION_WAIT};
 use serde_json::{Value, json};
-use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::path::Parameter;
 
-use super::conditions;
-use super::schema::{id, shared, version, whole, with_default};
-use super::shapes::KEY_KEPT_HOURS;
+use super::schema::{id, shared, version};
 
-/// Names a group of parameters that handlers take together.
+/// How long an answer is kept for its key, in hours.
+const KEY_KEPT_HOURS: u64 = IDEMPOTENCY_KEPT.as_secs() / 3_600;
+
+/// Names a group of parameters that a handler takes together, in its file or, if several handlers do, here.
 macro_rules! groups {
     ($($(#[doc = $doc:literal])+ $name:ident = $parameters:expr;)+) => {
         $(
@@ -20,8 +17,10 @@ macro_rules! groups {
             #[derive(Debug)]
             pub(crate) struct $name;
 
-            impl IntoParams for $name {
-                fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+            impl ::utoipa::IntoParams for $name {
+                fn into_params(
+                    _: impl Fn() -> Option<::utoipa::openapi::path::ParameterIn>,
+                ) -> Vec<::utoipa::openapi::path::Parameter> {
                     $parameters
                 }
             }
@@ -29,19 +28,11 @@ macro_rules! groups {
     };
 }
 
+pub(crate) use groups;
+
 groups! {
     /// Which ad.
     Id = vec![of("path", "id", id("The ad's id."))];
-    /// Which ads fit, and which of them to answer.
-    Search = [conditions::parameters().into_iter().map(|(name, schema)| of("query", name, schema)).collect(), vec![
-        of("query", "offset", with_default(
-            whole(0, OFFSET_MAX.into(), "How many fitting ads to pass over.", 20), 0,
-        )),
-        of("query", "limit", with_default(
-            whole(PAGE_ADS_MIN.into(), PAGE_ADS_MAX.into(), "How many ads to answer at the most.", 5),
-            PAGE_ADS_DEFAULT,
-        )),
-    ]].concat();
     /// How new the answer must be.
     MinVersion = ["query", "header"].map(|place| {
         let name = if place == "query" { "min_version" } else { "Placard-Min-Version" };
@@ -91,7 +82,7 @@ fn tags(before: &str, description: &str) -> Value {
 }
 
 /// A parameter whose description and example stand where tools look for a parameter's.
-fn of(place: &str, name: &str, mut schema: Value) -> Parameter {
+pub(crate) fn of(place: &str, name: &str, mut schema: Value) -> Parameter {
     let description = schema["description"].take();
     let example = schema["examples"][0].take();
     let fields = schema.as_object_mut().expect("a schema is an object");

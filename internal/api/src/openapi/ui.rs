@@ -15,8 +15,8 @@ use http::{HeaderValue, StatusCode};
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
-use crate::headers::Unconditional;
-use crate::render;
+use crate::http::headers::Unconditional;
+use crate::http::render;
 
 /// The path of the page.
 const UI_PATH: &str = "/docs";

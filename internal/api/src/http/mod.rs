@@ -1,0 +1,20 @@
+//! The HTTP machinery, which knows no route: connections and their deadlines, what is read of a request, and how an answer
+//! or a problem is written.
+
+pub(crate) mod body;
+pub(crate) mod client;
+pub(crate) mod connection;
+pub(crate) mod cors;
+pub(crate) mod entity_tag;
+pub(crate) mod head;
+pub(crate) mod headers;
+pub(crate) mod house;
+pub(crate) mod life;
+pub(crate) mod observed;
+pub(crate) mod params;
+pub(crate) mod problem;
+pub(crate) mod pulse;
+pub(crate) mod render;
+pub(crate) mod requests;
+pub(crate) mod serve;
+pub(crate) mod timed;

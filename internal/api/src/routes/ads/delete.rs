@@ -1,0 +1,49 @@
+//! Deletes an ad.
+
+use axum::response::Response;
+use placard_model::command::Command;
+use serde_json::Value;
+
+use super::AD_PATH;
+use super::ad::{NOT_YET, failed, refused_write};
+use super::outcome::{Gone, absent, one};
+use super::writing::Writing;
+use crate::http::params::Id;
+use crate::http::problem::Problem;
+use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
+use crate::openapi::parameters;
+
+answers!(
+    [
+        [
+            Answer::json::<Gone>(200, "The ad is gone, and this replica no longer serves it.")
+                .with(&[VERSION, REPLAYED]),
+            Answer::json::<Gone>(202, NOT_YET).with(&[VERSION, REPLAYED]),
+        ]
+        .into(),
+        absent(),
+        refused_write(),
+        vec![failed()],
+    ]
+    .concat()
+);
+
+/// Deletes an ad.
+///
+/// It is served no more, and its id is free again.
+#[utoipa::path(
+    delete,
+    path = AD_PATH,
+    operation_id = "deleteAd",
+    tag = "ads",
+    params(parameters::Id, parameters::Ack, parameters::IdempotencyKey, parameters::Conditions),
+    responses(Answers),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn handle(writing: Writing, Id(id): Id) -> Result<Response, Problem> {
+    let ack = writing.ack()?;
+    let only_if = writing.conditions()?;
+    let idempotency = writing.idempotency(Some(id), &only_if, b"", || Value::Null)?;
+    let command = Command::Delete { id, only_if };
+    one(&writing, ack, idempotency, command).await
+}

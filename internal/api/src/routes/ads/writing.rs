@@ -1,0 +1,157 @@
+//! What every write has beside its body: who asks, for what, and in which header fields. It is read in steps, so that
+//! errors are reported in the same order for every write.
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use placard_model::command::{Answer, Command, Conditions, Idempotency, Request, Sums};
+use placard_replica::{Handle, Reply};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::ADS_PATH;
+use crate::app::App;
+use crate::http::body::{Room, Whole};
+use crate::http::headers;
+use crate::http::params::{self, Ack};
+use crate::http::problem::{Overload, Problem};
+use crate::principal::Principal;
+
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// A write whose body was not read yet, of a client that may write.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    principal: Principal,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    replica: Handle,
+    room: Room,
+}
+
+impl FromRequestParts<App> for Writing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, app).await?;
+        let Parts { method, uri, headers, .. } = parts;
+        let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
+        let (replica, room) = (app.replica.clone(), app.room.clone());
+        Ok(Self { principal, method, uri, headers, replica, room })
+    }
+}
+
+/// The committer's answer, and whether readers of this replica see it already.
+pub(super) struct Decided {
+    pub(super) answer: Answer,
+    pub(super) visible: bool,
+    /// The replica's history from before it was asked.
+    pub(super) history: u64,
+}
+
+impl Writing {
+    /// Checks what all writes with a body have in common, and reads the query and the body.
+    pub(super) async fn read_json(
+        &self,
+        body: Body,
+        accepted: &[&str],
+        bytes_max: usize,
+    ) -> Result<(Ack, Whole), Problem> {
+        let ack = self.ack()?;
+        headers::require_json(&self.headers, accepted).map_err(|problem| {
+            // RFC 5789, section 2.2.
+            let taken = HeaderValue::from_str(&accepted.join(", "));
+            match taken {
+                Ok(taken) if self.method == Method::PATCH => problem.with(ACCEPT_PATCH, taken),
+                _ => problem,
+            }
+        })?;
+        headers::require_uncoded(&self.headers)?;
+        Ok((ack, self.room.read(&self.headers, body, bytes_max).await?))
+    }
+
+    /// Reads the query: which replicas the answer waits for.
+    pub(super) fn ack(&self) -> Result<Ack, Problem> {
+        params::ack(self.uri.query()).map_err(Problem::invalid)
+    }
+
+    /// Returns the preconditions for the ad.
+    pub(super) fn conditions(&self) -> Result<Conditions, Problem> {
+        headers::conditions(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
+    }
+
+    /// Returns what identifies the request if it is sent again: the ad that its path names, if it names one, its
+    /// preconditions, and its body, as it came and as it is meant.
+    pub(super) fn idempotency(
+        &self,
+        id: Option<Uuid>,
+        only_if: &Conditions,
+        raw: &[u8],
+        meaning: impl FnOnce() -> Value,
+    ) -> Result<Option<Idempotency>, Problem> {
+        let key = headers::idempotency_key(&self.headers);
+        let key = key.map_err(|broken| Problem::invalid(vec![broken]))?;
+        let Some(key) = key else { return Ok(None) };
+        let scope = |path| sum([self.principal.name(), self.method.as_str(), path, key]);
+        let spelt = self.uri.path();
+        let path = id.map_or_else(|| spelt.to_owned(), |id| format!("{ADS_PATH}/{id}"));
+        Ok(Some(Idempotency {
+            scope: scope(&path),
+            spelt: (path != spelt).then(|| scope(spelt)),
+            body: Sha256::digest(raw).into(),
+            sums: Sums {
+                conditions: Sha256::digest(only_if.to_bytes()).into(),
+                meaning: Sha256::digest(meaning().to_string()).into(),
+            },
+        }))
+    }
+
+    /// Returns the replica that the write goes to.
+    pub(super) fn replica(&self) -> &Handle {
+        &self.replica
+    }
+
+    /// Puts a request on the committer's queue and waits for its answer.
+    pub(super) async fn decided(
+        &self,
+        idempotency: Option<Idempotency>,
+        commands: Vec<Command>,
+    ) -> Result<Decided, Problem> {
+        let request = Request {
+            id: Uuid::now_v7(),
+            principal: self.principal.name().to_owned(),
+            idempotency,
+            trace: self.principal.trace(),
+            commands,
+        };
+        // The entry names this id; the log line has it beside the one that the client knows.
+        tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
+        let history = self.replica.state().history;
+        match self
+            .replica
+            .write(request)
+            .await
+            .map_err(|_| Problem::overloaded(Overload::Writes))?
+        {
+            Reply::Applied(answer) => Ok(Decided { answer, visible: true, history }),
+            Reply::Committed(answer) => Ok(Decided { answer, visible: false, history }),
+            Reply::Unavailable => Err(Problem::unavailable()),
+            Reply::Overloaded => Err(Problem::overloaded(Overload::Writes)),
+            Reply::Unknown => Err(Problem::outcome_unknown()),
+        }
+    }
+}
+
+/// SHA-256 over several texts.
+fn sum(parts: [&str; 4]) -> [u8; 32] {
+    let mut sum = Sha256::new();
+    for part in parts {
+        // Each part follows its length, so that no two lists of parts give the same bytes.
+        sum.update((part.len() as u64).to_be_bytes());
+        sum.update(part);
+    }
+    sum.finalize().into()
+}
