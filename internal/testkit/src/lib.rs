@@ -1,6 +1,8 @@
 //! What tests share: oracles that are simpler than what they check, models of the ports, and the contract
 //! suites that every adapter and every model passes. A dev-dependency only; no product code may depend on it.
 
+pub use placard_cluster::{cluster, control, directory, replica, servers};
+
 pub mod authority;
 pub mod contract;
 pub mod ledger;
@@ -12,7 +14,6 @@ pub mod proxy;
 pub mod requests;
 pub mod scan;
 pub mod seed;
-pub mod servers;
 pub mod sqlite;
 pub mod wait;
 pub mod wire;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use placard_testkit::port::Port;
 use placard_testkit::process::Process;
+use placard_testkit::replica::Serve;
 use placard_testkit::servers::caddy::Caddy;
 use placard_testkit::servers::haproxy::HaProxy;
 use placard_testkit::servers::nginx::Nginx;
@@ -141,10 +142,15 @@ impl Fleet {
 
     async fn replica(&self, port: u16) -> Replica {
         let listen = format!("127.0.0.1:{port}");
-        let arguments = ["serve", "--listen", &listen, "--drain-delay", DRAIN_DELAY_MS];
         let (postgres, redis) = (self.servers.postgres.url(), self.servers.redis.url());
-        let variables = [("PLACARD_POSTGRES_URL", &*postgres), ("PLACARD_REDIS_URL", &*redis)];
-        let mut process = Process::start(PLACARD, &arguments, &variables);
+        let serve = Serve {
+            listen: &listen,
+            drain_delay: DRAIN_DELAY_MS,
+            postgres_url: &postgres,
+            redis_url: &redis,
+            options: &[],
+        };
+        let mut process = Process::start(PLACARD, &serve.arguments(), &serve.variables());
         let url = process.url().await;
         let client = Client::builder().no_proxy().build().expect("a client can be made");
         Replica::new(process, url, client)

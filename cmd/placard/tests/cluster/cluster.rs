@@ -5,6 +5,7 @@ use std::path::Path;
 
 use placard_testkit::port::Port;
 use placard_testkit::process::{Ended, Process};
+use placard_testkit::replica::Serve;
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
@@ -84,10 +85,10 @@ impl Servers {
 }
 
 fn starting(program: &str, (postgres, redis): (&str, &str), arguments: &[&str]) -> Process {
-    let own = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
-    let all = [&own[..], arguments].concat();
-    let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
-    Process::start(program, &all, &variables)
+    let (listen, drain_delay) = ("127.0.0.1:0", "0");
+    let serve =
+        Serve { listen, drain_delay, postgres_url: postgres, redis_url: redis, options: arguments };
+    Process::start(program, &serve.arguments(), &serve.variables())
 }
 
 /// A running replica, and a client for it.
@@ -114,10 +115,14 @@ impl Replica {
     ) -> Self {
         let port = Port::reserve();
         let listen = port.address().to_string();
-        let own = ["serve", "--listen", &listen, "--drain-delay", "0"];
-        let all = [&own[..], arguments].concat();
-        let variables = [("PLACARD_POSTGRES_URL", postgres), ("PLACARD_REDIS_URL", redis)];
-        let process = Process::start(program, &all, &variables);
+        let serve = Serve {
+            listen: &listen,
+            drain_delay: "0",
+            postgres_url: postgres,
+            redis_url: redis,
+            options: arguments,
+        };
+        let process = Process::start(program, &serve.arguments(), &serve.variables());
         until("the replica to listen", async || TcpStream::connect(&listen).ok()).await;
         let client = Client::builder().no_proxy().build().expect("a client can be made");
         Self { process, url: format!("http://{listen}"), client }

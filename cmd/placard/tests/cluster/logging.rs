@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use placard_testkit::process::Process;
+use placard_testkit::replica::Serve;
 use placard_testkit::wait::until;
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -19,12 +20,17 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
 async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
     let servers = Servers::start().await;
     let (postgres, redis) = (servers.postgres.url(), servers.redis.url());
-    let variables =
-        [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", redis.as_str())];
     let (reader, log) = pipe().expect("a pipe can be made");
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--drain-delay", "0"];
+    let serve = Serve {
+        listen: "127.0.0.1:0",
+        drain_delay: "0",
+        postgres_url: &postgres,
+        redis_url: &redis,
+        options: &[],
+    };
     let outputs = (Stdio::piped(), Stdio::from(log));
-    let mut process = Process::start_into(PLACARD, &serve, &variables, outputs);
+    let (arguments, variables) = (serve.arguments(), serve.variables());
+    let mut process = Process::start_into(PLACARD, &arguments, &variables, outputs);
     let url = process.url().await;
     let client = Client::builder().no_proxy().build().expect("a client can be made");
     let replica = Replica::new(process, url, client);

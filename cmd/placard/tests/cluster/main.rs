@@ -15,4 +15,5 @@ mod logging;
 mod serving;
 mod setup;
 mod shared;
+mod supervised;
 mod traces;

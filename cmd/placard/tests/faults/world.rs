@@ -8,6 +8,7 @@ use placard_model::Version;
 use placard_testkit::port::Port;
 use placard_testkit::process::Process;
 use placard_testkit::proxy::Proxy;
+use placard_testkit::replica::Serve;
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
@@ -145,13 +146,16 @@ impl World {
         let place = &mut self.places[nth];
         let redis = place.redis_url.clone().unwrap_or_else(|| self.redis.url());
         let listen = place.port.address().to_string();
-        let own = ["serve", "--listen", &listen, "--drain-delay", "0", "--log-format", "json"];
         let given = place.arguments.iter().map(String::as_str);
-        let all: Vec<_> = own.into_iter().chain(given).collect();
-        let postgres = place.postgres_url.as_ref().unwrap_or(&self.postgres_url);
-        let variables =
-            [("PLACARD_POSTGRES_URL", postgres.as_str()), ("PLACARD_REDIS_URL", &redis)];
-        place.process = Some(Process::start(PLACARD, &all, &variables));
+        let options: Vec<_> = ["--log-format", "json"].into_iter().chain(given).collect();
+        let serve = Serve {
+            listen: &listen,
+            drain_delay: "0",
+            postgres_url: place.postgres_url.as_ref().unwrap_or(&self.postgres_url),
+            redis_url: &redis,
+            options: &options,
+        };
+        place.process = Some(Process::start(PLACARD, &serve.arguments(), &serve.variables()));
     }
 
     /// Gives a replica a Redis of its own.

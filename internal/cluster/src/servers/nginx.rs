@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::postgres::{as_user, give};
-use super::{Process, free_port, private_directory, program, started};
+use super::{Place, Process, free_port, private_directory, program, started};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
@@ -45,10 +45,10 @@ impl Nginx {
         let mut command = as_user(program("nginx", &[DIRECTORY.into()])?.into());
         let words = ["-e", "stderr", "-c", "nginx.conf", "-p"].map(str::to_owned);
         command.extend(words.into_iter().chain([path.to_string_lossy().into_owned()]));
-        let mut process = Process::start(path, &command)?;
+        let mut process = Process::start(&Place::temporary(path), &command)?;
         let pid = path.join("nginx.pid");
         process
-            .ready(path, async |id| {
+            .ready(async |id| {
                 let own = fs::read_to_string(&pid).unwrap_or_default().trim() == id.to_string();
                 own && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
             })

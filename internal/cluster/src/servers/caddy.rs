@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Process, free_port, private_directory, program, started};
+use super::{Place, Process, free_port, private_directory, program, started};
 
 /// The manual.
 const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
@@ -38,9 +38,9 @@ impl Caddy {
         let path = directory.path();
         let port = free_port()?;
         fs::write(path.join("Caddyfile"), configuration(port, servers)?)?;
-        let mut process = Process::start(path, &command(path)?)?;
+        let mut process = Process::start(&Place::temporary(path), &command(path)?)?;
         process
-            .ready(path, async |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok())
+            .ready(async |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok())
             .await?;
         Ok(Self { _process: process, port, _directory: directory })
     }

@@ -5,7 +5,7 @@ use std::io;
 use tempfile::TempDir;
 
 use super::redis::{RedisServer, answers};
-use super::{Process, free_port, private_directory, program, started};
+use super::{Place, Process, free_port, private_directory, program, started};
 
 /// A Sentinel that watches one master, and replaces it by itself once it has been silent for 300 ms. It and its
 /// directory are gone when this is dropped.
@@ -42,8 +42,8 @@ impl RedisSentinel {
         std::fs::write(&file, settings.join("\n"))?;
         let file = file.to_string_lossy().into_owned();
         let command = [program("redis-server", &[])?, file, "--sentinel".to_owned()];
-        let mut process = Process::start(directory.path(), &command)?;
-        process.ready(directory.path(), async |id| answers(port, id).await).await?;
+        let mut process = Process::start(&Place::temporary(directory.path()), &command)?;
+        process.ready(async |id| answers(port, None, id).await).await?;
         Ok(Self { _process: process, port, _directory: directory })
     }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::postgres::{PostgresServer, as_user, give};
-use super::{Process, free_port, private_directory, program, started};
+use super::{Place, Process, free_port, private_directory, program, started};
 
 /// Where distributions keep the program, outside an ordinary user's path.
 const DIRECTORY: &str = "/usr/sbin";
@@ -54,8 +54,8 @@ impl PgBouncer {
         give(path)?;
         let mut command = as_user(program("pgbouncer", &[DIRECTORY.into()])?.into());
         command.push(file.to_string_lossy().into_owned());
-        let mut process = Process::start(path, &command)?;
-        process.ready(path, async |id| listens(&pid, id, port).await).await?;
+        let mut process = Process::start(&Place::temporary(path), &command)?;
+        process.ready(async |id| listens(&pid, id, port).await).await?;
         Ok(Self { process, port, _directory: directory })
     }
 

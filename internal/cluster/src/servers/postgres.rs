@@ -1,30 +1,37 @@
-//! A private PostgreSQL. Making a cluster takes a second: one is made per version and machine, and copied.
+//! A private PostgreSQL. Making its data takes a second: for tests they are made once per version and machine, and
+//! copied.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Process, Settings, TRIES, free_port, private_directory, program};
+use super::{Place, Process, Settings, free_port, private_directory, program, started};
 
 /// Where Debian keeps the programs of each major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
-/// The user as which PostgreSQL runs if the test runs as root, which PostgreSQL refuses.
+/// The user as which PostgreSQL runs if this process is root's, which PostgreSQL refuses.
 const USER: &str = "postgres";
+/// The user in the database of a server that has a password.
+const NAME: &str = "placard";
 
-/// A PostgreSQL with an empty database and the durable settings that are PostgreSQL's own. It and its
-/// directory are gone when this is dropped.
+/// A PostgreSQL with an empty database and the durable settings that are PostgreSQL's own. It, and its directory if that
+/// is temporary, are gone when this is dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
-    /// `None` while it is stopped. Before `directory`, so that it is dead before its files go.
+    /// `None` while it is stopped. Before `_temporary`, so that it is dead before its files go.
     process: Option<Process>,
     port: u16,
+    /// The user, and the password if there is one, as in a URL.
+    login: String,
     settings: Settings,
-    directory: TempDir,
+    place: Place,
+    data: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl PostgresServer {
@@ -41,21 +48,51 @@ impl PostgresServer {
     /// # Errors
     /// As for [`PostgresServer::start`].
     pub async fn start_with(settings: &[(&str, &str)]) -> io::Result<Self> {
-        let mut all = Settings::default();
-        all.set(&[("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")]);
-        all.set(settings);
         let directory = private_directory()?;
-        copy_cluster(directory.path())?;
-        let mut server = Self { process: None, port: 0, settings: all, directory };
-        for _ in 1..TRIES {
-            server.port = free_port()?;
-            if server.restart().await.is_ok() {
-                return Ok(server);
-            }
-        }
-        server.port = free_port()?;
-        server.restart().await?;
+        copy_template(directory.path())?;
+        Self::start_temporary(directory, own_settings(settings)).await
+    }
+
+    async fn start_temporary(directory: TempDir, settings: Settings) -> io::Result<Self> {
+        let place = Place::temporary(directory.path());
+        let (login, data) = ("postgres".to_owned(), directory.path().join("data"));
+        let mut server = Self {
+            process: None,
+            port: 0,
+            login,
+            settings,
+            place,
+            data,
+            _temporary: Some(directory),
+        };
+        server.start_anywhere().await?;
         Ok(server)
+    }
+
+    /// Starts one at this place, with data that are made if they are not there. Its user is [`NAME`], who has this
+    /// password.
+    pub(crate) async fn start_at(
+        place: Place,
+        data: PathBuf,
+        password: &str,
+        settings: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        if !data.join("PG_VERSION").exists() {
+            make_data(&data, password)?;
+        }
+        let (login, settings) = (format!("{NAME}:{password}"), own_settings(settings));
+        let mut server =
+            Self { process: None, port: 0, login, settings, place, data, _temporary: None };
+        server.start_anywhere().await?;
+        Ok(server)
+    }
+
+    async fn start_anywhere(&mut self) -> io::Result<()> {
+        started(async || {
+            self.port = free_port()?;
+            self.restart().await
+        })
+        .await
     }
 
     /// Starts a standby of this one, which follows it through a port, a proxy's perhaps. It is the synchronous one if
@@ -81,27 +118,18 @@ impl PostgresServer {
         copy.extend(options.map(str::to_owned));
         run(Command::new(&copy[0]).args(&copy[1..]))?;
         fs::write(directory.path().join("data/standby.signal"), "")?;
-        let mut server = Self { process: None, port: 0, settings, directory };
-        for _ in 1..TRIES {
-            server.port = free_port()?;
-            if server.restart().await.is_ok() {
-                return Ok(server);
-            }
-        }
-        server.port = free_port()?;
-        server.restart().await?;
-        Ok(server)
+        Self::start_temporary(directory, settings).await
     }
 
     /// Returns its database's URL: `postgres://postgres@127.0.0.1:<port>/postgres`, the superuser's, without a
-    /// password.
+    /// password unless it is a cluster's.
     pub fn url(&self) -> String {
         self.url_through(self.port)
     }
 
     /// The same, reached through another port, a proxy's.
     pub fn url_through(&self, port: u16) -> String {
-        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
+        format!("postgres://{}@127.0.0.1:{port}/postgres?sslmode=disable", self.login)
     }
 
     /// The port that it has, also over restarts.
@@ -116,7 +144,7 @@ impl PostgresServer {
     /// It has not gone within 30 s.
     pub async fn stop(&mut self) -> io::Result<()> {
         match self.process.take() {
-            Some(process) => process.stop(Signal::INT).await,
+            Some(mut process) => process.stop(Signal::INT).await,
             None => Ok(()),
         }
     }
@@ -135,18 +163,22 @@ impl PostgresServer {
     /// As for [`PostgresServer::start`].
     pub async fn restart(&mut self) -> io::Result<()> {
         self.kill().await;
-        let data = self.data();
         let mut command = as_user(programs()?.join("postgres"));
-        command.extend(["-D".to_owned(), data.to_string_lossy().into_owned()]);
+        command.extend(["-D".to_owned(), self.data.to_string_lossy().into_owned()]);
         command.extend(["-p".to_owned(), self.port.to_string()]);
         for (name, value) in &self.settings.0 {
             command.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
-        let mut process = Process::start(self.directory.path(), &command)?;
-        let status = data.join("postmaster.pid");
-        process.ready(self.directory.path(), async |id| is_ready(&status, id)).await?;
+        let mut process = Process::start(&self.place, &command)?;
+        let status = self.data.join("postmaster.pid");
+        process.ready(async |id| is_ready(&status, id)).await?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Its process, unless it was stopped.
+    pub(crate) fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
     }
 
     /// Starts it again with settings changed; kills it first if it runs.
@@ -207,8 +239,15 @@ impl PostgresServer {
 
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data.clone()
     }
+}
+
+fn own_settings(settings: &[(&str, &str)]) -> Settings {
+    let mut all = Settings::default();
+    all.set(&[("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")]);
+    all.set(settings);
+    all
 }
 
 /// The server writes its state to this file, beside the id of its process.
@@ -252,8 +291,8 @@ fn run(command: &mut Command) -> io::Result<String> {
     Err(io::Error::other(format!("{:?} failed: {said}", command.get_program())))
 }
 
-/// Gives a directory to the user that the server runs as.
-pub(super) fn give(directory: &Path) -> io::Result<()> {
+/// Gives a file or a directory to the user that the server runs as.
+pub(super) fn give(path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -261,11 +300,41 @@ pub(super) fn give(directory: &Path) -> io::Result<()> {
         let id = run(Command::new("id").args([kind, USER]))?;
         id.trim().parse().map_err(io::Error::other)
     };
-    chown(directory, Some(id("-u")?), Some(id("-g")?))
+    chown(path, Some(id("-u")?), Some(id("-g")?))
 }
 
-/// Puts a fresh cluster into `<directory>/data`, and gives the directory to its user.
-fn copy_cluster(directory: &Path) -> io::Result<()> {
+/// Makes the data of a server whose user has a password.
+fn make_data(data: &Path, password: &str) -> io::Result<()> {
+    let file = data.with_extension("password");
+    fs::create_dir_all(data)?;
+    give(data)?;
+    fs::write(&file, "")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    fs::write(&file, password)?;
+    give(&file)?;
+    let from = format!("--pwfile={}", file.display());
+    let user = format!("--username={NAME}");
+    let made = init(data, &["--auth=scram-sha-256", &user, &from, "--locale=C.UTF-8"]);
+    fs::remove_file(&file)?;
+    if let Err(error) = made {
+        fs::remove_dir_all(data)?;
+        let error = error.to_string();
+        let last = error.trim().lines().next_back().unwrap_or_default();
+        return Err(io::Error::other(format!("PostgreSQL's initdb failed: {last}")));
+    }
+    Ok(())
+}
+
+/// Runs `initdb` for an empty directory of the server's user.
+fn init(data: &Path, options: &[&str]) -> io::Result<()> {
+    let command = as_user(programs()?.join("initdb"));
+    let mut command_line = Command::new(&command[0]);
+    command_line.args(&command[1..]).args(options).args(["--encoding=UTF8", "-D"]).arg(data);
+    run(&mut command_line).map(drop)
+}
+
+/// Puts fresh data into `<directory>/data`, and gives the directory to its user.
+fn copy_template(directory: &Path) -> io::Result<()> {
     let template = template()?;
     give(directory)?;
     let copy = as_user(PathBuf::from("cp"));
@@ -292,9 +361,7 @@ fn template() -> io::Result<PathBuf> {
     fs::create_dir(&data)?;
     give(&data)?;
     readable(new.path())?;
-    let initdb = as_user(programs.join("initdb"));
-    let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"];
-    run(Command::new(&initdb[0]).args(&initdb[1..]).args(options).arg(&data))?;
+    init(&data, &["--auth=trust", "--username=postgres", "--locale=C"])?;
     if fs::rename(new.path(), &name).is_ok() || made.is_dir() {
         return Ok(made);
     }
@@ -303,6 +370,5 @@ fn template() -> io::Result<PathBuf> {
 
 /// Lets the server's user through a directory of ours.
 fn readable(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
 }

@@ -1,7 +1,7 @@
 //! The private servers do what the tests that use them rely on.
 
-use placard_testkit::servers::postgres::PostgresServer;
-use placard_testkit::servers::redis::RedisServer;
+use placard_cluster::servers::postgres::PostgresServer;
+use placard_cluster::servers::redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,0 +1,113 @@
+//! Replicas: how one is started on a PostgreSQL and a Redis, and where it says that it serves.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::process::{Place, Process};
+
+/// The command line and the variables of a replica. Its servers are in variables, since their URLs may hold passwords.
+#[derive(Debug, Clone, Copy)]
+pub struct Serve<'a> {
+    /// Where it listens: `127.0.0.1:0` is any free port.
+    pub listen: &'a str,
+    /// How long it serves on once it is about to stop, in milliseconds.
+    pub drain_delay: &'a str,
+    /// Where the journal is.
+    pub postgres_url: &'a str,
+    /// Where the stream is.
+    pub redis_url: &'a str,
+    /// Further options.
+    pub options: &'a [&'a str],
+}
+
+impl<'a> Serve<'a> {
+    /// Returns its arguments.
+    pub fn arguments(&self) -> Vec<&'a str> {
+        let own = ["serve", "--listen", self.listen, "--drain-delay", self.drain_delay];
+        [&own[..], self.options].concat()
+    }
+
+    /// Returns its variables.
+    pub fn variables(&self) -> [(&'static str, &'a str); 2] {
+        [("PLACARD_POSTGRES_URL", self.postgres_url), ("PLACARD_REDIS_URL", self.redis_url)]
+    }
+}
+
+/// A replica of a cluster. It listens at another port each time it is started.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    process: Option<Process>,
+    place: Place,
+    command: Vec<String>,
+    variables: Vec<(String, OsString)>,
+}
+
+impl Replica {
+    /// One that is not started yet.
+    pub(crate) fn new(
+        place: Place,
+        command: Vec<String>,
+        variables: Vec<(String, OsString)>,
+    ) -> Self {
+        Self { process: None, place, command, variables }
+    }
+
+    /// Starts it; it may still be restoring.
+    pub(crate) fn spawn(&mut self) -> io::Result<()> {
+        self.process = None;
+        let process = Process::start_with(&self.place, &self.command, &self.variables)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Waits until it is ready, and returns its port.
+    pub(crate) async fn ready(&mut self) -> io::Result<u16> {
+        let out = self.place.out.clone();
+        let Some(process) = &mut self.process else {
+            return Err(io::Error::other("it was not started"));
+        };
+        process.ready(async |_| address(out.as_deref()).is_some()).await?;
+        let no_port = || io::Error::other("it does not say at which port it serves");
+        self.port().ok_or_else(no_port)
+    }
+
+    /// The port at which it serves, once it is ready.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.address()?.rsplit_once(':')?.1.parse().ok()
+    }
+
+    /// Where it serves, once it is ready.
+    pub(crate) fn address(&self) -> Option<String> {
+        address(self.place.out.as_deref())
+    }
+
+    /// Its process, unless it was stopped.
+    pub(crate) fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn begin_stop(&mut self) {
+        self.process.iter_mut().for_each(|process| process.signal(Signal::TERM));
+    }
+
+    /// Waits until it has ended, after [`Replica::begin_stop`].
+    pub(crate) async fn gone(&mut self) -> io::Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.gone().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// It says where it serves in a line of its standard output once it is ready.
+fn address(out: Option<&Path>) -> Option<String> {
+    let said = fs::read_to_string(out?).ok()?;
+    let (_, after) = said.split_once("http://")?;
+    let (line, _) = after.split_once('\n')?;
+    line.split_whitespace().next().map(str::to_owned)
+}
