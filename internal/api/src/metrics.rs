@@ -16,7 +16,7 @@ use placard_replica::counters::Counter;
 use placard_replica::expiry::{self, Account, Chore};
 use placard_replica::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
 use placard_replica::ports::{Commits, Member};
-use placard_replica::restores::Cause;
+use placard_replica::restores::RestoreCause;
 use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Handle};
 
@@ -224,8 +224,8 @@ fn cluster(text: &mut Exposition, shown: &Shown<'_>) {
     let behind_for = first_seen.map_or(0, |seen| cluster.now.micros() - seen.micros());
     let live = cluster.members.iter().filter(|member| member.lease_until > cluster.now);
     let disagrees = |member: &&Member| {
-        member.standing.published.version == cluster.head.version
-            && member.standing.published != cluster.head
+        member.status.published.version == cluster.head.version
+            && member.status.published != cluster.head
     };
     text.gauge(
         "placard_lag_versions",
@@ -264,7 +264,7 @@ fn core(text: &mut Exposition, counts: &Counts) {
          another history; `digest`: this replica's own was wrong; `gap`: the log was trimmed beyond what the replica \
          had; `format`: the next entry is a newer build's",
         "cause",
-        Cause::ALL.map(|cause| (cause.code(), counts.restores.of(cause))),
+        RestoreCause::ALL.map(|cause| (cause.code(), counts.restores.of(cause))),
     );
     let entries = text.histogram("placard_commit_entries", "Entries of a committed transaction");
     spread(entries, (COMMIT_ENTRIES_BOUNDS, 1.0), &counts.commit_entries);

@@ -20,6 +20,6 @@ pub use decision::{Batch, Current, Emptied, LogRow, Plan};
 pub use expiry::Expiry;
 pub use reasons::reasons;
 pub use runtime::{
-    Clock, Config, Freshness, Handle, Leave, Lost, Outage, Overloaded, Reading, Receipts, Replica,
-    State, Stopped, Uptime,
+    Clock, Config, Handle, Lost, Outage, Overloaded, ReadPermit, ReadPermits, Reading, Receipts,
+    Replica, State, Stopped, Uptime,
 };

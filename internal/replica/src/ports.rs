@@ -15,12 +15,12 @@ use crate::decision::{Batch, Emptied, Plan};
 use crate::runtime::Uptime;
 
 /// The reason behind a failure of an adapter.
-pub type Cause = Box<dyn Error + Send + Sync>;
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The port could not be used; nothing is known to be wrong with what it holds.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {0}")]
-pub struct Unavailable(pub &'static str, #[source] pub Cause);
+pub struct Unavailable(pub &'static str, #[source] pub BoxError);
 
 /// The reason why a head poll has no head.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +38,13 @@ pub enum PollError {
 pub enum CommitError {
     /// Nothing of the batch was committed, and it is worth trying again.
     #[error("batch not committed")]
-    NotCommitted(#[source] Cause),
+    NotCommitted(#[source] BoxError),
     /// The batch may or may not have been committed: it is to be repeated as it is.
     #[error("outcome of the commit unknown")]
-    Unknown(#[source] Cause),
+    Unknown(#[source] BoxError),
     /// Nothing was committed, and nothing would be at another try: some request in it is to blame.
     #[error("batch refused by the database")]
-    Refused(#[source] Cause),
+    Refused(#[source] BoxError),
 }
 
 /// It is worth trying again: the journal may be restored.
@@ -77,7 +77,7 @@ pub const EMPTIED: &str = "empty journal";
 
 /// The status that a replica reports at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct ReplicaStatus {
     /// What it is doing, in one word.
     pub state: String,
     /// What its readers see.
@@ -90,11 +90,11 @@ pub struct Standing {
 
 /// A head poll: the replica registers itself, or renews its row, for the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// Who.
     pub identity: Identity,
     /// The replica's status.
-    pub standing: Standing,
+    pub status: ReplicaStatus,
     /// For how long the row counts as that of a live replica.
     pub lease: Duration,
     /// The replicas that this one knows: the answer names those of them that have left.
@@ -110,7 +110,7 @@ pub struct Member {
     /// Who.
     pub identity: Identity,
     /// The replica's status at its last poll.
-    pub standing: Standing,
+    pub status: ReplicaStatus,
     /// When that was, by the journal's clock.
     pub seen_at: Timestamp,
     /// Until when its lease lasts, by the journal's clock.
@@ -133,7 +133,7 @@ pub struct Head {
     pub answered: Uptime,
     /// The register, by replica.
     pub members: Vec<Member>,
-    /// Those of [`Beat::known`] that have taken themselves off it.
+    /// Those of [`Heartbeat::known`] that have taken themselves off it.
     pub left: Vec<Uuid>,
     /// Which journal it is, and on which run of which server.
     pub incarnation: Incarnation,
@@ -164,8 +164,11 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. In a journal that
     /// replicas share, what one has published counts only if the journal knows it: after a restore to an older state it may
     /// be of the lost history.
-    fn poll(&self, beat: Beat, at: Version)
-    -> impl Future<Output = Result<Head, PollError>> + Send;
+    fn poll(
+        &self,
+        heartbeat: Heartbeat,
+        at: Version,
+    ) -> impl Future<Output = Result<Head, PollError>> + Send;
 
     /// Takes a replica off the register, for good: no poll brings it back, however late it arrives. It leaves a mark for
     /// a day, so that the others know.
@@ -188,7 +191,7 @@ pub trait Journal: Clone + Send + Sync + 'static {
 
     /// Runs housekeeping that is not the journal's, unless another replica is at that chore. Returns whether it was
     /// run.
-    fn alone(
+    fn exclusively(
         &self,
         work: impl Future<Output = ()> + Send,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;

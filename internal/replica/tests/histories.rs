@@ -12,7 +12,7 @@ use placard_model::{Timestamp, Version};
 use placard_replica::core::{Core, Input, Moment, Now, Output, Settings, Ticket};
 use placard_replica::ports::{Appended, NoCheckpoints};
 use placard_replica::{Batch, Config, Lost, Plan, Replica, Reply};
-use placard_testkit::contract::{batch, beat};
+use placard_testkit::contract::{batch, heartbeat};
 use placard_testkit::models::{JournalState, ModelJournal, ModelStream};
 use placard_testkit::requests::{create, request};
 use placard_testkit::wait::until;
@@ -52,7 +52,7 @@ struct Stepped {
 impl Stepped {
     fn new(journal: JournalState) -> Self {
         let core = Core::new(Settings {
-            identity: beat(1, journal.head).identity,
+            identity: heartbeat(1, journal.head).identity,
             lease: Duration::from_secs(2),
             stream_entries_max: 1_024,
             checkpoint_every: None,
@@ -97,7 +97,9 @@ impl Stepped {
             Output::ReadLog(purpose, after, max) => {
                 Some(Input::LogRead(purpose, Ok(self.journal.log(after, max))))
             }
-            Output::Poll(beat, at) => Some(Input::Polled(Ok(self.journal.poll(beat, at)))),
+            Output::Poll(heartbeat, at) => {
+                Some(Input::Polled(Ok(self.journal.poll(heartbeat, at))))
+            }
             Output::Restore => {
                 let mut builder = Builder::default();
                 let ads = self.journal.ads.values().cloned().collect();
@@ -298,7 +300,7 @@ async fn a_write_of_a_lost_history_is_not_confirmed_by_all() {
         Replica::start(journal.clone(), ModelStream::default(), NoCheckpoints, Config::default());
     let handle = replica.handle().clone();
     handle.ready().await;
-    let behind = beat(2, journal.state().head);
+    let behind = heartbeat(2, journal.state().head);
     journal.state().poll(behind, 0);
     let (asked, before) = (handle.state().polls, handle.state().history);
     let Ok(Reply::Applied(answer)) = handle.write(request(1, vec![create(1, "lost")])).await else {
@@ -314,7 +316,7 @@ async fn a_write_of_a_lost_history_is_not_confirmed_by_all() {
         let mut other = history(&[11, 12, 13]);
         other.members = members;
         let head = other.head;
-        other.poll(beat(2, head), 0);
+        other.poll(heartbeat(2, head), 0);
         *journal.state() = other;
         until("the other history to be published", async || {
             (handle.reader().published() == head).then_some(())
@@ -326,7 +328,7 @@ async fn a_write_of_a_lost_history_is_not_confirmed_by_all() {
     let Ok(Reply::Applied(answer)) = handle.write(request(2, vec![create(2, "kept")])).await else {
         panic!("it is written");
     };
-    let caught_up = beat(2, journal.state().head);
+    let caught_up = heartbeat(2, journal.state().head);
     journal.state().poll(caught_up, 0);
     let history = handle.state().history;
     let receipts = handle.confirmed(answer.version, history, WAIT).await.expect("nothing is lost");

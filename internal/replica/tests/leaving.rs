@@ -6,7 +6,7 @@ use std::time::Duration;
 use placard_model::entry::Record;
 use placard_model::{EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+    CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
 };
 use placard_replica::{Batch, Config, Plan, Replica};
 use placard_testkit::models::{ModelJournal, ModelStream};
@@ -28,11 +28,11 @@ impl Journal for Slow {
         self.journal.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
         self.begun.add_permits(1);
         self.arrive.acquire().await.expect("it is never closed").forget();
         self.journal.state().left.clear();
-        self.journal.poll(beat, at).await
+        self.journal.poll(heartbeat, at).await
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
@@ -50,8 +50,11 @@ impl Journal for Slow {
         self.journal.snapshot(chunks).await
     }
 
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        self.journal.alone(work).await
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
+        self.journal.exclusively(work).await
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
-use crate::queue::{self, Cause, Tasks};
+use crate::queue::{self, QueueError, Tasks};
 
 /// The path at which the pages ask for what they show; not the API of ads.
 const API: &str = "/api/v1";
@@ -31,7 +31,7 @@ const EVENTS: &str = "/api/v1/events";
 /// The interval at which an open stream of events sends something, so that a browser that is gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, Cause>;
+type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, QueueError>;
 
 /// The body of the board's answers.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -131,7 +131,7 @@ where
     ApiBuilder<R>: RegisterRoute<B, u64>,
     R: Default + Clone + Send + Sync + 'static,
     R: Service<Request<Empty<Bytes>>, Response = Response<D>, Error = Infallible, Future: Send>,
-    D: BodyExt<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+    D: BodyExt<Data = Bytes, Error: Into<QueueError>> + Send + 'static,
 {
     let routes = ApiBuilder::new(R::default()).register(queue::QUEUE, backend).build();
     let whole = routes.map_err(|never| match never {}).and_then(async |response: Response<D>| {

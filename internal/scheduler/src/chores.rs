@@ -8,7 +8,7 @@ use placard_replica::expiry::Chore;
 use placard_replica::ports::Chores;
 use placard_replica::{Expiry, Outage};
 
-use crate::queue::{Cause, Queue, Source};
+use crate::queue::{Queue, QueueError, Source};
 
 /// Does a chore repeatedly, until its task is dropped.
 pub(crate) async fn run<J: Chores>(
@@ -60,7 +60,7 @@ async fn once<J: Chores>(
     journal: &J,
     queue: Option<Queue>,
     log_kept: Duration,
-) -> Result<u64, Cause> {
+) -> Result<u64, QueueError> {
     match chore {
         Chore::Log => Ok(journal.trim_log(log_kept).await?),
         Chore::Answers => Ok(journal.forget_answers().await?),

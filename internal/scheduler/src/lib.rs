@@ -32,7 +32,7 @@ pub use queue::{Tasks, Wording};
 use agenda::Agenda;
 use apalis_postgres::PgPool;
 use expirer::Expirer;
-use queue::{Cause, Expire, Queue, Source};
+use queue::{Expire, Queue, QueueError, Source};
 
 /// The pause after the queue has failed.
 const RETRY: Duration = Duration::from_secs(2);
@@ -139,7 +139,7 @@ async fn keep<F: Future<Output = ()> + Send>(
 ///
 /// # Errors
 /// The server cannot be reached, or refuses: it may lack the extension hstore, or not let us make a schema.
-pub async fn migrate(pool: &PgPool, wording: Wording) -> Result<(), Cause> {
+pub async fn migrate(pool: &PgPool, wording: Wording) -> Result<(), QueueError> {
     Queue::open(&Tasks::Postgres { pool: pool.clone(), migrate: true, wording }).await.map(drop)
 }
 
@@ -214,7 +214,7 @@ async fn look_ahead<J: Ends>(
     queue: &Queue,
     agenda: &mut Agenda,
     expiry: &Expiry,
-) -> Result<(), Cause> {
+) -> Result<(), QueueError> {
     let seconds = journal.ends(limits::EXPIRY_AHEAD, limits::EXPIRY_SECONDS_MAX).await?;
     // They are all in the future: each second before the first of them has passed, or has no ads left that end in it.
     agenda.pass(seconds.first().copied().unwrap_or(u64::MAX));

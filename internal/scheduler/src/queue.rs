@@ -63,7 +63,7 @@ impl Wording {
     }
 
     /// Finds the error that this wording knows, and states it once, without the layers of apalis that it came through.
-    fn told(&self, error: Cause) -> Cause {
+    fn told(&self, error: QueueError) -> QueueError {
         let mut next: Option<&(dyn Error + 'static)> = Some(&*error);
         while let Some(error) = next {
             let told = match error.downcast_ref() {
@@ -131,8 +131,8 @@ pub(crate) fn file(directory: &Path) -> PathBuf {
     std::path::absolute(&file).unwrap_or(file)
 }
 
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
-pub(crate) type Working = Pin<Box<dyn Future<Output = Result<(), Cause>> + Send>>;
+pub(crate) type QueueError = Box<dyn Error + Send + Sync>;
+pub(crate) type Working = Pin<Box<dyn Future<Output = Result<(), QueueError>> + Send>>;
 
 /// The queue, opened.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ pub(crate) enum Queue {
 }
 
 impl Queue {
-    pub(crate) async fn open(tasks: &Tasks) -> Result<Self, Cause> {
+    pub(crate) async fn open(tasks: &Tasks) -> Result<Self, QueueError> {
         match tasks {
             Tasks::Postgres { pool, migrate, wording } => {
                 if *migrate && let Err(error) = PostgresStorage::setup(pool).await {
@@ -164,18 +164,18 @@ impl Queue {
     }
 
     /// Ensures that there is a task for a second. Returns whether it was added just now.
-    pub(crate) async fn push(&self, second: u64) -> Result<bool, Cause> {
+    pub(crate) async fn push(&self, second: u64) -> Result<bool, QueueError> {
         self.try_push(second).await.map_err(|error| self.told(error))
     }
 
-    fn told(&self, error: Cause) -> Cause {
+    fn told(&self, error: QueueError) -> QueueError {
         match self {
             Self::Postgres(_, wording) => wording.told(error),
             Self::Sqlite(_) => error,
         }
     }
 
-    async fn try_push(&self, second: u64) -> Result<bool, Cause> {
+    async fn try_push(&self, second: u64) -> Result<bool, QueueError> {
         let id = task_id(second);
         let task = TaskBuilder::new(second)
             .task_id(id.clone())
@@ -272,7 +272,7 @@ pub(crate) fn sqlite(pool: &SqlitePool) -> SqliteStorage<u64> {
 impl Queue {
     /// Deletes tasks that are done from the file, which holds nothing else. Beside a PostgreSQL journal that is one of
     /// the journal's chores.
-    pub(crate) async fn forget_done(&self) -> Result<u64, Cause> {
+    pub(crate) async fn forget_done(&self) -> Result<u64, QueueError> {
         match self {
             Self::Postgres(..) => Ok(0),
             Self::Sqlite(pool) => Ok(sqlite(pool).vacuum().await? as u64),

@@ -22,7 +22,7 @@ use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chunk::Chunk;
-use crate::directory::{DirectoryError, Held, writable};
+use crate::directory::{DirLock, DirectoryError, writable};
 
 const FILE: &str = "checkpoint";
 const NEXT: &str = "checkpoint.next";
@@ -53,7 +53,7 @@ const NICE_MAX: i32 = 19;
 pub struct CheckpointFile {
     directory: PathBuf,
     /// Two replicas must not write one file.
-    _held: Arc<Held>,
+    _held: Arc<DirLock>,
 }
 
 impl CheckpointFile {
@@ -62,7 +62,7 @@ impl CheckpointFile {
     /// # Errors
     /// The directory cannot be made, or is in use, or a file in it cannot be written.
     pub fn open(directory: &Path) -> Result<Self, DirectoryError> {
-        let held = Arc::new(Held::take(directory)?);
+        let held = Arc::new(DirLock::take(directory)?);
         writable(&directory.join(NEXT))?;
         // It is read, and then replaced: that it can be written says that both can be done.
         writable(&directory.join(FILE))?;

@@ -29,11 +29,11 @@ pub enum DirectoryError {
 
 /// The directory is this process's for as long as this is kept.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct DirLock {
     _lock: File,
 }
 
-impl Held {
+impl DirLock {
     /// Makes the directory if it is missing, takes it, and makes sure that files can be made in it.
     pub(crate) fn take(directory: &Path) -> Result<Self, DirectoryError> {
         let unusable = |error| DirectoryError::Unusable(directory.to_owned(), error);
@@ -104,7 +104,7 @@ mod tests {
         std::fs::write(&elsewhere, "somebody's").unwrap();
         std::fs::write(directory.path().join("trial"), "somebody's").unwrap();
         std::os::unix::fs::symlink(&elsewhere, directory.path().join(LOCK)).unwrap();
-        drop(Held::take(directory.path()).unwrap());
+        drop(DirLock::take(directory.path()).unwrap());
         for file in ["trial", LOCK] {
             let kept = std::fs::read_to_string(directory.path().join(file)).unwrap();
             assert_eq!(kept, "somebody's", "{file}");

@@ -20,12 +20,12 @@ pub struct InProcess {
 
 #[derive(Debug, Default)]
 struct Shared {
-    held: Mutex<Held>,
+    stored: Mutex<Stored>,
     appended: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Stored {
     /// The newest records, consecutive.
     records: VecDeque<Record>,
     /// The newest there ever was.
@@ -33,19 +33,19 @@ struct Held {
 }
 
 impl InProcess {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn after(&self, version: Version, max: usize) -> Vec<Record> {
-        let records = &self.held().records;
+        let records = &self.stored().records;
         let first = records.partition_point(|record| record.version <= version);
         let newer = || records.iter().skip(first);
         newer().take(Record::page(newer(), max)).cloned().collect()
     }
 }
 
-impl Held {
+impl Stored {
     fn append(&mut self, record: &Record) -> Appended {
         match self.top {
             Some((top, _)) if record.version > top + 1 => return Appended::Behind { top },
@@ -75,10 +75,10 @@ impl Stream for InProcess {
     }
 
     async fn append(&self, new: Arc<[Record]>) -> Result<Appended, Unavailable> {
-        let mut held = self.held();
+        let mut stored = self.stored();
         let refused =
-            new.iter().map(|record| held.append(record)).find(|one| *one != Appended::Done);
-        drop(held);
+            new.iter().map(|record| stored.append(record)).find(|one| *one != Appended::Done);
+        drop(stored);
         self.shared.appended.notify_waiters();
         Ok(refused.unwrap_or(Appended::Done))
     }
@@ -98,20 +98,20 @@ impl Stream for InProcess {
     }
 
     async fn status(&self) -> Result<StreamStatus, Unavailable> {
-        let held = self.held();
-        Ok(StreamStatus { top: held.top, entries: held.records.len() as u64 })
+        let stored = self.stored();
+        Ok(StreamStatus { top: stored.top, entries: stored.records.len() as u64 })
     }
 
     async fn reset(&self, top: Version, chain: Chain) -> Result<(), Unavailable> {
-        let mut held = self.held();
-        if held.top == Some((top, chain)) {
-            *held = Held::default();
+        let mut stored = self.stored();
+        if stored.top == Some((top, chain)) {
+            *stored = Stored::default();
         }
         Ok(())
     }
 
     async fn trim(&self, keep: Version, max: usize, _: Version) -> Result<(), Unavailable> {
-        let records = &mut self.held().records;
+        let records = &mut self.stored().records;
         let old = records.partition_point(|record| record.version < keep);
         let surplus = records.len().saturating_sub(max);
         records.drain(..old.max(surplus));

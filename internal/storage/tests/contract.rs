@@ -40,7 +40,7 @@ async fn a_sqlite_file_that_was_deleted_takes_no_writes() {
         let requests = vec![Arc::new(request(id, vec![create(id, "An ad")]))];
         journal.commit(Arc::new(contract::batch(requests))).await
     };
-    let poll = async || journal.poll(contract::beat(1, Position::START), 0).await;
+    let poll = async || journal.poll(contract::heartbeat(1, Position::START), 0).await;
     assert_eq!(commit(1).await.unwrap().head.version, 1);
     let [file, aside] = ["journal.sqlite", "aside"].map(|name| directory.path().join(name));
     for replacement in [None, Some("another file")] {

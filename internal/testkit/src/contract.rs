@@ -7,8 +7,8 @@ use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
 use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Audit, Beat, CommitError, Ends, Head, Identity, Journal, Member, Standing, Stream,
-    StreamStatus,
+    Appended, Audit, CommitError, Ends, Head, Heartbeat, Identity, Journal, Member, ReplicaStatus,
+    Stream, StreamStatus,
 };
 use placard_replica::{Batch, Emptied, Plan};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ pub fn batch(requests: Vec<Arc<Request>>) -> Batch {
 }
 
 /// A replica's head poll.
-pub fn beat(replica: u128, published: Position) -> Beat {
+pub fn heartbeat(replica: u128, published: Position) -> Heartbeat {
     let identity = Identity {
         replica: Uuid::from_u128(replica),
         address: format!("replica-{replica}:8080"),
@@ -39,15 +39,19 @@ pub fn beat(replica: u128, published: Position) -> Beat {
         refuses_after: Some(Duration::from_secs(3)),
         marks_leaving: true,
     };
-    let standing =
-        Standing { state: "ready".to_owned(), published, clock_ahead: -7, tails_journal: true };
+    let status = ReplicaStatus {
+        state: "ready".to_owned(),
+        published,
+        clock_ahead: -7,
+        tails_journal: true,
+    };
     let (known, forgotten) = Default::default();
-    Beat { identity, standing, lease: Duration::from_secs(60), known, forgotten }
+    Heartbeat { identity, status, lease: Duration::from_secs(60), known, forgotten }
 }
 
 async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
-    let beat = beat(1, Position::START);
-    journal.poll(beat, at).await.expect("a healthy journal is polled")
+    let heartbeat = heartbeat(1, Position::START);
+    journal.poll(heartbeat, at).await.expect("a healthy journal is polled")
 }
 
 async fn chunks<J: Journal>(journal: &J) -> (Position, Vec<Vec<EncodedAd>>) {
@@ -262,14 +266,14 @@ async fn a_repeated_batch_is_written_once<J: Journal>(journal: &J) {
 
 async fn a_replica_registers_and_leaves<J: Journal>(journal: &J) {
     let here = poll(journal, 0).await.position;
-    let sent = beat(9, here);
+    let sent = heartbeat(9, here);
     let head = journal.poll(sent.clone(), 0).await.expect("a healthy journal is polled");
     let own = |head: &Head| {
         let mut members = head.members.iter();
         members.find(|member| member.identity == sent.identity).cloned()
     };
     let member = own(&head).expect("it has registered itself");
-    assert_eq!(member.standing, sent.standing);
+    assert_eq!(member.status, sent.status);
     assert_eq!(member.seen_at, head.now);
     assert_eq!(member.lease_until, head.now.saturating_add_micros(60_000_000));
     journal.leave(sent.identity.replica).await.expect("a healthy journal is written");
@@ -279,34 +283,34 @@ async fn a_replica_registers_and_leaves<J: Journal>(journal: &J) {
 /// Checks what a journal promises that several replicas share: they see each other.
 pub async fn shared_journal<J: Journal>(journal: J) {
     for replica in [1, 2, 3, 2] {
-        let polled = journal.poll(beat(replica, Position::START), 0).await;
+        let polled = journal.poll(heartbeat(replica, Position::START), 0).await;
         polled.expect("a healthy journal is polled");
     }
     let head = poll(&journal, 0).await;
     let replicas: Vec<_> =
         head.members.iter().map(|member| member.identity.replica.as_u128()).collect();
     assert_eq!(replicas, [1, 2, 3]);
-    let members = async |journal: &J, beat| {
-        let head = journal.poll(beat, 0).await.expect("a healthy journal is polled");
+    let members = async |journal: &J, heartbeat| {
+        let head = journal.poll(heartbeat, 0).await.expect("a healthy journal is polled");
         let name = |member: &Member| member.identity.replica.as_u128();
         (head.members.iter().map(name).collect::<Vec<_>>(), head.left)
     };
     let asking = |replica| {
         let known = [1, 2, 3, 4].map(Uuid::from_u128).to_vec();
-        Beat { known, ..beat(replica, Position::START) }
+        Heartbeat { known, ..heartbeat(replica, Position::START) }
     };
     journal.leave(Uuid::from_u128(2)).await.expect("a healthy journal is written");
     let second = Uuid::from_u128(2);
     assert_eq!(members(&journal, asking(1)).await, (vec![1, 3], vec![second]));
     // A poll of its own that arrives late does not bring it back, and to leave twice is nothing.
-    journal.poll(beat(2, Position::START), 0).await.expect("a healthy journal is polled");
+    journal.poll(heartbeat(2, Position::START), 0).await.expect("a healthy journal is polled");
     journal.leave(second).await.expect("a healthy journal is written");
     assert_eq!(members(&journal, asking(3)).await, (vec![1, 3], vec![second]));
     // A row that has not changed since then is deleted, one that was seen since is not, and neither has left.
     let third = poll(&journal, 0).await.members.remove(1);
     let forgets = |seen_at| {
         let forgotten = vec![(third.identity.replica, seen_at)];
-        Beat { forgotten, ..asking(1) }
+        Heartbeat { forgotten, ..asking(1) }
     };
     let before = forgets(third.seen_at.saturating_add_micros(-1));
     assert_eq!(members(&journal, before).await.0, [1, 3]);

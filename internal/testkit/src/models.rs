@@ -10,8 +10,8 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Beat, Chores, CommitError, Ended, Ends, Head, Journal, Member, PollError, Stream,
-    StreamStatus, Unavailable,
+    Appended, Chores, CommitError, Ended, Ends, Head, Heartbeat, Journal, Member, PollError,
+    Stream, StreamStatus, Unavailable,
 };
 use placard_replica::{Batch, Current, Emptied, LogRow, Plan, Uptime};
 use tokio::sync::{Notify, mpsc};
@@ -83,17 +83,17 @@ impl JournalState {
     }
 
     /// Registers a replica; the head, the register, and the chain at a version.
-    pub fn poll(&mut self, beat: Beat, at: Version) -> Head {
-        let Beat { identity, mut standing, lease, known, forgotten } = beat;
+    pub fn poll(&mut self, heartbeat: Heartbeat, at: Version) -> Head {
+        let Heartbeat { identity, mut status, lease, known, forgotten } = heartbeat;
         // What the journal does not know may be of a history that it has lost.
-        if self.chain_at(standing.published.version) != Some(standing.published.chain) {
-            standing.published = Position::START;
+        if self.chain_at(status.published.version) != Some(status.published.chain) {
+            status.published = Position::START;
         }
         let still = |member: &Member| (member.identity.replica, member.seen_at);
         self.members.retain(|_, member| !forgotten.contains(&still(member)));
         let lease_until = self.now.saturating_add_micros(lease.as_micros() as i64);
         if !self.left.contains(&identity.replica) {
-            let member = Member { identity, standing, seen_at: self.now, lease_until };
+            let member = Member { identity, status, seen_at: self.now, lease_until };
             self.members.insert(member.identity.replica, member);
         }
         let members = self.members.values().cloned().collect();
@@ -192,8 +192,8 @@ impl Journal for ModelJournal {
         Ok(self.state().commit(&batch)?)
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
-        Ok(self.state().poll(beat, at))
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
+        Ok(self.state().poll(heartbeat, at))
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
@@ -222,7 +222,10 @@ impl Journal for ModelJournal {
         Ok(position)
     }
 
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
         work.await;
         Ok(true)
     }

@@ -10,7 +10,7 @@ use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_node::{ClusterStorage, Config, Node, Redis, RedisTls, ReplicaConfig, Storage};
 use placard_replica::ports::{
-    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+    CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
 };
 use placard_replica::{Batch, Handle, Plan, Replica};
 use placard_storage::postgres::{self, PostgresJournal};
@@ -211,8 +211,8 @@ impl Journal for TimedJournal {
         Ok(plan)
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
-        self.inner.poll(beat, at).await
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
+        self.inner.poll(heartbeat, at).await
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
@@ -230,7 +230,10 @@ impl Journal for TimedJournal {
         self.inner.snapshot(chunks).await
     }
 
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        self.inner.alone(work).await
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
+        self.inner.exclusively(work).await
     }
 }

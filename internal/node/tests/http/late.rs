@@ -10,7 +10,7 @@ use placard_api::App;
 use placard_model::entry::{Position, Record};
 use placard_model::{EncodedAd, Timestamp, Version};
 use placard_replica::ports::{
-    Beat, CommitError, Head, Journal, NoCheckpoints, PollError, Unavailable,
+    CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
 };
 use placard_replica::{Batch, Config, Plan, Replica};
 use placard_testkit::contract::batch;
@@ -36,8 +36,8 @@ impl Journal for Held {
         self.journal.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
-        self.journal.poll(beat, at).await
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
+        self.journal.poll(heartbeat, at).await
     }
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
@@ -56,8 +56,11 @@ impl Journal for Held {
         self.journal.snapshot(chunks).await
     }
 
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        self.journal.alone(work).await
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
+        self.journal.exclusively(work).await
     }
 }
 

@@ -124,15 +124,15 @@ impl Cluster {
             let is_missing = !self.seen.contains_key(&replica) && !left.contains(&replica);
             let Some((seen_at, since)) = known.seen.get(&replica) else { continue };
             if is_missing && member.identity.marks_leaving {
-                let was_missing = member.standing.state == MISSING;
+                let was_missing = member.status.state == MISSING;
                 self.seen.insert(replica, (*seen_at, if was_missing { *since } else { returned }));
                 if self.is_silent(member) || self.is_forgotten(member, self.sent) {
                     self.seen.remove(&replica);
                 } else {
                     let mut member = member.clone();
-                    member.standing.state = MISSING.to_owned();
+                    member.status.state = MISSING.to_owned();
                     // The version that it had published may be of a history that went with the row.
-                    member.standing.published = Position::START;
+                    member.status.published = Position::START;
                     self.members.push(member);
                 }
             }
@@ -178,7 +178,7 @@ impl Cluster {
 
     /// Returns true if a member shows no client anything older than `version`: it has published it, or refuses reads.
     fn confirms(&self, member: &Member, version: Version) -> bool {
-        member.standing.published.version >= version || self.is_silent(member)
+        member.status.published.version >= version || self.is_silent(member)
     }
 
     /// Returns true if a member has not been heard of for so long that it answers no reads. That is judged by how long
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::Uptime;
-    use crate::ports::{Identity, Standing};
+    use crate::ports::{Identity, ReplicaStatus};
 
     fn at(ms: u64) -> Moment {
         Moment(Duration::from_millis(ms))
@@ -238,7 +238,7 @@ mod tests {
                 refuses_after,
                 marks_leaving: true,
             },
-            standing: Standing {
+            status: ReplicaStatus {
                 state: "ready".to_owned(),
                 published: Position::START,
                 clock_ahead: 0,
@@ -291,18 +291,18 @@ mod tests {
         let confirms =
             |cluster: &Cluster| cluster.members.iter().all(|member| cluster.confirms(member, 1));
         let mut first = poll(None, 0, 100, 100);
-        first.members[0].standing.published.version = 7;
+        first.members[0].status.published.version = 7;
         assert!(confirms(&first));
         let gone = found(Some(&first), 250, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
-        assert_eq!(gone.members[0].standing.state, "missing");
+        assert_eq!(gone.members[0].status.state, "missing");
         let gone = found(Some(&gone), 5_309, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
         // A missing row counts for as long as one that is not renewed, from when it was missed.
         assert!(confirms(&found(Some(&gone), 5_311, Vec::new(), &[])));
         // It is back, and has said something: from the beginning.
         let back = poll(Some(&gone), 5_311, 105, 105);
-        assert_eq!(back.members[0].standing.state, "ready");
+        assert_eq!(back.members[0].status.state, "ready");
         let gone = found(Some(&back), 10_000, Vec::new(), &[]);
         assert_eq!((gone.members.len(), confirms(&gone)), (1, false));
         // It has left, or may have silently.

@@ -44,38 +44,38 @@ pub(crate) struct Committer {
     queued_bytes: usize,
     /// Batches to be tried before the queue goes on, the next one last: an uncommitted one, or the parts of a
     /// refused one.
-    again: Vec<Again>,
-    flight: Option<Flight>,
+    again: Vec<RetryBatch>,
+    flight: Option<InFlight>,
     /// After a failure: how long the last pause was, and until when it lasts.
     pause: Option<(Duration, Moment)>,
-    gather: Gather,
+    gather: GatherWindow,
 }
 
 /// The requests that the next batch waits for. Clients that were answered together come back together; without a short
 /// wait the first of them has a transaction to itself, and the rest wait for that.
 #[derive(Debug, Default)]
-struct Gather {
+struct GatherWindow {
     /// The number of requests that will be in the queue if all clients come back.
     expected: usize,
     /// The number of requests that the wait is for; with fewer the wait has failed.
-    hoped: usize,
+    worth: usize,
     until: Option<Moment>,
     /// The number of batches that do not wait yet, the one under way included.
-    hasty: u32,
+    skips: u32,
     /// The number of such batches after the last wait: a failed wait doubles it, any other halves it.
     penalty: u32,
 }
 
 /// A batch that comes from an earlier one.
 #[derive(Debug)]
-struct Again {
+struct RetryBatch {
     pending: Vec<Pending>,
     repeated: bool,
 }
 
 /// A batch that was handed out and has no definite outcome yet.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     pending: Vec<Pending>,
     repeated: bool,
     under_way: bool,
@@ -140,9 +140,9 @@ impl Committer {
             if self.again.is_empty() && self.gathers(now) {
                 return None;
             }
-            let Again { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
+            let RetryBatch { pending, repeated } = self.again.pop().or_else(|| self.drain())?;
             self.gather.until = None;
-            self.flight = Some(Flight { pending, repeated, under_way: false, since: now });
+            self.flight = Some(InFlight { pending, repeated, under_way: false, since: now });
         }
         let flight = self.flight.as_mut().filter(|flight| !flight.under_way)?;
         flight.under_way = true;
@@ -160,11 +160,11 @@ impl Committer {
             return true;
         }
         // Back off: a writer may miss the window once, and those that repeatedly miss it are rarely waited for.
-        let in_vain = self.queue.len() < self.gather.hoped;
+        let in_vain = self.queue.len() < self.gather.worth;
         let penalty = self.gather.penalty;
         self.gather.penalty = if in_vain { (penalty * 2).clamp(1, HASTY_MAX) } else { penalty / 2 };
         if in_vain {
-            self.gather.hasty = self.gather.penalty;
+            self.gather.skips = self.gather.penalty;
         }
         false
     }
@@ -173,15 +173,15 @@ impl Committer {
     /// `took` and was answered.
     fn gather_after(&mut self, now: Moment, answered: usize, took: Duration) {
         self.gather.expected = (answered + self.queue.len()).min(limits::COMMIT_ENTRIES_MAX);
-        self.gather.hoped = (self.queue.len() + answered.div_ceil(2)).min(self.gather.expected);
-        self.gather.hasty = self.gather.hasty.saturating_sub(1);
+        self.gather.worth = (self.queue.len() + answered.div_ceil(2)).min(self.gather.expected);
+        self.gather.skips = self.gather.skips.saturating_sub(1);
         let alone = self.gather.expected <= 1;
         self.gather.until =
-            (!alone && self.gather.hasty == 0).then(|| now + (took * 2).min(GATHER_MAX));
+            (!alone && self.gather.skips == 0).then(|| now + (took * 2).min(GATHER_MAX));
     }
 
     /// Takes off the queue what fits one transaction; a single request always does.
-    fn drain(&mut self) -> Option<Again> {
+    fn drain(&mut self) -> Option<RetryBatch> {
         let (mut entries, mut bytes) = (0, 0);
         let fitting = self
             .queue
@@ -194,7 +194,7 @@ impl Committer {
             .count();
         let pending: Vec<_> = self.queue.drain(..fitting.max(1).min(self.queue.len())).collect();
         self.queued_bytes -= pending.iter().map(|one| one.request.bytes()).sum::<usize>();
-        (!pending.is_empty()).then_some(Again { pending, repeated: false })
+        (!pending.is_empty()).then_some(RetryBatch { pending, repeated: false })
     }
 
     /// The transaction under way has come back. Returns what it decided; of a failure only what is given up.
@@ -220,7 +220,7 @@ impl Committer {
                 if flight.repeated {
                     self.flight = Some(flight);
                 } else {
-                    self.again.push(Again { pending: flight.pending, repeated: false });
+                    self.again.push(RetryBatch { pending: flight.pending, repeated: false });
                 }
                 Vec::new()
             }
@@ -235,12 +235,12 @@ impl Committer {
     }
 
     /// Halves a refused batch until the request to blame stands alone; that one has failed.
-    fn refused(&mut self, flight: Flight) -> Vec<Decided> {
-        let Flight { mut pending, repeated, .. } = flight;
+    fn refused(&mut self, flight: InFlight) -> Vec<Decided> {
+        let InFlight { mut pending, repeated, .. } = flight;
         if pending.len() > 1 {
             let second = pending.split_off(pending.len() / 2);
-            self.again.push(Again { pending: second, repeated });
-            self.again.push(Again { pending, repeated });
+            self.again.push(RetryBatch { pending: second, repeated });
+            self.again.push(RetryBatch { pending, repeated });
             return Vec::new();
         }
         let failed = |pending: Pending| {

@@ -1,7 +1,7 @@
 //! The counters of the core.
 
 use super::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
-use super::restores::Restores;
+use super::restores::RestoreCounts;
 use crate::counters::counters;
 
 counters! {
@@ -62,7 +62,7 @@ counters! {
         /// How long each took from being handed out to its definite outcome, in microseconds.
         commit_micros: Histogram<{ COMMIT_MICROS_BOUNDS.len() }>;
         /// Times that the state was built from the journal's ads, by cause.
-        restores: Restores;
+        restores: RestoreCounts;
         /// Times that the stream was trimmed, by this replica or, at that moment, by another.
         stream_trims: u64;
         /// Times that trimming the stream failed.

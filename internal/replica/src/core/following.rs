@@ -37,7 +37,7 @@ impl Core {
         outputs: &mut Vec<Output>,
     ) {
         self.reading_stream = false;
-        if std::mem::take(&mut self.of_other.read) {
+        if std::mem::take(&mut self.stale_work.read) {
             return;
         }
         match result {
@@ -72,7 +72,7 @@ impl Core {
         outputs: &mut Vec<Output>,
     ) {
         self.healing = false;
-        let of_other = std::mem::take(&mut self.of_other.heal);
+        let stale_work = std::mem::take(&mut self.stale_work.heal);
         let gap = std::mem::take(&mut self.stream_gap);
         let Ok(records) = result else {
             self.log_suspect = true;
@@ -87,7 +87,7 @@ impl Core {
         // nothing more.
         self.stream_suspect |= gap && upto == applied;
         self.log_suspect |= upto == applied;
-        if !of_other {
+        if !stale_work {
             self.relay.push(records.into_iter().filter(|record| record.version <= upto));
         }
         match result {

@@ -10,7 +10,7 @@ use placard_model::entry::{Chain, Incarnation, Position, Record};
 use placard_model::{Timestamp, Version};
 
 use crate::decision::{Batch, Plan};
-use crate::ports::{Appended, Beat, CommitError, Head, PollError, StreamStatus, Unavailable};
+use crate::ports::{Appended, CommitError, Head, Heartbeat, PollError, StreamStatus, Unavailable};
 
 /// A moment of the replica's monotonic time, counted from the replica's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ pub enum Output {
     /// Read the log after this version, at most this many records.
     ReadLog(Purpose, Version, usize),
     /// Register, and read the journal's head and the log's chain at this version.
-    Poll(Beat, Version),
+    Poll(Heartbeat, Version),
     /// From now on, write to this journal, and read it, on this run of its server and no other. There is no result.
     Follow(Incarnation),
     /// Ask the stream of this journal for its top.

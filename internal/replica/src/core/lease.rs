@@ -1,5 +1,5 @@
 //! Tracks whether the replica's own lease lasts, as its core sees it, so that each end is counted and logged once.
-//! Reads ask `freshness` instead, at their own moment. Pure.
+//! Reads ask `read_permits` instead, at their own moment. Pure.
 
 use std::time::Duration;
 

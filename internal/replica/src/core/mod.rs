@@ -25,7 +25,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod test_support;
-mod waiting;
+mod waiters;
 
 pub use cluster::{Awaited, Cluster};
 pub use counts::Counts;

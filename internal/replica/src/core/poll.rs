@@ -26,7 +26,7 @@ pub(super) struct Poll {
 /// The work that was under way when the replica went over to another journal, and has not come back yet. At most one of
 /// each kind is under way, so the next to come back is that one.
 #[derive(Debug, Default)]
-pub(super) struct OfOther {
+pub(super) struct StaleWork {
     /// Of the stream.
     pub(super) read: bool,
     pub(super) inspection: bool,

@@ -7,10 +7,10 @@ use placard_model::limits;
 
 use super::cluster::{Asked, Cluster};
 use super::io::{Moment, Output, Phase};
-use super::poll::OfOther;
-use super::restores::Cause;
+use super::poll::StaleWork;
+use super::restores::RestoreCause;
 use super::state::Core;
-use crate::ports::{Beat, EMPTIED, Head, PollError, Standing, StreamStatus};
+use crate::ports::{EMPTIED, Head, Heartbeat, PollError, ReplicaStatus, StreamStatus};
 
 impl Core {
     /// Returns the head that a poll has found, unless it is that of an empty journal although a live replica has what the
@@ -31,7 +31,7 @@ impl Core {
         let others_know = head
             .members
             .iter()
-            .any(|member| member.standing.state == EMPTIED && member.lease_until > head.now);
+            .any(|member| member.status.state == EMPTIED && member.lease_until > head.now);
         self.emptied = head.position.version == 0
             && (knows || others_know)
             && !self.settings.takes_new_journal;
@@ -49,7 +49,7 @@ impl Core {
         self.poll.sent_at = now;
         self.poll.sent = self.phase.has_state().then_some(applied);
         self.poll.had_entries = self.has_entries();
-        outputs.push(Output::Poll(self.beat(), applied.version));
+        outputs.push(Output::Poll(self.heartbeat(), applied.version));
         if !self.inspecting
             && let Some(stream) = self.stream
         {
@@ -96,7 +96,7 @@ impl Core {
             self.head = position.version;
             self.target = Some(position.version);
             self.relay.suspect();
-            self.give_up(Cause::Fork);
+            self.give_up(RestoreCause::Fork);
             return;
         }
         self.poll.compared = true;
@@ -133,7 +133,7 @@ impl Core {
         if is_first {
             return;
         }
-        self.of_other = OfOther {
+        self.stale_work = StaleWork {
             read: self.reading_stream,
             inspection: self.inspecting,
             heal: self.healing,
@@ -153,7 +153,7 @@ impl Core {
         self.trim_due = now + limits::STREAM_TRIM;
         let stream = head.incarnation;
         let live = head.members.iter().filter(|member| member.lease_until > head.now);
-        let needed = live.map(|member| member.standing.published.version).min();
+        let needed = live.map(|member| member.status.published.version).min();
         let keep = needed.unwrap_or(0).saturating_sub(limits::STREAM_SPARE);
         let (max, version) = (self.settings.stream_entries_max, head.position.version);
         outputs.push(Output::TrimStream(stream, keep, max, version));
@@ -161,8 +161,8 @@ impl Core {
 
     pub(super) fn inspected(&mut self, status: Option<StreamStatus>) {
         self.inspecting = false;
-        let of_other = std::mem::take(&mut self.of_other.inspection);
-        let status = status.filter(|_| !of_other);
+        let stale_work = std::mem::take(&mut self.stale_work.inspection);
+        let status = status.filter(|_| !stale_work);
         self.relay.inspected(status.as_ref());
         if let (Some(cluster), Some(stream)) = (&self.cluster, status) {
             self.cluster = Some(Arc::new(cluster.inspected(stream)));
@@ -181,14 +181,14 @@ impl Core {
         oldest.unwrap_or(FORMAT_LEVEL_MIN).clamp(FORMAT_LEVEL_MIN, own)
     }
 
-    fn beat(&self) -> Beat {
+    fn heartbeat(&self) -> Heartbeat {
         // What the replica had before it gave its state up confirms nothing.
         let published =
             if self.phase.has_state() { self.engine.applied() } else { Position::START };
         // A replica without entries knows of it only from others: two of them would keep each other in this state for
         // ever.
         let knows = self.emptied && self.has_entries();
-        let standing = Standing {
+        let status = ReplicaStatus {
             state: match (self.draining, knows) {
                 (true, _) => "draining",
                 (false, true) => EMPTIED,
@@ -203,7 +203,7 @@ impl Core {
         let cluster = self.cluster.as_deref();
         let known = cluster.map_or_else(Vec::new, |cluster| cluster.others(identity.replica));
         let forgotten = cluster.map_or_else(Vec::new, |cluster| cluster.gone_by(self.poll.sent_at));
-        Beat { identity, standing, lease, known, forgotten }
+        Heartbeat { identity, status, lease, known, forgotten }
     }
 }
 
@@ -295,7 +295,7 @@ mod tests {
             let outputs = polled(&mut core, head(Position::START));
             assert!(core.is_emptied() && core.phase() == Phase::Ready);
             assert!(!outputs.iter().any(|output| matches!(output, Output::Restore)));
-            assert_eq!((core.reader().ads(), core.beat().standing.state.as_str()), (1, EMPTIED));
+            assert_eq!((core.reader().ads(), core.heartbeat().status.state.as_str()), (1, EMPTIED));
         }
         assert!(!commits(&submit(&mut core)), "nothing is written");
         assert!(core.wake_at() > Some(START), "nor is it tried repeatedly");
@@ -315,7 +315,7 @@ mod tests {
         };
         gone(&mut core);
         assert!(core.is_emptied() && core.phase() == Phase::Ready);
-        assert_eq!((core.reader().ads(), core.beat().standing.state.as_str()), (1, EMPTIED));
+        assert_eq!((core.reader().ads(), core.heartbeat().status.state.as_str()), (1, EMPTIED));
         assert!(!commits(&submit(&mut core)), "nothing is written");
         assert!(commits(&polled(&mut core, head(log.head()))), "it was restored");
         assert!(!core.is_emptied());
@@ -351,12 +351,12 @@ mod tests {
         let (other, _) = {
             let (mut other, log) = replica();
             polled(&mut other, head(Position::START));
-            (other.beat(), log)
+            (other.heartbeat(), log)
         };
         let lease = Timestamp::EPOCH.saturating_add_micros(1);
-        let row = |beat: &Beat, lease_until| Member {
-            identity: beat.identity.clone(),
-            standing: beat.standing.clone(),
+        let row = |heartbeat: &Heartbeat, lease_until| Member {
+            identity: heartbeat.identity.clone(),
+            status: heartbeat.status.clone(),
             seen_at: Timestamp::EPOCH,
             lease_until,
         };
@@ -367,7 +367,7 @@ mod tests {
             assert_eq!(core.is_emptied(), heeded);
             assert_ne!(commits(&submit(&mut core)), heeded);
             // The other has gone. What this one, or a third that has nothing either, says of itself does not count.
-            let own = core.beat();
+            let own = core.heartbeat();
             let members = vec![row(&other, Timestamp::EPOCH), row(&own, lease), row(&own, lease)];
             let outputs = polled(&mut core, Head { members, ..head(Position::START) });
             assert!(!core.is_emptied());
@@ -438,13 +438,13 @@ mod tests {
     #[test]
     fn state_that_was_given_up_is_not_replaced_by_none() {
         let (mut core, log) = replica();
-        core.give_up(Cause::Fork);
+        core.give_up(RestoreCause::Fork);
         step(&mut core, Input::Tick);
         step(&mut core, Input::Restored(Some(Box::new(Engine::new()))));
         assert!(core.has_entries() && core.phase() == Phase::Restoring);
         polled(&mut core, head(Position::START));
         assert!(core.is_emptied() && !commits(&submit(&mut core)));
-        assert_eq!(core.beat().standing.state, EMPTIED);
+        assert_eq!(core.heartbeat().status.state, EMPTIED);
         // Nor is it restored repeatedly while the journal is empty.
         core.restore_due = START;
         let outputs = step(&mut core, Input::Tick);

@@ -1,6 +1,6 @@
 //! Decides whether this replica may answer reads, and how old an answer may be: the one rule that reads, `/readyz` (see
 //! `readiness`), the metrics and, of other replicas, the receipts of writes ask. Pure. Reads ask it at their own moment
-//! (`freshness`), because a replica that was paused must know how old it is before its next step does.
+//! (`read_permits`), because a replica that was paused must know how old it is before its next step does.
 //!
 //! What is published is known to be current as of the last head poll whose head it has reached, counted from when that
 //! poll was sent. An answer from the journal alone does not prove that: the entries behind the head that it named may
@@ -126,7 +126,7 @@ impl Facts {
 
 /// What is still to happen before a replica that has refused answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+enum Pending {
     /// A poll that tells the journal what this replica has now, and compares it; and what comes after that.
     Compared,
     /// A poll that was sent after the one which has renewed the lease. Other replicas may have read the register
@@ -142,7 +142,7 @@ enum Until {
 pub(super) struct ReadGate {
     terms: Terms,
     facts: Facts,
-    until: Option<Until>,
+    until: Option<Pending>,
     /// Polls whose heads are not published yet, oldest first: when each was sent, and the head.
     pending: VecDeque<(Moment, Version)>,
 }
@@ -150,7 +150,7 @@ pub(super) struct ReadGate {
 impl ReadGate {
     pub(super) fn new(terms: Terms) -> Self {
         let facts = Facts { has_state: false, shut: true, turn: 0, heard: None, current: None };
-        Self { terms, facts, until: Some(Until::Compared), pending: VecDeque::new() }
+        Self { terms, facts, until: Some(Pending::Compared), pending: VecDeque::new() }
     }
 
     pub(super) fn terms(&self) -> Terms {
@@ -168,7 +168,7 @@ impl ReadGate {
 
     /// Returns true if the next poll that succeeds will not be enough to answer reads again.
     pub(super) fn wants_another(&self, now: Moment) -> bool {
-        self.is_silent(now) || self.until == Some(Until::Compared)
+        self.is_silent(now) || self.until == Some(Pending::Compared)
     }
 
     /// Returns true if other replicas count this one as one that answers no reads, or may do so in a moment.
@@ -183,13 +183,13 @@ impl ReadGate {
     pub(super) fn polled(&mut self, sent: Moment, now: Moment, head: Version, compared: bool) {
         let was_silent = self.is_silent(now);
         self.until = match self.until {
-            Some(Until::Compared) if !compared => self.until,
-            Some(Until::Compared) => Some(Until::NextPoll),
-            _ if was_silent => Some(Until::NextPoll),
+            Some(Pending::Compared) if !compared => self.until,
+            Some(Pending::Compared) => Some(Pending::NextPoll),
+            _ if was_silent => Some(Pending::NextPoll),
             None => None,
-            Some(Until::NextPoll) => Some(Until::Published(head)),
+            Some(Pending::NextPoll) => Some(Pending::Published(head)),
             // The lower of two: the journal may have been restored to an older state.
-            Some(Until::Published(version)) => Some(Until::Published(version.min(head))),
+            Some(Pending::Published(version)) => Some(Pending::Published(version.min(head))),
         };
         if was_silent {
             self.set_shut(true);
@@ -225,7 +225,7 @@ impl ReadGate {
     pub(super) fn published(&mut self, version: Option<Version>) {
         self.facts.has_state = version.is_some();
         let Some(version) = version else {
-            self.until = Some(Until::Compared);
+            self.until = Some(Pending::Compared);
             self.facts.current = None;
             self.pending.clear();
             self.set_shut(true);
@@ -234,7 +234,7 @@ impl ReadGate {
         while let Some((sent, _)) = self.pending.pop_front_if(|(_, head)| *head <= version) {
             self.facts.current = self.facts.current.max(Some(sent));
         }
-        if matches!(self.until, Some(Until::Published(until)) if version >= until) {
+        if matches!(self.until, Some(Pending::Published(until)) if version >= until) {
             self.open();
         }
     }

@@ -20,8 +20,8 @@ pub(crate) struct Relay {
     pending: BTreeMap<Version, Record>,
     under_way: Option<Work>,
     /// Whether the work under way concerns a stream that was left since.
-    of_other: bool,
-    state: State,
+    stale_work: bool,
+    state: StreamState,
     /// Where the stream ended when it was behind; `None` since the last append that succeeded.
     behind_at: Option<Version>,
     /// The stream was found to fork although the journal has its top; likewise.
@@ -41,7 +41,7 @@ pub(crate) enum Work {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
+enum StreamState {
     /// Records can be appended.
     #[default]
     Open,
@@ -77,13 +77,13 @@ impl Relay {
     /// stream's journal; the journal has those that are not.
     pub(crate) fn leave(&mut self) {
         let under_way = self.under_way.take();
-        *self = Self { of_other: under_way.is_some(), under_way, ..Self::default() };
+        *self = Self { stale_work: under_way.is_some(), under_way, ..Self::default() };
     }
 
     /// Work that has come back; `None` if it was not under way, or concerned a stream that was left since.
     fn returned(&mut self, is_it: impl FnOnce(&Work) -> bool) -> Option<Work> {
         let work = self.under_way.take_if(|work| is_it(work))?;
-        (!std::mem::take(&mut self.of_other)).then_some(work)
+        (!std::mem::take(&mut self.stale_work)).then_some(work)
     }
 
     /// Returns what to do next, if nothing is under way. `applied` is how far this replica has read the stream, or the
@@ -94,18 +94,18 @@ impl Relay {
         }
         let first = self.pending.first_key_value().map(|(version, _)| *version);
         let work = match self.state {
-            State::Down => return None,
-            State::Suspect => Work::Inspect,
-            State::Comparing(top, _) => Work::Read(top.saturating_sub(1), 1),
-            State::Forked(top, chain) => Work::Reset(top, chain),
-            State::Open => self.append(first?),
+            StreamState::Down => return None,
+            StreamState::Suspect => Work::Inspect,
+            StreamState::Comparing(top, _) => Work::Read(top.saturating_sub(1), 1),
+            StreamState::Forked(top, chain) => Work::Reset(top, chain),
+            StreamState::Open => self.append(first?),
             // What was missing may have been read in the meantime, because this replica missed it too.
-            State::Missing(top) if first? <= top + 1 => self.append(first?),
-            State::Missing(top) => Work::Read(top, missing(top, first?)),
-            State::Behind(top, since) => {
+            StreamState::Missing(top) if first? <= top + 1 => self.append(first?),
+            StreamState::Missing(top) => Work::Read(top, missing(top, first?)),
+            StreamState::Behind(top, since) => {
                 let first = first?;
                 let since = since.unwrap_or(now);
-                self.state = State::Behind(top, Some(since));
+                self.state = StreamState::Behind(top, Some(since));
                 if top + 1 >= first || applied + 1 >= first {
                     self.append(first)
                 } else if now >= since + OTHERS {
@@ -136,15 +136,15 @@ impl Relay {
                 self.pending = self.pending.split_off(&(last + 1));
                 self.behind_at = None;
                 self.forked_at_known = false;
-                State::Open
+                StreamState::Open
             }
             // Behind at the same top again: others have had their time, or have nothing to append.
             Some(Appended::Behind { top }) if self.behind_at.replace(top) == Some(top) => {
-                State::Missing(top)
+                StreamState::Missing(top)
             }
-            Some(Appended::Behind { top }) => State::Behind(top, None),
-            Some(Appended::Fork) => State::Suspect,
-            None => State::Down,
+            Some(Appended::Behind { top }) => StreamState::Behind(top, None),
+            Some(Appended::Fork) => StreamState::Suspect,
+            None => StreamState::Down,
         };
     }
 
@@ -154,13 +154,13 @@ impl Relay {
             return;
         }
         self.state = match status.map(|status| status.top) {
-            Some(Some((top, chain))) => State::Comparing(top, chain),
+            Some(Some((top, chain))) => StreamState::Comparing(top, chain),
             // It takes anything: also what is pending of a history that the journal has lost.
             Some(None) => {
                 self.pending.clear();
-                State::Open
+                StreamState::Open
             }
-            None => State::Down,
+            None => StreamState::Down,
         };
     }
 
@@ -170,10 +170,10 @@ impl Relay {
             return 0;
         }
         let Some(records) = records else {
-            self.state = State::Down;
+            self.state = StreamState::Down;
             return 0;
         };
-        if let State::Comparing(top, chain) = self.state {
+        if let StreamState::Comparing(top, chain) = self.state {
             // The top was read first and the journal after it: what the journal lacks, no journal ever had.
             let known =
                 records.first().is_some_and(|first| (first.version, first.chain) == (top, chain));
@@ -183,18 +183,18 @@ impl Relay {
                 self.pending = if self.forked_at_known { BTreeMap::new() } else { rest };
                 self.forked_at_known = true;
             }
-            self.state = if known { State::Open } else { State::Forked(top, chain) };
+            self.state = if known { StreamState::Open } else { StreamState::Forked(top, chain) };
         } else if records.is_empty() {
-            self.state = State::Down;
-        } else if let State::Behind(top, _) | State::Missing(top) = self.state
+            self.state = StreamState::Down;
+        } else if let StreamState::Behind(top, _) | StreamState::Missing(top) = self.state
             && records.first().is_some_and(|first| first.version > top + 1)
         {
             // The log was trimmed past the stream's end: the stream must be cleared and filled again.
-            self.state = State::Suspect;
+            self.state = StreamState::Suspect;
         } else {
             let relayed = records.len();
             self.push(records);
-            self.state = State::Open;
+            self.state = StreamState::Open;
             return relayed;
         }
         0
@@ -205,27 +205,30 @@ impl Relay {
         if self.returned(|work| matches!(work, Work::Reset(..))).is_some() {
             // Pending records may be of the forgotten history too. The journal has those that are not.
             self.pending.clear();
-            self.state = if done.is_some() { State::Open } else { State::Down };
+            self.state = if done.is_some() { StreamState::Open } else { StreamState::Down };
         }
     }
 
     /// The stream has brought something that does not belong there.
     pub(crate) fn suspect(&mut self) {
-        if matches!(self.state, State::Open | State::Behind(..) | State::Missing(_)) {
-            self.state = State::Suspect;
+        if matches!(
+            self.state,
+            StreamState::Open | StreamState::Behind(..) | StreamState::Missing(_)
+        ) {
+            self.state = StreamState::Suspect;
         }
     }
 
     /// The stream may be tried again.
     pub(crate) fn retry(&mut self) {
-        if self.state == State::Down {
-            self.state = State::Open;
+        if self.state == StreamState::Down {
+            self.state = StreamState::Open;
         }
     }
 
     /// Returns true if the stream could not be used when it was last tried.
     pub(crate) fn is_down(&self) -> bool {
-        self.state == State::Down
+        self.state == StreamState::Down
     }
 
     /// Returns how many of the pushed records the stream is not known to have.
@@ -241,7 +244,7 @@ impl Relay {
     /// When it has something to do by itself.
     pub(crate) fn wake_at(&self) -> Option<Moment> {
         match self.state {
-            State::Behind(_, Some(since)) if self.under_way.is_none() => Some(since + OTHERS),
+            StreamState::Behind(_, Some(since)) if self.under_way.is_none() => Some(since + OTHERS),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use placard_engine::Refusal;
 
 /// The cause of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum RestoreCause {
     /// It was started, and had no checkpoint that could be used.
     Start,
     /// The journal tells another history than the one that the state came from.
@@ -20,7 +20,7 @@ pub enum Cause {
     Format,
 }
 
-impl Cause {
+impl RestoreCause {
     /// All causes.
     pub const ALL: [Self; 5] = [Self::Start, Self::Fork, Self::Digest, Self::Gap, Self::Format];
 
@@ -49,16 +49,16 @@ impl Cause {
 
 /// How often each cause has led to a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Restores([u64; Cause::ALL.len()]);
+pub struct RestoreCounts([u64; RestoreCause::ALL.len()]);
 
-impl Restores {
+impl RestoreCounts {
     /// Counts a restore.
-    pub(crate) fn count(&mut self, cause: Cause) {
+    pub(crate) fn count(&mut self, cause: RestoreCause) {
         self.0[cause as usize] += 1;
     }
 
     /// Returns how often this cause has led to a restore.
-    pub fn of(&self, cause: Cause) -> u64 {
+    pub fn of(&self, cause: RestoreCause) -> u64 {
         self.0[cause as usize]
     }
 
@@ -68,7 +68,7 @@ impl Restores {
     }
 }
 
-impl AddAssign for Restores {
+impl AddAssign for RestoreCounts {
     fn add_assign(&mut self, other: Self) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
@@ -87,8 +87,9 @@ mod tests {
     #[test]
     fn each_cause_is_counted_by_itself() {
         let mut running = Running::new();
-        let counted =
-            |running: &Running| Cause::ALL.map(|cause| running.core.counts().restores.of(cause));
+        let counted = |running: &Running| {
+            RestoreCause::ALL.map(|cause| running.core.counts().restores.of(cause))
+        };
         assert_eq!(counted(&running), [1, 0, 0, 0, 0]);
 
         running.polled(Chain([7; 32]));

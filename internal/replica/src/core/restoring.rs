@@ -4,21 +4,22 @@ use placard_engine::{Engine, Refusal};
 use placard_model::limits;
 
 use super::io::{Moment, Output, Phase, START};
-use super::restores::Cause;
+use super::restores::RestoreCause;
 use super::state::Core;
 
 impl Core {
     /// Gives the state up because of what was refused; it is built again from the journal.
     pub(super) fn discard(&mut self, refusal: &Refusal) {
         self.counts.forks += u64::from(matches!(refusal, Refusal::Fork(_)));
-        self.give_up(Cause::of(refusal));
+        self.give_up(RestoreCause::of(refusal));
     }
 
-    pub(super) fn give_up(&mut self, cause: Cause) {
-        self.phase = if cause == Cause::Digest { Phase::Quarantined } else { Phase::Restoring };
+    pub(super) fn give_up(&mut self, cause: RestoreCause) {
+        self.phase =
+            if cause == RestoreCause::Digest { Phase::Quarantined } else { Phase::Restoring };
         self.restore_cause = cause;
         self.history += 1;
-        if cause == Cause::Fork {
+        if cause == RestoreCause::Fork {
             self.waiting.lose();
         }
         self.lookup_for = None;
@@ -218,7 +219,7 @@ mod tests {
         step(&mut core, Input::Polled(Ok(head(log.head()))));
         step(&mut core, Input::Restored(Some(first)));
         let held = Arc::strong_count(&ad);
-        core.give_up(Cause::Gap);
+        core.give_up(RestoreCause::Gap);
         let mut outputs = step(&mut core, Input::Restored(Some(engine().0)));
         assert_eq!(Arc::strong_count(&ad), held);
         let free = |output: &Output| matches!(output, Output::Free(_));

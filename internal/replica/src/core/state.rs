@@ -13,11 +13,11 @@ use super::committer::Committer;
 use super::counts::Counts;
 use super::io::{Moment, Phase, START};
 use super::lease::Lease;
-use super::poll::{OfOther, Poll};
+use super::poll::{Poll, StaleWork};
 use super::read_gate::{Facts, ReadGate, Terms};
 use super::relay::Relay;
-use super::restores::Cause;
-use super::waiting::Waiting;
+use super::restores::RestoreCause;
+use super::waiters::Waiters;
 use crate::ports::Identity;
 
 /// The settings with which a replica starts.
@@ -43,7 +43,7 @@ pub struct Core {
     pub(super) phase: Phase,
     pub(super) committer: Committer,
     pub(super) relay: Relay,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Waiters,
     /// Whether what a client waits for is being looked up in the log, for which state, and whether that has failed and
     /// is not tried again before the next head poll.
     pub(super) looking_up: bool,
@@ -60,7 +60,7 @@ pub struct Core {
     pub(super) stream: Option<Incarnation>,
     pub(super) reading_stream: bool,
     /// Work under way that concerns another journal, or its stream, than the one that is followed now.
-    pub(super) of_other: OfOther,
+    pub(super) stale_work: StaleWork,
     /// The stream brought something unusable; it is read again after the next head poll.
     pub(super) stream_suspect: bool,
     /// The stream has brought a record whose predecessor it has forgotten.
@@ -70,7 +70,7 @@ pub struct Core {
     pub(super) log_suspect: bool,
     pub(super) restoring: bool,
     /// Why there is no state.
-    pub(super) restore_cause: Cause,
+    pub(super) restore_cause: RestoreCause,
     /// When the next restore may begin.
     pub(super) restore_due: Moment,
     /// Whether the last restore was begun although the journal had not been reached for a lease: that it failed says
@@ -108,7 +108,7 @@ impl Core {
             phase: Phase::Restoring,
             committer: Committer::default(),
             relay: Relay::default(),
-            waiting: Waiting::default(),
+            waiting: Waiters::default(),
             looking_up: false,
             lookup_for: None,
             lookup_suspect: false,
@@ -118,13 +118,13 @@ impl Core {
             target: None,
             stream: None,
             reading_stream: false,
-            of_other: OfOther::default(),
+            stale_work: StaleWork::default(),
             stream_suspect: false,
             stream_gap: false,
             healing: false,
             log_suspect: false,
             restoring: false,
-            restore_cause: Cause::Start,
+            restore_cause: RestoreCause::Start,
             restore_due: START,
             restored_blindly: false,
             restore_pause: limits::RETRY_PAUSE_MAX / 2,

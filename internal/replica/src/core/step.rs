@@ -133,9 +133,9 @@ impl Core {
                 outputs.push(Output::Answer(pending.ticket, Reply::Applied(answer)));
             }
         }
-        let of_other = std::mem::take(&mut self.of_other.commit);
+        let stale_work = std::mem::take(&mut self.stale_work.commit);
         if let Ok(plan) = result
-            && !of_other
+            && !stale_work
         {
             self.relay.push(plan.log.into_iter().map(|row| row.record));
         }

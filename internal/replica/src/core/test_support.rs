@@ -97,7 +97,7 @@ impl Running {
         self.step(Input::Polled(Ok(head)));
     }
 
-    /// Restores, which the replica must ask for.
+    /// RestoreCounts, which the replica must ask for.
     pub(super) fn restore(&mut self) {
         if !self.outputs.iter().any(|output| matches!(output, Output::Restore)) {
             self.step(Input::Tick);

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::freshness::Freshness;
+use super::read_permits::ReadPermits;
 use crate::core::{Awaited, Cluster, Condition, Core, Counts, Phase, Readiness, Reply};
 use crate::ports::{Commits, Journal, Member};
 
@@ -100,7 +100,7 @@ pub struct Handle {
     pub(super) clock: Clock,
     pub(super) replica: Uuid,
     pub(super) address: Arc<str>,
-    pub(super) freshness: Freshness,
+    pub(super) read_permits: ReadPermits,
     pub(super) state: watch::Receiver<State>,
     pub(super) cluster: watch::Receiver<Option<Arc<Cluster>>>,
     pub(super) stream_fault: watch::Receiver<Option<Arc<str>>>,
@@ -162,8 +162,8 @@ impl Handle {
     }
 
     /// Returns the handle that tells whether reads are answered, and how old the state behind an answer may be.
-    pub fn freshness(&self) -> &Freshness {
-        &self.freshness
+    pub fn read_permits(&self) -> &ReadPermits {
+        &self.read_permits
     }
 
     /// Returns whether the journal has what it needs to run a commit.
@@ -175,7 +175,7 @@ impl Handle {
     pub fn readiness(&self, state: &State) -> Readiness {
         let State { phase, draining, emptied, .. } = *state;
         let condition = Condition { phase, draining, emptied, commits: self.commits() };
-        Readiness::of(condition, self.freshness.verdict())
+        Readiness::of(condition, self.read_permits.verdict())
     }
 
     /// Has a request decided. The work goes on even if the returned future is dropped.

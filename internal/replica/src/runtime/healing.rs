@@ -5,7 +5,7 @@
 use placard_model::Version;
 
 use crate::core::Counts;
-use crate::core::restores::Cause;
+use crate::core::restores::RestoreCause;
 use crate::counters::Repair;
 
 /// Says that the journal is empty although a replica has what it held, or not any more.
@@ -30,7 +30,7 @@ pub(crate) fn report(before: &Counts, after: &Counts) {
         }
     }
     // A first start counts here too.
-    for why in Cause::ALL {
+    for why in RestoreCause::ALL {
         let times = after.restores.of(why) - before.restores.of(why);
         if times > 0 {
             let (counter, cure) = ("placard_restores_total", "it was built from the journal's ads");

@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::clock::{Clock, Reading};
-use super::freshness::Freshness;
 use super::handle::{AskCommits, Handle, State, Submission};
 use super::healing;
 use super::outage::Outage;
+use super::read_permits::ReadPermits;
 use super::traced::Applying;
 use super::uptime::Uptime;
 use super::workers::{Ports, Returned, Workers};
@@ -113,7 +113,7 @@ impl Replica {
         });
         let clock = Clock::start();
         let origin = Uptime::now();
-        let freshness = Freshness::new(origin, &core);
+        let read_permits = ReadPermits::new(origin, &core);
         let (submissions, submitted) = mpsc::channel(limits::SUBMISSIONS_MAX);
         let (state, watched) = watch::channel(State::of(&core, false));
         let (cluster, cluster_watched) = watch::channel(None);
@@ -126,7 +126,7 @@ impl Replica {
             clock: clock.clone(),
             replica,
             address: config.address.as_str().into(),
-            freshness: freshness.clone(),
+            read_permits: read_permits.clone(),
             state: watched,
             cluster: cluster_watched,
             stream_fault: fault_watched,
@@ -148,7 +148,7 @@ impl Replica {
         let shell = Shell {
             core,
             clock,
-            freshness,
+            read_permits,
             origin,
             // Replicas that start together must not poll together.
             rng: ChaCha8Rng::seed_from_u64(replica.as_u64_pair().0),
@@ -209,7 +209,7 @@ impl Replica {
 struct Shell {
     core: Core,
     clock: Clock,
-    freshness: Freshness,
+    read_permits: ReadPermits,
     origin: Uptime,
     rng: ChaCha8Rng,
     config: Config,
@@ -348,7 +348,7 @@ impl Shell {
         if let (Some(applying), Some(spans)) = (applying, spans) {
             applying.done(spans, published(&self.core));
         }
-        self.freshness.publish(self.core.read_facts());
+        self.read_permits.publish(self.core.read_facts());
         healing::report(&counted, &self.core.counts());
         let is_emptied = self.core.is_emptied();
         if was_emptied != is_emptied {

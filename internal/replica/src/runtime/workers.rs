@@ -15,7 +15,7 @@ use super::outage::Outage;
 use super::traced;
 use super::uptime::Uptime;
 use crate::core::{Input, Output, Purpose};
-use crate::ports::{Cause, Checkpoints, Journal, Stream, Unavailable};
+use crate::ports::{BoxError, Checkpoints, Journal, Stream, Unavailable};
 use crate::reasons::reasons;
 use crate::spans::Sink;
 
@@ -172,7 +172,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
             Output::ReadLog(purpose, after, max) => {
                 Input::LogRead(purpose, journal.log(after, max).await)
             }
-            Output::Poll(beat, at) => Input::Polled(journal.poll(beat, at).await),
+            Output::Poll(heartbeat, at) => Input::Polled(journal.poll(heartbeat, at).await),
             Output::InspectStream(of) => Input::StreamInspected(stream.of(of).status().await),
             Output::ResetStream(of, top, chain) => {
                 Input::StreamReset(stream.of(of).reset(top, chain).await)
@@ -181,7 +181,7 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 let stream = stream.of(of);
                 let mut trimmed = Ok(());
                 let trim = async { trimmed = stream.trim(keep, max, head).await };
-                let alone = journal.alone(trim).await;
+                let alone = journal.exclusively(trim).await;
                 Input::StreamTrimmed(alone.and(trimmed))
             }
             Output::Restore => {
@@ -241,9 +241,9 @@ enum BuildError {
     #[error("the ads cannot be read")]
     Unread(#[source] Unavailable),
     #[error("an ad cannot be decoded")]
-    Undecodable(#[source] Cause),
+    Undecodable(#[source] BoxError),
     #[error("the ads are not those of their position")]
-    Mismatch(#[source] Cause),
+    Mismatch(#[source] BoxError),
 }
 
 /// Builds an engine, aside, on a thread of its own, from ads that arrive in chunks. Returns `None` if the source is empty.
@@ -265,7 +265,7 @@ where
         Ok::<_, Undecodable>(builder)
     });
     let position = send(chunks).await;
-    let builder = building.await.map_err(Cause::from).and_then(|built| Ok(built?));
+    let builder = building.await.map_err(BoxError::from).and_then(|built| Ok(built?));
     let builder = builder.map_err(BuildError::Undecodable)?;
     let position = match position {
         Ok(Some(position)) => position,
@@ -277,7 +277,7 @@ where
     };
     let now = clock.now();
     let finished = tokio::task::spawn_blocking(move || builder.finish(position, now)).await;
-    let engine = finished.map_err(Cause::from).and_then(|engine| Ok(engine?));
+    let engine = finished.map_err(BoxError::from).and_then(|engine| Ok(engine?));
     let engine = engine.map_err(BuildError::Mismatch)?;
     let (ads, version) = (engine.reader().ads(), engine.applied().version);
     tracing::info!(from, ads, version, took = ?started.elapsed(), "restored");

@@ -52,9 +52,9 @@ impl World {
                 let records = self.journal.log(after, max);
                 Input::LogRead(purpose, if failed { Err(unavailable()) } else { Ok(records) })
             }
-            Output::Poll(beat, at) => {
+            Output::Poll(heartbeat, at) => {
                 let failed = self.chance(5.0);
-                let head = self.journal.poll(beat, at);
+                let head = self.journal.poll(heartbeat, at);
                 if let (true, Some(running)) =
                     (self.runs[replica] == run, &mut self.replicas[replica])
                 {

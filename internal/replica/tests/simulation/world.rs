@@ -12,7 +12,7 @@ use placard_replica::core::{
 };
 use placard_replica::ports::Identity;
 use placard_replica::{Plan, Reply};
-use placard_testkit::contract::beat;
+use placard_testkit::contract::heartbeat;
 use placard_testkit::models::{JournalState, StreamState};
 use placard_testkit::scan::Scan;
 use rand::{RngExt, SeedableRng};
@@ -355,7 +355,7 @@ impl World {
 
     fn start(&mut self, replica: usize) {
         let name = (replica as u128) << 64 | u128::from(self.runs[replica]);
-        let identity = beat(name, Position::START).identity;
+        let identity = heartbeat(name, Position::START).identity;
         let refuses_after = self.refuse.then_some(REFUSES_AFTER);
         let core = Core::new(Settings {
             identity: Identity { refuses_after, ..identity },

@@ -7,8 +7,8 @@ use placard_model::limits;
 use sqlx::{PgConnection, Row};
 
 use super::codec::{self, column};
+use super::connection_set::{Checkout, ConnectionSet, Work};
 use super::failure::Failure;
-use super::lane::{Held, Lane, Work};
 use super::session::Setting;
 
 /// How the server guards a chore; no client waits for one.
@@ -44,19 +44,19 @@ enum Lock {
 
 /// Takes a lock, unless another replica has it. Returns whether it was taken. It is the session's: if its holder ends
 /// early the connection is closed, and the lock goes with it.
-async fn lock(lane: &Lane, lock: Lock) -> Result<(bool, Held<'_>), Failure> {
-    let take = lane.repeatable(STATEMENT, |held| {
+async fn lock(set: &ConnectionSet, lock: Lock) -> Result<(bool, Checkout<'_>), Failure> {
+    let take = set.repeatable(STATEMENT, |checkout| {
         Box::pin(async move {
             let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock as i64);
-            Ok(taken.fetch_one(&mut held.connection).await?)
+            Ok(taken.fetch_one(&mut checkout.connection).await?)
         })
     });
     take.await
 }
 
-async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
+async fn unlock(checkout: &mut Checkout<'_>, lock: Lock) -> Result<(), Failure> {
     let unlock = sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock as i64);
-    held.lane.within(STATEMENT, unlock.execute(&mut held.connection)).await?;
+    checkout.set.within(STATEMENT, unlock.execute(&mut checkout.connection)).await?;
     Ok(())
 }
 
@@ -64,7 +64,7 @@ async fn unlock(held: &mut Held<'_>, lock: Lock) -> Result<(), Failure> {
 /// run. That happens every few seconds, and so on a connection that is there for other work: its session is limited in
 /// how long it may say nothing only while it has the lock.
 pub(super) async fn elsewhere(
-    lane: &Lane,
+    set: &ConnectionSet,
     work: impl Future<Output = ()> + Send,
 ) -> Result<bool, Failure> {
     const TAKE: &str = "SELECT CASE WHEN pg_try_advisory_lock($1)
@@ -72,43 +72,43 @@ pub(super) async fn elsewhere(
     const RELEASE: &str =
         "SELECT set_config('idle_session_timeout', '0', false), pg_advisory_unlock($1)";
     let [(_, silence)] = SILENCE;
-    let take = lane.repeatable(TRIED, |held| {
+    let take = set.repeatable(TRIED, |checkout| {
         Box::pin(async move {
             let taken = sqlx::query_scalar(TAKE).bind(Lock::Stream as i64).bind(silence);
-            Ok(taken.fetch_one(&mut held.connection).await?)
+            Ok(taken.fetch_one(&mut checkout.connection).await?)
         })
     });
-    let (taken, mut held) = take.await?;
+    let (taken, mut checkout) = take.await?;
     if taken {
         work.await;
         let release = sqlx::query(RELEASE).bind(Lock::Stream as i64);
-        lane.within(TRIED, release.execute(&mut held.connection)).await?;
+        set.within(TRIED, release.execute(&mut checkout.connection)).await?;
     }
-    held.keep();
+    checkout.keep();
     Ok(taken)
 }
 
 /// Does a chore unless another replica is at it, in which case there is nothing left to do.
-async fn alone(
-    lane: &Lane,
+async fn exclusively(
+    set: &ConnectionSet,
     chore: Lock,
     batch: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, Option<u64>> + Send + Sync,
 ) -> Result<u64, Failure> {
-    let (taken, mut held) = lock(lane, chore).await?;
+    let (taken, mut checkout) = lock(set, chore).await?;
     let mut all = 0;
     if taken {
-        while let Some(gone) = lane.within(STATEMENT, batch(&mut held.connection)).await? {
+        while let Some(gone) = set.within(STATEMENT, batch(&mut checkout.connection)).await? {
             all += gone;
         }
-        unlock(&mut held, chore).await?;
+        unlock(&mut checkout, chore).await?;
     }
     Ok(all)
 }
 
 /// Deletes log rows that are older than `keep`, but not less than an hour. Returns how many.
-pub(super) async fn trim_log(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
+pub(super) async fn trim_log(set: &ConnectionSet, keep: Duration) -> Result<u64, Failure> {
     let keep = keep.max(KEPT_MIN);
-    alone(lane, Lock::Log, |connection| {
+    exclusively(set, Lock::Log, |connection| {
         Box::pin(async move {
             let Some(base) = next_base(connection, keep).await? else { return Ok(None) };
             let gone = trim_behind(connection, base).await?;
@@ -160,8 +160,8 @@ async fn trim_behind(connection: &mut PgConnection, base: Position) -> Result<u6
 }
 
 /// Deletes answers that are no longer given. Returns how many.
-pub(super) async fn forget_answers(lane: &Lane) -> Result<u64, Failure> {
-    alone(lane, Lock::Answers, |connection| Box::pin(forget_some(connection))).await
+pub(super) async fn forget_answers(set: &ConnectionSet) -> Result<u64, Failure> {
+    exclusively(set, Lock::Answers, |connection| Box::pin(forget_some(connection))).await
 }
 
 async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failure> {
@@ -180,8 +180,8 @@ async fn forget_some(connection: &mut PgConnection) -> Result<Option<u64>, Failu
 }
 
 /// Deletes tasks that are over, if there is a queue of tasks at all. Returns how many.
-pub(super) async fn forget_tasks(lane: &Lane, keep: Duration) -> Result<u64, Failure> {
-    alone(lane, Lock::Tasks, |connection| Box::pin(forget_some_tasks(connection, keep))).await
+pub(super) async fn forget_tasks(set: &ConnectionSet, keep: Duration) -> Result<u64, Failure> {
+    exclusively(set, Lock::Tasks, |connection| Box::pin(forget_some_tasks(connection, keep))).await
 }
 
 async fn forget_some_tasks(

@@ -33,9 +33,9 @@ use placard_replica::{Batch, Current, Plan};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::connection_set::{Checkout, ConnectionSet, Opened};
 use super::failure::{Failure, IDLE_IN_TRANSACTION};
 use super::head_guard::HeadGuard;
-use super::lane::{Held, Lane, Opened};
 use super::rows::{self, State};
 use super::server::Server;
 use super::session::{Session, Setting};
@@ -114,7 +114,7 @@ static PREPARE: LazyLock<String> =
     LazyLock::new(|| format!("{}; {};", rows::prepare(), write::prepare()));
 
 pub(super) struct Committer {
-    lane: Lane,
+    set: ConnectionSet,
     /// The number of batches that are still to be committed locked.
     cautious: AtomicU32,
     /// How often in succession the connection was lost under the lock, or its answer came too late.
@@ -191,21 +191,21 @@ impl Written {
 impl Committer {
     pub(super) fn new(server: &Server, session: Session) -> Self {
         Self {
-            lane: Lane::new(server, 1, 1, session),
+            set: ConnectionSet::new(server, 1, 1, session),
             cautious: AtomicU32::new(0),
             losses: AtomicU32::new(0),
             written: Mutex::default(),
         }
     }
 
-    /// Returns the lane of its connection.
-    pub(super) fn lane(&self) -> &Lane {
-        &self.lane
+    /// Returns the set of its connection.
+    pub(super) fn set(&self) -> &ConnectionSet {
+        &self.set
     }
 
     /// Returns whether it could get a connection when it last asked for one.
     pub(super) fn opened(&self) -> Opened {
-        self.lane.opened()
+        self.set.opened()
     }
 
     /// Runs one transaction.
@@ -242,10 +242,10 @@ impl Committer {
             return Ok(None);
         }
         // To open a connection takes time: the clock is read when there is one.
-        let mut held = self.lane.hold().await.map_err(before)?;
+        let mut checkout = self.set.hold().await.map_err(before)?;
         let elapsed = written.since.elapsed();
         if elapsed >= WRITTEN {
-            held.keep();
+            checkout.keep();
             return Ok(None);
         }
         let plan = batch.plan(Current {
@@ -259,24 +259,24 @@ impl Committer {
         // statement does not look for its ads and keys.
         let mut outcomes = plan.answers.iter().flat_map(|answer| &answer.outcomes);
         if plan.log.is_empty() || outcomes.any(|outcome| outcome.entry().is_none()) {
-            held.keep();
+            checkout.keep();
             return Ok(None);
         }
-        let at = self.write(&mut held, written.from(), Basis::Nothing, &plan);
-        let committed = self.lane.within(COMMIT, at).await.map_err(at_commit)?;
-        held.keep();
+        let at = self.write(&mut checkout, written.from(), Basis::Nothing, &plan);
+        let committed = self.set.within(COMMIT, at).await.map_err(at_commit)?;
+        checkout.keep();
         Ok(committed.then_some(plan))
     }
 
     /// Writes a plan down in a separate transaction, and remembers it. Returns whether it was written.
     async fn write(
         &self,
-        held: &mut Held<'_>,
+        checkout: &mut Checkout<'_>,
         from: HeadGuard,
         basis: Basis,
         plan: &Plan,
     ) -> Result<bool, Failure> {
-        let at = write::write(&mut held.connection, from, basis, plan).await?;
+        let at = write::write(&mut checkout.connection, from, basis, plan).await?;
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = at.map(|at| Written {
             head: plan.head,
             writes: from.writes + 1,
@@ -289,22 +289,22 @@ impl Committer {
     /// Returns no plan if another replica has written in between.
     async fn at_once(&self, batch: &Arc<Batch>) -> Result<Option<Plan>, CommitError> {
         let each = READ_AD * batch.ads().len().try_into().unwrap_or(u32::MAX);
-        let read = self.lane.repeatable((READ + each).min(STATEMENT), |held| {
+        let read = self.set.repeatable((READ + each).min(STATEMENT), |checkout| {
             let batch = Arc::clone(batch);
-            Box::pin(async move { rows::state(&mut held.connection, &batch).await })
+            Box::pin(async move { rows::state(&mut checkout.connection, &batch).await })
         });
-        let (State { current, from, standby }, mut held) = read.await.map_err(before)?;
+        let (State { current, from, standby }, mut checkout) = read.await.map_err(before)?;
         let plan = batch.plan(current)?;
         let committed = if writes_nothing(&plan) {
             if standby {
-                self.settle(&mut held, BEHIND_ALL).await.map_err(before)?;
+                self.settle(&mut checkout, BEHIND_ALL).await.map_err(before)?;
             }
             true
         } else {
-            let written = self.write(&mut held, from, Basis::Read, &plan);
-            self.lane.within(COMMIT, written).await.map_err(at_commit)?
+            let written = self.write(&mut checkout, from, Basis::Read, &plan);
+            self.set.within(COMMIT, written).await.map_err(at_commit)?
         };
-        held.keep();
+        checkout.keep();
         Ok(committed.then_some(plan))
     }
 
@@ -323,37 +323,37 @@ impl Committer {
     }
 
     async fn try_locked(&self, batch: &Batch) -> Result<Plan, CommitError> {
-        let (State { current, from, standby }, mut held, manner) =
+        let (State { current, from, standby }, mut checkout, manner) =
             self.lock(batch).await.map_err(before)?;
         let plan = batch.plan(current)?;
         if writes_nothing(&plan) && !batch.repeated {
             if standby {
                 // No replica waits for the lock while this waits for the standby.
                 let settle = format!("ROLLBACK; {BEHIND_ALL}");
-                self.settle(&mut held, settle).await.map_err(before)?;
-                held.keep();
-            } else if self.settle(&mut held, "ROLLBACK").await.is_ok() {
+                self.settle(&mut checkout, settle).await.map_err(before)?;
+                checkout.keep();
+            } else if self.settle(&mut checkout, "ROLLBACK").await.is_ok() {
                 // What was read stays true whether or not this message arrives.
-                held.keep();
+                checkout.keep();
             }
             return Ok(plan);
         }
-        self.write_and_commit(&mut held, from, &plan, manner).await?;
-        held.keep();
+        self.write_and_commit(&mut checkout, from, &plan, manner).await?;
+        checkout.keep();
         Ok(plan)
     }
 
     /// Begins a transaction that holds the head's lock, and reads what the batch touches.
-    async fn lock(&self, batch: &Batch) -> Result<(State, Held<'_>, Manner), Failure> {
+    async fn lock(&self, batch: &Batch) -> Result<(State, Checkout<'_>, Manner), Failure> {
         let losses = self.losses.load(Ordering::Relaxed);
         // The round trip to the server is known only once a connection is open.
         let limit = Manner::of(batch, TRIP_MAX, losses).answer();
-        let locked = self.lane.repeatable(limit, |held| {
-            let manner = Manner::of(batch, held.trip(), losses);
+        let locked = self.set.repeatable(limit, |checkout| {
+            let manner = Manner::of(batch, checkout.trip(), losses);
             let (prepare, read) = match manner.form {
                 Form::Bound => ("", String::new()),
                 // Prepared statements outlive a transaction that is rolled back.
-                Form::WrittenOut if *held.prepared() => ("", rows::execute(batch)),
+                Form::WrittenOut if *checkout.prepared() => ("", rows::execute(batch)),
                 Form::WrittenOut => (&**PREPARE, rows::execute(batch)),
             };
             let message = format!(
@@ -363,28 +363,28 @@ impl Committer {
             );
             Box::pin(async move {
                 let message = sqlx::raw_sql(AssertSqlSafe(message));
-                let mut rows = message.fetch_all(&mut held.connection).await?;
-                *held.prepared() |= manner.form == Form::WrittenOut;
+                let mut rows = message.fetch_all(&mut checkout.connection).await?;
+                *checkout.prepared() |= manner.form == Form::WrittenOut;
                 // The lock's own row has no columns.
                 rows.retain(|row| !row.is_empty());
                 Ok((rows, manner))
             })
         });
-        let ((rows, manner), mut held) = locked.await?;
+        let ((rows, manner), mut checkout) = locked.await?;
         let state = match manner.form {
             Form::Bound => {
-                let read = rows::state(&mut held.connection, batch);
-                self.lane.within(manner.answer(), read).await?
+                let read = rows::state(&mut checkout.connection, batch);
+                self.set.within(manner.answer(), read).await?
             }
             Form::WrittenOut => rows::read(&rows)?,
         };
-        Ok((state, held, manner))
+        Ok((state, checkout, manner))
     }
 
     /// Writes a plan down and commits it, in a transaction that holds the head's lock.
     async fn write_and_commit(
         &self,
-        held: &mut Held<'_>,
+        checkout: &mut Checkout<'_>,
         from: HeadGuard,
         plan: &Plan,
         manner: Manner,
@@ -393,15 +393,15 @@ impl Committer {
         // has changed nothing.
         let unmoved = || before(Failure::Malformed("a moved head"));
         if manner.form == Form::Bound {
-            let written = write::write(&mut held.connection, from, Basis::Read, plan);
-            let written = self.lane.within(manner.answer(), written).await.map_err(before)?;
+            let written = write::write(&mut checkout.connection, from, Basis::Read, plan);
+            let written = self.set.within(manner.answer(), written).await.map_err(before)?;
             written.ok_or_else(unmoved)?;
-            return self.settle(held, "COMMIT").await.map_err(at_commit);
+            return self.settle(checkout, "COMMIT").await.map_err(at_commit);
         }
         // If the statement fails the server does nothing with the rest of the message.
         let message = format!("{}; COMMIT", write::execute(from, plan));
-        let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut held.connection);
-        let rows = self.lane.within(manner.answer(), message).await.map_err(at_commit)?;
+        let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut checkout.connection);
+        let rows = self.set.within(manner.answer(), message).await.map_err(at_commit)?;
         let moved = rows.first().map(|row| row.try_get::<i64, _>("moved"));
         match moved {
             Some(Ok(1)) => Ok(()),
@@ -411,9 +411,13 @@ impl Committer {
     }
 
     /// Ends what is under way on the connection.
-    async fn settle(&self, held: &mut Held<'_>, end: impl Into<String>) -> Result<(), Failure> {
-        let ended = sqlx::raw_sql(AssertSqlSafe(end.into())).execute(&mut held.connection);
-        self.lane.within(COMMIT, ended).await.map(drop)
+    async fn settle(
+        &self,
+        checkout: &mut Checkout<'_>,
+        end: impl Into<String>,
+    ) -> Result<(), Failure> {
+        let ended = sqlx::raw_sql(AssertSqlSafe(end.into())).execute(&mut checkout.connection);
+        self.set.within(COMMIT, ended).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use placard_replica::Outage;
 use tokio::task::JoinHandle;
 
-use super::lanes::Lanes;
+use super::sets::ConnectionSets;
 
 /// The pause between two checks of the connection.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub(super) struct Keeper(Mutex<Option<JoinHandle<()>>>);
 impl Keeper {
     /// Ensures that the task runs. Every poll calls this, several times a second, so that a task that has ended, which
     /// it never should, is not missed for long.
-    pub(super) fn keep(&self, lanes: impl FnOnce() -> Weak<Lanes>) {
+    pub(super) fn keep(&self, sets: impl FnOnce() -> Weak<ConnectionSets>) {
         let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
@@ -29,21 +29,21 @@ impl Keeper {
                 "the task that keeps a connection to commit with has ended, and is started again"
             );
         }
-        *task = Some(tokio::spawn(run(lanes())));
+        *task = Some(tokio::spawn(run(sets())));
     }
 }
 
-async fn run(lanes: Weak<Lanes>) {
+async fn run(sets: Weak<ConnectionSets>) {
     let mut outage = Outage::of("there is no connection to commit with");
-    while let Some(lanes) = lanes.upgrade() {
-        if let Some(kept) = lanes.committer.lane().keep_one().await {
+    while let Some(sets) = sets.upgrade() {
+        if let Some(kept) = sets.committer.set().keep_one().await {
             if kept.is_err() {
                 // The place of this one may be what is missing.
-                lanes.reads.release();
+                sets.reads.release();
             }
             outage.is(&kept);
         }
-        drop(lanes);
+        drop(sets);
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -68,7 +68,7 @@ mod tests {
         let id = || running().as_ref().map(JoinHandle::id);
         keeper.keep(Weak::new);
         let first = id();
-        // The task has no lanes, and ends at once; as after a panic, no caller waits for it.
+        // The task has no sets, and ends at once; as after a panic, no caller waits for it.
         while running().as_ref().is_some_and(|task| !task.is_finished()) {
             tokio::task::yield_now().await;
         }

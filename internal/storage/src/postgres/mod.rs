@@ -8,17 +8,17 @@
 mod chores;
 mod codec;
 mod commit;
+mod connection_set;
 mod copy;
 mod ends;
 mod failure;
 mod head_guard;
 mod keeper;
-mod lane;
-mod lanes;
 mod poll;
 mod rows;
 mod server;
 mod session;
+mod sets;
 mod snapshot;
 mod url;
 mod values;
@@ -32,7 +32,8 @@ use std::time::Duration;
 use placard_model::entry::{Incarnation, Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
-    Beat, Cause, Chores, CommitError, Commits, Ended, Ends, Head, Journal, PollError, Unavailable,
+    BoxError, Chores, CommitError, Commits, Ended, Ends, Head, Heartbeat, Journal, PollError,
+    Unavailable,
 };
 use placard_replica::{Batch, Plan};
 use sqlx::error::DatabaseError;
@@ -41,12 +42,12 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use connection_set::{ConnectionSet, Limit, Opened};
 use failure::Failure;
 use keeper::Keeper;
-use lane::{Lane, Limit, Opened};
-use lanes::Lanes;
 use server::Server;
 use session::{Durability, Session, Setting};
+use sets::ConnectionSets;
 
 use crate::place::Place;
 use crate::secret::Secret;
@@ -96,16 +97,16 @@ pub enum OpenError {
     Url(#[from] UrlError),
     /// The server cannot be reached, or does not let us in.
     #[error("cannot connect to PostgreSQL at {0}")]
-    Connect(String, #[source] Cause),
+    Connect(String, #[source] BoxError),
     /// The server is not what durability needs.
     #[error("PostgreSQL at {0} cannot hold the journal: {1}")]
     Unfit(String, Unfit),
     /// None of several servers can be used; the reason of each.
     #[error("PostgreSQL at {0} cannot hold the journal")]
-    NoHost(String, #[source] Cause),
+    NoHost(String, #[source] BoxError),
     /// The tables cannot be brought up to date.
     #[error("cannot migrate the journal at {0}")]
-    Migrate(String, #[source] Cause),
+    Migrate(String, #[source] BoxError),
     /// The tables of something else are in the way.
     #[error(
         "PostgreSQL at {0} has tables or migrations of something else where the journal's would be: give it a schema of \
@@ -117,7 +118,7 @@ pub enum OpenError {
         "the journal's tables at {0} are not up to date, and this role may not make or change them there: have another \
          run `placard migrate`"
     )]
-    Rights(String, #[source] Cause),
+    Rights(String, #[source] BoxError),
     /// The journal holds what this build cannot read.
     #[error(
         "the journal at {0} needs format level {1}, and this build reads {own} at most: run a newer build",
@@ -149,14 +150,14 @@ pub struct Empty {
 /// A handle to the journal; its clones share its connections.
 #[derive(Clone)]
 pub struct PostgresJournal {
-    lanes: Arc<Lanes>,
+    sets: Arc<ConnectionSets>,
     /// Of a replica, which is what polls.
     keeper: Arc<Keeper>,
 }
 
 impl fmt::Debug for PostgresJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresJournal({})", self.lanes.server)
+        write!(f, "PostgresJournal({})", self.sets.server)
     }
 }
 
@@ -171,23 +172,23 @@ pub async fn migrate(url: impl Into<Secret>) -> Result<PgPool, OpenError> {
     let server = Server::new(url.into())?;
     let session = |durability| Session::new(&[MIGRATE], durability);
     // Migrations do not depend on durability.
-    let one = Lane::new(&server, 1, 1, session(Durability::Accepted));
-    let other = Lane::new(&server, 1, 0, session(Durability::Any));
+    let one = ConnectionSet::new(&server, 1, 1, session(Durability::Accepted));
+    let other = ConnectionSet::new(&server, 1, 0, session(Durability::Any));
     fit(&one, &other, &server.to_string()).await?;
     run_migrations(&one, server.to_string()).await?;
     Ok(tasks_pool(&server))
 }
 
-async fn run_migrations(lane: &Lane, place: String) -> Result<(), OpenError> {
-    let mut held = lane.hold().await.map_err(|failure| refused(place.clone(), failure))?;
+async fn run_migrations(set: &ConnectionSet, place: String) -> Result<(), OpenError> {
+    let mut checkout = set.hold().await.map_err(|failure| refused(place.clone(), failure))?;
     // A role that may not change tables need not: even to check whether there is anything to do, the migrator needs
     // such rights.
-    if is_migrated(&mut held.connection).await.unwrap_or(false) {
+    if is_migrated(&mut checkout.connection).await.unwrap_or(false) {
         return Ok(());
     }
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_ignore_missing(true);
-    let run = migrator.run_direct(None, &mut held.connection, false).await;
+    let run = migrator.run_direct(None, &mut checkout.connection, false).await;
     run.map_err(|error| unmigrated(place, error))
 }
 
@@ -225,7 +226,7 @@ fn tasks_pool(server: &Server) -> PgPool {
 }
 
 /// Checks that the server can be reached and can hold a journal, and that two connections have separate sessions.
-async fn fit(one: &Lane, other: &Lane, place: &str) -> Result<(), OpenError> {
+async fn fit(one: &ConnectionSet, other: &ConnectionSet, place: &str) -> Result<(), OpenError> {
     /// How long the first contact may take.
     const FIRST: Duration = Duration::from_secs(10);
     let checked = async {
@@ -249,8 +250,8 @@ impl PostgresJournal {
     /// # Errors
     /// The URL is not a PostgreSQL URL.
     pub fn new(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
-        let lanes = Lanes::new(Server::new(url.into())?, options.accept_unsafe_durability);
-        Ok(Self { lanes: Arc::new(lanes), keeper: Arc::default() })
+        let sets = ConnectionSets::new(Server::new(url.into())?, options.accept_unsafe_durability);
+        Ok(Self { sets: Arc::new(sets), keeper: Arc::default() })
     }
 
     /// As [`PostgresJournal::new`], and ensures that the journal is there and can be relied on. From then on it has a
@@ -270,8 +271,8 @@ impl PostgresJournal {
     /// The server cannot be reached within 10 s, or is not fit for a journal.
     pub async fn reach(url: impl Into<Secret>, options: Options) -> Result<Self, OpenError> {
         let journal = Self::new(url, options)?;
-        let lanes = &*journal.lanes;
-        fit(lanes.committer.lane(), &lanes.poll, &lanes.server.to_string()).await?;
+        let sets = &*journal.sets;
+        fit(sets.committer.set(), &sets.poll, &sets.server.to_string()).await?;
         Ok(journal)
     }
 
@@ -280,13 +281,13 @@ impl PostgresJournal {
     /// # Errors
     /// The server cannot be reached, refuses a migration, or holds no journal (any more, or yet), or an older build's.
     pub async fn prepare(&self, options: Options) -> Result<(), OpenError> {
-        let lanes = &*self.lanes;
-        let place = || lanes.server.to_string();
+        let sets = &*self.sets;
+        let place = || sets.server.to_string();
         if options.run_migrations {
             let session = Session::new(&[MIGRATE], Durability::Any);
-            run_migrations(&Lane::new(&lanes.server, 1, 0, session), place()).await?;
+            run_migrations(&ConnectionSet::new(&sets.server, 1, 0, session), place()).await?;
         }
-        let first = lanes.reads.read(LOG, move |connection| {
+        let first = sets.reads.read(LOG, move |connection| {
             Box::pin(async move {
                 rows::exists(connection).await?;
                 Ok(options.accept_older_tables || is_migrated(connection).await?)
@@ -307,9 +308,9 @@ impl PostgresJournal {
     /// # Errors
     /// The server does not answer.
     pub async fn emptiness(&self) -> Result<Option<Empty>, Unavailable> {
-        let lane = &self.lanes.reads;
-        let read = lane.read(LOG, |connection| Box::pin(poll::emptiness(connection))).await;
-        let place = self.lanes.server.to_string();
+        let set = &self.sets.reads;
+        let read = set.read(LOG, |connection| Box::pin(poll::emptiness(connection))).await;
+        let place = self.sets.server.to_string();
         match read {
             Ok(empty) => Ok(empty.map(|(journal, known_by)| Empty {
                 place,
@@ -317,7 +318,7 @@ impl PostgresJournal {
                 known_by,
             })),
             // An older build's has a head, and lacks other tables.
-            Err(failure) if is_undefined_table(&failure) && self.has_no_head(lane).await? => {
+            Err(failure) if is_undefined_table(&failure) && self.has_no_head(set).await? => {
                 Ok(Some(Empty { place, journal: None, known_by: None }))
             }
             Err(failure) if is_undefined_table(&failure) => Ok(None),
@@ -325,9 +326,9 @@ impl PostgresJournal {
         }
     }
 
-    async fn has_no_head(&self, lane: &Lane) -> Result<bool, Unavailable> {
+    async fn has_no_head(&self, set: &ConnectionSet) -> Result<bool, Unavailable> {
         const ASK: &str = "SELECT to_regclass('head') IS NULL";
-        let asked = lane.read(LOG, |connection| {
+        let asked = set.read(LOG, |connection| {
             Box::pin(async move { Ok(sqlx::query_scalar(ASK).fetch_one(connection).await?) })
         });
         asked.await.map_err(|failure| Unavailable("look for the journal's head", failure.into()))
@@ -335,13 +336,13 @@ impl PostgresJournal {
 
     /// The place of the journal, so that Redis can remember which one was there.
     pub fn place(&self) -> &Place {
-        self.lanes.server.place()
+        self.sets.server.place()
     }
 
     /// As [`told`], of work on connections such as [`PostgresJournal::tasks_pool`]'s: while none can be had, why the journal
     /// has none either.
     pub fn told(&self, error: &(dyn Error + 'static)) -> Option<String> {
-        match (error.downcast_ref(), self.lanes.server.failed()) {
+        match (error.downcast_ref(), self.sets.server.failed()) {
             (Some(sqlx::Error::PoolTimedOut), Some(why)) => Some(format!("cannot connect: {why}")),
             _ => told(error),
         }
@@ -349,7 +350,7 @@ impl PostgresJournal {
 
     /// Returns a connection for the tables of the task queue, which are beside the journal's. It is not opened yet.
     pub fn tasks_pool(&self) -> PgPool {
-        tasks_pool(&self.lanes.server)
+        tasks_pool(&self.sets.server)
     }
 
     /// Returns connections for operators who look at the tasks; none is open while nobody looks.
@@ -359,7 +360,7 @@ impl PostgresJournal {
         const ACQUIRE: Duration = Duration::from_secs(4);
         const IDLE: Duration = Duration::from_secs(30);
         let pool = PgPoolOptions::new().max_connections(2);
-        self.lanes.server.pool(pool.acquire_timeout(ACQUIRE).idle_timeout(IDLE), SETTINGS)
+        self.sets.server.pool(pool.acquire_timeout(ACQUIRE).idle_timeout(IDLE), SETTINGS)
     }
 
     /// Returns the journal as it is now, for a caller that recomputes its chain and its digest.
@@ -367,7 +368,7 @@ impl PostgresJournal {
     /// # Errors
     /// The server does not answer within 10 s, or with an error.
     pub async fn audit(&self) -> Result<PostgresAudit<'_>, Unavailable> {
-        let audit = PostgresAudit::begin(&self.lanes.snapshot).await;
+        let audit = PostgresAudit::begin(&self.sets.snapshot).await;
         audit.map_err(|failure| Unavailable("read the journal's head", failure.into()))
     }
 }
@@ -392,23 +393,23 @@ fn is_undefined_table(failure: &Failure) -> bool {
 
 impl Journal for PostgresJournal {
     async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
-        self.lanes.committer.commit(batch).await
+        self.sets.committer.commit(batch).await
     }
 
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
-        self.keeper.keep(|| Arc::downgrade(&self.lanes));
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
+        self.keeper.keep(|| Arc::downgrade(&self.sets));
         // The row of a replica that refuses waits for the disk and for standbys.
-        let waits = beat.identity.refuses_after.is_some();
+        let waits = heartbeat.identity.refuses_after.is_some();
         let limit = if waits { poll::POLL.into() } else { Limit::of_life(poll::POLL) };
-        let beat = Arc::new(beat);
-        let head = self.lanes.poll.read(limit, move |connection| {
-            let beat = Arc::clone(&beat);
-            Box::pin(async move { poll::poll(connection, &beat, at).await })
+        let heartbeat = Arc::new(heartbeat);
+        let head = self.sets.poll.read(limit, move |connection| {
+            let heartbeat = Arc::clone(&heartbeat);
+            Box::pin(async move { poll::poll(connection, &heartbeat, at).await })
         });
         match head.await {
             Ok(head) => Ok(head),
             Err(failure)
-                if is_undefined_table(&failure) && self.has_no_head(&self.lanes.poll).await? =>
+                if is_undefined_table(&failure) && self.has_no_head(&self.sets.poll).await? =>
             {
                 Err(PollError::NoJournal)
             }
@@ -418,17 +419,17 @@ impl Journal for PostgresJournal {
 
     async fn leave(&self, replica: Uuid) -> Result<(), Unavailable> {
         let left = self
-            .lanes
+            .sets
             .poll
             .read(poll::POLL, |connection| Box::pin(poll::leave(connection, replica)));
         left.await.map_err(|failure| Unavailable("leave the register", failure.into()))
     }
 
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
-        let page = &self.lanes.page;
+        let page = &self.sets.page;
         let bound = page.bound();
         let records = self
-            .lanes
+            .sets
             .reads
             .read(LOG, |connection| Box::pin(rows::log(connection, after, max, bound)));
         let records = records.await;
@@ -444,22 +445,24 @@ impl Journal for PostgresJournal {
         &self,
         chunks: mpsc::Sender<Vec<EncodedAd>>,
     ) -> Result<Position, Unavailable> {
-        let position = snapshot::snapshot(&self.lanes.snapshot, chunks).await;
+        let position = snapshot::snapshot(&self.sets.snapshot, chunks).await;
         position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
 
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
-        let done =
-            async { chores::elsewhere(self.lanes.to_spare(|lanes| &lanes.reads)?, work).await };
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
+        let done = async { chores::elsewhere(self.sets.to_spare(|sets| &sets.reads)?, work).await };
         done.await.map_err(|failure| Unavailable("take the lock of housekeeping", failure.into()))
     }
 
     fn follow(&self, incarnation: Incarnation) {
-        self.lanes.server.follow(incarnation.into());
+        self.sets.server.follow(incarnation.into());
     }
 
     fn commits(&self) -> Commits {
-        match self.lanes.committer.opened() {
+        match self.sets.committer.opened() {
             Opened::Untried | Opened::Yes => Commits::Able,
             Opened::NotYet => Commits::NotYet,
             Opened::NoLonger => Commits::NoLonger,
@@ -470,24 +473,24 @@ impl Journal for PostgresJournal {
 impl Ends for PostgresJournal {
     async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
         let ended = async {
-            let lane = self.lanes.to_spare(|lanes| &lanes.reads)?;
-            lane.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await
+            let set = self.sets.to_spare(|sets| &sets.reads)?;
+            set.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await
         };
         ended.await.map_err(|failure| Unavailable("read what has ended", failure.into()))
     }
 
     async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
         let ends = async {
-            let lane = self.lanes.to_spare(|lanes| &lanes.reads)?;
-            lane.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max))).await
+            let set = self.sets.to_spare(|sets| &sets.reads)?;
+            set.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max))).await
         };
         ends.await.map_err(|failure| Unavailable("read what will end", failure.into()))
     }
 }
 
 impl PostgresJournal {
-    fn chores(&self) -> Result<&Lane, Failure> {
-        self.lanes.to_spare(|lanes| &lanes.chores)
+    fn chores(&self) -> Result<&ConnectionSet, Failure> {
+        self.sets.to_spare(|sets| &sets.chores)
     }
 }
 

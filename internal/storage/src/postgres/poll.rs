@@ -5,7 +5,7 @@ use std::time::Duration;
 use placard_model::entry::{Incarnation, Position};
 use placard_model::{Version, limits};
 use placard_replica::Uptime;
-use placard_replica::ports::{Beat, EMPTIED, Head, Identity, Member, Standing};
+use placard_replica::ports::{EMPTIED, Head, Heartbeat, Identity, Member, ReplicaStatus};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgRow, PgTypeInfo};
 use sqlx::{Executor, PgConnection, Postgres, Row, SqlSafeStr, Type};
@@ -52,7 +52,7 @@ const STATEMENT: &str = "
                FOR UPDATE SKIP LOCKED)
         RETURNING replica
     ),
-    standing AS (
+    status AS (
         SELECT $6::bigint AS version, $7::bytea AS chain, $8::bytea AS digest
          WHERE EXISTS (SELECT FROM log WHERE version = $6 AND chain = $7)
             OR EXISTS (SELECT FROM log_base WHERE version = $6 AND chain = $7)
@@ -63,7 +63,7 @@ const STATEMENT: &str = "
             refuses_after, marks_leaving)
         SELECT $1, $2, $3, $4, $5, coalesce(version, 0), coalesce(chain, $15), coalesce(digest, $16), $9,
                $10, now, now + $11 * interval '1 microsecond', $14, $18
-          FROM clock LEFT JOIN standing ON true
+          FROM clock LEFT JOIN status ON true
          WHERE NOT EXISTS (SELECT FROM departures WHERE replica = $1)
         ON CONFLICT (replica) DO UPDATE
         SET address = excluded.address, build = excluded.build, format_level = excluded.format_level,
@@ -135,13 +135,13 @@ fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
 /// the chain at `at`.
 pub(super) async fn poll(
     connection: &mut PgConnection,
-    beat: &Beat,
+    heartbeat: &Heartbeat,
     at: Version,
 ) -> Result<Head, Failure> {
-    let Beat { identity, standing, lease, known, forgotten } = beat;
+    let Heartbeat { identity, status, lease, known, forgotten } = heartbeat;
     let (still, since): (Vec<_>, Vec<_>) =
         forgotten.iter().map(|(replica, seen_at)| (*replica, Stamp(*seen_at))).unzip();
-    let published = standing.published;
+    let published = status.published;
     // On a new connection this is a round trip or two, which are no part of the answer's age.
     connection.prepare_with(STATEMENT.into_sql_str(), &TYPES.map(|of| of())).await?;
     let statement = sqlx::query(STATEMENT)
@@ -149,12 +149,12 @@ pub(super) async fn poll(
         .bind(&identity.address)
         .bind(&identity.build)
         .bind(i16::from(identity.format_level))
-        .bind(&standing.state)
+        .bind(&status.state)
         .bind(column(published.version))
         .bind(published.chain.0.as_slice())
         .bind(published.digest.0.to_be_bytes().as_slice())
-        .bind(standing.clock_ahead)
-        .bind(standing.tails_journal)
+        .bind(status.clock_ahead)
+        .bind(status.tails_journal)
         .bind(lease.as_micros() as f64)
         .bind(column(at))
         .bind(still)
@@ -227,7 +227,7 @@ fn member(row: &PgRow) -> Result<Member, Failure> {
                 .map(|micros| Duration::from_micros(micros.unsigned_abs())),
             marks_leaving: row.try_get("marks_leaving")?,
         },
-        standing: Standing {
+        status: ReplicaStatus {
             state: row.try_get("state")?,
             published: codec::position_of(
                 row.try_get("published_version")?,

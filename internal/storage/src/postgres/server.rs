@@ -77,7 +77,7 @@ impl Server {
         &self.0.silences
     }
 
-    /// From now on no other run of the server is used, but by lanes that may use any.
+    /// From now on no other run of the server is used, but by sets that may use any.
     pub(super) fn follow(&self, run: Run) {
         *lock(&self.0.run) = Some(run);
     }

@@ -10,9 +10,9 @@ use placard_replica::ports::{Audit, Unavailable};
 use tokio::sync::mpsc;
 
 use super::codec::{PositionRow, position};
+use super::connection_set::{Checkout, ConnectionSet};
 use super::copy;
 use super::failure::Failure;
-use super::lane::{Held, Lane};
 use super::rows;
 use super::session::Setting;
 use crate::chunk::Chunk;
@@ -36,28 +36,34 @@ const COPY: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
 
 /// Begins the transaction; its first statement, which is what fixes the moment, reads the head. A journal that holds
 /// what this build cannot read is refused before anything of it is sent.
-async fn begin(lane: &Lane) -> Result<(Position, Held<'_>), Failure> {
-    let mut held = lane.hold().await?;
-    lane.within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut held.connection)).await?;
-    let head = one_row(&mut held, HEAD).await?;
-    lane.within(PIECE, rows::exists(&mut held.connection)).await?;
-    Ok((head, held))
+async fn begin(set: &ConnectionSet) -> Result<(Position, Checkout<'_>), Failure> {
+    let mut checkout = set.hold().await?;
+    set.within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut checkout.connection)).await?;
+    let head = one_row(&mut checkout, HEAD).await?;
+    set.within(PIECE, rows::exists(&mut checkout.connection)).await?;
+    Ok((head, checkout))
 }
 
-async fn one_row(held: &mut Held<'_>, statement: &'static str) -> Result<Position, Failure> {
-    let row = sqlx::query_as::<_, PositionRow>(statement).fetch_one(&mut held.connection);
-    position(held.lane.within(PIECE, row).await?)
+async fn one_row(
+    checkout: &mut Checkout<'_>,
+    statement: &'static str,
+) -> Result<Position, Failure> {
+    let row = sqlx::query_as::<_, PositionRow>(statement).fetch_one(&mut checkout.connection);
+    position(checkout.set.within(PIECE, row).await?)
 }
 
 /// Sends all ads. Returns whether it has come to their end. A receiver that has gone ends it early, and says why
 /// itself.
-async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Result<bool, Failure> {
-    let lane = held.lane;
-    let pieces = lane.within(PIECE, held.connection.copy_out_raw(COPY)).await?;
+async fn ads(
+    checkout: &mut Checkout<'_>,
+    chunks: &mpsc::Sender<Vec<EncodedAd>>,
+) -> Result<bool, Failure> {
+    let set = checkout.set;
+    let pieces = set.within(PIECE, checkout.connection.copy_out_raw(COPY)).await?;
     // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
     let mut pieces = pieces.try_ready_chunks(PIECES).map_err(|error| error.1);
     let (mut reader, mut chunk) = (copy::Reader::new(), Chunk::default());
-    while let Some(some) = lane.within(PIECE, pieces.try_next()).await? {
+    while let Some(some) = set.within(PIECE, pieces.try_next()).await? {
         for piece in some {
             reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
             if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
@@ -71,21 +77,22 @@ async fn ads(held: &mut Held<'_>, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> Resu
 }
 
 /// Ends the transaction and the connection, which the server would else complain of in its log.
-async fn end(mut held: Held<'_>) {
+async fn end(mut checkout: Checkout<'_>) {
     // All that was wanted is there.
-    let _ = held.lane.within(PIECE, sqlx::raw_sql("COMMIT").execute(&mut held.connection)).await;
-    held.close().await;
+    let _ =
+        checkout.set.within(PIECE, sqlx::raw_sql("COMMIT").execute(&mut checkout.connection)).await;
+    checkout.close().await;
 }
 
 /// Sends all ads at one position, and returns it.
 pub(super) async fn snapshot(
-    lane: &Lane,
+    set: &ConnectionSet,
     chunks: mpsc::Sender<Vec<EncodedAd>>,
 ) -> Result<Position, Failure> {
     // Snapshots are rare: their connection is not kept.
-    let (head, mut held) = begin(lane).await?;
-    if ads(&mut held, &chunks).await? {
-        end(held).await;
+    let (head, mut checkout) = begin(set).await?;
+    if ads(&mut checkout, &chunks).await? {
+        end(checkout).await;
     }
     Ok(head)
 }
@@ -93,16 +100,16 @@ pub(super) async fn snapshot(
 /// The journal at one moment, which lasts until this is dropped, at most 60 s after the last reading. A server that falls
 /// silent for 10 s ends it.
 pub struct PostgresAudit<'j> {
-    held: Held<'j>,
+    checkout: Checkout<'j>,
     head: Position,
     base: Position,
 }
 
 impl<'j> PostgresAudit<'j> {
-    pub(super) async fn begin(lane: &'j Lane) -> Result<Self, Failure> {
-        let (head, mut held) = begin(lane).await?;
-        let base = one_row(&mut held, BASE).await?;
-        Ok(Self { held, head, base })
+    pub(super) async fn begin(set: &'j ConnectionSet) -> Result<Self, Failure> {
+        let (head, mut checkout) = begin(set).await?;
+        let base = one_row(&mut checkout, BASE).await?;
+        Ok(Self { checkout, head, base })
     }
 }
 
@@ -116,17 +123,17 @@ impl Audit for PostgresAudit<'_> {
     }
 
     async fn log(&mut self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
-        let log = rows::log(&mut self.held.connection, after, max, limits::READ_BYTES_MAX);
-        let records = self.held.lane.within(PIECE, log).await;
+        let log = rows::log(&mut self.checkout.connection, after, max, limits::READ_BYTES_MAX);
+        let records = self.checkout.set.within(PIECE, log).await;
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
     async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
-        let sent = ads(&mut self.held, &chunks).await;
+        let sent = ads(&mut self.checkout, &chunks).await;
         sent.map(drop).map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
 
     async fn end(self) {
-        end(self.held).await;
+        end(self.checkout).await;
     }
 }

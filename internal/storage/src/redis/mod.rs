@@ -7,7 +7,7 @@
 
 mod check;
 mod connect;
-mod line;
+mod connection;
 mod page;
 mod scripts;
 mod top;
@@ -29,9 +29,9 @@ pub use connect::{Options, OptionsError, Sentinel, Server, Tls};
 use crate::page::PageBytes;
 use crate::place::Place;
 use connect::Target;
-use line::{Failure, Line};
-use scripts::{Keys, Look};
-use top::{Step, Top};
+use connection::{Failure, ReconnectingConnection};
+use scripts::{Keys, StreamInfo};
+use top::{AppendStep, Top};
 
 /// How long Redis may take to answer a call that does not wait.
 const CALL: Duration = Duration::from_millis(500);
@@ -66,8 +66,8 @@ pub struct RedisStream {
 #[derive(Debug)]
 struct Shared {
     entries_max: Option<u64>,
-    calls: Line,
-    reads: Line,
+    calls: ReconnectingConnection,
+    reads: ReconnectingConnection,
     /// The stream that was asked for last, so that what is known of it is kept.
     last: Mutex<Option<Arc<Named>>>,
     /// The place of the journal. Redis remembers beside the streams which journal is there.
@@ -96,8 +96,8 @@ impl RedisStream {
     pub fn connect(options: &Options) -> Result<Self, OptionsError> {
         let shared = Shared {
             entries_max: options.entries_max,
-            calls: Line::new(Target::new(options)?),
-            reads: Line::new(Target::new(options)?),
+            calls: ReconnectingConnection::new(Target::new(options)?),
+            reads: ReconnectingConnection::new(Target::new(options)?),
             last: Mutex::default(),
             place: OnceLock::new(),
         };
@@ -181,26 +181,26 @@ impl Named {
         let mut top = *self.seen();
         for _ in 0..TRIES {
             let (connection, keys) = (&mut connection, &self.keys);
-            let look = match top.step(records) {
-                Step::Append(there) if there < records.len() => {
+            let info = match top.step(records) {
+                AppendStep::Append(there) if there < records.len() => {
                     let new = &records[there..];
                     scripts::append(connection, keys, self.entries_max, top, new).await?
                 }
                 // A guess is enough for an append, but not for a refusal.
-                _ => Some(scripts::look(connection, keys, &top::id(last.version)).await?),
+                _ => Some(scripts::stream_info(connection, keys, &top::id(last.version)).await?),
             };
-            top = look.as_ref().map_or(Top::At(last.version, last.chain), Look::top);
+            top = info.as_ref().map_or(Top::At(last.version, last.chain), StreamInfo::top);
             *self.seen() = top;
-            let Some(look) = look else { return Ok(Some(Appended::Done)) };
+            let Some(info) = info else { return Ok(Some(Appended::Done)) };
             match top.step(records) {
-                Step::Append(there) if there < records.len() => {}
-                Step::Append(_) => return Ok(Some(Appended::Done)),
-                Step::Compare => {
-                    let same = look.chain.is_none_or(|chain| chain == last.chain.0);
+                AppendStep::Append(there) if there < records.len() => {}
+                AppendStep::Append(_) => return Ok(Some(Appended::Done)),
+                AppendStep::Compare => {
+                    let same = info.chain.is_none_or(|chain| chain == last.chain.0);
                     return Ok(Some(if same { Appended::Done } else { Appended::Fork }));
                 }
-                Step::Behind(top) => return Ok(Some(Appended::Behind { top })),
-                Step::Fork => return Ok(Some(Appended::Fork)),
+                AppendStep::Behind(top) => return Ok(Some(Appended::Behind { top })),
+                AppendStep::Fork => return Ok(Some(Appended::Fork)),
             }
         }
         Ok(None)
@@ -236,7 +236,7 @@ impl Named {
         mut connection: MultiplexedConnection,
         top: (Version, Chain),
     ) -> RedisResult<()> {
-        let seen = scripts::look(&mut connection, &self.keys, &top::id(0)).await?;
+        let seen = scripts::stream_info(&mut connection, &self.keys, &top::id(0)).await?;
         if seen.top().shown() == Some(top) {
             scripts::reset(&mut connection, &self.keys, &seen).await?;
         }
@@ -346,10 +346,10 @@ impl Stream for RedisStream {
         let shared = &self.shared;
         let named = self.named().map_err(|error| unavailable(WHAT, error))?;
         let ask = async |mut connection: MultiplexedConnection| {
-            scripts::look(&mut connection, &named.keys, &top::id(0)).await
+            scripts::stream_info(&mut connection, &named.keys, &top::id(0)).await
         };
-        let look = shared.calls.share(CALL, ask).await.map_err(|error| unavailable(WHAT, error))?;
-        Ok(StreamStatus { top: look.top().shown(), entries: look.entries })
+        let info = shared.calls.share(CALL, ask).await.map_err(|error| unavailable(WHAT, error))?;
+        Ok(StreamStatus { top: info.top().shown(), entries: info.entries })
     }
 
     /// The top is compared as [`RedisStream::status`] shows it.

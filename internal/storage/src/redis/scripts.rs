@@ -44,7 +44,7 @@ pub(super) fn journal_key(place: &str) -> String {
 
 /// What Redis says of the stream, unchecked.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct StreamInfo {
     pub(super) id: Vec<u8>,
     pub(super) mark: Option<Vec<u8>>,
     pub(super) entries: u64,
@@ -54,13 +54,13 @@ pub(super) struct Look {
 
 type Answer = (Vec<u8>, Option<Vec<u8>>, u64, Option<Vec<u8>>);
 
-impl From<Answer> for Look {
+impl From<Answer> for StreamInfo {
     fn from((id, mark, entries, chain): Answer) -> Self {
         Self { id, mark, entries, chain }
     }
 }
 
-impl Look {
+impl StreamInfo {
     pub(super) fn top(&self) -> Top {
         Top::read(&self.id, self.mark.as_deref())
     }
@@ -74,7 +74,7 @@ pub(super) async fn append(
     entries_max: Option<u64>,
     expected: Top,
     records: &[Record],
-) -> RedisResult<Option<Look>> {
+) -> RedisResult<Option<StreamInfo>> {
     let last = records.last().map_or(Top::Empty, |last| Top::At(last.version, last.chain));
     let mut call = APPEND.prepare_invoke();
     call.key(&keys.stream).key(&keys.mark);
@@ -85,15 +85,15 @@ pub(super) async fn append(
         call.arg(id(record.version)).arg(&record.chain.0[..]).arg(&record.bytes[..]);
     }
     let refused: Option<Answer> = call.invoke_async(connection).await?;
-    Ok(refused.map(Look::from))
+    Ok(refused.map(StreamInfo::from))
 }
 
 /// Looks at the stream, and at its entry with this id.
-pub(super) async fn look(
+pub(super) async fn stream_info(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     id: &str,
-) -> RedisResult<Look> {
+) -> RedisResult<StreamInfo> {
     let mut call = STATUS.prepare_invoke();
     let answer: Answer =
         call.key(&keys.stream).key(&keys.mark).arg(id).invoke_async(connection).await?;
@@ -116,7 +116,7 @@ pub(super) async fn page(
 pub(super) async fn reset(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    seen: &Look,
+    seen: &StreamInfo,
 ) -> RedisResult<()> {
     let mut call = RESET.prepare_invoke();
     call.key(&keys.stream).key(&keys.mark);

@@ -27,7 +27,7 @@ pub(super) enum Top {
 
 /// What to do about an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum AppendStep {
     /// This many of the records are there already, and the others can follow.
     Append(usize),
     /// All of them are older than the top; what the stream still holds at the last one's version decides.
@@ -87,15 +87,15 @@ impl Top {
     }
 
     /// Returns what to do about an append of records that follow each other.
-    pub(super) fn step(self, records: &[Record]) -> Step {
+    pub(super) fn step(self, records: &[Record]) -> AppendStep {
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
-            return Step::Append(0);
+            return AppendStep::Append(0);
         };
         match self {
-            Self::Empty => Step::Append(0),
-            Self::Odd(_) => Step::Fork,
-            Self::At(top, _) if first.version > top + 1 => Step::Behind(top),
-            Self::At(top, _) if last.version < top => Step::Compare,
+            Self::Empty => AppendStep::Append(0),
+            Self::Odd(_) => AppendStep::Fork,
+            Self::At(top, _) if first.version > top + 1 => AppendStep::Behind(top),
+            Self::At(top, _) if last.version < top => AppendStep::Compare,
             Self::At(top, chain) => {
                 // The number of records up to the top, which is one of them or the first's predecessor.
                 let there = (top + 1 - first.version) as usize;
@@ -103,7 +103,7 @@ impl Top {
                     Some(at) => records[at].chain == chain,
                     None => chain.next(first.version, &first.bytes) == first.chain,
                 };
-                if follows { Step::Append(there) } else { Step::Fork }
+                if follows { AppendStep::Append(there) } else { AppendStep::Fork }
             }
         }
     }
@@ -167,16 +167,16 @@ mod tests {
     fn an_append_goes_by_the_top() {
         let all = records(5..=9);
         let at = |index: usize| Top::At(all[index].version, all[index].chain);
-        assert_eq!(Top::Empty.step(&all), Step::Append(0));
-        assert_eq!(at(0).step(&all[1..]), Step::Append(0));
-        assert_eq!(at(1).step(&all[1..]), Step::Append(1));
-        assert_eq!(at(4).step(&all[1..]), Step::Append(4));
-        assert_eq!(at(4).step(&all[1..4]), Step::Compare);
-        assert_eq!(at(0).step(&all[2..]), Step::Behind(5));
-        assert_eq!(Top::At(5, Chain([9; 32])).step(&all[1..]), Step::Fork);
-        assert_eq!(Top::At(6, Chain([9; 32])).step(&all[1..]), Step::Fork);
-        assert_eq!(Top::Odd(5).step(&all[1..]), Step::Fork);
-        assert_eq!(Top::Odd(BEYOND).step(&all), Step::Fork);
+        assert_eq!(Top::Empty.step(&all), AppendStep::Append(0));
+        assert_eq!(at(0).step(&all[1..]), AppendStep::Append(0));
+        assert_eq!(at(1).step(&all[1..]), AppendStep::Append(1));
+        assert_eq!(at(4).step(&all[1..]), AppendStep::Append(4));
+        assert_eq!(at(4).step(&all[1..4]), AppendStep::Compare);
+        assert_eq!(at(0).step(&all[2..]), AppendStep::Behind(5));
+        assert_eq!(Top::At(5, Chain([9; 32])).step(&all[1..]), AppendStep::Fork);
+        assert_eq!(Top::At(6, Chain([9; 32])).step(&all[1..]), AppendStep::Fork);
+        assert_eq!(Top::Odd(5).step(&all[1..]), AppendStep::Fork);
+        assert_eq!(Top::Odd(BEYOND).step(&all), AppendStep::Fork);
     }
 
     #[test]

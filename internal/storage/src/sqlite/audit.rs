@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use placard_model::entry::{Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
-use placard_replica::ports::{Audit, Cause, Unavailable};
+use placard_replica::ports::{Audit, BoxError, Unavailable};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::lane::Lane;
+use super::worker::Worker;
 use super::{FILE, connect, rows, send_ads};
 
 /// Why a journal cannot be audited.
@@ -19,7 +19,7 @@ pub enum AuditError {
     Missing(PathBuf),
     /// The journal cannot be read.
     #[error("cannot read the journal {0}")]
-    Journal(PathBuf, #[source] Cause),
+    Journal(PathBuf, #[source] BoxError),
     /// The journal holds what this build cannot read.
     #[error(
         "the journal {0} needs format level {1}, and this build reads {own} at most: run a newer build",
@@ -31,7 +31,7 @@ pub enum AuditError {
 /// The journal of a directory at one moment, which lasts until this is dropped.
 #[derive(Debug)]
 pub struct SqliteAudit {
-    lane: Lane,
+    worker: Worker,
     head: Position,
     base: Position,
 }
@@ -54,9 +54,9 @@ impl SqliteAudit {
         if level > format_level() {
             return Err(AuditError::TooNew(file, level));
         }
-        let lane = Lane::start("journal-audit", connection);
-        let lane = lane.map_err(|error| unreadable(error.into()))?;
-        Ok(Self { lane, head, base })
+        let worker = Worker::start("journal-audit", connection);
+        let worker = worker.map_err(|error| unreadable(error.into()))?;
+        Ok(Self { worker, head, base })
     }
 
     async fn read<T: Send + 'static>(
@@ -64,7 +64,7 @@ impl SqliteAudit {
         what: &'static str,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let read = self.lane.run(job).await.map_err(|undone| Unavailable(what, undone.into()))?;
+        let read = self.worker.run(job).await.map_err(|error| Unavailable(what, error.into()))?;
         read.map_err(|error| Unavailable(what, error.into()))
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use placard_model::entry::Position;
-use placard_replica::ports::Cause;
+use placard_replica::ports::BoxError;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode};
 use tempfile::NamedTempFile;
@@ -25,13 +25,13 @@ pub enum BackupError {
     Missing(PathBuf),
     /// The journal cannot be read.
     #[error("cannot read the journal {0}")]
-    Journal(PathBuf, #[source] Cause),
+    Journal(PathBuf, #[source] BoxError),
     /// A file of the copy's name is there. It is left as it is.
     #[error("{0} is there already")]
     Exists(PathBuf),
     /// The copy cannot be written.
     #[error("cannot write {0}")]
-    Copy(PathBuf, #[source] Cause),
+    Copy(PathBuf, #[source] BoxError),
 }
 
 /// Copies the journal of a directory, as it is at one moment, into a new file: one that is a journal by itself, and is
@@ -48,7 +48,7 @@ pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
         return Err(BackupError::Exists(to.to_owned()));
     }
     let unreadable = |error| BackupError::Journal(file.clone(), error);
-    let unwritable = |error: Cause| BackupError::Copy(to.to_owned(), error);
+    let unwritable = |error: BoxError| BackupError::Copy(to.to_owned(), error);
     let told = |failure| match failure {
         Failure::Journal(error) => unreadable(error),
         Failure::Copy(error) => unwritable(error),
@@ -78,11 +78,11 @@ pub fn backup(directory: &Path, to: &Path) -> Result<Position, BackupError> {
 
 /// On which side something failed.
 enum Failure {
-    Journal(Cause),
-    Copy(Cause),
+    Journal(BoxError),
+    Copy(BoxError),
 }
 
-impl<E: Into<Cause>> From<E> for Failure {
+impl<E: Into<BoxError>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Copy(error.into())
     }

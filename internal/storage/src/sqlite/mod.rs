@@ -3,9 +3,9 @@
 
 mod audit;
 mod backup;
-mod lane;
 mod opened;
 mod rows;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime};
 use placard_model::entry::{Position, Record, format_level};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Beat, Cause, Chores, CommitError, Ended, Ends, Head, Journal, Member, PollError, Unavailable,
+    BoxError, Chores, CommitError, Ended, Ends, Head, Heartbeat, Journal, Member, PollError,
+    Unavailable,
 };
 use placard_replica::{Batch, Plan, Uptime};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -23,9 +24,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::chunk::Chunk;
-use crate::directory::{DirectoryError, Held, writable_sqlite};
-use lane::{Lane, Undone};
+use crate::directory::{DirLock, DirectoryError, writable_sqlite};
 use opened::OpenedFile;
+use worker::{JobError, Worker};
 
 pub use audit::{AuditError, SqliteAudit};
 pub use backup::{BackupError, backup};
@@ -63,13 +64,13 @@ pub enum OpenError {
 /// last handle has gone.
 #[derive(Debug, Clone)]
 pub struct SqliteJournal {
-    write: Arc<Lane>,
-    read: Arc<Lane>,
+    write: Arc<Worker>,
+    read: Arc<Worker>,
     /// Apart from `read`, since a snapshot may take seconds.
-    snapshot: Arc<Lane>,
+    snapshot: Arc<Worker>,
     opened: Arc<OpenedFile>,
     /// Held for as long as the journal is open.
-    _held: Arc<Held>,
+    _held: Arc<DirLock>,
 }
 
 impl SqliteJournal {
@@ -83,7 +84,7 @@ impl SqliteJournal {
     /// # Errors
     /// The directory is in use, cannot be used, holds something else, or something that cannot be written.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let held = Held::take(directory)?;
+        let held = DirLock::take(directory)?;
         let file = directory.join(FILE);
         writable_sqlite(&file)?;
         let unusable = |error| OpenError::Journal(file.clone(), error);
@@ -104,15 +105,15 @@ impl SqliteJournal {
         }
         try_to_write(&mut connection).map_err(|error| unusable(error.into()))?;
         let opened = OpenedFile::new(&file).map_err(|error| unusable(error.into()))?;
-        let lane = |name, connection| {
-            let started = Lane::start(name, connection).map(Arc::new);
+        let worker = |name, connection| {
+            let started = Worker::start(name, connection).map(Arc::new);
             started.map_err(|error| unusable(error.into()))
         };
         let another = || connect(&file).map_err(unusable);
         Ok(Self {
-            write: lane("journal-write", connection)?,
-            read: lane("journal-read", another()?)?,
-            snapshot: lane("journal-snapshot", another()?)?,
+            write: worker("journal-write", connection)?,
+            read: worker("journal-read", another()?)?,
+            snapshot: worker("journal-snapshot", another()?)?,
             opened: Arc::new(opened),
             _held: Arc::new(held),
         })
@@ -137,7 +138,7 @@ impl SqliteJournal {
 
 /// Connects to a file by its name, whatever that looks like: SQLite would take a relative one that begins with `file:` for
 /// a URI, which may name another file, or none.
-fn connect(file: &Path) -> Result<Connection, Cause> {
+fn connect(file: &Path) -> Result<Connection, BoxError> {
     let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(std::path::absolute(file)?, flags)?;
     connection.execute_batch(SETTINGS)?;
@@ -239,11 +240,11 @@ const CHORE_ROWS: usize = 1_000;
 impl SqliteJournal {
     /// Does a job on the thread that reads, or on the one that writes.
     async fn ask<T: Send + 'static>(
-        lane: &Lane,
+        worker: &Worker,
         what: &'static str,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let done = lane.run(job).await.map_err(|undone| Unavailable(what, undone.into()))?;
+        let done = worker.run(job).await.map_err(|error| Unavailable(what, error.into()))?;
         done.map_err(|error| Unavailable(what, error.into()))
     }
 
@@ -315,17 +316,17 @@ impl Journal for SqliteJournal {
             Ok(plan)
         };
         let committed = self.write.run(commit).await;
-        committed.unwrap_or_else(|undone| {
-            Err(match undone {
+        committed.unwrap_or_else(|error| {
+            Err(match error {
                 // It was rolled back while its thread unwound; the batch is to blame.
-                Undone::Panicked => CommitError::Refused(undone.into()),
-                Undone::Closed => CommitError::NotCommitted(undone.into()),
+                JobError::Panicked => CommitError::Refused(error.into()),
+                JobError::Closed => CommitError::NotCommitted(error.into()),
             })
         })
     }
 
     /// The directory's lock ensures that this replica is the only one: the register is its own row.
-    async fn poll(&self, beat: Beat, at: Version) -> Result<Head, PollError> {
+    async fn poll(&self, heartbeat: Heartbeat, at: Version) -> Result<Head, PollError> {
         const WHAT: &str = "read the journal's head";
         self.opened.is_there().map_err(|error| Unavailable(WHAT, error.into()))?;
         let read = move |connection: &mut Connection| {
@@ -335,9 +336,9 @@ impl Journal for SqliteJournal {
             let asked = Uptime::now();
             let now = now();
             let answered = Uptime::now();
-            let Beat { identity, standing, lease, .. } = beat;
+            let Heartbeat { identity, status, lease, .. } = heartbeat;
             let lease_until = now.saturating_add_micros(lease.as_micros() as i64);
-            let members = vec![Member { identity, standing, seen_at: now, lease_until }];
+            let members = vec![Member { identity, status, seen_at: now, lease_until }];
             let left = Vec::new();
             let incarnation = rows::incarnation(&transaction)?;
             let level = rows::level(&transaction)?;
@@ -363,8 +364,7 @@ impl Journal for SqliteJournal {
     async fn log(&self, after: Version, max: usize) -> Result<Vec<Record>, Unavailable> {
         const WHAT: &str = "read the journal's log";
         let read = move |connection: &mut Connection| rows::log(connection, after, max);
-        let records =
-            self.read.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
+        let records = self.read.run(read).await.map_err(|error| Unavailable(WHAT, error.into()))?;
         records.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
@@ -375,12 +375,15 @@ impl Journal for SqliteJournal {
         const WHAT: &str = "read the journal's ads";
         let read = move |connection: &mut Connection| snapshot(connection, &chunks);
         let position =
-            self.snapshot.run(read).await.map_err(|undone| Unavailable(WHAT, undone.into()))?;
+            self.snapshot.run(read).await.map_err(|error| Unavailable(WHAT, error.into()))?;
         position.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
     /// Runs the work: no other process has this file.
-    async fn alone(&self, work: impl Future<Output = ()> + Send) -> Result<bool, Unavailable> {
+    async fn exclusively(
+        &self,
+        work: impl Future<Output = ()> + Send,
+    ) -> Result<bool, Unavailable> {
         work.await;
         Ok(true)
     }

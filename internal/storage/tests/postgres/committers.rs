@@ -74,7 +74,7 @@ async fn snapshots(journal: PostgresJournal, done: Arc<AtomicBool>) {
     while !done.load(Ordering::Acquire) {
         let (position, ads) = snapshot(&journal).await;
         assert_eq!(digest(&ads), position.digest);
-        let head = journal.poll(contract::beat(1, position), position.version).await.unwrap();
+        let head = journal.poll(contract::heartbeat(1, position), position.version).await.unwrap();
         assert_eq!(head.chain_at, Some(position.chain).filter(|_| position.version > 0));
         assert!(head.position.version >= position.version);
     }

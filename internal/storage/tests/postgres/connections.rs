@@ -33,7 +33,7 @@ fn taken(server: &PostgresServer) -> usize {
 }
 
 async fn poll(journal: &PostgresJournal) {
-    journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
 }
 
 /// It asked for a connection when it had something to commit, and could be ready without ever getting one.
@@ -67,7 +67,7 @@ async fn housekeeping_gives_back_the_connections_it_borrows() {
     poll(&journal).await;
     commit(&journal, vec![request(1, vec![create(1, "first")])]).await;
     for _ in 0..3 {
-        assert!(journal.alone(async {}).await.unwrap());
+        assert!(journal.exclusively(async {}).await.unwrap());
         let (log, answers, tasks) = tokio::join!(
             journal.trim_log(HOUR),
             journal.forget_answers(),
@@ -97,7 +97,7 @@ async fn trimming_the_stream_opens_no_connection() {
     let before = opened();
     assert!(before > 0);
     for _ in 0..10 {
-        assert!(journal.alone(async {}).await.unwrap());
+        assert!(journal.exclusively(async {}).await.unwrap());
         assert!(journal.log(0, 9).await.unwrap().is_empty());
     }
     assert_eq!(opened(), before);
@@ -125,7 +125,7 @@ async fn a_lost_connection_for_commits_is_told_and_taken_first() {
         .await;
     assert_eq!(taken(&server), 1);
     commit(&journal, vec![request(2, vec![create(2, "yes")])]).await;
-    assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
+    assert!(journal.poll(contract::heartbeat(1, Position::START), 0).await.is_err());
 }
 
 /// While commits have no connection, housekeeping does not take the one that is free.
@@ -136,7 +136,7 @@ async fn housekeeping_takes_no_connection_before_commits_have_one() {
     open(&url).await;
     limit(&server, 0);
     let journal = PostgresJournal::new(&url, Options::default()).unwrap();
-    assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
+    assert!(journal.poll(contract::heartbeat(1, Position::START), 0).await.is_err());
     let none = async || (journal.commits() == Commits::NotYet).then_some(());
     until("the lack to be noticed", none).await;
     limit(&server, 20);

@@ -348,11 +348,11 @@ async fn a_restart_of_the_server_is_not_seen_by_idle_connections() {
         commit(&journal, vec![request(round, vec![create(round, "before and after")])]).await;
         let position = is_whole(&journal).await;
         assert_eq!(u128::from(position.version), round);
-        let head = journal.poll(contract::beat(1, position), position.version).await.unwrap();
+        let head = journal.poll(contract::heartbeat(1, position), position.version).await.unwrap();
         assert_eq!((head.position, head.chain_at), (position, Some(position.chain)));
         if round == 1 {
             server.stop().await.unwrap();
-            assert!(journal.poll(contract::beat(1, position), 0).await.is_err());
+            assert!(journal.poll(contract::heartbeat(1, position), 0).await.is_err());
             assert!(journal.log(0, 1).await.is_err());
             let refused = try_commit(&journal, requests(), false).await;
             assert!(matches!(refused, Err(CommitError::NotCommitted(_))), "{refused:?}");
@@ -386,13 +386,13 @@ async fn one_answer_that_fails_to_come_condemns_all_idle_connections() {
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;
     let position = commit(&journal, vec![request(1, vec![create(1, "before")])]).await.head;
-    journal.poll(contract::beat(1, position), 1).await.unwrap();
+    journal.poll(contract::heartbeat(1, position), 1).await.unwrap();
     journal.log(0, 9).await.unwrap();
     proxy.forget();
-    assert!(journal.poll(contract::beat(1, position), 1).await.is_err());
+    assert!(journal.poll(contract::heartbeat(1, position), 1).await.is_err());
     assert_eq!(commit(&journal, vec![request(2, vec![create(2, "after")])]).await.head.version, 2);
     assert_eq!(journal.log(0, 9).await.unwrap().len(), 2);
-    journal.poll(contract::beat(1, position), 1).await.unwrap();
+    journal.poll(contract::heartbeat(1, position), 1).await.unwrap();
 }
 
 /// A firewall forgets idle connections, and a write found that out after 5 s, when its client got a 503.
@@ -445,8 +445,10 @@ async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {
     proxy.set(Way::Answers, Flow::Swallow(1_400));
     assert!(journal.log(0, 9).await.is_err());
     // Small messages pass.
-    let head =
-        journal.poll(contract::beat(1, placard_model::entry::Position::START), 0).await.unwrap();
+    let head = journal
+        .poll(contract::heartbeat(1, placard_model::entry::Position::START), 0)
+        .await
+        .unwrap();
     assert_eq!(head.position.version, 1);
     proxy.set(Way::Answers, Flow::Pass);
     assert_eq!(journal.log(0, 9).await.unwrap().len(), 1);

@@ -74,12 +74,13 @@ async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
     let mut server = PostgresServer::start_with(&settings).await.unwrap();
     let journal = open(&server.url()).await;
-    assert!(contract::beat(1, Position::START).identity.refuses_after.is_some());
+    assert!(contract::heartbeat(1, Position::START).identity.refuses_after.is_some());
     for _ in 0..5 {
-        let seen = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+        let seen = journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
         server.kill().await;
         server.restart().await.unwrap();
-        let found = open(&server.url()).await.poll(contract::beat(2, Position::START), 0).await;
+        let found =
+            open(&server.url()).await.poll(contract::heartbeat(2, Position::START), 0).await;
         assert_eq!(found.unwrap().members[0].lease_until, seen.members[0].lease_until);
     }
 }
@@ -116,12 +117,12 @@ async fn a_dump_of_an_older_build_is_migrated_where_it_is_restored() {
     let server = server().await;
     let journal = open(&server.url()).await;
     restore_older(&server).await;
-    assert!(journal.poll(contract::beat(1, Position::START), 0).await.is_err());
+    assert!(journal.poll(contract::heartbeat(1, Position::START), 0).await.is_err());
     migrate(&server.url()).await.unwrap();
     // A replica that polls meanwhile goes on.
-    journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
     let opened = open(&server.url()).await;
-    opened.poll(contract::beat(2, Position::START), 0).await.unwrap();
+    opened.poll(contract::heartbeat(2, Position::START), 0).await.unwrap();
 }
 
 #[tokio::test]

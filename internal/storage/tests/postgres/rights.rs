@@ -33,7 +33,7 @@ async fn a_role_with_data_rights_alone_serves() {
     commit(&journal, vec![request(1, vec![create(1, "by a role that may not change tables")])])
         .await;
     let position = is_whole(&journal).await;
-    let head = journal.poll(contract::beat(1, position), 0).await.unwrap();
+    let head = journal.poll(contract::heartbeat(1, position), 0).await.unwrap();
     assert_eq!(head.position.version, position.version);
     placard_scheduler::migrate(&journal.tasks_pool(), wording()).await.unwrap();
     // What ends, and when.

@@ -152,15 +152,15 @@ async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
 async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
     let pair = Pair::start().await;
     let journal = open(&pair.primary.url()).await;
-    let mut beat = contract::beat(1, Position::START);
-    beat.identity.refuses_after = None;
+    let mut heartbeat = contract::heartbeat(1, Position::START);
+    heartbeat.identity.refuses_after = None;
     let processes = || {
         let others = "SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity
                        WHERE application_name = 'placard' AND query ~ 'departures|octet_length'";
         pair.primary.sql(others).unwrap()
     };
     let work = async || {
-        journal.poll(beat.clone(), 0).await.unwrap();
+        journal.poll(heartbeat.clone(), 0).await.unwrap();
         journal.log(0, 9).await.unwrap();
         processes()
     };

@@ -10,7 +10,7 @@ use placard_replica::ports::{
 };
 use placard_replica::{Config, Replica, Reply};
 use placard_storage::redis::{Options, RedisStream, Server};
-use placard_testkit::contract::beat;
+use placard_testkit::contract::heartbeat;
 use placard_testkit::requests::{create, request};
 use placard_testkit::servers::redis::RedisServer;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::{commit, open, server, try_commit};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn incarnation(url: &str) -> Incarnation {
-    let head = open(url).await.poll(beat(1, Position::START), 0).await;
+    let head = open(url).await.poll(heartbeat(1, Position::START), 0).await;
     head.unwrap().incarnation
 }
 
@@ -54,7 +54,7 @@ async fn a_copy_of_a_journal_has_a_stream_of_its_own() {
 async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
     let mut server = server().await;
     let journal = open(&server.url()).await;
-    let poll = async || journal.poll(beat(1, Position::START), 0).await;
+    let poll = async || journal.poll(heartbeat(1, Position::START), 0).await;
     let one = poll().await.unwrap().incarnation;
     journal.follow(one);
     commit(&journal, vec![request(1, vec![create(1, "before")])]).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
 use placard_model::limits;
-use placard_replica::ports::{Audit, Beat, Chores, Journal};
+use placard_replica::ports::{Audit, Chores, Heartbeat, Journal};
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
@@ -60,14 +60,14 @@ async fn the_log_is_trimmed_behind_a_base() {
     assert_eq!((base.version, base.chain, records), (12, log[11].chain, 9));
     // The base's chain is known, and nothing older.
     for (at, chain) in [(11, None), (12, Some(log[11].chain)), (13, Some(log[12].chain))] {
-        let head = journal.poll(contract::beat(1, base), at).await.unwrap();
+        let head = journal.poll(contract::heartbeat(1, base), at).await.unwrap();
         assert_eq!(head.chain_at, chain);
     }
     // Even the newest row may go.
     server.sql("UPDATE log SET at = at - interval '2h'").unwrap();
-    let head = journal.poll(contract::beat(1, base), 0).await.unwrap().position;
+    let head = journal.poll(contract::heartbeat(1, base), 0).await.unwrap().position;
     assert_eq!(journal.trim_log(HOUR).await.unwrap(), head.version - 12);
-    let polled = journal.poll(contract::beat(1, base), head.version).await.unwrap();
+    let polled = journal.poll(contract::heartbeat(1, base), head.version).await.unwrap();
     assert_eq!((polled.position, polled.chain_at), (head, Some(head.chain)));
     assert_eq!(audit(&journal, 100).await, (head, 0));
     let log = journal.log(0, 10).await.unwrap();
@@ -100,19 +100,19 @@ async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in 1..=3 {
-        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+        journal.poll(contract::heartbeat(replica, Position::START), 0).await.unwrap();
     }
     // As old as all rows are after a jump by a year.
     let year = "interval '1 year'";
     let ages = format!("seen_at = seen_at - {year}, lease_until = lease_until - {year}");
     server.sql(&format!("UPDATE replicas SET {ages}")).unwrap();
-    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    let head = journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
     let members: Vec<_> = head.members.iter().map(|one| one.identity.replica.as_u128()).collect();
     assert_eq!(members, [1, 2, 3]);
     // A replica that has seen a row unchanged for long enough has it deleted.
     let second = &head.members[1];
     let forgotten = vec![(second.identity.replica, second.seen_at)];
-    let forgets = Beat { forgotten, ..contract::beat(1, Position::START) };
+    let forgets = Heartbeat { forgotten, ..contract::heartbeat(1, Position::START) };
     assert_eq!(journal.poll(forgets, 0).await.unwrap().members.len(), 2);
     assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "2");
 }
@@ -123,12 +123,12 @@ async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in [1, 2] {
-        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+        journal.poll(contract::heartbeat(replica, Position::START), 0).await.unwrap();
     }
     let second = uuid::Uuid::from_u128(2);
     journal.leave(second).await.unwrap();
-    journal.poll(contract::beat(2, Position::START), 0).await.unwrap();
-    let asks = Beat { known: vec![second], ..contract::beat(1, Position::START) };
+    journal.poll(contract::heartbeat(2, Position::START), 0).await.unwrap();
+    let asks = Heartbeat { known: vec![second], ..contract::heartbeat(1, Position::START) };
     let head = journal.poll(asks, 0).await.unwrap();
     assert_eq!((head.members.len(), head.left), (1, vec![second]));
     // The mark goes when no replica looks for the row any more.
@@ -143,11 +143,11 @@ async fn a_row_beside_its_mark_does_not_count_and_is_deleted() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in [1, 2] {
-        journal.poll(contract::beat(replica, Position::START), 0).await.unwrap();
+        journal.poll(contract::heartbeat(replica, Position::START), 0).await.unwrap();
     }
     let second = uuid::Uuid::from_u128(2);
     server.sql(&format!("INSERT INTO departures VALUES ('{second}', now())")).unwrap();
-    let asks = Beat { known: vec![second], ..contract::beat(1, Position::START) };
+    let asks = Heartbeat { known: vec![second], ..contract::heartbeat(1, Position::START) };
     let head = journal.poll(asks, 0).await.unwrap();
     assert_eq!((head.members.len(), head.left), (1, vec![second]));
     assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "1");
@@ -158,7 +158,7 @@ async fn a_row_beside_its_mark_does_not_count_and_is_deleted() {
 async fn the_register_is_bounded_and_keeps_who_was_seen_last() {
     let server = server().await;
     let journal = open(&server.url()).await;
-    journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
     let most = usize::try_from(limits::MEMBERS_MAX).unwrap();
     server
         .sql(&format!(
@@ -170,7 +170,7 @@ async fn the_register_is_bounded_and_keeps_who_was_seen_last() {
                FROM replicas, generate_series(1, {most} + 5) AS nth"
         ))
         .unwrap();
-    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap();
+    let head = journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
     assert_eq!(head.members.len(), most);
     assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), most.to_string());
     let oldest = "SELECT address FROM replicas ORDER BY seen_at LIMIT 1";
@@ -181,7 +181,7 @@ async fn the_register_is_bounded_and_keeps_who_was_seen_last() {
 async fn a_new_row_of_the_register_outlives_a_crash() {
     let mut server = server().await;
     let journal = open(&server.url()).await;
-    journal.poll(contract::beat(2, Position::START), 0).await.unwrap();
+    journal.poll(contract::heartbeat(2, Position::START), 0).await.unwrap();
     server.kill().await;
     server.restart().await.unwrap();
     assert_eq!(server.sql("SELECT count(*) FROM replicas").unwrap(), "1");
@@ -205,12 +205,12 @@ async fn what_is_kept_elsewhere_is_tidied_by_one_replica_at_a_time() {
     let server = server().await;
     let (journal, other) = (open(&server.url()).await, open(&server.url()).await);
     let mut meanwhile = None;
-    let work = async { meanwhile = Some(other.alone(async { panic!("two at once") }).await) };
-    assert!(journal.alone(work).await.unwrap());
+    let work = async { meanwhile = Some(other.exclusively(async { panic!("two at once") }).await) };
+    assert!(journal.exclusively(work).await.unwrap());
     assert!(!meanwhile.unwrap().unwrap());
     // And then it is the other's turn, if it likes.
     let mut done = false;
-    assert!(other.alone(async { done = true }).await.unwrap());
+    assert!(other.exclusively(async { done = true }).await.unwrap());
     assert!(done);
 }
 
@@ -259,14 +259,14 @@ async fn a_replica_that_is_held_loses_its_chore_to_another() {
             begun.send(()).unwrap();
             goes_on.await.unwrap();
         };
-        held.alone(work).await
+        held.exclusively(work).await
     });
     begins.await.unwrap();
-    assert!(!other.alone(async { unreachable!("the lock is taken") }).await.unwrap());
+    assert!(!other.exclusively(async { unreachable!("the lock is taken") }).await.unwrap());
     // Other chores do not wait for that one.
     assert_eq!(other.forget_answers().await.unwrap(), 0);
     let took_over = async {
-        while !other.alone(async {}).await.unwrap() {
+        while !other.exclusively(async {}).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -282,10 +282,10 @@ async fn only_what_the_journal_knows_counts_as_published() {
     let server = server().await;
     let journal = open(&server.url()).await;
     commit(&journal, vec![request(1, vec![create(1, "first")])]).await;
-    let head = journal.poll(contract::beat(1, Position::START), 0).await.unwrap().position;
+    let head = journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap().position;
     let published = async |position| {
-        let polled = journal.poll(contract::beat(1, position), 0).await.unwrap();
-        polled.members[0].standing.published
+        let polled = journal.poll(contract::heartbeat(1, position), 0).await.unwrap();
+        polled.members[0].status.published
     };
     assert_eq!(published(head).await, head);
     let lost = Position { version: 9, ..head };

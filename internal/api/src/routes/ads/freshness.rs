@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use placard_model::{Version, limits};
 use placard_replica::core::Verdict;
-use placard_replica::{Handle, Leave};
+use placard_replica::{Handle, ReadPermit};
 
 use crate::http::headers;
 use crate::http::problem::Problem;
@@ -12,7 +12,7 @@ use crate::http::render::{with_own_clock, with_stale};
 
 /// What is known about an answer before it is made.
 pub(super) struct Asked {
-    leave: Leave,
+    permit: ReadPermit,
     /// Whether the time that it will be judged at is the journal's.
     is_anchored: bool,
 }
@@ -31,11 +31,11 @@ pub(super) async fn wait_for(
         let published = replica.reader().published().version;
         return Err(Problem::version_not_reached().at(published));
     }
-    let leave = replica.freshness().leave().map_err(|verdict| match verdict {
+    let permit = replica.read_permits().permit().map_err(|verdict| match verdict {
         Verdict::NoState => Problem::not_ready(),
         _ => Problem::stale(),
     })?;
-    Ok(Asked { leave, is_anchored: replica.clock().is_anchored() })
+    Ok(Asked { permit, is_anchored: replica.clock().is_anchored() })
 }
 
 /// Says how old an answer may be, and whose clock it was judged by if not the journal's; or takes it back. Asked last:
@@ -45,7 +45,7 @@ pub(super) fn fresh(
     asked: Asked,
     mut answer: Response,
 ) -> Result<Response, Problem> {
-    match replica.freshness().verdict_since(asked.leave) {
+    match replica.read_permits().verdict_since(asked.permit) {
         Verdict::Current => {}
         Verdict::Old(lag) => with_stale(&mut answer, lag.age),
         Verdict::Refused(_) | Verdict::NoState => return Err(Problem::stale()),

@@ -67,7 +67,7 @@ impl From<Member> for Receipt {
         Self {
             replica: member.identity.replica,
             address: member.identity.address,
-            version: member.standing.published.version,
+            version: member.status.published.version,
         }
     }
 }

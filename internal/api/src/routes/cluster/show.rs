@@ -193,8 +193,8 @@ pub(crate) async fn handle(
 }
 
 fn shown(member: &Member, cluster: &Cluster, now: Timestamp) -> MemberBody {
-    let Member { identity, standing, seen_at, lease_until } = member;
-    let published = standing.published.version;
+    let Member { identity, status, seen_at, lease_until } = member;
+    let published = status.published.version;
     let between = |stamp: Timestamp, now: Timestamp| (now.micros() - stamp.micros()) / 1_000;
     let lagging_since = cluster.first_seen_after(published);
     MemberBody {
@@ -202,13 +202,13 @@ fn shown(member: &Member, cluster: &Cluster, now: Timestamp) -> MemberBody {
         address: identity.address.clone(),
         build: identity.build.clone(),
         format_level: identity.format_level,
-        state: standing.state.clone(),
-        published: standing.published.into(),
+        state: status.state.clone(),
+        published: status.published.into(),
         lag_entries: cluster.head.version.saturating_sub(published),
         lag_ms: lagging_since.map_or(0, |since| between(since, cluster.now)),
         lease_ms: -between(*lease_until, now),
         silent_ms: between(*seen_at, now).max(0),
-        clock_ahead_ms: standing.clock_ahead as f64 / 1_000.0,
-        tails: if standing.tails_journal { "journal" } else { "stream" },
+        clock_ahead_ms: status.clock_ahead as f64 / 1_000.0,
+        tails: if status.tails_journal { "journal" } else { "stream" },
     }
 }

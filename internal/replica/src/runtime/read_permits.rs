@@ -10,7 +10,7 @@ use crate::core::{Core, Facts, Moment, Terms, Verdict};
 
 /// The published facts about the age of the state, for all reads; cloning it is cheap.
 #[derive(Debug, Clone)]
-pub struct Freshness {
+pub struct ReadPermits {
     /// When the replica's moments begin.
     origin: Uptime,
     terms: Terms,
@@ -19,9 +19,9 @@ pub struct Freshness {
 
 /// Permission to show what is published from the moment when it was given.
 #[derive(Debug, Clone, Copy)]
-pub struct Leave(Facts);
+pub struct ReadPermit(Facts);
 
-impl Freshness {
+impl ReadPermits {
     pub(crate) fn new(origin: Uptime, core: &Core) -> Self {
         let facts = Arc::new(ArcSwap::from_pointee(core.read_facts()));
         Self { origin, terms: core.read_terms(), facts }
@@ -43,18 +43,18 @@ impl Freshness {
     ///
     /// # Errors
     /// Reads are to be refused.
-    pub fn leave(&self) -> Result<Leave, Verdict> {
+    pub fn permit(&self) -> Result<ReadPermit, Verdict> {
         let facts = **self.facts.load();
         let verdict = facts.verdict(self.terms, self.now());
-        if verdict.answers() { Ok(Leave(facts)) } else { Err(verdict) }
+        if verdict.answers() { Ok(ReadPermit(facts)) } else { Err(verdict) }
     }
 
     /// Returns what is to be done with what was read since permission was given. A read asks this last, because the
     /// process may have been paused meanwhile.
-    pub fn verdict_since(&self, leave: Leave) -> Verdict {
+    pub fn verdict_since(&self, permit: ReadPermit) -> Verdict {
         // The facts first: they are older than the moment then.
         let facts = **self.facts.load();
-        facts.verdict_since(&leave.0, self.terms, self.now())
+        facts.verdict_since(&permit.0, self.terms, self.now())
     }
 
     fn now(&self) -> Moment {

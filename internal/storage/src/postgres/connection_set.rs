@@ -26,7 +26,7 @@ use super::session::{self, Begun, Run, Session};
 
 /// How long the session of a new connection may take to be set up.
 const SESSION: Duration = Duration::from_secs(3);
-/// How long the others that use a lane may keep a newcomer waiting: longer than any one statement may take.
+/// How long the others that use a set may keep a newcomer waiting: longer than any one statement may take.
 const QUEUE: Duration = Duration::from_secs(30);
 /// A connection that has rested for longer may have been forgotten on the way.
 const RESTED: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ async fn within<T, E: Into<Failure>>(
     timeout(limit, answer).await.map_err(|_| Failure::Late(limit))?.map_err(Into::into)
 }
 
-/// Whether a lane could get a connection when it last asked for one.
+/// Whether a set could get a connection when it last asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Opened {
@@ -113,7 +113,7 @@ struct Idle {
     silences: u64,
 }
 
-pub(super) struct Lane {
+pub(super) struct ConnectionSet {
     server: Server,
     session: Session,
     uses_any_run: bool,
@@ -124,15 +124,17 @@ pub(super) struct Lane {
     opened: AtomicU8,
 }
 
-impl fmt::Debug for Lane {
+impl fmt::Debug for ConnectionSet {
     /// Without the options, which hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("free", &self.free.available_permits()).finish_non_exhaustive()
+        f.debug_struct("ConnectionSet")
+            .field("free", &self.free.available_permits())
+            .finish_non_exhaustive()
     }
 }
 
-impl Lane {
-    /// Creates a lane of at most `connections` connections with such sessions, of which `kept` are kept when they are
+impl ConnectionSet {
+    /// Creates a set of at most `connections` connections with such sessions, of which `kept` are kept when they are
     /// idle. None is opened yet.
     pub(super) fn new(server: &Server, connections: usize, kept: usize, session: Session) -> Self {
         Self {
@@ -146,7 +148,7 @@ impl Lane {
         }
     }
 
-    /// Returns the same lane for any run of the server: it finds out which run there is.
+    /// Returns the same set for any run of the server: it finds out which run there is.
     pub(super) fn of_any_run(self) -> Self {
         Self { uses_any_run: true, ..self }
     }
@@ -156,7 +158,7 @@ impl Lane {
     }
 
     /// Waits for a connection to be free, and opens one if none is idle.
-    pub(super) async fn hold(&self) -> Result<Held<'_>, Failure> {
+    pub(super) async fn hold(&self) -> Result<Checkout<'_>, Failure> {
         // The semaphore is never closed.
         let permit = async {
             self.free.acquire().await.map_err(|_| Failure::Malformed("a closed semaphore"))
@@ -168,14 +170,14 @@ impl Lane {
     /// Ensures that there is a live connection. Returns nothing if all are in use: then none was checked.
     pub(super) async fn keep_one(&self) -> Option<Result<(), Failure>> {
         let permit = self.free.try_acquire().ok()?;
-        let kept = self.hold_with(permit).await.map(|held| {
-            let heard = held.heard;
-            held.put_back(heard);
+        let kept = self.hold_with(permit).await.map(|checkout| {
+            let heard = checkout.heard;
+            checkout.put_back(heard);
         });
         Some(kept)
     }
 
-    async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Held<'l>, Failure> {
+    async fn hold_with<'l>(&'l self, permit: SemaphorePermit<'l>) -> Result<Checkout<'l>, Failure> {
         while let Some(Idle { mut connection, session, mut heard, silences }) = self.pop() {
             if !self.may_use(session.run) {
                 continue;
@@ -188,8 +190,8 @@ impl Lane {
                     Err(_) => continue,
                 }
             }
-            return Ok(Held {
-                lane: self,
+            return Ok(Checkout {
+                set: self,
                 connection,
                 session,
                 heard,
@@ -201,7 +203,7 @@ impl Lane {
         let before = self.opened();
         self.opened.store(before.after(opened.is_ok()) as u8, Ordering::Relaxed);
         let ((connection, session), heard) = (opened?, Instant::now());
-        Ok(Held { lane: self, connection, session, heard, reused: false, _permit: permit })
+        Ok(Checkout { set: self, connection, session, heard, reused: false, _permit: permit })
     }
 
     /// Tries the hosts in turn, that of the last connection first.
@@ -239,7 +241,7 @@ impl Lane {
         Ok((connection, Known { owner, run, trip, prepared: false }))
     }
 
-    /// Returns whether the lane could get a connection when it last asked for one.
+    /// Returns whether the set could get a connection when it last asked for one.
     pub(super) fn opened(&self) -> Opened {
         Opened::of(self.opened.load(Ordering::Relaxed))
     }
@@ -257,7 +259,7 @@ impl Lane {
         self.idle().pop()
     }
 
-    /// Waits for an answer on one of this lane's connections, at most for the limit. A sign of life that does not come
+    /// Waits for an answer on one of this set's connections, at most for the limit. A sign of life that does not come
     /// may mean that the way to the server has forgotten this connection, and so perhaps all others: those that are idle
     /// are asked for one before they are used, and those in use are waited for a little longer only.
     pub(super) async fn within<T, E: Into<Failure>>(
@@ -290,34 +292,35 @@ impl Lane {
     pub(super) async fn repeatable<'l, T>(
         &'l self,
         limit: impl Into<Limit>,
-        work: impl for<'c> Fn(&'c mut Held<'l>) -> Work<'c, T>,
-    ) -> Result<(T, Held<'l>), Failure> {
+        work: impl for<'c> Fn(&'c mut Checkout<'l>) -> Work<'c, T>,
+    ) -> Result<(T, Checkout<'l>), Failure> {
         let limit = limit.into();
         loop {
-            let mut held = self.hold().await?;
-            match self.within(limit, work(&mut held)).await {
-                Ok(done) => return Ok((done, held)),
-                Err(failure) if held.reused && failure.is_broken() => {}
+            let mut checkout = self.hold().await?;
+            match self.within(limit, work(&mut checkout)).await {
+                Ok(done) => return Ok((done, checkout)),
+                Err(failure) if checkout.reused && failure.is_broken() => {}
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// As [`Lane::repeatable`], where the connection is not needed any more.
+    /// As [`ConnectionSet::repeatable`], where the connection is not needed any more.
     pub(super) async fn read<T>(
         &self,
         limit: impl Into<Limit>,
         work: impl for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<T, Failure> {
-        let (done, held) = self.repeatable(limit, |held| work(&mut held.connection)).await?;
-        held.keep();
+        let (done, checkout) =
+            self.repeatable(limit, |checkout| work(&mut checkout.connection)).await?;
+        checkout.keep();
         Ok(done)
     }
 }
 
-/// A connection that is in use. It is closed unless [`Held::keep`] is called.
-pub(super) struct Held<'l> {
-    pub(super) lane: &'l Lane,
+/// A connection that is in use. It is closed unless [`Checkout::keep`] is called.
+pub(super) struct Checkout<'l> {
+    pub(super) set: &'l ConnectionSet,
     pub(super) connection: PgConnection,
     session: Known,
     heard: Instant,
@@ -325,7 +328,7 @@ pub(super) struct Held<'l> {
     _permit: SemaphorePermit<'l>,
 }
 
-impl Held<'_> {
+impl Checkout<'_> {
     /// Returns how long a round trip took when the connection was opened.
     pub(super) fn trip(&self) -> Duration {
         self.session.trip
@@ -344,14 +347,14 @@ impl Held<'_> {
     /// Closes the connection, in no transaction, and says so to the server.
     pub(super) async fn close(self) {
         // It is closed in any case.
-        let _ = self.lane.within(PING, self.connection.close()).await;
+        let _ = self.set.within(PING, self.connection.close()).await;
     }
 
     fn put_back(self, heard: Instant) {
-        let Self { lane, connection, session, .. } = self;
-        let silences = *lane.server.silences().borrow();
-        let mut idle = lane.idle();
-        if idle.len() < lane.kept {
+        let Self { set, connection, session, .. } = self;
+        let silences = *set.server.silences().borrow();
+        let mut idle = set.idle();
+        if idle.len() < set.kept {
             idle.push(Idle { connection, session, heard, silences });
         }
     }
@@ -359,7 +362,7 @@ impl Held<'_> {
     /// Makes sure that no other connection has been given this one's session.
     pub(super) async fn still_owns_its_session(&mut self) -> Result<(), Failure> {
         let owns = session::still_owns(&mut self.connection, self.session.owner);
-        self.lane.within(SESSION, owns).await
+        self.set.within(SESSION, owns).await
     }
 }
 
@@ -376,15 +379,15 @@ mod tests {
         Ok(())
     }
 
-    fn lanes() -> [Lane; 2] {
+    fn sets() -> [ConnectionSet; 2] {
         let server = Server::new("postgres://nobody@127.0.0.1:1/none".into()).expect("a URL");
-        [(); 2].map(|()| Lane::new(&server, 1, 1, Session::new(&[], Durability::Any)))
+        [(); 2].map(|()| ConnectionSet::new(&server, 1, 1, Session::new(&[], Durability::Any)))
     }
 
     #[tokio::test]
     async fn what_waits_for_a_standby_ends_nothing_else() {
         const LONG: Duration = Duration::from_secs(60);
-        let [commits, others] = lanes();
+        let [commits, others] = sets();
         let late = Duration::from_millis(1);
         let commit = commits.within(late, pending::<Result<(), Failure>>());
         let (commit, other) = tokio::join!(commit, others.within(LONG, statement(1_500)));
@@ -395,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn a_sign_of_life_that_does_not_come_ends_the_others() {
         const LONG: Duration = Duration::from_secs(600);
-        let [pings, others] = lanes();
+        let [pings, others] = sets();
         let late = Limit::of_life(Duration::from_millis(1));
         let ping = pings.within(late, pending::<Result<(), Failure>>());
         let (ping, other) =

@@ -74,7 +74,7 @@ fn told(error: &RedisError) -> String {
 
 /// One connection's place.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ReconnectingConnection {
     target: Target,
     state: Mutex<State>,
     /// Held by the task that connects; the others wait for its result.
@@ -91,7 +91,7 @@ struct State {
     paused: Option<(Instant, Arc<Failure>)>,
 }
 
-impl Line {
+impl ReconnectingConnection {
     pub(super) fn new(target: Target) -> Self {
         Self { target, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
@@ -117,7 +117,7 @@ impl Line {
         worked
     }
 
-    /// As [`Line::share`], but no other call can use the connection in the meantime. If the caller is dropped, the
+    /// As [`ReconnectingConnection::share`], but no other call can use the connection in the meantime. If the caller is dropped, the
     /// connection is closed with whatever is still under way on it.
     pub(super) async fn own<T, F>(
         &self,

@@ -16,13 +16,13 @@ type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 
 /// The thread; it ends when this is dropped or closed.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct Worker {
     jobs: mpsc::Sender<Job>,
 }
 
 /// Why a job was not done, or not to its end. What it had begun was rolled back.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Undone {
+pub(super) enum JobError {
     #[error("a job of the journal has panicked")]
     Panicked,
     /// The job was not begun.
@@ -30,7 +30,7 @@ pub(super) enum Undone {
     Closed,
 }
 
-impl Lane {
+impl Worker {
     pub(super) fn start(name: &str, connection: Connection) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -48,7 +48,7 @@ impl Lane {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
-    ) -> Result<T, Undone> {
+    ) -> Result<T, JobError> {
         self.send(move |connection| connection.as_mut().map(job)).await
     }
 
@@ -56,14 +56,14 @@ impl Lane {
     pub(super) async fn close<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> T + Send + 'static,
-    ) -> Result<T, Undone> {
+    ) -> Result<T, JobError> {
         self.send(move |connection| connection.take().map(|connection| job(&connection))).await
     }
 
     async fn send<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Option<Connection>) -> Option<T> + Send + 'static,
-    ) -> Result<T, Undone> {
+    ) -> Result<T, JobError> {
         let (done, result) = oneshot::channel();
         let job = Box::new(move |connection: &mut Option<Connection>| {
             // One job's fault must not end the thread, and with it all writes. Its transaction was dropped by the
@@ -72,12 +72,12 @@ impl Lane {
             if outcome.is_err() {
                 tracing::error!("a job of the journal has panicked");
             }
-            let outcome = outcome.map_err(|_| Undone::Panicked);
+            let outcome = outcome.map_err(|_| JobError::Panicked);
             // The caller may have gone away; the work is done all the same.
-            let _ = done.send(outcome.and_then(|outcome| outcome.ok_or(Undone::Closed)));
+            let _ = done.send(outcome.and_then(|outcome| outcome.ok_or(JobError::Closed)));
         });
-        self.jobs.send(job).await.map_err(|_| Undone::Closed)?;
+        self.jobs.send(job).await.map_err(|_| JobError::Closed)?;
         // A thread that has ended drops the jobs that wait.
-        result.await.unwrap_or(Err(Undone::Closed))
+        result.await.unwrap_or(Err(JobError::Closed))
     }
 }

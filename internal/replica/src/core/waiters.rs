@@ -21,14 +21,14 @@ struct Waiter {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Waiters {
     by_version: BTreeMap<(Version, Ticket), Waiter>,
     by_deadline: BTreeSet<(Moment, Version, Ticket)>,
-    /// Those whose history is lost, to be told with the next [`Waiting::expire`].
+    /// Those whose history is lost, to be told with the next [`Waiters::expire`].
     lost: Vec<Ticket>,
 }
 
-impl Waiting {
+impl Waiters {
     pub(crate) fn insert(
         &mut self,
         ticket: Ticket,
@@ -64,7 +64,7 @@ impl Waiting {
         }
     }
 
-    /// As [`Waiting::published`], of one version.
+    /// As [`Waiters::published`], of one version.
     fn reached(&mut self, (version, chain): Awaited, mut answer: impl FnMut(Ticket, Reply)) {
         for (ticket, waiter) in self.take(version) {
             let same = waiter.chain == chain;
