@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn panic_costs_a_connection_or_ends_the_program_with_an_error() {
+    async fn panic_ends_one_connection_or_fails_the_program() {
         const AD: &str = r#"{"title":"Not to be seen","content":"content",
             "start_at":"2026-01-01T00:00:00Z","end_at":"2099-12-31T00:00:00Z"}"#;
         let directory = tempfile::tempdir().expect("a directory can be made");

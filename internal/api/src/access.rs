@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_editors_add_to_a_file_is_no_token() {
+    fn token_file_ignores_bom_crlf_and_blank_lines() {
         for text in [
             format!("\u{feff}ann:{ONE}\r\n\r\nbob:{OTHER}\r\n"),
             format!("\u{feff}# writers\r\nann:{ONE}\r\nbob:{OTHER}"),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_told_by_its_line() {
+    fn invalid_token_file_is_reported_by_its_line() {
         assert_eq!(error(""), TokensError::None);
         assert_eq!(error("# nothing\n"), TokensError::None);
         assert_eq!(error("\nshort"), TokensError::Length(2));

@@ -244,8 +244,8 @@ fn long_histories_agree_with_the_scan() {
 
 /// Chunks and groups split, are joined, and run empty.
 #[test]
-fn an_index_that_grows_and_shrinks_agrees_with_the_scan() {
-    with_seeds("an_index_that_grows_and_shrinks_agrees_with_the_scan", |seed| {
+fn growing_and_shrinking_index_agrees_with_the_scan() {
+    with_seeds("growing_and_shrinking_index_agrees_with_the_scan", |seed| {
         let mut world = World::new(seed, 1_000_000_000, false);
         for round in 0..3 {
             for step in 0..60_000 {
@@ -290,8 +290,8 @@ fn bursts_of_changes_agree_with_the_scan() {
 }
 
 #[test]
-fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
-    with_seeds("an_index_built_from_a_snapshot_is_the_one_that_grew", |seed| {
+fn index_built_from_a_snapshot_equals_the_grown_one() {
+    with_seeds("index_built_from_a_snapshot_equals_the_grown_one", |seed| {
         let mut world = World::new(seed, 1_000_000, false);
         (0..30_000).for_each(|_| world.change(20_000));
         world.now += 50_000;
@@ -314,8 +314,8 @@ fn an_index_built_from_a_snapshot_is_the_one_that_grew() {
 /// Readers' clock is the journal's, which an operator may set back: ads that had ended are there again, ads that had
 /// begun are not.
 #[test]
-fn an_index_agrees_with_the_scan_after_its_clock_is_set_back() {
-    with_seeds("an_index_agrees_with_the_scan_after_its_clock_is_set_back", |seed| {
+fn index_agrees_with_the_scan_after_a_clock_set_back() {
+    with_seeds("index_agrees_with_the_scan_after_a_clock_set_back", |seed| {
         // The last one by up to a quarter of an hour, which is further back than what has begun and ended is kept for.
         let spreads =
             [(60, 40, 3_000), (4_000, 400, 2_000), (40_000, 9_000, 60), (900_000_000, 400, 1_000)];
@@ -342,7 +342,7 @@ fn an_index_agrees_with_the_scan_after_its_clock_is_set_back() {
 
 /// No timer runs here at all: the engine learns the time once, at the start, or never.
 #[test]
-fn an_ad_is_served_from_its_start_to_its_end_to_the_microsecond() {
+fn ad_is_served_from_start_to_end_to_the_microsecond() {
     for told in [false, true] {
         let mut world = World::new(1, 1_000, false);
         if told {
@@ -432,7 +432,7 @@ fn no_reader_ever_sees_half_of_a_change() {
 }
 
 #[test]
-fn what_does_not_belong_is_refused_and_changes_nothing() {
+fn invalid_record_is_refused_and_changes_nothing() {
     let mut world = World::new(3, 1_000, false);
     (0..20).for_each(|_| world.create());
     world.engine.publish();
@@ -485,7 +485,7 @@ fn what_does_not_belong_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_snapshot_that_does_not_sum_to_its_digest_is_refused() {
+fn snapshot_with_a_wrong_digest_is_refused() {
     let mut world = World::new(4, 1_000, false);
     (0..50).for_each(|_| world.create());
     let ads = world.engine.snapshot().collect();
@@ -545,7 +545,7 @@ fn a_replaced_engine_is_freed_when_no_reader_is_at_it() {
 }
 
 #[test]
-fn records_that_are_applied_together_are_applied_as_one_by_one() {
+fn applying_a_batch_equals_applying_one_by_one() {
     let mut world = World::new(9, 1_000_000, false);
     let mut records = Vec::new();
     for _ in 0..700 {

@@ -273,7 +273,7 @@ mod tests {
 
     /// A build that knows nothing of levels would have read it as an ad without its newest conditions.
     #[test]
-    fn an_ad_of_a_newer_level_is_refused_by_every_older_build() {
+    fn newer_level_ad_is_refused_by_every_older_build() {
         let ad = ads(1).nth(1).expect("there is no end of ads");
         let message = EncodedAd::encode(&ad).bytes().to_vec();
         for level in FORMAT_LEVEL + 1..=u8::MAX {

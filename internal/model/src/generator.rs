@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_names_its_ads() {
+    fn same_seed_generates_the_same_ads() {
         let ads = |seed| Generator::new(seed, now()).take(50).collect::<Vec<_>>();
         assert_eq!(ads(1), ads(1));
         assert_ne!(ads(1), ads(2));

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stamp_is_refused() {
+    fn invalid_timestamps_are_refused() {
         for text in [
             "",
             "now",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_are_cut_to_the_microsecond_and_never_rounded_up() {
+    fn timestamps_are_cut_to_microseconds_never_rounded() {
         for (text, cut) in [
             ("1970-01-01T00:00:00.000001999Z", 1),
             ("1970-01-01 00:00:00.999999999 +0000", 999_999),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_read_back() {
+    fn printed_timestamps_are_read_back() {
         for micros in [EARLIEST, -1, 0, 1, 999_999, 1_700_000_000_123_456, LATEST] {
             let stamp = Timestamp::from_micros(micros).unwrap();
             assert_eq!(Timestamp::parse(&stamp.to_string()), Ok(stamp));

@@ -73,7 +73,7 @@ mod tests {
     use crate::Fields;
 
     #[test]
-    fn no_more_of_a_clients_words_is_told_than_there_is_room_for() {
+    fn clients_words_are_truncated_in_violations() {
         let whole = "~".repeat(TOLD_BYTES_MAX);
         let cut = format!("{whole}…");
         let place = |violation: Violation| violation.place;

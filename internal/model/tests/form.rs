@@ -126,7 +126,7 @@ fn each_rule_names_its_field() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once() {
+fn all_violations_are_reported_at_once() {
     let places = broken(&json!({"title": "x", "age_start": 200, "gender": ["x"], "a/b~c": 1}));
     assert_eq!(
         places,
@@ -144,7 +144,7 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn what_is_no_json_object_is_refused() {
+fn body_that_is_not_a_json_object_is_refused() {
     let deep = "[".repeat(10_000);
     for body in ["", "{", "nul", "{}{}", "\u{feff}\u{feff}{}", deep.as_str()] {
         let violations = Fields::from_json(body.as_bytes()).unwrap_err();
@@ -224,7 +224,7 @@ fn a_patch_replaces_opens_and_keeps() {
 
 /// A patch, and a creation, are the same however they are written.
 #[test]
-fn meaning_does_not_depend_on_the_writing() {
+fn meaning_is_independent_of_spelling() {
     let patch = |text: &str| {
         let (patch, said) =
             Fields::from_json(text.as_bytes()).and_then(Fields::into_patch).unwrap();

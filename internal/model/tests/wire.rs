@@ -97,7 +97,7 @@ fn golden(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn ads_are_written_as_ever_and_read_back() {
+fn ads_match_golden_bytes_and_are_read_back() {
     for (name, ad) in [("ad_targeted.hex", targeted()), ("ad_open.hex", open())] {
         let encoded = EncodedAd::encode(&ad);
         golden(name, encoded.bytes());
@@ -106,7 +106,7 @@ fn ads_are_written_as_ever_and_read_back() {
 }
 
 #[test]
-fn entries_are_written_as_ever_and_read_back() {
+fn entries_match_golden_bytes_and_are_read_back() {
     let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client);
     let delete = entry(Change::Delete(id(1)), Reason::Expired);
     for (name, entry) in [("entry_put.hex", put), ("entry_delete.hex", delete)] {
@@ -118,7 +118,7 @@ fn entries_are_written_as_ever_and_read_back() {
 
 /// The trace stands behind everything else, so that without one an entry is what it always was.
 #[test]
-fn a_trace_is_one_field_more() {
+fn trace_is_appended_as_one_optional_field() {
     let untraced = entry(Change::Delete(id(1)), Reason::Client);
     let trace = TraceContext { trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span_id: 7 };
     let traced = Entry { trace: Some(trace), ..untraced.clone() };
@@ -144,7 +144,7 @@ fn fields_that_a_build_does_not_know_are_passed_over() {
 }
 
 #[test]
-fn kept_answers_are_written_as_ever_and_read_back() {
+fn kept_answers_match_golden_bytes_and_are_read_back() {
     let bytes = answer().encode(FORMAT_LEVEL);
     golden("answer.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(answer()));
@@ -152,7 +152,7 @@ fn kept_answers_are_written_as_ever_and_read_back() {
 
 /// The sums stand behind everything else, so that an older build reads the answer as it always did.
 #[test]
-fn sums_are_two_fields_more() {
+fn sums_are_appended_as_two_optional_fields() {
     let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
     let kept = KeptAnswer::new([1; 32], [2; 32], &sums, &answer(), FORMAT_LEVEL);
     golden("answer_kept.hex", &kept.answer);
@@ -166,7 +166,7 @@ fn sums_are_two_fields_more() {
 }
 
 #[test]
-fn chain_and_digest_sum_as_ever() {
+fn chain_and_digest_match_golden_bytes() {
     let put =
         entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
     let delete = entry(Change::Delete(id(1)), Reason::Expired).encode(FORMAT_LEVEL);

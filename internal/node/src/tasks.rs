@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn task_that_panics_is_told_with_its_name() {
+    async fn ended_or_panicking_task_is_reported_by_name() {
         let mut tasks = Tasks::default();
         tasks.spawn("a task that stays", pending());
         tasks.spawn("a task that panics", async { panic!("as a test wants it") });

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verify_tells_so_much_of_a_log_that_is_broken_everywhere() {
+    fn verify_reports_a_bounded_number_of_faults() {
         let mut wrong = Wrong::default();
         (0..WRONG_MAX).for_each(|nth| wrong.push(nth.to_string()));
         wrong.push("more".to_owned());

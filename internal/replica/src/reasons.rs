@@ -25,7 +25,7 @@ mod tests {
     use crate::ports::{CommitError, Unavailable};
 
     #[test]
-    fn all_sources_are_told_once() {
+    fn all_error_sources_are_named_once() {
         let wrong = std::io::Error::other("WRONGPASS");
         let connect = Unavailable("connect", wrong.into());
         let error = Unavailable("read the stream", connect.into());

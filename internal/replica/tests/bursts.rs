@@ -32,7 +32,7 @@ impl Spans for Commits {
 }
 
 #[tokio::test]
-async fn the_first_request_of_a_burst_is_not_committed_alone() {
+async fn first_request_of_a_burst_is_not_committed_alone() {
     let commits = Arc::new(Commits::default());
     let config = Config { spans: Some(Arc::clone(&commits) as _), ..Config::default() };
     let journal = ModelJournal::new(Timestamp::EPOCH);

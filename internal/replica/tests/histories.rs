@@ -138,7 +138,7 @@ impl Stepped {
 /// A copy of a journal has its own stream. A replica that went over to it appended what it still had for the stream of
 /// the first to that of the copy, and took what it heard of the first for the copy's.
 #[test]
-fn nothing_of_one_journal_is_appended_to_the_stream_of_another() {
+fn records_never_reach_another_journals_stream() {
     let mut stepped = Stepped::new(history(&[1]));
     stepped.goes_on();
     let one = stepped.journal.incarnation;
@@ -171,7 +171,7 @@ fn nothing_of_one_journal_is_appended_to_the_stream_of_another() {
 
 /// It waits for version 2 of one history, and has nothing of it yet; version 2 of another one comes.
 #[test]
-fn a_version_of_another_history_does_not_answer_who_waits_for_it() {
+fn version_of_another_history_confirms_no_write() {
     let mut stepped = Stepped::new(history(&[]));
     stepped.goes_on();
     write(&mut stepped.journal, 1);
@@ -186,7 +186,7 @@ fn a_version_of_another_history_does_not_answer_who_waits_for_it() {
 
 /// It has no state while it writes, and builds one that is beyond its own entry.
 #[test]
-fn a_state_of_another_history_does_not_answer_who_waits_for_less() {
+fn state_of_another_history_confirms_no_lower_write() {
     for is_lost in [false, true] {
         let mut stepped = Stepped::new(history(&[]));
         stepped.restores = false;
@@ -249,7 +249,7 @@ fn a_write_below_a_lost_history_is_not_called_visible() {
 
 /// The answer to a commit is on its way while the journal loses what it committed, and the replica restores.
 #[test]
-fn a_lost_write_is_unknown_though_its_answer_comes_late() {
+fn lost_write_is_unknown_when_its_answer_is_late() {
     let mut stepped = Stepped::new(history(&[1]));
     stepped.goes_on();
     let plan = stepped.commits(2);
@@ -263,7 +263,7 @@ fn a_lost_write_is_unknown_though_its_answer_comes_late() {
 
 /// As before, but the other history does not get to the write's version before the deadline.
 #[test]
-fn a_lost_write_is_unknown_at_its_deadline_though_nothing_took_its_place() {
+fn unreplaced_lost_write_is_unknown_at_its_deadline() {
     let mut stepped = Stepped::new(history(&[1]));
     stepped.goes_on();
     let plan = stepped.commits(2);
@@ -279,7 +279,7 @@ fn a_lost_write_is_unknown_at_its_deadline_though_nothing_took_its_place() {
 
 /// The stream has brought its own entry, and another replica's, before the answer to the commit.
 #[test]
-fn a_write_the_state_is_already_beyond_is_answered_at_once() {
+fn write_that_state_is_beyond_is_answered_at_once() {
     let mut stepped = Stepped::new(history(&[1]));
     stepped.goes_on();
     let plan = stepped.commits(2);

@@ -59,7 +59,7 @@ impl Journal for Slow {
 }
 
 #[tokio::test]
-async fn a_poll_under_way_does_not_register_who_leaves() {
+async fn pending_poll_does_not_register_a_leaving_replica() {
     let journal = Slow {
         journal: ModelJournal::new(Timestamp::EPOCH),
         begun: Arc::new(Semaphore::new(0)),

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_kept_once_in_order_and_until_they_have_passed() {
+    fn seconds_are_kept_once_until_they_have_passed() {
         let mut agenda = Agenda::default();
         for second in [30, 10, 20, 10] {
             agenda.add(second);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_grow_beyond_its_bound() {
+    fn agenda_does_not_grow_beyond_its_bound() {
         let mut agenda = Agenda::default();
         (0..10_000).for_each(|second| agenda.add(second));
         assert_eq!(agenda.len(), SECONDS_MAX);

@@ -105,7 +105,7 @@ mod tests {
 
     /// It was believed, and what had half an hour left was deleted.
     #[test]
-    fn jump_between_the_start_and_the_first_look_is_noticed() {
+    fn jump_between_start_and_first_look_is_noticed() {
         for jump in [3_600 * SECOND, -3_600 * SECOND] {
             let (mut watch, start) = (Watch::default(), Uptime::now());
             watch.start(look(start, 0, 0, 0, 900).reading);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_slow_answer_explains_is_no_jump() {
+    fn slow_answer_is_not_taken_for_a_jump() {
         let (mut watch, start) = (Watch::default(), Uptime::now());
         assert_eq!(watch.judge(look(start, 0, 0, 0, 0)), Verdict::Sound);
         // Asked at 5 s, answered at 8 s: the clock was read at the very beginning, or at the very end.
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_with_another_time_is_off_from_its_first_look() {
+    fn machine_with_wrong_time_is_off_at_first_look() {
         let (mut watch, start) = (Watch::default(), Uptime::now());
         let hour = 3_600 * SECOND;
         assert_eq!(watch.judge(look(start, 0, 0, hour, 0)), Verdict::Off(hour));

@@ -98,7 +98,7 @@ mod tests {
 
     /// People keep files under such names, and links to others.
     #[test]
-    fn a_directory_is_tried_without_touching_what_is_in_it() {
+    fn directory_is_probed_without_touching_its_files() {
         let directory = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&elsewhere, "somebody's").unwrap();

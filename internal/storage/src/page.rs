@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_halved_while_they_are_late_and_restored_step_by_step() {
+    fn late_pages_are_halved_and_restored_step_by_step() {
         let page = PageBytes::default();
         let path = 100_000;
         let mut late = 0;
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_comes_beside_a_late_one_restores_nothing() {
+    fn page_arriving_beside_a_late_one_restores_nothing() {
         let page = PageBytes::default();
         page.late(page.bound());
         let bound = page.bound();

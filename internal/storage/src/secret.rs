@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_secret_is_what_its_file_holds_now() {
+    async fn secret_is_read_again_from_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("secret");
         std::fs::write(&file, "\u{feff}first\r\n").unwrap();

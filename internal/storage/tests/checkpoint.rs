@@ -40,7 +40,7 @@ async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<EncodedAd>)
 }
 
 #[tokio::test]
-async fn what_is_saved_is_loaded_and_replaced() {
+async fn saved_checkpoint_is_loaded_and_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     assert_eq!(load(&file).await, Ok(None));
@@ -53,7 +53,7 @@ async fn what_is_saved_is_loaded_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
+async fn truncated_lengthened_or_altered_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let ads = ads(2);
@@ -79,7 +79,7 @@ async fn a_file_that_was_cut_lengthened_or_changed_anywhere_is_refused() {
 
 /// The file begins with the level that its ads need.
 #[tokio::test]
-async fn a_checkpoint_of_a_newer_level_is_refused_by_that_name() {
+async fn newer_level_checkpoint_is_refused_by_its_level() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let ads = ads(2);
@@ -95,7 +95,7 @@ async fn a_checkpoint_of_a_newer_level_is_refused_by_that_name() {
 
 /// It takes a second of a core for a million ads, and delayed writes when any thread of the runtime did it.
 #[tokio::test]
-async fn the_ads_are_collected_on_the_checkpoints_own_thread() {
+async fn ads_are_collected_on_the_checkpoints_own_thread() {
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let (name, named) = std::sync::mpsc::sync_channel(1);

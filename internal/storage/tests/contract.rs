@@ -81,7 +81,7 @@ fn age(directory: &std::path::Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_trims_what_is_old_and_leaves_no_hole() {
+async fn sqlite_trims_old_rows_and_leaves_no_gap() {
     let directory = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(directory.path()).unwrap();
     for id in 1..=5 {

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_tells_the_client() {
+    fn span_names_the_client() {
         let client = Some("203.0.113.9".parse().expect("an address"));
         let arrival = Arrival { client, ..arrival("GET", "/") };
         assert_eq!(told(&arrival, "client.address"), "203.0.113.9");

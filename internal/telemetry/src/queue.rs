@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_there_is_no_room_for_is_dropped_and_counted() {
+    async fn spans_beyond_the_bound_are_dropped_and_counted() {
         let (counts, stuck) = (Arc::new(Counts::default()), Stuck::default());
         let bounded = Bounded::new(stuck.clone(), Arc::clone(&counts));
         let provider = SdkTracerProvider::builder().with_span_processor(bounded).build();

@@ -83,7 +83,7 @@ fn outcomes(plan: &Plan) -> Vec<&Outcome> {
 /// Checks all that a journal promises. `journal` is empty; `reopen` closes it and opens it again.
 pub async fn journal<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     empty(&journal).await;
-    an_empty_journal_takes_nothing_of_a_replica_with_entries(&journal).await;
+    empty_journal_refuses_a_replica_with_entries(&journal).await;
     versions_are_gapless_and_chained(&journal).await;
     conflicts_concern_only_themselves(&journal).await;
     kept_answers_are_given_again(&journal).await;
@@ -107,7 +107,7 @@ async fn empty<J: Journal>(journal: &J) {
 }
 
 /// Neither in any of the ways in which it commits; nor is anything answered that rests on there being nothing.
-async fn an_empty_journal_takes_nothing_of_a_replica_with_entries<J: Journal>(journal: &J) {
+async fn empty_journal_refuses_a_replica_with_entries<J: Journal>(journal: &J) {
     for repeated in [false, true] {
         for command in [create(1, "the first of another journal"), delete(1)] {
             let requests = vec![Arc::new(request(1, vec![command]))];

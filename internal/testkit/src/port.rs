@@ -46,7 +46,7 @@ mod tests {
 
     /// `std`'s listeners reuse addresses, as the program's do.
     #[tokio::test]
-    async fn a_reserved_port_can_be_listened_at_again_and_again() {
+    async fn reserved_port_can_be_bound_repeatedly() {
         let port = Port::reserve();
         assert!(TcpStream::connect(port.address()).is_err(), "somebody listens");
         for _ in 0..2 {

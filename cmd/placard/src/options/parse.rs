@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_is_told_by_its_host_and_port() {
+    fn advertised_address_must_be_host_and_port() {
         let label = "x".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", &label[..58]);
         for place in [
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_to_listen_is_an_address_or_a_name() {
+    fn listen_address_may_be_an_ip_a_name_or_a_port() {
         for (text, address) in [
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("[::1]:0", "[::1]:0"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_is_told_by_its_base() {
+    fn collector_url_must_be_a_plain_base_url() {
         for base in [
             "http://127.0.0.1:4318",
             "https://collector.example/",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_a_server_and_nothing_else() {
+    fn target_must_be_a_bare_http_server_url() {
         for server in ["http://127.0.0.1:8080", "http://ads.example/", "http://[::1]:80"] {
             assert!(target(server).is_ok(), "{server}");
         }

@@ -181,7 +181,7 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_clients_behind_balancers_see_no_failed_request_in_restarts() {
+async fn restarts_behind_balancers_fail_no_request() {
     let mut fleet = Fleet::start().await;
     let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
     let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");
@@ -207,7 +207,7 @@ async fn busy_clients_behind_balancers_see_no_failed_request_in_restarts() {
 
 /// The replica is held in the middle of clients' requests, and goes on later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_replica_behind_balancers_costs_no_read_and_no_keyed_write() {
+async fn held_replica_fails_no_read_or_keyed_write() {
     let fleet = Fleet::start().await;
     let haproxy = HaProxy::start(&fleet.ports).await.expect("HAProxy starts");
     let nginx = Nginx::start(fleet.ports).await.expect("nginx starts");

@@ -47,7 +47,7 @@ async fn knows(replica: &Replica, members: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_build_writes_what_an_old_one_reads_until_that_one_has_left() {
+async fn new_build_writes_old_level_until_old_build_leaves() {
     let next = tokio::task::spawn_blocking(next_build).await.expect("the build does not panic");
     let servers = Servers::start().await;
     let old = servers.replica(&[]).await;

@@ -49,7 +49,7 @@ async fn listed(replica: &Replica) -> Vec<String> {
 
 /// A machine that was 60 s fast showed what had not begun, and hid what had not ended, for ten minutes.
 #[tokio::test(flavor = "multi_thread")]
-async fn ads_are_shown_by_postgresqls_clock_from_the_first_answer_on() {
+async fn first_answer_already_follows_postgresqls_clock() {
     for ahead in [-60, 60] {
         let servers = Servers::start().await;
         servers.postgres.set_clock(ahead).expect("its clock can be set");
@@ -73,7 +73,7 @@ async fn ads_are_shown_by_postgresqls_clock_from_the_first_answer_on() {
 /// Readers' clocks followed PostgreSQL's forward at once, but back only gradually, by one part in ten; and ads that the
 /// index had dropped stayed out.
 #[tokio::test(flavor = "multi_thread")]
-async fn ads_are_shown_by_postgresqls_clock_again_once_it_is_set_back() {
+async fn readers_follow_postgresqls_clock_when_set_back() {
     let servers = Servers::start().await;
     servers.postgres.set_clock(0).expect("its clock can be set");
     let replica = servers.replica(&[]).await;
@@ -95,7 +95,7 @@ async fn ads_are_shown_by_postgresqls_clock_again_once_it_is_set_back() {
 
 /// A checkpoint is read by the machine's clock, and the index must undo what it did by that clock.
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoint_read_by_a_fast_machine_is_set_right_by_the_journal() {
+async fn journal_corrects_checkpoint_read_by_a_fast_clock() {
     let servers = Servers::start().await;
     servers.postgres.set_clock(-3_600).expect("its clock can be set");
     let proxy = Proxy::start(servers.postgres.port()).await.expect("a proxy starts");

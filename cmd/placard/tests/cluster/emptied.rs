@@ -57,7 +57,7 @@ async fn total(replica: &Replica) -> Value {
 
 /// It restored from the empty journal, and answered that there are no ads.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_replica_keeps_what_it_has_when_its_journal_is_emptied() {
+async fn running_replica_keeps_ads_when_journal_is_emptied() {
     let servers = Servers::start().await;
     make(&servers);
     let replica = start(&servers, &[]).await;
@@ -142,7 +142,7 @@ async fn a_refused_start_makes_no_tables() {
 
 /// They lack the table that says which journal it is, and were taken for none.
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_an_older_build_are_migrated_and_not_taken_for_empty() {
+async fn older_tables_are_migrated_not_taken_for_empty() {
     let servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let checkpoint = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];

@@ -142,7 +142,7 @@ async fn three_racing_replicas_delete_each_ended_ad_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sweep_makes_up_for_lost_tasks_and_a_flushed_redis() {
+async fn sweep_recovers_from_lost_tasks_and_emptied_redis() {
     let mut servers = Servers::start().await;
     let replicas = servers.replicas::<2>().await;
     let ids = create(&replicas[0], 300, &second_in(Duration::from_secs(4))).await;
@@ -162,7 +162,7 @@ async fn the_sweep_makes_up_for_lost_tasks_and_a_flushed_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moved_end_is_the_one_that_counts() {
+async fn expiry_follows_a_changed_end_time() {
     let servers = Servers::start().await;
     let replicas = servers.replicas::<2>().await;
     let soon = second_in(Duration::from_secs(4));
@@ -190,7 +190,7 @@ async fn a_moved_end_is_the_one_that_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ad_that_has_ended_is_not_served_though_nobody_can_delete_it() {
+async fn ended_ad_is_not_served_before_it_can_be_deleted() {
     let servers = Servers::start().await;
     let [replica] = servers.replicas::<1>().await;
     let ids: HashSet<_> =

@@ -103,7 +103,7 @@ async fn becomes(replica: &Replica, code: u16, status: &str) {
 
 /// It was ready, and showed deleted ads silently, from the first head poll on.
 #[tokio::test(flavor = "multi_thread")]
-async fn replica_from_an_old_checkpoint_is_behind_until_it_has_caught_up() {
+async fn old_checkpoint_is_behind_until_it_has_caught_up() {
     for refuses in [false, true] {
         let servers = Servers::start().await;
         let by = servers.replica(&[]).await;
@@ -179,7 +179,7 @@ async fn replica_from_an_old_checkpoint_is_behind_until_it_has_caught_up() {
 
 /// It was ready and unmarked for ever, also under `refuse`, though it was ever further behind.
 #[tokio::test(flavor = "multi_thread")]
-async fn replica_that_hears_of_the_journal_and_gets_nothing_is_not_current() {
+async fn replica_that_polls_but_gets_no_entries_is_behind() {
     for refuses in [false, true] {
         let servers = Servers::start().await;
         let by = servers.replica(&[]).await;

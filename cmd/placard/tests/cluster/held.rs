@@ -30,7 +30,7 @@ async fn task(connection: &mut PgConnection) -> Option<(String, Option<String>)>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_task_of_a_worker_that_is_killed_with_it_is_done_by_another() {
+async fn killed_workers_task_is_done_by_another() {
     const MANY: usize = 600;
     let servers = Servers::start().await;
     let mut replicas = Vec::from(servers.replicas::<3>().await);
@@ -128,7 +128,7 @@ async fn ending(servers: &Servers) -> ([Replica; 2], Uuid, SystemTime) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_that_lands_while_the_deletion_is_decided_saves_the_ad() {
+async fn update_while_deletion_is_decided_saves_the_ad() {
     let servers = Servers::start().await;
     let ([updates, deletes], ad, end) = ending(&servers).await;
     let mut test = connect(&servers).await;
@@ -167,7 +167,7 @@ async fn an_update_that_lands_while_the_deletion_is_decided_saves_the_ad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_that_comes_while_the_deletion_is_written_finds_no_ad() {
+async fn update_while_deletion_is_written_finds_no_ad() {
     let servers = Servers::start().await;
     let ([updates, deletes], ad, _) = ending(&servers).await;
     let mut test = connect(&servers).await;

@@ -41,7 +41,7 @@ async fn replicas_that_join_during_writes_are_equal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_killed_comes_back_from_its_checkpoint() {
+async fn killed_replica_restarts_from_its_checkpoint() {
     let servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let arguments = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
@@ -69,7 +69,7 @@ async fn a_replica_that_is_killed_comes_back_from_its_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_with_a_checkpoint_starts_and_reads_while_postgresql_is_down() {
+async fn checkpoint_lets_replica_serve_without_postgresql() {
     let mut servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let arguments = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];

@@ -17,7 +17,7 @@ use crate::cluster::{ADS, PLACARD, Replica, Servers, ad, name};
 
 /// PostgreSQL's error about it is logged as a warning, which the pipe does not take.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
+async fn replica_with_closed_log_survives_connection_loss() {
     let servers = Servers::start().await;
     let (postgres, redis) = (servers.postgres.url(), servers.redis.url());
     let (reader, log) = pipe().expect("a pipe can be made");
@@ -54,7 +54,7 @@ async fn a_replica_outlives_its_log_when_postgres_cuts_it_off() {
 
 /// Each kind of access logs that it fails, and that it works again, however often it was tried in between.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_redis_is_logged_when_it_begins_and_ends() {
+async fn redis_outage_is_logged_at_its_start_and_end() {
     /// How long Redis is away. Eight times a second a replica tries to reach it.
     const AWAY: Duration = Duration::from_secs(3);
     const READS: &str = "the stream cannot be read";
@@ -104,7 +104,7 @@ fn count(process: &Process, words: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_without_redis_or_postgresql_is_told_with_its_cause() {
+async fn start_without_redis_or_postgresql_logs_the_cause() {
     let mut servers = Servers::start().await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let keep = ["--data-dir", name(directory.path()), "--checkpoint-every", "1"];
@@ -126,7 +126,7 @@ async fn a_start_without_redis_or_postgresql_is_told_with_its_cause() {
 
 /// There may be no second one for hours, if nothing is written.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_checkpoints_ends_with_one_that_is_written() {
+async fn checkpoint_outage_ends_with_a_written_checkpoint() {
     const FAILS: &str = "the checkpoint cannot be written";
     let servers = Servers::start().await;
     let parent = tempfile::tempdir().expect("a directory can be made");
@@ -142,7 +142,7 @@ async fn an_outage_of_checkpoints_ends_with_one_that_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ads_that_cannot_be_restored_are_told_once() {
+async fn failing_restores_are_logged_once_per_outage() {
     const FAILS: &str = "the journal's ads cannot be restored";
     let servers = Servers::start().await;
     let first = servers.replica(&[]).await;
@@ -161,7 +161,7 @@ async fn ads_that_cannot_be_restored_are_told_once() {
 
 /// The log named the line of PostgreSQL's own source, and the layers of the queue that had met the error.
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_of_the_queue_are_told_once_and_in_words() {
+async fn queue_error_is_logged_in_words_without_repetition() {
     let servers = Servers::start().await;
     let replica = servers.replica(&[]).await;
     replica.create(ADS, "Ends soon").await;
@@ -198,7 +198,7 @@ async fn failed_poll_of_the_queue_is_logged_in_one_sentence() {
 
 /// The log said once in the life of a process that the connection was missing, and never that it was back.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_commits_is_logged_when_it_begins_and_ends() {
+async fn commit_outage_is_logged_at_its_start_and_end() {
     const NONE: &str = "there is no connection to commit with";
     let mut servers = Servers::start().await;
     let replica = servers.replica(&[]).await;
@@ -234,7 +234,7 @@ async fn says(servers: &Servers, commands: &str) {
 /// A replica on a stream that it cannot use is ready, and says so in its pages and its log, until it can use the
 /// stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_not_used_is_told_with_its_cause() {
+async fn unusable_stream_is_reported_with_its_cause() {
     let mut servers = Servers::start().await;
     let replica = servers.replica(&[]).await;
     replica.create(ADS, "By the stream").await;
@@ -273,7 +273,7 @@ async fn a_stream_that_is_not_used_is_told_with_its_cause() {
 
 /// Until its lease was over it was shown as ready, and for an hour it was counted as compared.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_replica_is_neither_shown_as_ready_nor_verified() {
+async fn killed_replica_is_not_shown_ready_or_compared() {
     let servers = Servers::start().await;
     let [one, other] = servers.replicas::<2>().await;
     one.create(ADS, "On both").await;

@@ -27,7 +27,7 @@ async fn a_write_on_any_replica_is_read_on_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_takedown_is_confirmed_by_all_and_served_by_nobody() {
+async fn takedown_is_confirmed_by_all_and_served_by_none() {
     let servers = Servers::start().await;
     let replicas = servers.replicas::<3>().await;
     for replica in &replicas {
@@ -51,7 +51,7 @@ async fn a_takedown_is_confirmed_by_all_and_served_by_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_sent_to_three_replicas_at_once_creates_one_ad() {
+async fn key_sent_to_three_replicas_at_once_creates_one_ad() {
     let servers = Servers::start().await;
     let replicas = servers.replicas::<3>().await;
     for round in 0..10 {

@@ -18,7 +18,7 @@ fn one_line(ended: &Ended, says: &str) {
 }
 
 #[tokio::test]
-async fn one_of_the_two_servers_is_not_enough() {
+async fn serve_requires_both_postgresql_and_redis() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let postgres = [("PLACARD_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none")];
     one_line(&run(&serve, &postgres).await, "needs Redis beside PostgreSQL");
@@ -27,7 +27,7 @@ async fn one_of_the_two_servers_is_not_enough() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_said_in_one_line_without_the_password() {
+async fn unusable_url_fails_in_one_line_without_password() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let redis = ("PLACARD_REDIS_URL", "redis://127.0.0.1:1");
     for url in ["postgres://me:secret@127.0.0.1:1/none", "mysql://me:secret@127.0.0.1/none"] {

@@ -40,7 +40,7 @@ async fn all_write(replicas: [&Replica; 2]) {
 
 /// An ad that was written to one was shown by the other, for as long as its journal took to contradict.
 #[tokio::test(flavor = "multi_thread")]
-async fn clusters_that_share_a_redis_never_show_each_others_ads() {
+async fn clusters_sharing_a_redis_show_only_their_own_ads() {
     let servers = Servers::start().await;
     servers.postgres.sql("CREATE DATABASE other").expect("a database can be made");
     let database = |name: &str| servers.postgres.url().replace("/postgres?", &format!("/{name}?"));

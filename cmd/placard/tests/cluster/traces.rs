@@ -50,7 +50,7 @@ async fn span_of(collector: &Collector, number: u8, name: &str, at: &Replica) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_one_trace_from_its_request_to_every_replica() {
+async fn write_is_one_trace_from_request_to_every_replica() {
     let mut servers = Servers::start().await;
     let collector = Collector::start().await;
     let a = replica(&servers, &collector.url, &[]).await;
@@ -87,7 +87,7 @@ async fn a_write_is_one_trace_from_its_request_to_every_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_traced_is_the_callers_choice_and_then_the_samples() {
+async fn sampling_follows_the_caller_then_the_sample_rate() {
     let servers = Servers::start().await;
     let collector = Collector::start().await;
     let a = replica(&servers, &collector.url, &[]).await;
@@ -198,7 +198,7 @@ async fn spans_counted(url: &str, outcome: &str) -> u64 {
 
 /// No request waits for a collector that is down, or that accepts requests and never answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_fails_costs_spans_and_nothing_else() {
+async fn failing_collector_costs_only_spans() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
     let silent_url = format!("http://{}", silent.local_addr().expect("a listener has an address"));
     for collector in ["http://127.0.0.1:1", &silent_url] {

@@ -101,8 +101,8 @@ async fn forged_and_corrupt_entries_reach_no_state() {
 /// One replica has a Redis of its own, to which the test appends an entry with another digest: it alone is quarantined,
 /// and restores by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_digest_is_wrong_is_quarantined_and_repaired() {
-    const TEST: &str = "a_replica_whose_digest_is_wrong_is_quarantined_and_repaired";
+async fn replica_with_wrong_digest_is_isolated_and_repaired() {
+    const TEST: &str = "replica_with_wrong_digest_is_isolated_and_repaired";
     let own = RedisServer::start().await.expect("a private Redis starts");
     let mut world = World::prepared(TEST, &[]).await;
     world.separate(2, &own);

@@ -27,10 +27,9 @@ async fn silent_with_the_lock(connection: &mut PgConnection) {
 
 /// All writers but one ask the other replicas; that one ensures that the replica that is to be held takes the lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_others_write_on_while_one_is_held_with_the_head_locked() {
+async fn others_write_while_the_lock_holder_is_paused() {
     const FAULT: &str = "a replica held with the head locked";
-    let mut world =
-        World::prepared("the_others_write_on_while_one_is_held_with_the_head_locked", &[]).await;
+    let mut world = World::prepared("others_write_while_the_lock_holder_is_paused", &[]).await;
     let mut proxies = Vec::new();
     for nth in 0..3 {
         proxies.push(world.postgres_proxy(nth).await);

@@ -26,9 +26,8 @@ async fn published(world: &World, nth: usize) -> Option<u64> {
 
 /// Small packets pass, such as a head poll's answer; an ad of 6 kB does not, nor what follows it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_behind_a_path_that_swallows_large_packets() {
-    let (mut world, proxies) =
-        prepared("a_replica_behind_a_path_that_swallows_large_packets").await;
+async fn replica_recovers_after_path_drops_large_packets() {
+    let (mut world, proxies) = prepared("replica_recovers_after_path_drops_large_packets").await;
     proxies.iter().for_each(|proxy| proxy.set(Way::Answers, Flow::Swallow(PACKET)));
     let (_, large) = world.client(0).create_with("a large ad", &"wide".repeat(1_500)).await;
     until("the replica to be left behind", async || {
@@ -50,8 +49,8 @@ async fn a_replica_behind_a_path_that_swallows_large_packets() {
 
 /// Its head poll finds out first; then it does not try one dead connection after the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_connections_were_forgotten() {
-    let (mut world, proxies) = prepared("a_replica_whose_connections_were_forgotten").await;
+async fn replica_recovers_after_connections_are_forgotten() {
+    let (mut world, proxies) = prepared("replica_recovers_after_connections_are_forgotten").await;
     world.load.write_on(2);
     for _ in 0..2 {
         let ends = world.counted_by(2, "placard_lease_ends_total").await;

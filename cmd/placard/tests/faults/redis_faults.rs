@@ -122,8 +122,8 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stream_is_flushed_deleted_and_trimmed_to_nothing() {
-    let mut world = World::start("the_stream_is_flushed_deleted_and_trimmed_to_nothing").await;
+async fn stream_recovers_when_flushed_deleted_or_trimmed() {
+    let mut world = World::start("stream_recovers_when_flushed_deleted_or_trimmed").await;
     let stream = &world.key("stream");
     let deeds: [&[&str]; 3] = [&["FLUSHALL"], &["DEL", stream], &["XTRIM", stream, "MAXLEN", "0"]];
     for _ in 0..2 {

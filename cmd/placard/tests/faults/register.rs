@@ -84,8 +84,8 @@ async fn a_replica_whose_row_is_deleted_is_unconfirmed() {
 
 /// The new primary has never heard of the replica, which goes on answering on the other side.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_on_the_lost_side_of_a_failover_is_unconfirmed() {
-    const TEST: &str = "a_replica_on_the_lost_side_of_a_failover_is_unconfirmed";
+async fn replica_on_lost_side_of_failover_is_unconfirmed() {
+    const TEST: &str = "replica_on_lost_side_of_failover_is_unconfirmed";
     let mut world = World::prepared(TEST, REFUSE).await;
     let proxies = [world.postgres_proxy(2).await, world.redis_proxy(2).await];
     world.begin().await;

@@ -11,8 +11,8 @@ use crate::load::WRITERS;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_are_killed_one_after_the_other_and_all_at_once() {
-    const TEST: &str = "replicas_are_killed_one_after_the_other_and_all_at_once";
+async fn replicas_recover_when_killed_in_turn_and_together() {
+    const TEST: &str = "replicas_recover_when_killed_in_turn_and_together";
     let mut world = World::start(TEST).await;
     for nth in [0, 1, 2, 1] {
         world.kill(nth).await;
@@ -88,8 +88,8 @@ async fn trim_log(connection: &mut PgConnection) {
 /// Neither the stream nor the log has what comes next for it, so it builds its state again. In the end the log is made
 /// whole again, which the check reads from its first entry on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had() {
-    const TEST: &str = "a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had";
+async fn held_replica_restores_when_log_is_trimmed_past_it() {
+    const TEST: &str = "held_replica_restores_when_log_is_trimmed_past_it";
     const GAPS: &[&str] = &[r#"placard_restores_total{cause="gap"}"#];
     let mut world = World::start(TEST).await;
     let mut connection = PgConnection::connect(&world.postgres.url()).await.expect("it is up");
@@ -138,9 +138,8 @@ async fn a_replica_joins_in_the_middle_of_writes() {
 
 /// Single writes, each under a key of its own, as many as this machine and this build take up to 5,000 a second.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_joins_in_the_middle_of_5000_writes_a_second() {
-    let mut world =
-        World::prepared("a_replica_joins_in_the_middle_of_5000_writes_a_second", &[]).await;
+async fn replica_joins_during_5000_writes_a_second() {
+    let mut world = World::prepared("replica_joins_during_5000_writes_a_second", &[]).await;
     world.begin_with(256, Some(5_000)).await;
     for _ in 0..3 {
         world.kill(2).await;

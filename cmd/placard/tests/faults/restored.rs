@@ -13,8 +13,8 @@ use crate::world::World;
 /// on the restored journal, has written past its old head: so they find another history at their version, and not a
 /// head below theirs.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_journal_is_restored_to_an_older_state_and_written_past_its_old_head() {
-    const TEST: &str = "the_journal_is_restored_to_an_older_state_and_written_past_its_old_head";
+async fn replicas_follow_restored_journal_past_its_old_head() {
+    const TEST: &str = "replicas_follow_restored_journal_past_its_old_head";
     let mut world = World::start(TEST).await;
     world.load.end().await;
     let kept = world.head();

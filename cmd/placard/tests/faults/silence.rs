@@ -78,9 +78,8 @@ async fn under_serve_a_silent_replica_is_unconfirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down() {
-    const TEST: &str =
-        "under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down";
+async fn under_refuse_silence_confirms_and_hides_takedowns() {
+    const TEST: &str = "under_refuse_silence_confirms_and_hides_takedowns";
     let mut world = World::prepared(TEST, REFUSE).await;
     world.begin().await;
     for (began, receipts) in takedowns_while_one_is_held(&mut world).await {
@@ -96,9 +95,8 @@ async fn under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_ta
 /// A checkpoint's state is as old as the checkpoint: no client gets it until the replica has reached PostgreSQL. The
 /// replica reaches neither server while it starts, so the checkpoint is all that it has.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down() {
-    const TEST: &str =
-        "under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down";
+async fn under_refuse_start_from_checkpoint_hides_takedowns() {
+    const TEST: &str = "under_refuse_start_from_checkpoint_hides_takedowns";
     let directory = tempfile::tempdir().expect("a directory can be made");
     let mut world = World::prepared(TEST, REFUSE).await;
     world.keep(2, directory.path());

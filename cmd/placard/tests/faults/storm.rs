@@ -15,8 +15,8 @@ const SECONDS: u64 = 15;
 const HELD: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_comes_nothing_is_lost() {
-    let mut world = World::start("whatever_comes_nothing_is_lost").await;
+async fn storm_of_random_faults_loses_no_write() {
+    let mut world = World::start("storm_of_random_faults_loses_no_write").await;
     let mut rng = ChaCha8Rng::seed_from_u64(world.load.seed());
     let until = Instant::now() + Duration::from_secs(number("PLACARD_FAULT_SECONDS", SECONDS));
     let mut faults = 0;

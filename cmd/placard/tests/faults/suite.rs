@@ -18,15 +18,15 @@ const TESTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a_replica_whose_digest_is_wrong_is_quarantined_and_repaired",
+        "replica_with_wrong_digest_is_isolated_and_repaired",
         &["placard_diverged_total", r#"placard_restores_total{cause="digest"}"#],
     ),
     (
         "a_replica_is_cut_off_from_both_servers",
         &["placard_commits_failed_total", "placard_heals_total", "placard_lease_ends_total"],
     ),
-    ("a_replica_behind_a_path_that_swallows_large_packets", &["placard_heals_total"]),
-    ("a_replica_whose_connections_were_forgotten", &["placard_lease_ends_total"]),
+    ("replica_recovers_after_path_drops_large_packets", &["placard_heals_total"]),
+    ("replica_recovers_after_connections_are_forgotten", &["placard_lease_ends_total"]),
     (
         "postgresql_is_killed_and_held",
         &["placard_commits_failed_total", "placard_lease_ends_total"],
@@ -34,11 +34,11 @@ const TESTS: &[(&str, &[&str])] = &[
     ("the_connection_is_cut_at_the_commit", &["placard_commits_unknown_total"]),
     ("a_write_that_postgresql_refuses_costs_no_other", &["placard_commits_refused_total"]),
     (
-        "the_journal_is_restored_to_an_older_state_and_written_past_its_old_head",
+        "replicas_follow_restored_journal_past_its_old_head",
         &["placard_forks_total", r#"placard_restores_total{cause="fork"}"#],
     ),
     (
-        "the_stream_is_flushed_deleted_and_trimmed_to_nothing",
+        "stream_recovers_when_flushed_deleted_or_trimmed",
         &["placard_heals_total", "placard_stream_gaps_total"],
     ),
     ("redis_stops_for_a_while_and_comes_back_empty", &["placard_heals_total"]),
@@ -49,41 +49,32 @@ const TESTS: &[(&str, &[&str])] = &[
     ("redis_is_rolled_back_to_an_older_state", &["placard_relayed_total"]),
     ("three_relays_race", &["placard_heals_total", "placard_relayed_total"]),
     (
-        "replicas_are_killed_one_after_the_other_and_all_at_once",
+        "replicas_recover_when_killed_in_turn_and_together",
         &[r#"placard_restores_total{cause="start"}"#],
     ),
     ("a_replica_dies_between_the_commit_and_the_append", &["placard_heals_total"]),
     (
-        "a_replica_is_held_while_the_log_is_trimmed_beyond_what_it_had",
+        "held_replica_restores_when_log_is_trimmed_past_it",
         &[r#"placard_restores_total{cause="gap"}"#],
     ),
     ("a_replica_joins_in_the_middle_of_writes", &[r#"placard_restores_total{cause="start"}"#]),
-    (
-        "a_replica_joins_in_the_middle_of_5000_writes_a_second",
-        &[r#"placard_restores_total{cause="start"}"#],
-    ),
+    ("replica_joins_during_5000_writes_a_second", &[r#"placard_restores_total{cause="start"}"#]),
     (
         "a_checkpoint_that_is_damaged_is_not_used",
         &["placard_checkpoints_loaded_total", r#"placard_restores_total{cause="start"}"#],
     ),
     ("under_serve_a_silent_replica_is_unconfirmed", &["placard_lease_ends_total"]),
-    (
-        "under_refuse_a_silent_replica_is_confirmed_and_shows_nobody_what_was_taken_down",
-        &["placard_lease_ends_total"],
-    ),
-    (
-        "under_refuse_a_replica_that_starts_from_its_checkpoint_shows_nobody_what_was_taken_down",
-        &["placard_checkpoints_loaded_total"],
-    ),
+    ("under_refuse_silence_confirms_and_hides_takedowns", &["placard_lease_ends_total"]),
+    ("under_refuse_start_from_checkpoint_hides_takedowns", &["placard_checkpoints_loaded_total"]),
     ("a_replica_whose_row_is_deleted_is_unconfirmed", &["placard_lease_ends_total"]),
-    ("a_replica_on_the_lost_side_of_a_failover_is_unconfirmed", &["placard_forks_total"]),
+    ("replica_on_lost_side_of_failover_is_unconfirmed", &["placard_forks_total"]),
     ("a_takedown_that_is_lost_is_not_confirmed", &["placard_forks_total"]),
     (
-        "the_others_write_on_while_one_is_held_with_the_head_locked",
+        "others_write_while_the_lock_holder_is_paused",
         &["placard_commits_failed_total", "placard_lease_ends_total"],
     ),
     // The ways that it takes are drawn at random.
-    ("whatever_comes_nothing_is_lost", &[]),
+    ("storm_of_random_faults_loses_no_write", &[]),
 ];
 
 /// Counters that count no fault, or (expiry's) of what has tests of its own.

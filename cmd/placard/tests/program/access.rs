@@ -25,7 +25,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn beyond_this_machine_a_server_needs_tokens_or_insecure() {
+async fn non_loopback_server_requires_tokens_or_insecure() {
     let directory = tempfile::tempdir().unwrap();
     let data = text(directory.path());
     for listen in [EVERYWHERE, "[::]:0"] {

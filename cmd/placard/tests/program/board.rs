@@ -76,7 +76,7 @@ async fn create_ending(server: &Server, second: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_lists_the_queue_and_a_task_that_is_pending() {
+async fn board_lists_the_queue_and_a_pending_task() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
     // Within the minute for which tasks are created, and late enough that it is not over before the test looks at it.
@@ -107,7 +107,7 @@ async fn it_lists_the_queue_and_a_task_that_is_pending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_pages_need_nothing_from_elsewhere() {
+async fn board_pages_load_only_local_assets() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
     let page = boarded.get("/").await;
@@ -141,7 +141,7 @@ async fn its_pages_need_nothing_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_only_to_look_at() {
+async fn board_refuses_writes_bad_pages_and_unknown_paths() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
     for (method, path) in [
@@ -173,7 +173,7 @@ async fn it_is_only_to_look_at() {
 
 /// A page of any site may send requests to its own name, once that name resolves to this machine (DNS rebinding).
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_token_it_is_not_shown_under_other_names() {
+async fn board_without_tokens_refuses_foreign_host_names() {
     let directory = tempfile::tempdir().expect("there is room");
     let boarded = Boarded::start(directory.path(), ANY_PORT, &[]).await;
     let status = async |host: &str| {
@@ -189,7 +189,7 @@ async fn without_a_token_it_is_not_shown_under_other_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_tokens_it_asks_for_one() {
+async fn board_requires_a_token_when_tokens_are_set() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens");
     std::fs::write(&file, format!("ann:{TOKEN}\n")).unwrap();
@@ -229,7 +229,7 @@ async fn refused(arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn beyond_this_machine_it_needs_a_token() {
+async fn non_loopback_board_requires_a_token_file() {
     let directory = tempfile::tempdir().unwrap();
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", text(directory.path())];
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9000"] {
@@ -240,7 +240,7 @@ async fn beyond_this_machine_it_needs_a_token() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_it_is_asked_for() {
+async fn board_is_off_by_default() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     for path in ["/queues", TASKS] {
@@ -253,7 +253,7 @@ async fn it_is_off_unless_it_is_asked_for() {
 /// An address that another process listens on is an error of one line. The environment can give the address, and
 /// standard output names it in one line.
 #[tokio::test]
-async fn its_address_may_be_taken_or_come_from_the_environment() {
+async fn board_address_comes_from_env_and_must_be_free() {
     let directory = tempfile::tempdir().unwrap();
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", text(directory.path())];
     let taken = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
@@ -275,7 +275,7 @@ async fn its_address_may_be_taken_or_come_from_the_environment() {
 /// A request that has arrived is answered though the server stops; neither an idle connection nor a page that waits for
 /// events keeps the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_stops_with_the_server() {
+async fn board_stops_with_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let boarded = Boarded::start(directory.path(), ANY_PORT, &["--drain-delay", "300"]).await;
     let address = boarded.board.trim_start_matches("http://").to_owned();

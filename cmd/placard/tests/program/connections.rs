@@ -26,7 +26,7 @@ async fn an_idle_connection_outlives_the_deadline_of_a_head() {
 }
 
 #[tokio::test]
-async fn connections_end_when_they_were_idle_for_the_timeout() {
+async fn connections_end_only_after_the_idle_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--idle-timeout", "1"]).await;
     // The server counts whole milliseconds.
@@ -76,7 +76,7 @@ async fn connections_that_make_room_are_counted() {
 }
 
 #[tokio::test]
-async fn connections_that_were_idle_for_too_long_are_counted() {
+async fn connections_ended_by_idle_timeout_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--idle-timeout", "1"]).await;
     Wire::open(&server.url).await.ended().await;
@@ -84,7 +84,7 @@ async fn connections_that_were_idle_for_too_long_are_counted() {
 }
 
 #[tokio::test]
-async fn the_longest_idle_connection_makes_room_for_a_new_one() {
+async fn longest_idle_connection_makes_room_for_a_new_one() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--connections-max", "4"]).await;
     let mut wires = Vec::new();
@@ -153,7 +153,7 @@ async fn health_checks_are_answered_in_a_full_house() {
 
 /// The system queues them; the server is held, so that it accepts none meanwhile.
 #[tokio::test]
-async fn a_thousand_connections_queue_while_the_server_is_held() {
+async fn thousand_connections_queue_while_server_is_held() {
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let many = most.trim().parse::<usize>().unwrap().min(1_000);
     let directory = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ async fn a_thousand_connections_queue_while_the_server_is_held() {
 }
 
 #[tokio::test]
-async fn a_client_that_shuts_its_sending_side_gets_its_answer() {
+async fn half_closed_client_gets_its_answer() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     let body = ad("Half closed").to_string();
@@ -192,7 +192,7 @@ async fn a_client_that_shuts_its_sending_side_gets_its_answer() {
 /// They come while the server is held. When it goes on, it must take them for given up: each client has closed its
 /// sending side or the connection.
 #[tokio::test]
-async fn writes_that_were_given_up_while_the_server_was_held_are_not_done() {
+async fn held_server_does_not_perform_abandoned_writes() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     let mut long = ad("Given up");
@@ -251,7 +251,7 @@ async fn an_answer_before_the_body_was_read_is_the_last() {
 /// HAProxy's `option httpchk` alone asks `OPTIONS /` by HTTP/1.0, without a host. The answer follows `/readyz`, also where
 /// browsers are let in.
 #[tokio::test]
-async fn options_tell_a_balancer_whether_the_server_is_ready() {
+async fn options_request_reports_readiness_to_a_balancer() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--drain-delay", "600000", "--cors-origin", "*"];
     let server = Server::with(directory.path(), &arguments).await;
@@ -315,7 +315,7 @@ async fn a_head_that_is_too_large_gets_its_answer() {
 
 /// A connection that is open before the drain, and one that is opened during it.
 #[tokio::test]
-async fn every_answer_of_a_drain_is_the_last_on_its_connection() {
+async fn answers_during_a_drain_close_their_connection() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--drain-delay", "3000"]).await;
     let body = ad("During the drain").to_string();
@@ -346,7 +346,7 @@ async fn every_answer_of_a_drain_is_the_last_on_its_connection() {
 
 /// Without a delay too, what is idle has a moment; then it ends, and does not hold up the program.
 #[tokio::test]
-async fn an_idle_connection_is_served_once_more_by_a_server_that_stops() {
+async fn stopping_server_serves_idle_connection_once_more() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     let (mut busy, mut idle) = (Wire::open(&server.url).await, Wire::open(&server.url).await);

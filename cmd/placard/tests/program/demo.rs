@@ -64,7 +64,7 @@ async fn perform(line: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn its_three_lines_work() {
+async fn demos_three_curl_commands_work() {
     let mut server = demo("1000", &[]).await;
     server.process.line("the third line", |line| line.contains(" -d ").then_some(())).await;
     let out = server.process.out();
@@ -112,7 +112,7 @@ fn entries(directory: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn it_leaves_nothing_behind() {
+async fn demo_leaves_no_files_behind() {
     let directory = tempfile::tempdir().unwrap();
     let variables = [("TMPDIR", directory.path().to_str().unwrap())];
     let server = demo("0", &variables).await;
@@ -124,7 +124,7 @@ async fn it_leaves_nothing_behind() {
 
 /// Millions of ads take a while to generate, and an operator who waits for them may have had enough.
 #[tokio::test]
-async fn it_can_be_stopped_while_it_fills() {
+async fn demo_can_be_stopped_while_it_fills() {
     for signal in [Process::terminate, Process::interrupt] {
         let directory = tempfile::tempdir().unwrap();
         let variables = [("TMPDIR", directory.path().to_str().unwrap())];
@@ -146,7 +146,7 @@ async fn it_can_be_stopped_while_it_fills() {
 
 /// The demo talks to its own server without a proxy in between.
 #[tokio::test]
-async fn a_proxy_in_the_environment_is_none_of_its_business() {
+async fn demo_ignores_proxy_env() {
     let nowhere = "http://127.0.0.1:1";
     let proxies =
         ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, nowhere));

@@ -9,7 +9,7 @@ use crate::server::{ANY_PORT, PLACARD, Server};
 
 /// Twenty times a second it is tried again.
 #[tokio::test]
-async fn a_want_of_descriptors_is_logged_when_it_begins_and_ends() {
+async fn descriptor_shortage_is_logged_at_start_and_end() {
     const FEW: &str = "ulimit -n 48 && exec \"$@\"";
     const FAILS: &str = "connections cannot be accepted";
     let directory = tempfile::tempdir().unwrap();

@@ -82,7 +82,7 @@ async fn serving(directory: &str, listen: &str) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn busy_clients_see_no_failed_request_in_twenty_restarts() {
+async fn twenty_restarts_fail_no_request_of_busy_clients() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path().to_str().unwrap();
     let port = Port::reserve();

@@ -111,7 +111,7 @@ async fn a_url_of_redis_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_url_of_a_server_is_not_shown_unless_it_is_one() {
+async fn malformed_server_url_is_not_shown() {
     for url in HTTP {
         fails(&["seed", "--ads", "1", "--retry-for", "0", "--target", url], &[]).await;
         fails(&["status"], &[("PLACARD_TARGET", url)]).await;
@@ -143,7 +143,7 @@ async fn a_token_is_not_shown_where_a_file_is_wanted() {
 }
 
 #[tokio::test]
-async fn what_is_out_of_place_is_not_shown() {
+async fn misplaced_arguments_are_not_shown() {
     for arguments in [
         &["s3cret"][..],
         &["postgres://ann:s3cret@h/db"],

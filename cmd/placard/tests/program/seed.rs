@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::server::{ANY_PORT, PLACARD, Server};
 
 #[tokio::test]
-async fn seed_sends_so_many_ads() {
+async fn seed_creates_the_requested_number_of_ads() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     for (ads, there) in [("0", 0), ("1", 1), ("2500", 2_501), ("2500", 5_001)] {
@@ -90,7 +90,7 @@ const CREATED: &str =
     "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"created\":3,\"failed\":0,\"items\":[]}";
 
 #[tokio::test]
-async fn a_batch_of_unknown_outcome_is_sent_again_with_its_key() {
+async fn batch_of_unknown_outcome_is_resent_with_its_key() {
     let (url, served) = server(vec![
         "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 504 Gateway Timeout\r\nconnection: close\r\n\r\n<html>",

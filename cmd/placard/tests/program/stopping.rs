@@ -14,7 +14,7 @@ async fn ends_well(process: Process) {
 
 /// The signal is sent as soon as the server says that it serves, while a client keeps its connection.
 #[tokio::test]
-async fn each_signal_ends_it_well() {
+async fn each_signal_stops_the_server_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     for signal in
         [Process::terminate, Process::interrupt, Process::hang_up].into_iter().cycle().take(6)
@@ -32,7 +32,7 @@ async fn each_signal_ends_it_well() {
 /// The signal is sent as soon as the server has printed anything: it may still be restoring, or has just begun to
 /// serve.
 #[tokio::test]
-async fn a_signal_during_the_start_ends_it_well() {
+async fn signal_during_startup_stops_the_server_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     for _ in 0..8 {
@@ -52,7 +52,7 @@ async fn health(server: &Server) -> Option<i32> {
 }
 
 #[tokio::test]
-async fn it_drains_before_it_stops() {
+async fn server_drains_before_it_stops() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--drain-delay", "1500"]).await;
     assert_eq!(server.get("/readyz").await.status(), 200);
@@ -112,7 +112,7 @@ async fn a_client_that_never_finishes_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn second_signal_stops_the_server_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::with(directory.path(), &["--drain-delay", "600000"]).await;
     server.process.terminate();
@@ -131,7 +131,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 /// A terminal and the program's parent may both pass it on.
 #[tokio::test]
-async fn a_signal_that_comes_twice_at_once_is_one() {
+async fn signal_doubled_at_once_counts_as_one() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..3 {
         let server = Server::with(directory.path(), &["--drain-delay", "500"]).await;

@@ -25,7 +25,7 @@ const ROUNDS: usize = 8;
 const ANSWERS_MAX: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_in_a_storm_of_writes_it_loses_and_doubles_nothing() {
+async fn kills_in_a_write_storm_lose_and_double_nothing() {
     let seed = seed("placard", "storm");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ async fn files_that_cannot_be_written_are_refused_by_name() {
 
 /// The directory is looked at before PostgreSQL is.
 #[tokio::test]
-async fn a_checkpoint_that_cannot_be_written_is_refused_by_name() {
+async fn unwritable_checkpoint_files_are_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];
@@ -92,7 +92,7 @@ async fn a_checkpoint_that_cannot_be_written_is_refused_by_name() {
 
 /// In place of a journal that had gone it began an empty one, and served that.
 #[tokio::test]
-async fn an_embedded_server_begins_no_journal_where_there_was_one() {
+async fn embedded_server_does_not_replace_a_lost_journal() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let serve = ["serve", "--listen", ANY_PORT, "--data-dir", data];

@@ -116,7 +116,7 @@ fn variables() -> Vec<String> {
 
 /// Compose makes an empty variable of what is not set.
 #[tokio::test]
-async fn an_empty_variable_is_as_good_as_none() {
+async fn empty_variable_counts_as_unset() {
     let names = variables();
     assert!(names.len() > 30, "{names:?}");
     let empty: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
@@ -136,7 +136,7 @@ async fn an_empty_variable_is_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn a_flag_in_the_environment_is_a_word_for_yes_or_no() {
+async fn flag_variable_accepts_words_for_yes_and_no() {
     let directory = tempfile::tempdir().unwrap();
     let data = text(directory.path());
     let everywhere = ["serve", "--listen", "0.0.0.0:0", "--data-dir", data];
@@ -187,7 +187,7 @@ async fn a_replica_without_its_cluster_does_not_start() {
 
 /// A name, or no address at all, stands for one.
 #[tokio::test]
-async fn a_place_to_listen_may_be_a_name() {
+async fn listen_address_may_be_a_name() {
     for listen in ["localhost:0", ":0", "[::1]:0"] {
         let directory = tempfile::tempdir().unwrap();
         let arguments =
@@ -198,7 +198,7 @@ async fn a_place_to_listen_may_be_a_name() {
 
 /// A container's health check gets the same `--listen` as the server.
 #[tokio::test]
-async fn a_server_of_ipv6_alone_is_healthy() {
+async fn healthcheck_works_on_an_ipv6_only_server() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["serve", "--listen", "[::1]:0", "--data-dir", text(directory.path())];
     let server = Server::of(Process::start(PLACARD, &arguments, &[])).await;
@@ -212,7 +212,7 @@ async fn a_server_of_ipv6_alone_is_healthy() {
 
 /// Statements of the queue of tasks are logged if they are asked for.
 #[tokio::test]
-async fn debugging_is_not_drowned_in_statements() {
+async fn debug_log_omits_sql_unless_asked_for() {
     for (filter, is_there) in [("debug", false), ("debug,sqlx=debug", true)] {
         let directory = tempfile::tempdir().unwrap();
         let data = text(directory.path());
@@ -229,7 +229,7 @@ async fn debugging_is_not_drowned_in_statements() {
 
 /// Behind a proxy that is trusted, whom that names.
 #[tokio::test]
-async fn the_log_tells_a_requests_client() {
+async fn log_names_the_requests_client() {
     for (trusted, client) in
         [("192.0.2.0/24", "127.0.0.1"), ("192.0.2.1,127.0.0.0/8", "203.0.113.9")]
     {
@@ -250,7 +250,7 @@ async fn the_log_tells_a_requests_client() {
 
 /// A proxy that is set for other things gets neither requests nor tokens.
 #[tokio::test]
-async fn clients_ask_the_server_itself() {
+async fn seed_and_status_ignore_proxy_env() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::on(directory.path()).await;
     let gone = Port::reserve();
@@ -267,7 +267,7 @@ async fn clients_ask_the_server_itself() {
 }
 
 #[tokio::test]
-async fn variables_for_what_is_not_there_mean_nothing() {
+async fn variables_without_their_feature_are_ignored() {
     let directory = tempfile::tempdir().unwrap();
     let variables = [
         ("PLACARD_OTLP_ENDPOINT", ""),

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_the_last_that_no_trusted_proxy_has_named() {
+    fn client_is_last_address_before_trusted_proxies() {
         let trusted: TrustedProxies =
             ["10.0.0.0/8", "2001:db8::7"].map(|one| one.parse().unwrap()).into_iter().collect();
         let client = |peer: &str, lines: &[&str]| {

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_what_browsers_send() {
+    fn cors_accepts_only_origins_as_browsers_send_them() {
         for origin in [
             "*",
             "http://localhost:3000",

@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_and_departures_do_not_look_at_all_that_are_busy() {
+    fn room_is_made_without_rescanning_busy_connections() {
         let mut tried = Tried::default();
         for _ in 0..MAX {
             tried.busy();
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn those_silent_for_longest_go_first_and_then_those_idle_for_longest() {
+    fn longest_silent_end_first_then_longest_idle() {
         let mut tried = Tried::default();
         for _ in 0..MAX {
             tried.busy();
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_who_was_silent_or_idle_for_a_moment_only() {
+    fn briefly_silent_or_idle_connections_stay() {
         let mut tried = Tried::default();
         let idle = tried.busy();
         tried.enters(idle, Phase::Idle);

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_of_a_line_is_kept_than_can_mean_something() {
+    fn long_header_line_is_kept_only_up_to_a_bound() {
         let mut heads = Heads::default();
         for _ in 0..1_000 {
             assert_eq!(heads.end(&[b'x'; 1_000]), None);

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept() {
+    fn out_of_bounds_or_malformed_values_are_refused() {
         for fits in ["age=1", "age=100", "limit=1", "limit=100", "offset=0", "offset=10000000"] {
             assert!(search(Some(fits)).is_ok(), "{fits}");
         }

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_arrived_in_a_pause_is_read_within_as_long_again() {
+    fn server_counts_as_held_for_a_while_after_a_pause() {
         let pulse = Pulse::new();
         pulse.beat_at(100);
         pulse.beat_at(1_100);

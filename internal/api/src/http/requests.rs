@@ -193,14 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generated_ids_are_uuids_of_their_own() {
+    fn generated_ids_are_distinct_uuids() {
         let (one, other) = (generated(), generated());
         assert_ne!(one, other);
         assert!(Uuid::try_parse(one.to_str().unwrap()).is_ok());
     }
 
     #[test]
-    fn ids_that_cannot_be_one_are_replaced() {
+    fn invalid_request_ids_are_replaced() {
         let read = |id: &[u8]| {
             let value = HeaderValue::from_bytes(id).unwrap();
             given(&HeaderMap::from_iter([(REQUEST_ID, value)])).is_some()

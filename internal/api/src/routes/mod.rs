@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_told_by_their_paths() {
+    fn route_is_found_by_its_path() {
         for (path, route) in [
             ("/api/v1/ad", Some(ads::ADS_PATH)),
             ("/api/v1/ad/batch", Some(ads::BATCH_PATH)),

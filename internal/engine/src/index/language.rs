@@ -136,7 +136,7 @@ fn scan(ads: &[Arc<Ad>], asked: &Asked, now: i64) -> (Vec<Uuid>, u64) {
 }
 
 #[test]
-fn a_fifth_dimension_with_200_values_is_answered_as_a_scan_would() {
+fn fifth_dimension_with_200_values_matches_a_scan() {
     let mut numbers = Numbers(7);
     let mut tree = Tree::<WithLanguage>::default();
     let mut ads: Vec<Arc<Ad>> = Vec::new();

@@ -225,7 +225,7 @@ mod tests {
 
     /// All ads were looked at, in a step of the task that applies entries, for a clock that was 50 ms off.
     #[test]
-    fn a_clock_set_back_by_less_than_a_minute_has_no_ad_looked_for() {
+    fn rewind_of_under_a_minute_searches_no_ads() {
         let ads = ads(2_000, |nth| nth * 100);
         let second = |seconds: i64| START.saturating_add_micros(seconds * 1_000_000);
         let mut index = Index::build(ads.clone(), second(50));
@@ -247,7 +247,7 @@ mod tests {
 
     /// They were indexed in one step, however many they were, while entries waited.
     #[test]
-    fn ads_that_begin_at_one_instant_are_worked_in_bit_by_bit() {
+    fn ads_that_begin_together_are_indexed_in_steps() {
         let count = 3 * ADVANCE_ADS + 5;
         let ads = ads(count as u128, |nth| if nth == 1 { 500 } else { 1_000 });
         let mut index = Index::build(ads.clone(), START);

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_made_of_its_numbers_and_moves_up_as_they_do() {
+    fn range_holds_its_numbers_and_shifts_behind_zero() {
         for start in 0..VALUES_MAX {
             for end in start.saturating_sub(1)..VALUES_MAX - 1 {
                 let range = ValueSet::from_range(start, end);

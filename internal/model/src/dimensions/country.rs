@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_is_refused() {
+    fn invalid_country_codes_are_refused() {
         for code in ["", "T", "tw", "Tw", "TWN", "ZZ", "XK", "1W", "台灣"] {
             assert_eq!(Country::from_code(code), None, "{code}");
         }

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn each_dimension_agrees_with_itself() {
+    fn each_dimensions_values_and_codecs_are_consistent() {
         let mut sound = Sound::default();
         each(&mut sound);
         assert_eq!(sound.seen, COUNT);

@@ -131,7 +131,7 @@ async fn no_page_may_read_unless_its_origin_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_is_told_that_it_may_only_read() {
+async fn preflight_allows_only_reads() {
     let server = with_cors(&["https://example.org"]).await;
     let preflight = server
         .call("OPTIONS", ADS)
@@ -180,7 +180,7 @@ async fn a_foreign_page_releases_no_brake() {
 /// A page's own name may resolve to this machine (DNS rebinding); for its browser the server then has the page's
 /// origin.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_under_another_name_changes_nothing() {
+async fn page_under_a_foreign_host_name_changes_nothing() {
     let server = with_cors(&[]).await;
     let created = server.create(&ad()).await;
     let path = created.location();
@@ -212,7 +212,7 @@ async fn a_page_under_another_name_changes_nothing() {
 /// If other machines reach the server, an operator has allowed every client to write, and the server has whatever name
 /// the operator gave it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_for_all_goes_by_any_name() {
+async fn public_server_accepts_any_host_name() {
     let server = Server::everywhere().await;
     for call in [server.call("POST", ADS).json(&ad()), server.call("POST", RELEASE)] {
         let call = call.header("host", "ads.example").header("origin", "http://ads.example");

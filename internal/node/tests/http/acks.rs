@@ -9,7 +9,7 @@ both!(
     every_write_can_ask_for_receipts,
     a_write_that_wrote_nothing_has_no_receipts,
     without_asking_there_are_no_receipts,
-    what_is_no_ack_is_refused,
+    invalid_ack_is_refused,
     the_cluster_is_shown,
 );
 
@@ -45,7 +45,7 @@ async fn without_asking_there_are_no_receipts(server: Server) {
     }
 }
 
-async fn what_is_no_ack_is_refused(server: Server) {
+async fn invalid_ack_is_refused(server: Server) {
     for ack in ["ack=", "ack=ALL", "ack=none", "ack=all&ack=all", "acks=all"] {
         let refused = server.post(&format!("{ADS}?{ack}"), &ad()).await;
         refused.problem(400, "invalid-request");

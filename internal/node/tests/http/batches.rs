@@ -7,12 +7,12 @@ use crate::server::{ADS, BATCH, Server, ad, ad_with, named};
 
 both!(
     every_item_has_its_answer_in_order,
-    every_ad_has_a_version_of_its_own,
+    every_ad_gets_a_distinct_version,
     items_of_one_batch_see_each_other,
-    a_batch_of_wrong_items_only_is_answered_item_by_item,
+    batch_of_invalid_items_is_answered_item_by_item,
     sizes_are_bounded,
     a_body_of_eight_mebibytes_is_the_most,
-    what_is_no_array_is_refused,
+    body_that_is_not_an_array_is_refused,
 );
 
 fn id(n: usize) -> String {
@@ -51,7 +51,7 @@ async fn every_item_has_its_answer_in_order(server: Server) {
     assert_eq!(server.list("").await.1, 4);
 }
 
-async fn every_ad_has_a_version_of_its_own(server: Server) {
+async fn every_ad_gets_a_distinct_version(server: Server) {
     let batch: Vec<_> = (0..1_000).map(|_| ad()).collect();
     let body = server.post(BATCH, &Value::from(batch)).await.is(200).json();
     let items = body["items"].as_array().expect("items is an array");
@@ -72,7 +72,7 @@ async fn items_of_one_batch_see_each_other(server: Server) {
     assert_eq!(server.list("").await.1, 1);
 }
 
-async fn a_batch_of_wrong_items_only_is_answered_item_by_item(server: Server) {
+async fn batch_of_invalid_items_is_answered_item_by_item(server: Server) {
     let answer = server.post(BATCH, &json!([{}, { "title": 7 }])).await.is(200);
     let body = answer.json();
     assert_eq!((&body["created"], &body["failed"]), (&json!(0), &json!(2)));
@@ -107,7 +107,7 @@ async fn a_body_of_eight_mebibytes_is_the_most(server: Server) {
     server.still_answers().await;
 }
 
-async fn what_is_no_array_is_refused(server: Server) {
+async fn body_that_is_not_an_array_is_refused(server: Server) {
     for body in [json!({}), json!(null), json!("x"), json!(7), ad()] {
         server.post(BATCH, &body).await.names(&["pointer "]);
     }

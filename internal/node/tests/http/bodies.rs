@@ -6,9 +6,9 @@ use crate::both;
 use crate::server::{ADS, BATCH, Server, ad, ad_with};
 
 both!(
-    coded_bodies_are_415_with_what_is_taken,
+    encoded_bodies_are_415_with_accepted_encodings,
     json_in_another_charset_is_415,
-    patch_of_another_type_is_told_what_is_taken,
+    patch_of_another_type_is_415_with_accepted_types,
     byte_order_mark_before_json_is_skipped,
     texts_of_white_space_are_refused,
     line_separators_and_overrides_are_refused,
@@ -25,7 +25,7 @@ fn writes(path: &str) -> [(&'static str, String, Value); 4] {
     ]
 }
 
-async fn coded_bodies_are_415_with_what_is_taken(server: Server) {
+async fn encoded_bodies_are_415_with_accepted_encodings(server: Server) {
     let path = server.create(&ad()).await.location();
     for (method, path, body) in writes(&path) {
         for coding in ["gzip", "br", "deflate", "aws-chunked", "identity, gzip", "x y"] {
@@ -59,7 +59,7 @@ async fn json_in_another_charset_is_415(server: Server) {
     }
 }
 
-async fn patch_of_another_type_is_told_what_is_taken(server: Server) {
+async fn patch_of_another_type_is_415_with_accepted_types(server: Server) {
     let path = server.create(&ad()).await.location();
     let call = server.call("PATCH", &path).header("content-type", "application/json-patch+json");
     let answer = call.json(&json!([])).send().await;

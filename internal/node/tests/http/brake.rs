@@ -155,7 +155,7 @@ fn scheduled(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_whose_clock_is_an_hour_ahead_says_so_and_leaves_it_to_others() {
+async fn replica_an_hour_ahead_says_so_and_deletes_nothing() {
     let servers = PostgresServer::start().await.expect("a private PostgreSQL starts");
     let options =
         postgres::Options { accept_unsafe_durability: true, ..postgres::Options::default() };

@@ -12,7 +12,7 @@ both!(
     an_ad_is_shown_with_its_status_and_tag,
     an_ad_starts_and_ends_by_itself,
     an_unknown_id_is_not_found,
-    what_is_no_id_is_refused,
+    malformed_id_is_refused,
     head_is_get_without_a_body,
 );
 
@@ -73,7 +73,7 @@ async fn an_unknown_id_is_not_found(server: Server) {
     assert_eq!(missing.version(), 1);
 }
 
-async fn what_is_no_id_is_refused(server: Server) {
+async fn malformed_id_is_refused(server: Server) {
     for wrong in ["x", "7", "%20", "6f9619ff8b864d01b42d00c04fc964ff", "a%2Fb", "%FF", "%C3%28"] {
         let path = format!("{ADS}/{wrong}");
         server.get(&path).await.names(&["parameter id"]);

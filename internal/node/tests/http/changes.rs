@@ -22,7 +22,7 @@ both!(
     one_of_many_conditional_writers_wins,
     no_reader_sees_half_a_change,
     put_takes_exactly_what_get_gave,
-    read_only_fields_that_are_not_so_are_refused,
+    wrong_read_only_fields_are_refused,
 );
 
 /// An ad with every condition.
@@ -276,7 +276,7 @@ async fn put_takes_exactly_what_get_gave(server: Server) {
     server.call("PUT", &path).json(&sent).send().await.is(200);
 }
 
-async fn read_only_fields_that_are_not_so_are_refused(server: Server) {
+async fn wrong_read_only_fields_are_refused(server: Server) {
     let path = server.create(&ad()).await.location();
     for (name, value) in [
         ("id", json!("0190a6c2-0000-7000-8000-00000000000a")),

@@ -24,7 +24,7 @@ async fn the_root_leads_to_the_pages() {
 
 /// Everything that the page loads is on this server, and so is everything that those files load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_pages_need_nobody_else() {
+async fn docs_pages_load_only_local_assets() {
     let server = Server::over_socket().await;
     let page = server.get("/docs").await.is(200);
     assert_eq!(page.header("content-type"), Some("text/html"));

@@ -155,7 +155,7 @@ fn validator(schema: &Value) -> &'static Validator {
 }
 
 #[test]
-fn an_answer_that_the_document_does_not_have_is_told() {
+fn undocumented_answer_fails_the_check() {
     let headers = |fields: &[(&'static str, &'static str)]| {
         let all = [&[("x-request-id", "1"), ("content-type", "application/json")], fields].concat();
         let mut headers = HeaderMap::new();

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::both;
 use crate::server::{ADS, Answer, BATCH, Server, ad, ad_with};
 
-both!(bodies_are_as_they_were);
+both!(bodies_match_the_golden_files);
 
-async fn bodies_are_as_they_were(server: Server) {
+async fn bodies_match_the_golden_files(server: Server) {
     let id = |n: usize| format!("0190a6c2-0000-7000-8000-{n:012x}");
     let full = json!({
         "id": id(1),

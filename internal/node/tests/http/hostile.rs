@@ -38,7 +38,7 @@ against_a_node! {
         batch.answer().await.expect("an answer").problem(413, "body-too-large");
     }
 
-    async fn a_client_that_asks_first_is_spared_the_sending(server, wire) {
+    async fn expect_continue_is_refused_without_the_body(server, wire) {
         let fields = format!("expect: 100-continue\r\ncontent-length: {GIB}\r\n");
         wire.send(post(ADS, &fields)).await;
         let answer = wire.answer().await.expect("an answer");
@@ -46,13 +46,13 @@ against_a_node! {
         answer.problem(413, "body-too-large");
     }
 
-    async fn a_gibibyte_is_not_taken_in_though_it_is_sent(server, wire) {
+    async fn sent_gibibyte_is_refused_without_reading_it_all(server, wire) {
         wire.send(post(ADS, &format!("content-length: {GIB}\r\n"))).await;
         assert!(wire.flood(&[b' '; 1 << 16], GIB).await < GIB, "all of it was taken");
         wire.answer().await.expect("an answer").problem(413, "body-too-large");
     }
 
-    async fn a_gibibyte_in_chunks_is_not_taken_in(server, wire) {
+    async fn chunked_gibibyte_is_refused_without_reading_it_all(server, wire) {
         for path in [ADS, BATCH] {
             let mut wire = Wire::open(server.address()).await;
             wire.send(post(path, "transfer-encoding: chunked\r\n")).await;
@@ -63,7 +63,7 @@ against_a_node! {
         drop(wire);
     }
 
-    async fn a_body_in_chunks_is_a_body(server, wire) {
+    async fn chunked_body_is_accepted(server, wire) {
         let text = ad().to_string();
         wire.send(post(ADS, "transfer-encoding: chunked\r\n")).await;
         for piece in text.as_bytes().chunks(7) {
@@ -140,7 +140,7 @@ against_a_node! {
         drop(wire);
     }
 
-    async fn a_head_has_up_to_so_many_fields(server, wire) {
+    async fn head_with_too_many_fields_is_431(server, wire) {
         for (more, status) in [(0, 200), (1, 431)] {
             let mut wire = Wire::open(server.address()).await;
             let fields = limits::HEADERS_MAX - 1 + more;
@@ -151,7 +151,7 @@ against_a_node! {
         drop(wire);
     }
 
-    async fn a_request_says_once_whom_it_is_for(server, wire) {
+    async fn request_without_exactly_one_host_is_refused(server, wire) {
         for (version, hosts, status) in [
             ("1.1", "host: x\r\n", 200),
             ("1.0", "", 200),
@@ -177,7 +177,7 @@ against_a_node! {
         refused(wire).await;
     }
 
-    async fn what_is_not_http_is_refused(server, wire) {
+    async fn malformed_http_is_refused(server, wire) {
         for sent in [
             "\r\n\r\n\r\n\r\nhello\r\n\r\n".to_owned(),
             "\u{16}\u{3}\u{1}\0\0\r\n\r\n".to_owned(),
@@ -210,7 +210,7 @@ against_a_node! {
         assert_eq!(server.list("").await.1, 0);
     }
 
-    async fn many_silent_connections_keep_nobody_out(server, wire) {
+    async fn many_silent_connections_lock_no_client_out(server, wire) {
         let mut silent = Vec::new();
         for _ in 0..500 {
             silent.push(Wire::open(server.address()).await);

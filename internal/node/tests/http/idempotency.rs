@@ -19,7 +19,7 @@ both!(
     concurrent_duplicates_create_one_ad,
     concurrent_rivals_for_a_key_create_one_ad,
     without_a_key_every_request_counts,
-    what_is_no_key_is_refused,
+    malformed_key_is_refused,
     replayed_refusals_say_so,
     another_precondition_is_another_request,
     spelling_of_an_id_is_no_part_of_a_request,
@@ -176,7 +176,7 @@ async fn without_a_key_every_request_counts(server: Server) {
     assert_ne!(one.id(), two.id());
 }
 
-async fn what_is_no_key_is_refused(server: Server) {
+async fn malformed_key_is_refused(server: Server) {
     let path = server.create(&ad()).await.location();
     for wrong in ["", "two words", &"x".repeat(256)] {
         for (method, path, body) in [

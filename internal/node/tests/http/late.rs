@@ -67,7 +67,7 @@ impl Journal for Held {
 /// The write's entry follows one that the replica does not get until the write's deadline has passed; then it is shown,
 /// before the wait for all replicas ends.
 #[tokio::test]
-async fn a_late_write_names_who_has_not_confirmed_it() {
+async fn late_write_names_the_unconfirmed_replicas() {
     let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a constant");
     let journal = Held { journal: ModelJournal::new(now), reads: Arc::new(Semaphore::new(0)) };
     let config = Config {

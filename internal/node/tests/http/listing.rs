@@ -7,13 +7,13 @@ use crate::server::{ADS, Server, ad_with};
 
 both!(
     an_empty_server_lists_nothing,
-    a_present_filter_takes_what_targets_it_or_is_open,
-    unknown_takes_what_is_open,
+    filter_matches_targeted_and_open_ads,
+    unknown_matches_only_open_ads,
     filters_are_joined_by_and,
     the_order_is_by_end_then_by_id,
-    pages_cut_the_order,
+    offset_and_limit_cut_pages_out_of_the_order,
     the_default_page_has_ten,
-    only_what_is_served_now_is_listed,
+    listing_has_only_ads_served_now,
     changes_show_at_once,
     a_listed_ad_is_the_created_one,
     parameters_may_be_encoded,
@@ -47,7 +47,7 @@ async fn an_empty_server_lists_nothing(server: Server) {
     assert_eq!(listed.header("content-type"), Some("application/json"));
 }
 
-async fn a_present_filter_takes_what_targets_it_or_is_open(server: Server) {
+async fn filter_matches_targeted_and_open_ads(server: Server) {
     create_all(
         &server,
         &[
@@ -73,7 +73,7 @@ async fn a_present_filter_takes_what_targets_it_or_is_open(server: Server) {
     assert_eq!(found(&server, "platform=android").await, [0, 1, 2, 3, 4]);
 }
 
-async fn unknown_takes_what_is_open(server: Server) {
+async fn unknown_matches_only_open_ads(server: Server) {
     create_all(
         &server,
         &[
@@ -130,7 +130,7 @@ async fn the_order_is_by_end_then_by_id(server: Server) {
     assert_eq!(found(&server, "").await, [1, 4, 5, 3, 2, 0]);
 }
 
-async fn pages_cut_the_order(server: Server) {
+async fn offset_and_limit_cut_pages_out_of_the_order(server: Server) {
     let all: Vec<_> = (0..105).map(id).collect();
     let ads: Vec<_> = all.iter().rev().map(|id| ad_with(json!({ "id": id }))).collect();
     server.post(&format!("{ADS}/batch"), &Value::from(ads)).await.is(200);
@@ -155,7 +155,7 @@ async fn the_default_page_has_ten(server: Server) {
     assert_eq!((ids, total), ((0..10).map(id).collect(), 12));
 }
 
-async fn only_what_is_served_now_is_listed(server: Server) {
+async fn listing_has_only_ads_served_now(server: Server) {
     let in_an_hour = placard_model::Timestamp::EPOCH
         .saturating_add_micros(micros_now() + 3_600_000_000)
         .to_string();

@@ -154,7 +154,7 @@ async fn told(server: &Server) -> (u16, String, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_metric_says_what_readyz_says() {
+async fn ready_metric_agrees_with_readyz() {
     let start = async |config: Config| {
         let refuses_for_good = config.refuses_after.is_some();
         let journal = ModelJournal::new(Timestamp::EPOCH);

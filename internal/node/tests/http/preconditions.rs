@@ -205,7 +205,7 @@ async fn preconditions_that_are_not_evaluated_are_refused(server: Server) {
 
 /// A length of 0 would be what a `GET` without preconditions has (RFC 9110, section 8.6).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_without_a_body_say_no_length_or_the_right_one() {
+async fn bodiless_answers_have_no_or_the_right_length() {
     let server = Server::over_socket().await;
     let path = server.create(&ad()).await.location();
     let length = server.get(&path).await.body.len().to_string();

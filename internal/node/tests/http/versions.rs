@@ -11,8 +11,8 @@ both!(
     a_reached_version_is_answered_at_once,
     a_version_to_come_is_waited_for,
     a_version_that_does_not_come_is_unavailable,
-    the_higher_of_both_counts,
-    what_is_no_version_is_refused,
+    higher_of_both_min_versions_counts,
+    malformed_min_version_is_refused,
 );
 
 async fn every_answer_about_state_carries_a_version(server: Server) {
@@ -90,7 +90,7 @@ fn not_reached(answer: &Answer) {
     assert!(answer.header("retry-after").is_some());
 }
 
-async fn the_higher_of_both_counts(server: Server) {
+async fn higher_of_both_min_versions_counts(server: Server) {
     server.create(&ad()).await;
     let both = |parameter: &str, header: &str| {
         let call = server.call("GET", &format!("{ADS}?min_version={parameter}"));
@@ -101,7 +101,7 @@ async fn the_higher_of_both_counts(server: Server) {
     answers.iter().for_each(not_reached);
 }
 
-async fn what_is_no_version_is_refused(server: Server) {
+async fn malformed_min_version_is_refused(server: Server) {
     let path = server.create(&ad()).await.location();
     for path in [ADS, &path] {
         for wrong in

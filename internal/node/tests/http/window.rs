@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::both;
 use crate::server::{ADS, BATCH, Server, ad_with, all};
 
-both!(every_answer_has_just_the_ads_whose_window_it_is);
+both!(answers_have_exactly_the_ads_within_their_window);
 
 /// Ads, all on one page.
 const ADS_MAX: i64 = 100;
@@ -144,7 +144,7 @@ async fn by_id(server: &Server, clock: &Clock, windows: &[Window]) -> HashSet<St
     }
 }
 
-async fn every_answer_has_just_the_ads_whose_window_it_is(server: Server) {
+async fn answers_have_exactly_the_ads_within_their_window(server: Server) {
     let clock = server.clock();
     let windows = windows(&server, &clock).await;
     let everything = async {

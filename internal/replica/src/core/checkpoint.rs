@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_once_and_written_when_there_is_something_new() {
+    fn checkpoint_is_read_once_and_written_if_changed() {
         let mut checkpoint = Checkpoint::new(Some(EVERY));
         assert!(checkpoint.begin_reading() && checkpoint.is_being_read());
         assert!(!checkpoint.begin_reading());
@@ -108,7 +108,7 @@ mod tests {
 
     /// Until the lost history's version was passed none was written, and each start began with that history.
     #[test]
-    fn one_of_a_lost_history_is_replaced_at_once_by_an_older_version() {
+    fn checkpoint_of_a_lost_history_is_replaced_at_once() {
         for restored_while_written in [false, true] {
             let mut checkpoint = Checkpoint::new(Some(EVERY));
             assert!(checkpoint.begin_writing(at(0), Some(1_000)));

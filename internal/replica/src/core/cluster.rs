@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_whose_row_is_gone_counts_until_it_must_be_silent() {
+    fn missing_member_counts_until_it_must_be_silent() {
         let confirms =
             |cluster: &Cluster| cluster.members.iter().all(|member| cluster.confirms(member, 1));
         let mut first = poll(None, 0, 100, 100);
@@ -315,7 +315,7 @@ mod tests {
     /// No poll looked for longer than it takes until a replica refuses; meanwhile it may have renewed its row until
     /// that was lost.
     #[test]
-    fn a_row_lost_while_nobody_looked_counts_from_when_it_is_missed() {
+    fn row_lost_between_polls_counts_from_when_missed() {
         let first = poll(None, 0, 100, 100);
         let gone = found(Some(&first), 60_000, Vec::new(), &[]);
         assert_eq!(gone.members.len(), 1);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_serves_is_unconfirmed_for_an_hour_of_ones_own() {
+    fn serving_member_is_unconfirmed_for_a_local_hour() {
         const HOUR: u64 = 3_602_010;
         let member = || vec![member(100, None)];
         for row_is_gone in [false, true] {
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_is_told_in_time_however_often_the_journal_is_polled() {
+    fn lag_is_measured_in_time_at_any_polling_rate() {
         let mut known: Option<Cluster> = None;
         // For two minutes there is a new version every 25 ms, and a poll that sees it.
         for version in 1..=4_800 {
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_judged_by_what_was_seen_here() {
+    fn silence_is_judged_by_local_observation() {
         let confirms = |cluster: &Cluster| cluster.confirms(&cluster.members[0], 1);
         // The row of a backup, or a clock that has jumped: its lease ended an hour ago.
         let first = poll(None, 0, 100, 4_000);

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_were_answered_together_are_waited_for_a_moment() {
+    fn gather_waits_briefly_for_clients_of_last_batch() {
         let mut committer = Committer::default();
         submit(&mut committer, 0..1);
         assert_eq!(next(&mut committer, 0), Some(1));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_late_again_and_again_is_waited_for_ever_more_seldom() {
+    fn gather_backs_off_for_late_writers() {
         let (mut pair, yes, no) = (Pair::default(), true, false);
         // The first batch has no client to wait for; one failed wait changes nothing yet.
         let late = [(); 8].map(|()| pair.waits(false));
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_queued_until_they_are_tried_and_again_when_they_are_refused() {
+    fn queued_bytes_leave_on_try_and_return_on_refusal() {
         let mut committer = Committer::default();
         submit(&mut committer, 0..3);
         let three = committer.queued_bytes();
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_alone_waits_for_nobody() {
+    fn lone_writer_commits_without_waiting() {
         let mut committer = Committer::default();
         for round in 0..100 {
             submit(&mut committer, round..round + 1);

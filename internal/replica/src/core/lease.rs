@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn each_end_is_told_once() {
+    fn each_lease_end_is_reported_once() {
         let mut lease = Lease::new(Duration::from_secs(2));
         assert!(!lease.ends(at(1)));
         lease.renew(at(1), at(1));

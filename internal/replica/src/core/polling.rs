@@ -228,7 +228,7 @@ mod tests {
 
     /// It was sent with a state that is gone, and says nothing of the one that has come since.
     #[test]
-    fn a_poll_that_was_sent_before_a_restore_compares_nothing() {
+    fn poll_sent_before_a_restore_compares_nothing() {
         let mut running = Running::new();
         let polls = |running: &Running| {
             running.outputs.iter().any(|output| matches!(output, Output::Poll(..)))
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_journal_is_taken_for_none_by_a_replica_that_has_ads() {
+    fn replica_with_ads_does_not_follow_an_empty_journal() {
         let (mut core, log) = replica();
         for _ in 0..3 {
             let outputs = polled(&mut core, head(Position::START));
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_journal_that_has_been_written_to_is_followed() {
+    fn emptied_journal_is_followed_once_written_to() {
         let (mut core, _) = replica();
         polled(&mut core, head(Position::START));
         let chain = Chain([7; 32]);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_journal_takes_the_place_of_another_if_it_is_to() {
+    fn new_journal_replaces_another_if_allowed() {
         let (mut core, _) = replica();
         core.settings.takes_new_journal = true;
         polled(&mut core, head(Position::START));
@@ -347,7 +347,7 @@ mod tests {
 
     /// It would write into it, and the others would follow.
     #[test]
-    fn a_replica_without_ads_heeds_another_that_has_some() {
+    fn replica_without_ads_defers_to_one_that_has_ads() {
         let (other, _) = {
             let (mut other, log) = replica();
             polled(&mut other, head(Position::START));
@@ -415,7 +415,7 @@ mod tests {
 
     /// Before a head poll, or between two.
     #[test]
-    fn each_batch_of_a_replica_with_entries_refuses_an_empty_journal() {
+    fn replica_with_entries_commits_to_no_empty_journal() {
         let refuses = |core: &mut Core| {
             let outputs = submit(core);
             committed(&outputs).expect("nothing holds it").refuses_empty
@@ -436,7 +436,7 @@ mod tests {
 
     /// It would have none then, and write to it.
     #[test]
-    fn state_that_was_given_up_is_not_replaced_by_none() {
+    fn abandoned_state_is_not_replaced_by_an_empty_one() {
         let (mut core, log) = replica();
         core.give_up(RestoreCause::Fork);
         step(&mut core, Input::Tick);

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_as_old_as_the_last_poll_whose_head_is_published() {
+    fn age_counts_from_last_poll_with_published_head() {
         for terms in [SERVE, REFUSE] {
             let mut gate = in_step(terms);
             assert_eq!(gate.verdict(3_000), Verdict::Current);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn head_one_ahead_at_each_poll_is_current_while_writes_go_on() {
+    fn head_one_ahead_is_current_while_writes_go_on() {
         let mut gate = in_step(REFUSE);
         for nth in 0..1_000 {
             let (ms, head) = (1_250 + nth * 250, 6 + nth);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn many_pending_polls_are_bounded_and_age_is_never_understated() {
+    fn bounded_pending_polls_never_understate_age() {
         let mut gate = in_step(SERVE);
         let sent = |head: Version| 1_000 + (head - 5) * 100;
         for head in 6..5_000 {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn replica_from_a_checkpoint_is_behind_until_it_has_the_first_polls_head() {
+    fn checkpoint_state_is_behind_until_first_polls_head() {
         let mut gate = ReadGate::new(SERVE);
         gate.published(Some(3));
         gate.failed();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn replica_that_starts_refuses_until_it_has_what_others_were_told() {
+    fn starting_replica_refuses_until_as_new_as_others() {
         for terms in [SERVE, REFUSE] {
             let mut gate = ReadGate::new(terms);
             let refuses = |gate: &mut ReadGate, version, ms| {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_journal_only_a_replica_that_serves_answers() {
+    fn only_serving_replica_answers_without_a_journal() {
         for (terms, answers) in [(SERVE, true), (REFUSE, false)] {
             let mut gate = ReadGate::new(terms);
             gate.failed();
@@ -451,7 +451,7 @@ mod tests {
 
     /// It was answered without the mark, if the replica had caught up while the answer was made.
     #[test]
-    fn answer_is_as_old_as_what_was_read_not_as_what_came_since() {
+    fn answer_is_as_old_as_the_state_that_was_read() {
         let mut gate = in_step(SERVE);
         let then = gate.facts();
         gate.poll(8_000, 9);

@@ -65,7 +65,7 @@ mod tests {
         Condition { phase: Phase::Ready, draining: false, emptied: false, commits: Commits::Able };
 
     #[test]
-    fn clients_are_sent_where_reads_are_answered() {
+    fn readiness_depends_on_whether_reads_are_answered() {
         let told = |condition, verdict| {
             let Readiness { is_ready, status, .. } = Readiness::of(condition, verdict);
             (is_ready, status)
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_not_sent_where_something_else_is_missing() {
+    fn readiness_depends_on_phase_commits_and_draining() {
         let told = |condition| {
             let Readiness { is_ready, status, .. } = Readiness::of(condition, Verdict::Current);
             (is_ready, status)

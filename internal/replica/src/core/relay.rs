@@ -291,7 +291,7 @@ mod tests {
 
     /// Appends were tried for ever, without a pause, when this replica had applied all that was missing.
     #[test]
-    fn a_stream_that_was_rolled_back_is_filled_from_the_journal() {
+    fn rolled_back_stream_is_filled_from_the_journal() {
         let mut relay = behind_at_5(100);
         assert!(matches!(relay.next(moment(1), 100), Some(Work::Append(_))));
         relay.appended(Some(Appended::Behind { top: 5 }));
@@ -305,7 +305,7 @@ mod tests {
 
     /// It asked for less than nothing when this replica had missed, and read, the same records in the meantime.
     #[test]
-    fn what_was_missing_and_is_pending_by_now_is_appended() {
+    fn missing_records_now_pending_are_appended() {
         let mut relay = behind_at_5(100);
         assert!(matches!(relay.next(moment(1), 100), Some(Work::Append(_))));
         relay.push((3..=100).map(record));
@@ -317,7 +317,7 @@ mod tests {
     /// Records that were read for the stream were dropped, as the oldest, before they could be appended, again each
     /// time.
     #[test]
-    fn a_stream_that_lacks_more_than_may_be_held_is_filled() {
+    fn stream_that_lacks_more_than_is_held_is_filled() {
         let held = limits::UNAPPENDED_ENTRIES_MAX as Version;
         let (mut relay, mut top, last) = (Relay::default(), 5_000, 10_000 + 2 * held);
         relay.push((10_001..=last).map(record));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ends_before_the_log_begins_is_begun_anew() {
+    fn stream_that_ends_before_the_log_is_reset() {
         let mut relay = behind_at_5(90);
         relay.next(moment(1), 90);
         assert_eq!(relay.next(moment(30), 90), Some(Work::Read(5, 95)));

@@ -129,7 +129,7 @@ mod tests {
 
     /// Cloning a million ads kept all entries waiting for a tenth of a second, once a minute.
     #[test]
-    fn a_checkpoint_takes_hold_of_no_ad_in_the_step() {
+    fn checkpoint_clones_no_ad_within_the_step() {
         let mut core = core(Some(Duration::from_secs(1)));
         let (engine, log) = engine();
         step(&mut core, Input::Tick);
@@ -149,7 +149,7 @@ mod tests {
 
     /// It waited for the rest of its pause, up to half a minute, although head polls succeeded again.
     #[test]
-    fn a_restore_is_tried_at_once_when_the_journal_is_back() {
+    fn restore_is_tried_at_once_when_journal_is_back() {
         let found = || head(engine().1.head());
         let another = || {
             let mut head = found();

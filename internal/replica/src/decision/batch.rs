@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn request_is_told_by_its_conditions_and_its_meaning() {
+    fn request_is_known_by_its_conditions_and_meaning() {
         let kept = plan(request(1), Vec::new()).kept;
         for (body, conditions, meaning, same) in [
             ([2; 32], [3; 32], [4; 32], true),

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ad_expires_at_its_end_and_not_a_microsecond_before() {
+    fn ad_expires_at_its_end_and_not_before() {
         let ad = ad(7, 1_000);
         assert!(matches!(expired(Some(&ad), 7, 999), Decision::Reject(Outcome::Invalid { .. })));
         assert_eq!(expired(Some(&ad), 7, 1_000), Decision::Delete);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ad_that_was_changed_does_not_expire_as_what_it_was() {
+    fn changed_ad_does_not_expire_as_its_old_version() {
         let ad = ad(8, 1_000);
         let mismatch = Decision::Reject(Outcome::VersionMismatch { id: ID, version: 8 });
         assert_eq!(expired(Some(&ad), 7, 2_000), mismatch);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_expiry_gives_itself_as_the_reason() {
+    fn only_expire_commands_have_the_reason_expired() {
         use placard_model::entry::Reason;
         assert_eq!(Command::Expire { id: ID, version: 1 }.reason(), Reason::Expired);
         assert_eq!(

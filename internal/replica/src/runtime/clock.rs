@@ -205,7 +205,7 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
 
     #[test]
-    fn a_slow_answer_changes_nothing_unless_it_contradicts_a_quick_one() {
+    fn slow_answer_is_ignored_within_its_uncertainty() {
         // Answered within 600 us: 4 ms ahead is known to within 300 us, and is taken over.
         let quick = COURSE.corrected(0, 54_000, 300).course;
         let at = quick.turn + 250_000;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_ahead_of_the_truth_loses_a_tenth_until_it_is_there() {
+    fn clock_ahead_loses_a_tenth_until_it_is_right() {
         let Correction { course, ahead, step } = COURSE.corrected(0, 49_900, 0);
         assert_eq!((ahead, step), (100, None));
         assert_eq!(course.time(LEAD), 51_000);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_behind_the_truth_is_there_after_the_turn() {
+    fn clock_behind_is_right_after_the_turn() {
         let Correction { course, ahead, step } = COURSE.corrected(0, 50_700, 0);
         assert_eq!((ahead, step), (-700, None));
         assert_eq!(course.time(LEAD - 1), 50_999);
@@ -263,7 +263,7 @@ mod tests {
 
     /// As on a path on which answers take 100 ms, on one way now and on the other then.
     #[test]
-    fn time_is_not_set_back_for_what_may_be_the_paths_delay() {
+    fn time_is_not_set_back_for_a_possible_path_delay() {
         let slow = Course { known: Some(Known { taken: 0, unsure: 1_000 }), ..COURSE };
         let at = LEAD;
         let correction = slow.corrected(at, slow.time(at) - STEP - 40_000, 40_001);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_time_told_sets_the_clock_however_small_the_error() {
+    fn first_reading_sets_the_clock_at_any_error() {
         let unset = Course { known: None, ..COURSE };
         for off in [10, -10, HOUR, -HOUR] {
             // Even if it took long to be told: it is more than nothing.
@@ -309,7 +309,7 @@ mod tests {
 
     /// It was, by half of what the result had waited.
     #[test]
-    fn a_reading_is_as_old_as_it_is_when_it_is_taken_over() {
+    fn reading_ages_until_it_is_taken_over() {
         let clock = Clock::start();
         let asked = Uptime::earlier(Duration::from_secs(40));
         let answered = asked + Duration::from_secs(2);

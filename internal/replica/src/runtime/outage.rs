@@ -133,7 +133,7 @@ mod tests {
     use std::io::Error as IoError;
 
     #[test]
-    fn an_outage_is_told_when_it_begins_and_for_each_new_cause() {
+    fn outage_is_logged_at_start_and_per_new_cause() {
         let mut outage = Outage::of("the stream cannot be read");
         let start = Instant::now();
         let mut tell = |seconds, cause: &str| {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_and_counts_differences() {
+    fn uptime_advances_and_yields_differences() {
         let start = Uptime::now();
         let later = start + Duration::from_millis(5);
         assert_eq!((later - start, start - later), (Duration::from_millis(5), Duration::ZERO));

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_beyond_the_queue_is_dropped_on_another_thread() {
+    async fn state_beyond_queue_is_dropped_on_another_thread() {
         let (queue, queued) = mpsc::channel(1);
         let (dropped, mut threads) = mpsc::channel(3);
         queue_or_drop_aside(&queue, State(dropped.clone()));

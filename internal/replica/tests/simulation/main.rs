@@ -43,7 +43,7 @@ impl Drop for Told {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_misreported_under_faults() {
+fn faults_lose_double_and_misreport_nothing() {
     if let Ok(seed) = std::env::var("PLACARD_SEED") {
         run(seed.parse().expect("PLACARD_SEED is a number"));
         return;

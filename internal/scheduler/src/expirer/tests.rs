@@ -97,7 +97,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_jump_of_the_journals_clock_nothing_is_deleted_until_somebody_says_so() {
+async fn clock_jump_stops_deletion_until_brake_is_released() {
     static AHEAD: AtomicI64 = AtomicI64::new(0);
     let clock = || own_clock().saturating_add_micros(AHEAD.load(Ordering::Relaxed));
     let world = World::start(clock, clock, HOUR / 2).await;
@@ -125,7 +125,7 @@ async fn jump_before_the_first_look_is_braked() {
 
 /// It took ten hours, in which readers' clock lost the hour again, one part in ten.
 #[tokio::test(flavor = "multi_thread")]
-async fn once_the_clock_is_set_right_again_and_the_brake_released_ended_ads_go() {
+async fn expiry_resumes_once_clock_is_right_and_released() {
     static AHEAD: AtomicI64 = AtomicI64::new(0);
     let clock = || own_clock().saturating_add_micros(AHEAD.load(Ordering::Relaxed));
     let world = World::start(clock, clock, HOUR / 2).await;
@@ -149,7 +149,7 @@ async fn once_the_clock_is_set_right_again_and_the_brake_released_ended_ads_go()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_whose_clock_is_an_hour_ahead_deletes_nothing() {
+async fn machine_an_hour_ahead_deletes_nothing() {
     let own = || own_clock().saturating_add_micros(HOUR);
     let world = World::start(own_clock, own, SECOND).await;
     until("one of the ads to end, by the journal's clock", async || {

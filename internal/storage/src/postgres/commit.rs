@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_written_out_for_little_from_afar() {
+    fn small_distant_batches_write_their_values_out() {
         let form = |commands, trip_ms| {
             Manner::of(&batch(commands), Duration::from_millis(trip_ms), 0).form
         };
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn each_loss_doubles_what_is_waited_for_until_it_is_enough() {
+    fn each_loss_doubles_the_idle_timeout_up_to_a_bound() {
         let far = Duration::from_millis(100);
         let idle_ms = |losses| Manner::of(&batch(1), far, losses).idle.as_millis();
         let found: Vec<_> = [0, 1, 2, 3, 4, 5, u32::MAX].map(idle_ms).into();

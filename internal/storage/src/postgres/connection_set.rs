@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_a_standby_ends_nothing_else() {
+    async fn commit_waiting_for_a_standby_ends_nothing_else() {
         const LONG: Duration = Duration::from_secs(60);
         let [commits, others] = sets();
         let late = Duration::from_millis(1);

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_cut_short_is_refused_and_so_is_one_that_is_too_long() {
+    fn truncated_or_lengthened_copy_is_refused() {
         let copy = copy();
         for end in 0..copy.len() {
             assert!(read([&copy[..end]]).is_err(), "{end}");

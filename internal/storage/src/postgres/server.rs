@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_place_shows_what_looks_like_names() {
+    async fn server_display_shows_names_and_no_password() {
         for (url, shown) in [
             ("postgres://ann:s3cret@db-1.example:6432/ads", "db-1.example:6432/ads"),
             ("postgresql://ann:s3cret@h", "h:5432"),

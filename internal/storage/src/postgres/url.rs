@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_told_from_what_is_meant_for_a_proxy() {
+    fn settings_are_distinguished_from_proxy_options() {
         for (options, asks_more) in [
             ("endpoint%3Dep-cool-darkness-1", false),
             ("-c%20geqo%3Doff", true),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_have_ports_of_their_own() {
+    fn each_of_several_hosts_has_its_own_port() {
         let of = |url: &str| -> Vec<(String, u16)> {
             let hosts = parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).hosts;
             hosts.iter().map(|host| (host.get_host().to_owned(), host.get_port())).collect()
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_by_its_name() {
+    fn unsupported_parameter_is_refused_by_its_name() {
         for (query, name) in [
             ("sslmode=bogus", "sslmode"),
             ("channel_binding=require", "channel_binding"),

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_costs_time_is_warned_of() {
+    fn only_harmful_redis_settings_are_warned_of() {
         let good =
             "# Memory\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nredis_version:6.2.0\r\n";
         assert_eq!(warnings(good), []);

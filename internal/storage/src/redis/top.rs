@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_goes_by_the_top() {
+    fn append_is_decided_by_the_streams_top() {
         let all = records(5..=9);
         let at = |index: usize| Top::At(all[index].version, all[index].chain);
         assert_eq!(Top::Empty.step(&all), AppendStep::Append(0));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_follows_each_other_is_one_run() {
+    fn only_consecutive_records_form_one_run() {
         let mut all = records(1..=4);
         assert_eq!(consecutive(&all), 4);
         assert_eq!(consecutive(&all[..0]), 0);

@@ -15,7 +15,7 @@ use crate::{commit, open, server, try_commit};
 /// The head that a journal has just written is the head no longer, the ad is there already, or the key has its answer:
 /// all of that is noticed, and nothing is lost, doubled or overwritten.
 #[tokio::test]
-async fn a_batch_that_knows_too_little_reads_after_all() {
+async fn blind_commit_falls_back_to_reading_when_stale() {
     let server = server().await;
     let (one, other) = (open(&server.url()).await, open(&server.url()).await);
     let mut ids = 1..;
@@ -47,7 +47,7 @@ async fn a_batch_that_knows_too_little_reads_after_all() {
 
 /// The creation of an ad that has ended by now would be refused if its earlier answer were not found.
 #[tokio::test]
-async fn a_repeated_creation_whose_ad_has_ended_is_answered_as_before() {
+async fn repeated_creation_of_ended_ad_is_answered_alike() {
     const LASTS: Duration = Duration::from_millis(500);
     let server = server().await;
     let journal = open(&server.url()).await;
@@ -71,7 +71,7 @@ async fn a_repeated_creation_whose_ad_has_ended_is_answered_as_before() {
 
 /// The statement has looked for the ad before another transaction inserts it, and waits for that transaction.
 #[tokio::test]
-async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
+async fn ad_created_during_the_lock_wait_is_not_doubled() {
     const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     let server = server().await;
     let journal = open(&server.url()).await;
@@ -106,7 +106,7 @@ async fn an_ad_that_comes_while_the_head_is_waited_for_is_not_inserted_twice() {
 
 /// Its time was taken before its connection was opened, which may take seconds: an entry was dated back by them.
 #[tokio::test]
-async fn a_blind_commit_that_has_to_connect_takes_its_time_afterwards() {
+async fn blind_commit_is_dated_after_connecting() {
     // Whether the log's last row is younger than the connection that has written it.
     const YOUNGER: &str = "
         SELECT bool_and(backend_start < (SELECT at FROM log ORDER BY version DESC LIMIT 1))

@@ -81,12 +81,12 @@ async fn snapshots(journal: PostgresJournal, done: Arc<AtomicBool>) {
 }
 
 #[tokio::test]
-async fn two_committers_at_once() {
+async fn two_committers_leave_a_gapless_log() {
     committers(2).await;
 }
 
 #[tokio::test]
-async fn three_committers_at_once() {
+async fn three_committers_leave_a_gapless_log() {
     committers(3).await;
 }
 
@@ -143,7 +143,7 @@ async fn the_same_key_at_three_replicas_is_answered_once() {
 /// Values that a replica far away writes out as text must be the same as bound ones, whatever settings an operator has
 /// given to the database.
 #[tokio::test]
-async fn a_locked_commit_writes_the_same_rows_as_an_unlocked_one() {
+async fn locked_and_unlocked_commits_write_the_same_rows() {
     const ROWS: [&str; 3] = [
         "SELECT json_agg((id, version, start_at, end_at, title) ORDER BY id) FROM ads",
         "SELECT json_agg((version, request, item) ORDER BY version) FROM log",

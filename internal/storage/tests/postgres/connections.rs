@@ -38,7 +38,7 @@ async fn poll(journal: &PostgresJournal) {
 
 /// It asked for a connection when it had something to commit, and could be ready without ever getting one.
 #[tokio::test]
-async fn a_journal_can_commit_when_others_have_taken_the_rest() {
+async fn journal_commits_when_others_took_all_connections() {
     let server = server().await;
     let url = limited(&server, 5);
     let journal = open(&url).await;
@@ -108,7 +108,7 @@ async fn trimming_the_stream_opens_no_connection() {
 
 /// A lost connection is opened again although no client writes, before anything else is done.
 #[tokio::test]
-async fn a_lost_connection_for_commits_is_told_and_taken_first() {
+async fn lost_commit_connection_is_noticed_and_taken_first() {
     let server = server().await;
     let journal = open(&limited(&server, 20)).await;
     poll(&journal).await;
@@ -130,7 +130,7 @@ async fn a_lost_connection_for_commits_is_told_and_taken_first() {
 
 /// While commits have no connection, housekeeping does not take the one that is free.
 #[tokio::test]
-async fn housekeeping_takes_no_connection_before_commits_have_one() {
+async fn housekeeping_takes_no_connection_before_commits() {
     let server = server().await;
     let url = limited(&server, 20);
     open(&url).await;

@@ -82,14 +82,14 @@ fn outcomes(plan: &Plan) -> Vec<Outcome> {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_repeated_and_written_once() {
+async fn commit_with_a_lost_answer_is_written_once() {
     for (place, locked) in [(Near, false), (Near, true), (Far, true)] {
         cut_at_commit(place, locked, Then::LoseAnswer, true).await;
     }
 }
 
 #[tokio::test]
-async fn a_commit_that_never_arrives_is_repeated_and_written_once() {
+async fn commit_with_a_lost_request_is_written_once() {
     for (place, locked) in [(Near, false), (Near, true), (Far, true)] {
         cut_at_commit(place, locked, Then::LoseRequest, false).await;
     }
@@ -97,7 +97,7 @@ async fn a_commit_that_never_arrives_is_repeated_and_written_once() {
 
 /// A try that its replica has given up goes on at the server, behind a lock, and meets its own repetition there.
 #[tokio::test]
-async fn a_try_that_comes_late_is_not_written_beside_its_repetition() {
+async fn late_try_is_not_written_beside_its_repetition() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server, Near).await;
     let mut holder = PgConnection::connect(&server.url()).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_try_that_comes_late_is_not_written_beside_its_repetition() {
 
 /// A repetition that is rejected must not be followed by its first try.
 #[tokio::test]
-async fn a_repetition_counts_as_a_write_even_if_it_changes_nothing() {
+async fn repetition_without_a_change_counts_as_a_write() {
     let server = server().await;
     let journal = open(&server.url()).await;
     let writes = || server.sql("SELECT writes FROM head").unwrap();
@@ -185,7 +185,7 @@ fn large_requests() -> Vec<Request> {
 }
 
 #[tokio::test]
-async fn a_large_locked_batch_is_written_once_whatever_is_lost() {
+async fn large_locked_batch_is_written_once_after_a_loss() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server, Far).await;
     let direct = open(&server.url()).await;
@@ -241,7 +241,7 @@ async fn stalled(
 }
 
 #[tokio::test]
-async fn a_replica_that_stalls_between_two_messages_does_not_keep_the_lock() {
+async fn stall_between_messages_releases_the_lock() {
     for place in [Near, Far] {
         let server = server().await;
         let stalling = through_proxy(&server, place).await;
@@ -252,7 +252,7 @@ async fn a_replica_that_stalls_between_two_messages_does_not_keep_the_lock() {
 
 /// It hears that its session has ended while it was idle, and so that nothing is committed.
 #[tokio::test]
-async fn a_replica_that_stalls_in_the_middle_of_a_message_does_not_keep_the_lock() {
+async fn stall_within_a_message_releases_the_lock() {
     for place in [Near, Far] {
         let server = server().await;
         let stalling = through_proxy(&server, place).await;
@@ -264,7 +264,7 @@ async fn a_replica_that_stalls_in_the_middle_of_a_message_does_not_keep_the_lock
 /// From afar the message says COMMIT at its end. A replica that does not hear the answer does not know the outcome; the
 /// repetition finds it out.
 #[tokio::test]
-async fn a_stall_in_the_middle_of_the_message_that_commits_is_settled_by_repeating() {
+async fn repeating_settles_a_stall_within_a_commit_message() {
     let server = server().await;
     let (proxy, journal) = through_proxy(&server, Far).await;
     let other = open(&server.url()).await;
@@ -285,7 +285,7 @@ async fn a_stall_in_the_middle_of_the_message_that_commits_is_settled_by_repeati
 }
 
 #[tokio::test]
-async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
+async fn unread_large_answer_releases_the_lock() {
     let server = server().await;
     let other = open(&server.url()).await;
     // More than the buffers between the server and the proxy hold.
@@ -303,7 +303,7 @@ async fn a_replica_that_does_not_take_a_large_answer_does_not_keep_the_lock() {
 
 /// Two seconds were not enough for a thousand large ads on a slow path, however often it was tried.
 #[tokio::test]
-async fn a_commit_has_the_longer_to_read_the_more_ads_it_touches() {
+async fn commit_time_limit_grows_with_the_ads_it_reads() {
     const LONG: Duration = Duration::from_secs(3);
     let server = server().await;
     let (proxy, journal) = through_proxy(&server, Near).await;
@@ -341,7 +341,7 @@ async fn a_replica_that_dies_in_the_queue_leaves_it() {
 
 /// The error that a client of PostgreSQL sees after a restart of the server is no reason to fail a request.
 #[tokio::test]
-async fn a_restart_of_the_server_is_not_seen_by_idle_connections() {
+async fn server_restart_fails_no_idle_connections_request() {
     let mut server = server().await;
     let journal = open(&server.url()).await;
     for round in 1..=3 {
@@ -365,7 +365,7 @@ async fn a_restart_of_the_server_is_not_seen_by_idle_connections() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_database_refuses_is_told_apart() {
+async fn database_refusal_is_reported_as_refused() {
     let server = server().await;
     let journal = open(&server.url()).await;
     commit(&journal, requests()).await;
@@ -381,7 +381,7 @@ async fn a_request_that_the_database_refuses_is_told_apart() {
 
 /// Each kind of work found out for itself that its connection was dead, after 5 s.
 #[tokio::test]
-async fn one_answer_that_fails_to_come_condemns_all_idle_connections() {
+async fn missing_answer_condemns_all_idle_connections() {
     let server = server().await;
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;
@@ -397,7 +397,7 @@ async fn one_answer_that_fails_to_come_condemns_all_idle_connections() {
 
 /// A firewall forgets idle connections, and a write found that out after 5 s, when its client got a 503.
 #[tokio::test]
-async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
+async fn write_does_not_wait_for_a_dead_idle_connection() {
     let server = server().await;
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;
@@ -410,7 +410,7 @@ async fn a_write_does_not_wait_for_a_connection_that_died_while_idle() {
 
 /// A page of the usual size was asked for repeatedly, and never came.
 #[tokio::test]
-async fn a_log_is_read_on_a_path_that_takes_seconds_for_a_page() {
+async fn log_is_read_on_a_path_too_slow_for_a_page() {
     let server = server().await;
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;
@@ -435,7 +435,7 @@ async fn a_log_is_read_on_a_path_that_takes_seconds_for_a_page() {
 
 /// A page that does not fit through is asked for again, and comes when it does.
 #[tokio::test]
-async fn a_log_that_is_swallowed_on_the_way_is_given_up_and_read_later() {
+async fn swallowed_log_page_is_given_up_and_read_later() {
     let server = server().await;
     let proxy = Proxy::start(server.port()).await.unwrap();
     let journal = open(&server.url_through(proxy.port())).await;

@@ -19,7 +19,7 @@ async fn unfit(url: &str, accept_unsafe_durability: bool) -> Option<Unfit> {
 }
 
 #[tokio::test]
-async fn a_server_that_may_lose_what_it_has_acknowledged_is_refused_unless_that_is_accepted() {
+async fn non_durable_server_is_refused_unless_accepted() {
     let mut server = server().await;
     for (name, expected) in [("fsync", Unfit::Fsync), ("full_page_writes", Unfit::FullPageWrites)] {
         server.restart_with(&[(name, "off")]).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_database_of_another_encoding_is_refused() {
 
 /// Without a wait for the disk, what was acknowledged in the last seconds would be gone after the kill.
 #[tokio::test]
-async fn commits_wait_for_the_disk_where_the_server_would_not() {
+async fn commits_wait_for_disk_despite_server_settings() {
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
     let mut server = PostgresServer::start_with(&settings).await.unwrap();
     let journal = open(&server.url()).await;
@@ -70,7 +70,7 @@ async fn commits_wait_for_the_disk_where_the_server_would_not() {
 /// After a crash the others must find the last row of a replica that refuses reads: by an older row it would count as
 /// silent while it answers.
 #[tokio::test]
-async fn a_replica_that_refuses_is_on_the_disk_as_it_was_seen() {
+async fn refusing_replicas_row_survives_a_crash() {
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
     let mut server = PostgresServer::start_with(&settings).await.unwrap();
     let journal = open(&server.url()).await;
@@ -113,7 +113,7 @@ async fn tables_of_an_older_build_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_dump_of_an_older_build_is_migrated_where_it_is_restored() {
+async fn older_dump_is_migrated_where_it_is_restored() {
     let server = server().await;
     let journal = open(&server.url()).await;
     restore_older(&server).await;
@@ -170,7 +170,7 @@ async fn options_of_every_kind_reach_the_server() {
 }
 
 #[tokio::test]
-async fn a_password_is_told_to_nobody() {
+async fn password_is_never_shown() {
     let url = "postgres://somebody:pass1234@127.0.0.1:1/journal";
     let refused = PostgresJournal::connect(url, Options::default()).await.unwrap_err();
     assert_eq!(refused.to_string(), "cannot connect to PostgreSQL at 127.0.0.1:1/journal");

@@ -17,7 +17,7 @@ const IGNORES: (&str, &str) = ("ignore_startup_parameters", "options,extra_float
 
 /// A replica that stalled behind such a pooler kept the head's lock for as long as it stalled.
 #[tokio::test]
-async fn a_session_pooler_leaves_the_guards_of_the_lock_in_place() {
+async fn session_pooler_leaves_the_lock_timeouts_in_place() {
     let server = server().await;
     let session = ("pool_mode", "session");
     for settings in [vec![session], vec![session, IGNORES]] {
@@ -47,7 +47,7 @@ async fn a_session_pooler_leaves_the_guards_of_the_lock_in_place() {
 }
 
 #[tokio::test]
-async fn a_pooler_that_shares_sessions_is_refused_with_its_mode() {
+async fn session_sharing_pooler_is_refused_with_its_mode() {
     let server = server().await;
     let reset = ("server_reset_query_always", "1");
     let modes = [("pool_mode", "transaction"), ("pool_mode", "statement")];
@@ -71,7 +71,7 @@ async fn a_pooler_that_shares_sessions_is_refused_with_its_mode() {
 
 /// A schema that was asked for would be another one, silently.
 #[tokio::test]
-async fn options_that_a_pooler_drops_are_not_missed_in_silence() {
+async fn options_dropped_by_a_pooler_are_refused() {
     let server = server().await;
     let pooler = PgBouncer::start(&server, &[IGNORES]).await.unwrap();
     server.sql("CREATE SCHEMA own").unwrap();
@@ -87,7 +87,7 @@ async fn options_that_a_pooler_drops_are_not_missed_in_silence() {
 
 /// A provider's proxy takes out what is meant for itself.
 #[tokio::test]
-async fn options_that_are_meant_for_a_proxy_are_not_missed() {
+async fn proxy_options_dropped_by_a_pooler_are_accepted() {
     let server = server().await;
     let pooler = PgBouncer::start(&server, &[("pool_mode", "session"), IGNORES]).await.unwrap();
     open(&format!("{}&options=endpoint%3Dep-1", server.url_through(pooler.port()))).await;
@@ -95,7 +95,7 @@ async fn options_that_are_meant_for_a_proxy_are_not_missed() {
 
 /// Two connections are compared at the start, but not by a replica that starts while its journal is away.
 #[tokio::test]
-async fn a_shared_session_is_noticed_when_a_connection_has_rested() {
+async fn shared_session_is_noticed_after_a_connection_idles() {
     let server = server().await;
     migrate(&server.url()).await.unwrap();
     let pooler = PgBouncer::start(&server, &[("pool_mode", "transaction"), IGNORES]).await.unwrap();

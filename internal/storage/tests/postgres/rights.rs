@@ -54,7 +54,7 @@ async fn refused(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_something_else_are_told_with_what_to_do() {
+async fn foreign_tables_are_reported_with_a_remedy() {
     let server = server().await;
     let empty = server.sql("CREATE ROLE teller LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC");
     empty.unwrap();

@@ -125,7 +125,7 @@ async fn told_late(pair: &Pair, journal: &PostgresJournal, again: Request) {
 }
 
 #[tokio::test]
-async fn a_kept_answer_waits_for_the_standby_that_its_row_waits_for() {
+async fn kept_answer_waits_for_the_standby_of_its_row() {
     let first = keyed(request(1, vec![create(1, "with a key")]), 1, 1);
     let again = Request { id: Uuid::from_u128(2), ..first.clone() };
     is_not_told_early(vec![], first.clone(), again.clone(), false).await;
@@ -134,7 +134,7 @@ async fn a_kept_answer_waits_for_the_standby_that_its_row_waits_for() {
 
 /// 404, 409 and 412 rest on rows too: on a deletion, a creation, a replacement.
 #[tokio::test]
-async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
+async fn refusal_waits_for_the_standby_of_its_row() {
     let there = vec![request(9, vec![create(9, "there")])];
     let deleted = request(1, vec![delete(9)]);
     is_not_told_early(there.clone(), deleted, request(2, vec![delete(9)]), false).await;
@@ -149,7 +149,7 @@ async fn a_refusal_waits_for_the_standby_that_its_row_waits_for() {
 
 /// Any late answer closed all other connections, and they were opened again.
 #[tokio::test]
-async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
+async fn commit_waiting_for_a_standby_costs_no_connection() {
     let pair = Pair::start().await;
     let journal = open(&pair.primary.url()).await;
     let mut heartbeat = contract::heartbeat(1, Position::START);
@@ -174,7 +174,7 @@ async fn a_commit_that_waits_for_a_standby_costs_no_other_connection() {
 
 /// A refusal moved the head, so that others' commits that had been decided without the lock were discarded.
 #[tokio::test]
-async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
+async fn refusal_waiting_for_the_standby_changes_no_row() {
     let pair = Pair::start().await;
     let journal = open(&pair.primary.url()).await;
     let writes = || pair.primary.sql("SELECT writes FROM head").unwrap();
@@ -198,7 +198,7 @@ async fn a_refusal_that_waits_for_the_standby_changes_no_row() {
 
 /// A plan that writes nothing costs no write if commits do not wait for a standby.
 #[tokio::test]
-async fn a_refusal_writes_nothing_without_a_synchronous_standby() {
+async fn refusal_without_synchronous_standby_writes_nothing() {
     let server = PostgresServer::start().await.unwrap();
     let journal = open(&server.url()).await;
     let writes = || server.sql("SELECT writes FROM head").unwrap();

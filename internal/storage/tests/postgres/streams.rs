@@ -51,7 +51,7 @@ async fn a_copy_of_a_journal_has_a_stream_of_its_own() {
 
 /// Entries that a replica wrote between a restart of PostgreSQL and its next head poll went to the stream from before.
 #[tokio::test]
-async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
+async fn restarted_server_is_not_used_before_it_is_followed() {
     let mut server = server().await;
     let journal = open(&server.url()).await;
     let poll = async || journal.poll(heartbeat(1, Position::START), 0).await;
@@ -73,7 +73,7 @@ async fn another_run_of_the_server_is_not_used_before_it_is_followed() {
 
 /// Replicas go over to another stream when PostgreSQL is started again, and go on by it.
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_write_on_when_the_server_was_started_again() {
+async fn replicas_write_on_after_a_server_restart() {
     let (mut postgres, redis) = tokio::join!(server(), RedisServer::start());
     let redis = redis.unwrap();
     let mut replicas = Vec::new();
@@ -142,7 +142,7 @@ async fn all_write(replicas: &[Replica], written: &mut u128) {
 /// While replicas of the first builds and of this one are there, each kind has a stream of its own, and hears of what the
 /// other has written by its polls.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_upgrade_from_the_first_names_loses_nothing() {
+async fn upgrade_from_the_first_stream_names_loses_nothing() {
     let (postgres, redis) = tokio::join!(server(), RedisServer::start());
     let redis = redis.unwrap();
     let stream = || RedisStream::connect(&Options::new(Server::Url(redis.url().into()))).unwrap();

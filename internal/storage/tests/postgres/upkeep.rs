@@ -96,7 +96,7 @@ async fn answers_are_forgotten_after_a_day() {
 }
 
 #[tokio::test]
-async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
+async fn clock_jump_unregisters_no_replica() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in 1..=3 {
@@ -119,7 +119,7 @@ async fn no_jump_of_the_clock_takes_a_replica_off_the_register() {
 
 /// A poll that was sent before the replica left, and arrives at the server afterwards.
 #[tokio::test]
-async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
+async fn late_poll_does_not_register_a_departed_replica() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in [1, 2] {
@@ -139,7 +139,7 @@ async fn a_replica_that_has_left_is_not_registered_by_a_late_poll() {
 
 /// A poll whose view is older than the mark, or an operator who marks a replica that is gone.
 #[tokio::test]
-async fn a_row_beside_its_mark_does_not_count_and_is_deleted() {
+async fn departed_replicas_row_is_deleted_and_not_counted() {
     let server = server().await;
     let journal = open(&server.url()).await;
     for replica in [1, 2] {
@@ -155,7 +155,7 @@ async fn a_row_beside_its_mark_does_not_count_and_is_deleted() {
 
 /// Replicas come and go, and none lives long enough to see a row stand still for an hour.
 #[tokio::test]
-async fn the_register_is_bounded_and_keeps_who_was_seen_last() {
+async fn register_is_bounded_and_keeps_the_last_seen() {
     let server = server().await;
     let journal = open(&server.url()).await;
     journal.poll(contract::heartbeat(1, Position::START), 0).await.unwrap();
@@ -201,7 +201,7 @@ async fn one_replica_at_a_time_does_chores() {
 }
 
 #[tokio::test]
-async fn what_is_kept_elsewhere_is_tidied_by_one_replica_at_a_time() {
+async fn external_chores_run_on_one_replica_at_a_time() {
     let server = server().await;
     let (journal, other) = (open(&server.url()).await, open(&server.url()).await);
     let mut meanwhile = None;
@@ -278,7 +278,7 @@ async fn a_replica_that_is_held_loses_its_chore_to_another() {
 
 /// A version that a replica has published of a history that was lost with the server must confirm nothing.
 #[tokio::test]
-async fn only_what_the_journal_knows_counts_as_published() {
+async fn only_positions_in_the_journal_count_as_published() {
     let server = server().await;
     let journal = open(&server.url()).await;
     commit(&journal, vec![request(1, vec![create(1, "first")])]).await;

@@ -28,7 +28,7 @@ async fn a_redis_that_forgets_is_warned_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_used_and_never_told() {
+async fn password_is_used_and_never_shown() {
     let server = RedisServer::start().await.unwrap();
     run::<()>(&server, "CONFIG SET requirepass opensesame").await;
     let with = |password: &str| {
@@ -139,7 +139,7 @@ impl Encrypted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_checked_against_the_given_authority_and_name() {
+async fn tls_checks_the_given_authority_and_name() {
     let server = Encrypted::start(false).await;
     let stranger = Authority::new();
     let to = |host: &str, authority: &Authority| following(&server.to(host, authority));
@@ -168,7 +168,7 @@ async fn fault(stream: &RedisStream) -> String {
 
 /// The result of the first attempt, which is repeated while no other attempt is made.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_redis_is_told_in_words_each_time() {
+async fn redis_faults_are_reported_in_words_each_time() {
     let server = RedisServer::start().await.unwrap();
     run::<()>(&server, "ACL SETUSER teller on >opensesame ~* &* +@all").await;
     run::<()>(&server, "ACL SETUSER limited on >opensesame ~other:* &* +@all").await;
@@ -196,7 +196,7 @@ async fn what_is_wrong_with_a_redis_is_told_in_words_each_time() {
 
 /// Two nodes of a cluster, the first of which has one slot, and what it says of all other keys.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_that_has_moved_the_stream_is_told_by_name() {
+async fn redis_cluster_node_without_the_stream_is_named() {
     let settings = [("cluster-enabled", "yes")];
     let (one, other) =
         tokio::join!(RedisServer::start_with(&settings), RedisServer::start_with(&settings));
@@ -215,7 +215,7 @@ async fn a_node_of_a_cluster_that_has_moved_the_stream_is_told_by_name() {
 
 /// By default Redis asks clients for certificates.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_shown_to_a_redis_that_asks_for_one() {
+async fn client_certificate_is_shown_when_redis_asks() {
     let server = Encrypted::start(true).await;
     let with = |signed: Option<Certificate>| {
         let mut options = server.to("127.0.0.1", &server.authority);
@@ -231,7 +231,7 @@ async fn a_certificate_is_shown_to_a_redis_that_asks_for_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_and_their_redis_have_users_and_a_database() {
+async fn sentinel_and_redis_logins_and_database_are_used() {
     let master = RedisServer::start().await.unwrap();
     run::<()>(&master, "ACL SETUSER teller on >opensesame ~* &* +@all").await;
     let sentinel = RedisSentinel::start("main", &master).await.unwrap();

@@ -18,7 +18,7 @@ const CALL: Duration = Duration::from_millis(1_500 + 500);
 const READ: Duration = Duration::from_millis(2_400 + 500);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_deleted_is_begun_again_anywhere() {
+async fn deleted_stream_can_begin_again_at_any_version() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(9);
@@ -40,7 +40,7 @@ async fn what_was_deleted_is_begun_again_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_trimmed_away_keeps_its_top() {
+async fn trimmed_stream_keeps_its_top() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(9);
@@ -171,7 +171,7 @@ async fn a_stalled_redis_is_unavailable_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_redis_refuses_is_unavailable_and_leaves_nothing() {
+async fn refused_append_is_unavailable_and_leaves_nothing() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(9);
@@ -231,7 +231,7 @@ async fn redis_need_not_be_there_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_append_without_an_answer_is_done_once_or_not_at_all() {
+async fn unanswered_append_is_done_once_or_not_at_all() {
     let server = RedisServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     let url = format!("redis://127.0.0.1:{}", proxy.port());

@@ -12,7 +12,7 @@ const ZEROS: Chain = Chain([0; 32]);
 const HIGHEST: u64 = i64::MAX as u64;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_append_has_left_is_a_fork_and_can_be_reset() {
+async fn foreign_stream_content_is_a_fork_and_can_be_reset() {
     let server = RedisServer::start().await.unwrap();
     let all = records(6);
     // A change behind the stream's back to versions 1 to 3, and the top that is shown then.
@@ -51,7 +51,7 @@ async fn what_no_append_has_left_is_a_fork_and_can_be_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_entry_is_read_as_one_that_nobody_applies() {
+async fn malformed_entry_is_read_as_an_inapplicable_one() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(3);
@@ -83,7 +83,7 @@ async fn a_malformed_entry_is_read_as_one_that_nobody_applies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_another_type_make_the_stream_unavailable_until_they_go() {
+async fn keys_of_another_type_make_the_stream_unavailable() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(2);
@@ -106,7 +106,7 @@ async fn keys_of_another_type_make_the_stream_unavailable_until_they_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_gets_over_a_stream_that_begins_again_below_it() {
+async fn reader_survives_a_stream_restarted_below_it() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let all = records(40);

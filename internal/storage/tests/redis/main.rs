@@ -240,7 +240,7 @@ async fn a_bound_holds_after_every_append() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_first_of_records_that_do_not_follow_each_other_are_appended() {
+async fn append_stops_where_records_are_not_consecutive() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let mixed = [&records(3)[..], &history(5, "different")[3..]].concat();
@@ -250,7 +250,7 @@ async fn only_the_first_of_records_that_do_not_follow_each_other_are_appended() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_older_than_the_top_is_compared_while_it_is_there() {
+async fn records_below_the_top_are_compared_while_present() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
     let (all, other) = (records(5), history(5, "different"));
