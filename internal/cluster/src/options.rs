@@ -10,7 +10,12 @@ use placard_cluster::cluster::REPLICAS_MAX;
 
 /// A cluster on this machine, as processes: PostgreSQL, Redis, replicas of Placard, and HAProxy before them
 #[derive(Debug, Parser)]
-#[command(name = "cluster", disable_help_subcommand = true, arg_required_else_help = false)]
+#[command(
+    name = "cluster",
+    bin_name = "cluster",
+    disable_help_subcommand = true,
+    arg_required_else_help = false
+)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Command,
