@@ -1,11 +1,12 @@
 //! `placard seed`: generated ads, sent through the batch route.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use placard_model::generator::Generator;
-use placard_model::{Timestamp, limits};
+use placard_model::limits;
+use placard_node::system_now;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
@@ -60,8 +61,8 @@ pub(crate) async fn fill(
 
 async fn send_all(mut sender: Sender, ads: u64, seed: u64, log: &Log) -> anyhow::Result<()> {
     // A run of its own each time: seeding twice means twice the ads.
-    let run = format!("{:x}", now().micros());
-    let mut generator = Generator::new(seed, now());
+    let run = format!("{:x}", system_now().micros());
+    let mut generator = Generator::new(seed, system_now());
     let progress = Progress::new(ads);
     let mut sent = 0;
     while sent < ads {
@@ -182,12 +183,6 @@ impl Sender {
 /// Returns the pause that `Retry-After` asks for, if it does so in seconds (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
-    Timestamp::EPOCH.saturating_add_micros(micros)
 }
 
 /// A bar on a terminal, log lines elsewhere.

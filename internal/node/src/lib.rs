@@ -17,14 +17,15 @@ use placard_api::{App, Stage};
 pub use placard_api::{listen, short_backlog};
 use placard_model::limits;
 use placard_replica::{Handle, Replica};
-use placard_scheduler::{Board, Scheduler};
+use placard_scheduler::Scheduler;
 use placard_storage::sqlite::SqliteJournal;
+use placard_tasks::Board;
 use placard_telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use placard_replica::{Config as ReplicaConfig, spans};
+pub use placard_replica::{Config as ReplicaConfig, spans, system_now};
 use storage::Started;
 pub use storage::{
     ClusterStorage, Redis, RedisTls, Secret, Sentinel, StartError, Storage, backup, migrate,

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use placard_model::Version;
-use placard_replica::ports::{Chores, Ends, NoCheckpoints, Unavailable};
+use placard_replica::ports::{NoCheckpoints, Unavailable};
 use placard_replica::{Config, Expiry, Replica};
-use placard_scheduler::{Config as SchedulerConfig, Scheduler, Tasks, Wording};
+use placard_scheduler::ports::{Chores, Expirations, TaskStore};
+use placard_scheduler::{Config as SchedulerConfig, Scheduler};
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::{DirectoryError, writable_sqlite};
 use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::redis::{self, RedisStream};
 use placard_storage::sqlite::{self, SqliteJournal};
+use placard_tasks::{PostgresTasks, Shown, SqliteTasks, Wording};
 
 pub use placard_storage::redis::{Sentinel, Server as Redis, Tls as RedisTls};
 pub use placard_storage::secret::{Secret, read_file};
@@ -102,8 +104,8 @@ pub(crate) struct Started {
     /// Runs until it is dropped.
     pub(crate) scheduler: Scheduler,
     pub(crate) expiry: Expiry,
-    /// Where a task board finds the tasks.
-    pub(crate) board: Tasks,
+    /// The tasks that a board shows.
+    pub(crate) board: Shown,
     /// A journal that must be closed at the end.
     pub(crate) embedded: Option<SqliteJournal>,
 }
@@ -112,14 +114,15 @@ pub(crate) struct Started {
 pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, StartError> {
     match storage {
         Storage::Embedded(directory) => {
-            let tasks = Tasks::Sqlite { directory: directory.clone() };
-            let queue = tasks.file();
+            let tasks = SqliteTasks::in_directory(&directory);
+            let queue = SqliteTasks::file(&directory);
+            let board = Shown::Sqlite(directory.clone());
             let takes_new = config.takes_new_journal;
             let opened = tokio::task::spawn_blocking(move || {
                 // Checked first, so that a refused start has changed nothing.
-                queue.as_deref().map_or(Ok(()), writable_sqlite)?;
+                writable_sqlite(&queue)?;
                 if !takes_new && !SqliteJournal::is_in(&directory) {
-                    refuse_beside(&directory, queue.as_deref())?;
+                    refuse_beside(&directory, &queue)?;
                 }
                 Ok::<_, StartError>(SqliteJournal::open(&directory)?)
             });
@@ -128,8 +131,8 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             let stream = InProcess::default();
             let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
-            let scheduler = SchedulerConfig::new(tasks.clone());
-            let started = scheduled(replica, journal.clone(), scheduler, tasks);
+            let config = SchedulerConfig::default();
+            let started = scheduled(replica, journal.clone(), tasks, config, board);
             Ok(Started { embedded: Some(journal), ..started })
         }
         Storage::Cluster(cluster) => start_clustered(*cluster, config).await,
@@ -137,10 +140,9 @@ pub(crate) async fn start(storage: Storage, config: Config) -> Result<Started, S
 }
 
 /// Refuses to begin a journal in a directory in which there was one, or a replica of a cluster.
-fn refuse_beside(directory: &Path, queue: Option<&Path>) -> Result<(), StartError> {
+fn refuse_beside(directory: &Path, queue: &Path) -> Result<(), StartError> {
     let checkpoint = CheckpointFile::in_directory(directory);
-    let known =
-        [Some(checkpoint.as_path()), queue].into_iter().flatten().find(|file| file.exists());
+    let known = [checkpoint.as_path(), queue].into_iter().find(|file| file.exists());
     known.map_or(Ok(()), |known| {
         let place = format!("the journal in {}", directory.display());
         Err(StartError::Emptied(place, known.display().to_string()))
@@ -213,9 +215,9 @@ async fn start_clustered(
     let wording = Wording::new(move |error| known.told(error));
     let pool = journal.tasks_pool();
     let migrate = cluster.run_migrations;
-    let tasks = Tasks::Postgres { pool, migrate, wording: wording.clone() };
-    let board = Tasks::Postgres { pool: journal.board_pool(), migrate: false, wording };
-    let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::new(tasks) };
+    let tasks = PostgresTasks { pool, migrate, wording };
+    let board = Shown::Postgres(journal.board_pool());
+    let scheduler = SchedulerConfig { log_kept: cluster.log_kept, ..SchedulerConfig::default() };
     let replica = match checkpoint {
         Some(checkpoint) => Replica::start(journal.clone(), stream, checkpoint, config),
         None => {
@@ -223,18 +225,20 @@ async fn start_clustered(
             Replica::start(journal.clone(), stream, NoCheckpoints, config)
         }
     };
-    Ok(scheduled(replica, journal, scheduler, board))
+    Ok(scheduled(replica, journal, tasks, scheduler, board))
 }
 
 /// Starts the scheduler that deletes ended ads on a replica's behalf.
-fn scheduled<J: Ends + Chores>(
+fn scheduled<J: Expirations + Chores>(
     replica: Replica,
     journal: J,
+    tasks: impl TaskStore,
     config: SchedulerConfig,
-    board: Tasks,
+    board: Shown,
 ) -> Started {
     let expiry = Expiry::default();
-    let scheduler = Scheduler::start(journal, replica.handle().clone(), expiry.clone(), config);
+    let handle = replica.handle().clone();
+    let scheduler = Scheduler::start(journal, tasks, handle, expiry.clone(), config);
     Started { replica, scheduler, expiry, board, embedded: None }
 }
 
@@ -301,7 +305,7 @@ pub async fn backup(directory: PathBuf, to: PathBuf) -> Result<Version, sqlite::
 pub async fn migrate(postgres_url: Secret) -> Result<(), StartError> {
     let pool = postgres::migrate(postgres_url).await?;
     // The sweep works without them, so a server that lacks what they need is no reason to fail.
-    if let Err(error) = placard_scheduler::migrate(&pool, Wording::new(postgres::told)).await {
+    if let Err(error) = placard_tasks::migrate(&pool, Wording::new(postgres::told)).await {
         let cause = placard_replica::reasons(&*error);
         tracing::warn!(%error, cause, "the tables of expiry's tasks are not up to date");
     }

@@ -21,5 +21,5 @@ pub use expiry::Expiry;
 pub use reasons::reasons;
 pub use runtime::{
     Clock, Config, Handle, Lost, Outage, Overloaded, ReadPermit, ReadPermits, Reading, Receipts,
-    Replica, State, Stopped, Uptime,
+    Replica, State, Stopped, Uptime, system_now,
 };

@@ -1,5 +1,5 @@
 //! The ports of the core, as traits: a journal, a stream, and a place for checkpoints. Adapters are in the storage
-//! crate. Every journal and every stream passes the contract suite of its port, in the testkit.
+//! crate, and each passes the contract suite of its port, in the testkit.
 
 use std::error::Error;
 use std::future::Future;
@@ -231,44 +231,6 @@ pub trait Audit: Send {
 
     /// Ends the audit, once all ads were sent.
     fn end(self) -> impl Future<Output = ()> + Send;
-}
-
-/// Ads that have ended and are still there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// The journal's clock when it was read.
-    pub now: Timestamp,
-    /// Each ad and the version at which it ended, those that ended first first.
-    pub ads: Vec<(Uuid, Version)>,
-}
-
-/// What expiry needs of a journal: the ads that have ended, and those that will.
-pub trait Ends: Clone + Send + Sync + 'static {
-    /// Reads at most `max` ads whose end is past by the journal's clock, and that clock.
-    fn ended(&self, max: usize) -> impl Future<Output = Result<Ended, Unavailable>> + Send;
-
-    /// Reads the seconds to come in which ads end, as seconds since the Unix epoch, in order: each is the first
-    /// whole second at or after an end. At most `max`, and none further ahead than `ahead`.
-    fn ends(
-        &self,
-        ahead: Duration,
-        max: usize,
-    ) -> impl Future<Output = Result<Vec<u64>, Unavailable>> + Send;
-}
-
-/// Deletes what a journal need not keep for ever. Only one replica at a time does a chore; the others take it for done.
-pub trait Chores: Clone + Send + Sync + 'static {
-    /// Drops log rows that are older than `keep` (an hour at least). Returns how many.
-    fn trim_log(&self, keep: Duration) -> impl Future<Output = Result<u64, Unavailable>> + Send;
-
-    /// Drops answers whose idempotency keys have run out
-    /// ([`IDEMPOTENCY_KEPT`](placard_model::limits::IDEMPOTENCY_KEPT)). Returns how many.
-    fn forget_answers(&self) -> impl Future<Output = Result<u64, Unavailable>> + Send;
-
-    /// Drops tasks that were done, or given up, longer ago than `keep`, where tasks are kept beside the journal.
-    /// Returns how many.
-    fn forget_tasks(&self, keep: Duration)
-    -> impl Future<Output = Result<u64, Unavailable>> + Send;
 }
 
 /// The result of an append.

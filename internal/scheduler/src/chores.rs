@@ -1,20 +1,20 @@
-//! Housekeeping: deletes what the journal and the queue need not keep, each kind on its own timer. The journal ensures
+//! Housekeeping: deletes what the journal and the tasks' store need not keep, each kind on its own timer. The journal ensures
 //! that only one of several replicas does a chore at a time.
 
 use std::time::Duration;
 
 use placard_model::limits;
 use placard_replica::expiry::Chore;
-use placard_replica::ports::Chores;
 use placard_replica::{Expiry, Outage};
+use tokio::sync::watch;
 
-use crate::queue::{Queue, QueueError, Source};
+use crate::ports::{BoxError, Chores, TaskStore};
 
 /// Does a chore repeatedly, until its task is dropped.
-pub(crate) async fn run<J: Chores>(
+pub(crate) async fn run<J: Chores, T: TaskStore>(
     chore: Chore,
     journal: J,
-    queue: Source,
+    (tasks, is_open): (T, watch::Receiver<bool>),
     log_kept: Duration,
     expiry: Expiry,
 ) {
@@ -31,7 +31,7 @@ pub(crate) async fn run<J: Chores>(
     let mut outage = outage.tried_every(every);
     loop {
         tokio::time::sleep(every).await;
-        let open = queue.borrow().clone();
+        let open = is_open.borrow().then_some(&tasks);
         let done = once(chore, &journal, open, log_kept).await;
         expiry.note(|account| {
             let chored = &mut account.chores[chore as usize];
@@ -55,19 +55,19 @@ pub(crate) async fn run<J: Chores>(
     }
 }
 
-async fn once<J: Chores>(
+async fn once<J: Chores, T: TaskStore>(
     chore: Chore,
     journal: &J,
-    queue: Option<Queue>,
+    tasks: Option<&T>,
     log_kept: Duration,
-) -> Result<u64, QueueError> {
+) -> Result<u64, BoxError> {
     match chore {
         Chore::Log => Ok(journal.trim_log(log_kept).await?),
         Chore::Answers => Ok(journal.forget_answers().await?),
         Chore::Tasks => {
             let beside = journal.forget_tasks(limits::TASKS_KEPT).await?;
-            let apart = match queue {
-                Some(queue) => queue.forget_done().await?,
+            let apart = match tasks {
+                Some(tasks) => tasks.forget_done().await?,
                 None => 0,
             };
             Ok(beside + apart)

@@ -2,18 +2,16 @@
 //! batch at a time, until nothing is left. No matter which replicas propose it, and how often, each ad is deleted once:
 //! its version is the condition.
 
-use std::time::SystemTime;
-
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
 use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
-use placard_replica::ports::{Ended, Ends, Unavailable};
 use placard_replica::{Expiry, Handle, Outage, Reading, Reply, Uptime};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::brake::{Look, Verdict, Watch};
+use crate::ports::{Ended, Expirations, Unavailable};
 
 /// The reason why a round failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +37,7 @@ struct Rounds {
     outage: Outage,
 }
 
-impl<J: Ends> Expirer<J> {
+impl<J: Expirations> Expirer<J> {
     pub(crate) fn new(
         journal: J,
         replica: Handle,
@@ -140,13 +138,6 @@ impl<J: Ends> Expirer<J> {
         self.expiry.note(|account| account.counts.deleted += gone as u64);
         Ok(())
     }
-}
-
-/// Returns the time by this machine's clock.
-pub(crate) fn own_clock() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
-    Timestamp::EPOCH.saturating_add_micros(micros)
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! Decides when ended ads, and data that need not be kept, are deleted: tasks at the seconds in which ads end, a sweep
-//! that makes up for lost tasks, and the timers of housekeeping. This is the only crate that knows the task queue.
+//! that makes up for lost tasks, and the timers of housekeeping. It declares the [`ports`] that it needs, and knows none of
+//! their adapters.
 //!
 //! Nothing that a reader sees depends on any of it: reads judge time themselves.
 
 mod agenda;
-mod board;
 mod brake;
 mod chores;
 mod expirer;
-mod queue;
+pub mod ports;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,22 +19,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Chore;
-use placard_replica::ports::{Chores, Ends};
-use placard_replica::{Expiry, Handle, Outage};
+use placard_replica::{Expiry, Handle, Outage, system_now};
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
-pub use board::{Board, Body};
-pub use queue::{Tasks, Wording};
-
 use agenda::Agenda;
-use apalis_postgres::PgPool;
 use expirer::Expirer;
-use queue::{Expire, Queue, QueueError, Source};
+use ports::{BoxError, Chores, Expirations, Expire, TaskStore};
 
-/// The pause after the queue has failed.
+/// The pause after the tasks' store has failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// A worker that has run for this long is taken to work.
 const WORKS: Duration = Duration::from_secs(5);
@@ -42,18 +37,15 @@ const WORKS: Duration = Duration::from_secs(5);
 /// The configuration of a scheduler.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The place of the tasks.
-    pub tasks: Tasks,
     /// How long rows of the log are kept.
     pub log_kept: Duration,
     /// Returns the time by this machine's clock.
     pub own_clock: fn() -> Timestamp,
 }
 
-impl Config {
-    /// The default configuration, with these tasks.
-    pub fn new(tasks: Tasks) -> Self {
-        Self { tasks, log_kept: limits::LOG_KEPT, own_clock: expirer::own_clock }
+impl Default for Config {
+    fn default() -> Self {
+        Self { log_kept: limits::LOG_KEPT, own_clock: system_now }
     }
 }
 
@@ -69,7 +61,7 @@ struct Due<J> {
     expiry: Expiry,
 }
 
-impl<J: Ends> Expire for Due<J> {
+impl<J: Expirations> Expire for Due<J> {
     fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             self.expirer.expire().await;
@@ -81,34 +73,37 @@ impl<J: Ends> Expire for Due<J> {
 impl Scheduler {
     /// Starts to delete ended ads on behalf of a replica, and to do the housekeeping. `expiry` records what is done,
     /// and what prevents it.
-    pub fn start<J: Ends + Chores>(
+    pub fn start<J: Expirations + Chores, T: TaskStore>(
         journal: J,
+        tasks: T,
         replica: Handle,
         expiry: Expiry,
         config: Config,
     ) -> Self {
-        let Config { tasks, log_kept, own_clock } = config;
+        let Config { log_kept, own_clock } = config;
         let name = replica.replica();
         let expirer = Expirer::new(journal.clone(), replica, expiry.clone(), own_clock);
         let expirer = Arc::new(expirer);
-        let (opened, queue) = watch::channel(None);
+        let (opened, is_open) = watch::channel(false);
         let mut running = JoinSet::new();
         let swept = Arc::clone(&expirer);
         running.spawn(keep("sweep", expiry.clone(), move || sweep(Arc::clone(&swept))));
         let due = Arc::new(Due { expirer, expiry: expiry.clone() });
         let runs = Arc::new(AtomicU64::new(0));
+        let store = tasks.clone();
         running.spawn(keep("work", expiry.clone(), move || {
-            work(tasks.clone(), opened.clone(), (name, Arc::clone(&runs)), Arc::clone(&due) as _)
+            work(store.clone(), opened.clone(), (name, Arc::clone(&runs)), Arc::clone(&due) as _)
         }));
         for chore in Chore::ALL {
-            let (journal, queue, told) = (journal.clone(), queue.clone(), expiry.clone());
+            let (journal, told) = (journal.clone(), expiry.clone());
+            let tasks = (tasks.clone(), is_open.clone());
             running.spawn(keep(chore.code(), expiry.clone(), move || {
-                chores::run(chore, journal.clone(), queue.clone(), log_kept, told.clone())
+                chores::run(chore, journal.clone(), tasks.clone(), log_kept, told.clone())
             }));
         }
         let told = expiry.clone();
         running.spawn(keep("plan", expiry, move || {
-            plan(journal.clone(), queue.clone(), told.clone())
+            plan(journal.clone(), tasks.clone(), is_open.clone(), told.clone())
         }));
         Self { running }
     }
@@ -134,17 +129,8 @@ async fn keep<F: Future<Output = ()> + Send>(
     }
 }
 
-/// Brings the tables of the tasks beside a cluster's journal up to date, as a scheduler that may do so does by
-/// itself.
-///
-/// # Errors
-/// The server cannot be reached, or refuses: it may lack the extension hstore, or not let us make a schema.
-pub async fn migrate(pool: &PgPool, wording: Wording) -> Result<(), QueueError> {
-    Queue::open(&Tasks::Postgres { pool: pool.clone(), migrate: true, wording }).await.map(drop)
-}
-
 /// Periodically deletes ended ads that are still there, whatever happened to their tasks.
-async fn sweep<J: Ends>(expirer: Arc<Expirer<J>>) {
+async fn sweep<J: Expirations>(expirer: Arc<Expirer<J>>) {
     loop {
         // Replicas that start together must not sweep together.
         let jitter = rand::rng().random_range(0.8..1.2);
@@ -153,11 +139,11 @@ async fn sweep<J: Ends>(expirer: Arc<Expirer<J>>) {
     }
 }
 
-/// Opens the queue, and does what is due in it. An error ends a worker; the next one has another name, since a
+/// Opens the tasks' store, and does what is due in it. An error ends a worker; the next one has another name, since a
 /// name that is still known to live is not taken again.
-async fn work(
-    tasks: Tasks,
-    opened: watch::Sender<Option<Queue>>,
+async fn work<T: TaskStore>(
+    tasks: T,
+    opened: watch::Sender<bool>,
     (replica, runs): (Uuid, Arc<AtomicU64>),
     due: Arc<dyn Expire>,
 ) {
@@ -165,15 +151,12 @@ async fn work(
     let mut outage = outage.tried_every(WORKS);
     loop {
         let run = runs.fetch_add(1, Ordering::Relaxed);
-        let open = opened.borrow().clone();
-        let queue = match open {
-            Some(queue) => Ok(queue),
-            None => Queue::open(&tasks).await,
-        };
-        let ended = match queue {
-            Ok(queue) => {
-                opened.send_replace(Some(queue.clone()));
-                let mut working = queue.work(&format!("{replica}-{run}"), Arc::clone(&due));
+        let is_open = *opened.borrow();
+        let open = if is_open { Ok(()) } else { tasks.open().await };
+        let ended = match open {
+            Ok(()) => {
+                opened.send_replace(true);
+                let mut working = pin!(tasks.work(format!("{replica}-{run}"), Arc::clone(&due)));
                 loop {
                     match tokio::time::timeout(WORKS, &mut working).await {
                         Ok(ended) => break ended,
@@ -190,16 +173,23 @@ async fn work(
     }
 }
 
-/// Every second, adds to the queue a task for each second in which ads will end. An ad whose end is moved, or that is
+/// Every second, stores a task for each second in which ads will end. An ad whose end is moved, or that is
 /// deleted, needs nothing more: its task finds nothing to do.
-async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
+async fn plan<J: Expirations, T: TaskStore>(
+    journal: J,
+    tasks: T,
+    is_open: watch::Receiver<bool>,
+    expiry: Expiry,
+) {
     let mut agenda = Agenda::default();
     let outage = Outage::of("no tasks are planned; the sweep goes on without them");
     let mut outage = outage.tried_every(limits::EXPIRY_PLAN);
     loop {
         tokio::time::sleep(limits::EXPIRY_PLAN).await;
-        let Some(queue) = queue.borrow().clone() else { continue };
-        let planned = look_ahead(&journal, &queue, &mut agenda, &expiry).await;
+        if !*is_open.borrow() {
+            continue;
+        }
+        let planned = look_ahead(&journal, &tasks, &mut agenda, &expiry).await;
         match planned {
             Ok(()) => outage.works(),
             Err(error) => outage.failed(&*error),
@@ -209,18 +199,18 @@ async fn plan<J: Ends>(journal: J, queue: Source, expiry: Expiry) {
     }
 }
 
-async fn look_ahead<J: Ends>(
+async fn look_ahead<J: Expirations, T: TaskStore>(
     journal: &J,
-    queue: &Queue,
+    tasks: &T,
     agenda: &mut Agenda,
     expiry: &Expiry,
-) -> Result<(), QueueError> {
-    let seconds = journal.ends(limits::EXPIRY_AHEAD, limits::EXPIRY_SECONDS_MAX).await?;
+) -> Result<(), BoxError> {
+    let seconds = journal.upcoming(limits::EXPIRY_AHEAD, limits::EXPIRY_SECONDS_MAX).await?;
     // They are all in the future: each second before the first of them has passed, or has no ads left that end in it.
     agenda.pass(seconds.first().copied().unwrap_or(u64::MAX));
     for second in seconds {
         if !agenda.has(second) {
-            let pushed = queue.push(second).await?;
+            let pushed = tasks.push(second).await?;
             agenda.add(second);
             expiry.note(|account| account.counts.tasks_pushed += u64::from(pushed));
         }

@@ -1,4 +1,4 @@
-//! A checkpoint is whole, or it is not used, whatever happened to its file.
+//! A checkpoint is whole, or it is not used, whatever happened to its file. `contract.rs` has the rest.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -37,19 +37,6 @@ async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<EncodedAd>)
     };
     let (position, ads) = tokio::join!(file.load(chunks), collect);
     position.map(|position| position.map(|at| (at, ads))).map_err(|error| error.1.to_string())
-}
-
-#[tokio::test]
-async fn saved_checkpoint_is_loaded_and_replaced() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = CheckpointFile::open(directory.path()).unwrap();
-    assert_eq!(load(&file).await, Ok(None));
-    for count in [20_000, 0, 1] {
-        let ads = ads(count);
-        let saved = ads.clone();
-        file.save(position(&ads), || saved).await.unwrap();
-        assert_eq!(load(&file).await, Ok(Some((position(&ads), ads))));
-    }
 }
 
 #[tokio::test]

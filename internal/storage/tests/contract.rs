@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use placard_model::Timestamp;
 use placard_model::entry::Position;
-use placard_replica::ports::{Chores, CommitError, Journal};
+use placard_replica::ports::{CommitError, Journal};
+use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
 use placard_storage::sqlite::{OpenError, SqliteAudit, SqliteJournal};
@@ -65,38 +65,34 @@ async fn sqlite_keeps_the_audits_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_the_contract_of_ends() {
+async fn sqlite_keeps_the_expirations_contract() {
     let directory = tempfile::tempdir().unwrap();
-    contract::ends(SqliteJournal::open(directory.path()).unwrap()).await;
-}
-
-/// Makes everything in the log but version 3 two hours older, and the kept answers two days.
-fn age(directory: &std::path::Path) {
-    let file = rusqlite::Connection::open(directory.join("journal.sqlite")).unwrap();
-    file.execute_batch(
-        "UPDATE log SET at = at - 7200000000 WHERE version <> 3;
-         UPDATE idempotency SET at = at - 172800000000;",
-    )
-    .unwrap();
+    contract::expirations(SqliteJournal::open(directory.path()).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_trims_old_rows_and_leaves_no_gap() {
+async fn sqlite_keeps_the_chores_contract() {
     let directory = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(directory.path()).unwrap();
-    for id in 1..=5 {
-        let requests =
-            vec![Arc::new(keyed(request(id, vec![create(id, "An old ad")]), id as u8, 1))];
-        journal.commit(Arc::new(contract::batch(requests))).await.unwrap();
-    }
-    let hour = Duration::from_secs(3600);
-    assert_eq!(journal.trim_log(hour).await.unwrap(), 0);
-    assert_eq!(journal.forget_answers().await.unwrap(), 0);
-    age(directory.path());
-    assert_eq!(journal.trim_log(hour).await.unwrap(), 2);
-    assert_eq!(journal.forget_answers().await.unwrap(), 5);
-    let log = journal.log(0, 10).await.unwrap();
-    assert_eq!(log.iter().map(|record| record.version).collect::<Vec<_>>(), [3, 4, 5]);
+    let age = async |_: &SqliteJournal, version: u64, key: u8| {
+        let file = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+        let older = "UPDATE log SET at = at - 7200000000 WHERE version <> ?1";
+        file.execute(older, [version]).unwrap();
+        let older = "UPDATE idempotency SET at = at - 172800000000 WHERE scope <> ?1";
+        file.execute(older, [[key; 32]]).unwrap();
+    };
+    contract::chores(SqliteJournal::open(directory.path()).unwrap(), age).await;
+}
+
+/// On one thread: if that collected the ads, nothing else would run.
+#[tokio::test]
+async fn file_keeps_the_checkpoints_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || CheckpointFile::open(directory.path()).unwrap();
+    let reopen = async |checkpoints: CheckpointFile| {
+        drop(checkpoints);
+        open()
+    };
+    contract::checkpoints(open(), reopen).await;
 }
 
 /// Not refused: it may be committed again once the journal is open.

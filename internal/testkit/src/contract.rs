@@ -1,13 +1,18 @@
-//! Contract suites: what every journal and every stream must do, checked through the ports alone.
+//! Contract suites: what every adapter of a port must do, checked through the ports alone.
+
+mod checkpoints;
+mod chores;
+mod expirations;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
-use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
-use placard_model::{EncodedAd, Spec, Timestamp, Version, limits};
+use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL, Position, Record};
+use placard_model::{EncodedAd, Spec, Version, limits};
 use placard_replica::ports::{
-    Appended, Audit, CommitError, Ends, Head, Heartbeat, Identity, Journal, Member, ReplicaStatus,
+    Appended, Audit, CommitError, Head, Heartbeat, Identity, Journal, Member, ReplicaStatus,
     Stream, StreamStatus,
 };
 use placard_replica::{Batch, Emptied, Plan};
@@ -15,7 +20,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::requests::{create, delete, keyed, replace, request, spec};
-use crate::wait::until;
+
+pub use checkpoints::checkpoints;
+pub use chores::chores;
+pub use expirations::expirations;
+pub use tasks::tasks;
 
 /// Commits one batch that must be accepted as a whole by the database.
 async fn commit<J: Journal>(journal: &J, requests: Vec<Request>) -> Plan {
@@ -148,7 +157,6 @@ async fn versions_are_gapless_and_chained<J: Journal>(journal: &J) {
 
 /// A snapshot of any size comes in chunks of bounded memory.
 async fn large_ads_come_in_chunks<J: Journal>(journal: &J) {
-    const CHUNK_BYTES_MAX: usize = 5 << 20;
     let (_, before) = snapshot(journal).await;
     let large = Spec { content: "\u{1f600}".repeat(10_000), ..spec("a large ad") };
     for part in 0..8 {
@@ -157,8 +165,7 @@ async fn large_ads_come_in_chunks<J: Journal>(journal: &J) {
         commit(journal, vec![request(1_000 + part, ids.map(create).collect())]).await;
     }
     let (_, chunks) = chunks(journal).await;
-    let bytes = |chunk: &Vec<EncodedAd>| chunk.iter().map(|ad| ad.bytes().len()).sum::<usize>();
-    assert!(chunks.iter().map(bytes).all(|bytes| bytes < CHUNK_BYTES_MAX));
+    assert!(chunks.iter().all(|chunk| is_bounded_chunk(chunk)));
     let ads: usize = chunks.iter().map(Vec::len).sum();
     assert_eq!(ads, before.len() + 160);
     sums_agree(journal).await;
@@ -188,6 +195,12 @@ async fn log_pages_are_bounded_in_bytes<J: Journal>(journal: &J) {
 fn is_bounded(page: &[Record]) -> bool {
     let bytes: usize = page.iter().map(|record| record.bytes.len()).sum();
     page.len() == 1 || bytes <= limits::READ_BYTES_MAX
+}
+
+/// Returns true if a chunk has no more bytes than a sender may hold in memory.
+fn is_bounded_chunk(chunk: &[EncodedAd]) -> bool {
+    const CHUNK_BYTES_MAX: usize = 5 << 20;
+    chunk.iter().map(|ad| ad.bytes().len()).sum::<usize>() < CHUNK_BYTES_MAX
 }
 
 /// The digest of the head is that of the ads, and the newest entry carries it.
@@ -453,70 +466,4 @@ pub async fn audit<J: Journal, A: Audit>(journal: J, begin: impl AsyncFn(&J) -> 
     sent.expect("a healthy journal is read");
     assert_eq!(digest, head.digest);
     audit.end().await;
-}
-
-/// Checks all that a journal promises about ends, by a clock that runs. `journal` is empty.
-pub async fn ends<J: Journal + Ends>(journal: J) {
-    const SECOND: i64 = 1_000_000;
-    let head = poll(&journal, 0).await;
-    let now = head.now;
-    let ending = |id: u128, end_at: i64| {
-        let mut spec = spec("An ad that ends");
-        spec.end_at = Timestamp::from_micros(end_at).expect("a time in range");
-        Command::Create { id: Uuid::from_u128(id), spec }
-    };
-    let ended = journal.ended(10).await.expect("a healthy journal is read");
-    assert_eq!(ended.ads, []);
-    assert!(ended.now >= now);
-    // Two ends share a second, and one ends exactly with it; those far ahead are not asked for.
-    let minute = (now.micros() / SECOND + 60) * SECOND;
-    let soon = [1, 400_000, SECOND, SECOND + 1].map(|after| minute + after);
-    let mut commands: Vec<_> = (1..).zip(soon).map(|(id, end)| ending(id, end)).collect();
-    commands.push(ending(5, now.micros() + 10_000));
-    commands.push(ending(6, now.micros() + 3_600 * SECOND));
-    let plan = commit(&journal, vec![request(1, commands)]).await;
-    // The fifth may have come after its own end: then it was not created.
-    let created = plan.answers[0].outcomes[4].entry();
-    let second = u64::try_from(minute / SECOND).expect("after 1970");
-    let ends = async |max| {
-        let ahead = Duration::from_secs(120);
-        let ends = journal.ends(ahead, max).await.expect("a healthy journal is read");
-        ends.into_iter().filter(|end| *end >= second).collect::<Vec<_>>()
-    };
-    assert_eq!(ends(10).await, [second + 1, second + 2]);
-    let few = journal.ends(Duration::from_secs(5), 10).await.expect("a healthy journal is read");
-    assert!(few.iter().all(|end| *end < second), "{few:?}");
-    let Some(version) = created else { return };
-    let ended = until("an ad that has ended", async || {
-        let ended = journal.ended(10).await.expect("a healthy journal is read");
-        (!ended.ads.is_empty()).then_some(ended)
-    })
-    .await;
-    let id = Uuid::from_u128(5);
-    assert_eq!(ended.ads, [(id, version)]);
-    assert_eq!(journal.ended(0).await.expect("a healthy journal is read").ads, []);
-    // An ad that has not ended is not deleted, nor one at another version; one that has ended is, once, with its
-    // reason.
-    let expire = |id: u128, version| Command::Expire { id: Uuid::from_u128(id), version };
-    let first = plan.answers[0].outcomes[0].entry().expect("it was created");
-    let commands =
-        vec![expire(1, first), expire(5, version + 1), expire(5, version), expire(5, version)];
-    let expired = commit(&journal, vec![request(2, commands)]).await;
-    let outcomes = &expired.answers[0].outcomes;
-    assert!(
-        matches!(
-            outcomes[..],
-            [
-                Outcome::Invalid { .. },
-                Outcome::VersionMismatch { .. },
-                Outcome::Deleted { .. },
-                Outcome::NotFound { .. }
-            ]
-        ),
-        "{outcomes:?}"
-    );
-    let [row] = &expired.log[..] else { panic!("one entry: {:?}", expired.log) };
-    let entry = Entry::decode(&row.record.bytes).expect("it was just written");
-    assert_eq!((entry.reason, entry.change), (Reason::Expired, Change::Delete(id)));
-    assert_eq!(journal.ended(10).await.expect("a healthy journal is read").ads, []);
 }

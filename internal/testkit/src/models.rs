@@ -10,10 +10,11 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
-    Appended, Chores, CommitError, Ended, Ends, Head, Heartbeat, Journal, Member, PollError,
-    Stream, StreamStatus, Unavailable,
+    Appended, CommitError, Head, Heartbeat, Journal, Member, PollError, Stream, StreamStatus,
+    Unavailable,
 };
 use placard_replica::{Batch, Current, Emptied, LogRow, Plan, Uptime};
+use placard_scheduler::ports::{Chores, Ended, Expirations};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -148,18 +149,23 @@ impl ModelJournal {
     pub fn state(&self) -> MutexGuard<'_, JournalState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Ends for ModelJournal {
-    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+    /// Returns its clock, and at most `max` of the ads that have ended by it, those that ended first first.
+    pub fn ended_ads(&self, max: usize) -> (Timestamp, Vec<(Uuid, Version)>) {
         let state = self.state();
         let mut ads: Vec<_> = state.decoded().filter(|ad| ad.spec.end_at <= state.now).collect();
         ads.sort_by_key(|ad| ad.spec.end_at);
-        let ads = ads.iter().take(max).map(|ad| (ad.id, ad.version)).collect();
-        Ok(Ended { now: state.now, ads })
+        (state.now, ads.iter().take(max).map(|ad| (ad.id, ad.version)).collect())
+    }
+}
+
+impl Expirations for ModelJournal {
+    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+        let (now, ads) = self.ended_ads(max);
+        Ok(Ended { now, ads })
     }
 
-    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+    async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
         let state = self.state();
         let until = state.now.saturating_add_micros(ahead.as_micros() as i64);
         let seconds: BTreeSet<_> = state

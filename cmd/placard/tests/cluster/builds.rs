@@ -17,6 +17,10 @@ fn next_build() -> String {
     let mut build = Command::new(env!("CARGO"));
     // Builds with the whole workspace's features, with which the tests have built the crates already.
     build.args(["build", "--quiet", "--locked", "--workspace", "--example", "next-format-level"]);
+    // Cargo has set them for the tests, by .cargo/config.toml, and would build the C libraries again where it finds them set.
+    for name in ["CFLAGS", "MAKEFLAGS", "LIBSQLITE3_FLAGS"] {
+        build.env_remove(name);
+    }
     if directory.ends_with("release") {
         build.arg("--release");
     }

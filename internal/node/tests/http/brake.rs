@@ -8,10 +8,11 @@ use placard_api::App;
 use placard_model::Timestamp;
 use placard_node::{Access, ApiConfig};
 use placard_replica::ports::NoCheckpoints;
-use placard_replica::{Expiry, Handle, Replica};
-use placard_scheduler::{Config, Scheduler, Tasks, Wording};
+use placard_replica::{Expiry, Handle, Replica, system_now};
+use placard_scheduler::{Config, Scheduler};
 use placard_storage::in_process::InProcess;
 use placard_storage::postgres::{self, PostgresJournal};
+use placard_tasks::{PostgresTasks, SqliteTasks, Wording};
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::servers::postgres::PostgresServer;
 use placard_testkit::wait::until;
@@ -27,16 +28,9 @@ const MINUTE_MS: i64 = 60_000;
 /// By how many microseconds both the journal's machine and this one have been set ahead, as by one wrong time server.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// Returns the current time.
-fn own() -> Timestamp {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970");
-    let micros = i64::try_from(since.as_micros()).expect("it is before the year 292277");
-    Timestamp::EPOCH.saturating_add_micros(micros)
-}
-
 /// Returns the time that both machines' clocks show.
 fn clock() -> Timestamp {
-    own().saturating_add_micros(AHEAD.load(Ordering::Relaxed))
+    system_now().saturating_add_micros(AHEAD.load(Ordering::Relaxed))
 }
 
 /// Makes the model's clock run.
@@ -72,10 +66,10 @@ async fn the_brake_is_shown_and_released_by_an_operator() {
     let replica = Replica::start(journal.clone(), stream, NoCheckpoints, addressed());
     replica.handle().ready().await;
     let (shared, directory) = (Expiry::default(), tempfile::tempdir().expect("there is room"));
-    let tasks = Tasks::Sqlite { directory: directory.path().to_owned() };
-    let config = Config { own_clock: clock, ..Config::new(tasks) };
-    let scheduler =
-        Scheduler::start(journal.clone(), replica.handle().clone(), shared.clone(), config);
+    let tasks = SqliteTasks::in_directory(directory.path());
+    let config = Config { own_clock: clock, ..Config::default() };
+    let handle = replica.handle().clone();
+    let scheduler = Scheduler::start(journal.clone(), tasks, handle, shared.clone(), config);
     let access = Access::from_file(&format!("ann:{TOKEN}")).expect("the file is right");
     let app = App::new(replica.handle().clone())
         .with_expiry(shared)
@@ -148,10 +142,10 @@ fn scheduled(
     own_clock: fn() -> Timestamp,
 ) -> (Scheduler, Expiry) {
     let pool = journal.tasks_pool();
-    let tasks = Tasks::Postgres { pool, migrate: true, wording: Wording::new(postgres::told) };
-    let config = Config { own_clock, ..Config::new(tasks) };
+    let tasks = PostgresTasks { pool, migrate: true, wording: Wording::new(postgres::told) };
+    let config = Config { own_clock, ..Config::default() };
     let expiry = Expiry::default();
-    (Scheduler::start(journal.clone(), replica.clone(), expiry.clone(), config), expiry)
+    (Scheduler::start(journal.clone(), tasks, replica.clone(), expiry.clone(), config), expiry)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,13 +157,13 @@ async fn replica_an_hour_ahead_says_so_and_deletes_nothing() {
     let stream = InProcess::default();
     let replica = Replica::start(journal.clone(), stream, NoCheckpoints, addressed());
     replica.handle().ready().await;
-    let ahead = || own().saturating_add_micros(HOUR_MS * 1_000);
+    let ahead = || system_now().saturating_add_micros(HOUR_MS * 1_000);
     let handle = replica.handle().clone();
     let (_wrong, account) = scheduled(&journal, &handle, ahead);
     let app = App::new(handle.clone()).with_expiry(account.clone());
     let server = Server::of(&app, replica);
     let ending = |in_ms: i64| {
-        let end_at = own().saturating_add_micros(in_ms * 1_000).to_string();
+        let end_at = system_now().saturating_add_micros(in_ms * 1_000).to_string();
         ad_with(json!({ "end_at": end_at }))
     };
     // By its own clock both have ended.
@@ -191,7 +185,7 @@ async fn replica_an_hour_ahead_says_so_and_deletes_nothing() {
     server.get(&soon).await.is(200);
     assert_eq!(server.list("").await, (vec![server.get(&later).await.is(200).id()], 1));
     // Another replica's, as it were.
-    let (_right, other) = scheduled(&journal, &handle, own);
+    let (_right, other) = scheduled(&journal, &handle, system_now);
     until("the ended ad to go", async || (server.get(&soon).await.status == 404).then_some(()))
         .await;
     until("the account of it", async || (other.account().counts.deleted == 1).then_some(())).await;

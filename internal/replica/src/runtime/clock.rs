@@ -139,12 +139,17 @@ impl Course {
     }
 }
 
+/// Returns the time by this machine's clock, which may be set, be wrong, and go back.
+pub fn system_now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
+    Timestamp::EPOCH.saturating_add_micros(micros)
+}
+
 impl Clock {
     /// A clock that starts at this machine's time; whatever the journal says is better.
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let base = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
-        let line = Line { from: 0, base, surplus: 0 };
+        let line = Line { from: 0, base: system_now().micros(), surplus: 0 };
         let course = Course { before: line, turn: 0, after: line, known: None };
         let (course, first) = (Arc::new(ArcSwap::from_pointee(course)), Arc::default());
         Self { origin: Uptime::now(), course, first }

@@ -10,7 +10,7 @@ mod traced;
 mod uptime;
 mod workers;
 
-pub use clock::{Clock, Reading};
+pub use clock::{Clock, Reading, system_now};
 pub use handle::{Handle, Lost, Overloaded, Receipts, State};
 pub use outage::Outage;
 pub use read_permits::{ReadPermit, ReadPermits};

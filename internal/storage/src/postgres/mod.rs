@@ -10,7 +10,7 @@ mod codec;
 mod commit;
 mod connection_set;
 mod copy;
-mod ends;
+mod expirations;
 mod failure;
 mod head_guard;
 mod keeper;
@@ -32,10 +32,10 @@ use std::time::Duration;
 use placard_model::entry::{Incarnation, Position, Record, format_level};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{
-    BoxError, Chores, CommitError, Commits, Ended, Ends, Head, Heartbeat, Journal, PollError,
-    Unavailable,
+    BoxError, CommitError, Commits, Head, Heartbeat, Journal, PollError, Unavailable,
 };
 use placard_replica::{Batch, Plan};
+use placard_scheduler::ports::{Chores, Ended, Expirations};
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
@@ -470,21 +470,22 @@ impl Journal for PostgresJournal {
     }
 }
 
-impl Ends for PostgresJournal {
+impl Expirations for PostgresJournal {
     async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
         let ended = async {
             let set = self.sets.to_spare(|sets| &sets.reads)?;
-            set.read(LOG, |connection| Box::pin(ends::ended(connection, max))).await
+            set.read(LOG, |connection| Box::pin(expirations::ended(connection, max))).await
         };
         ended.await.map_err(|failure| Unavailable("read what has ended", failure.into()))
     }
 
-    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
-        let ends = async {
+    async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+        let upcoming = async {
             let set = self.sets.to_spare(|sets| &sets.reads)?;
-            set.read(LOG, |connection| Box::pin(ends::ends(connection, ahead, max))).await
+            set.read(LOG, |connection| Box::pin(expirations::upcoming(connection, ahead, max)))
+                .await
         };
-        ends.await.map_err(|failure| Unavailable("read what will end", failure.into()))
+        upcoming.await.map_err(|failure| Unavailable("read what will end", failure.into()))
     }
 }
 

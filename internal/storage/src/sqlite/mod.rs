@@ -1,5 +1,5 @@
 //! The journal of an embedded replica: one SQLite file in WAL mode with `synchronous=FULL`, one thread that
-//! writes and two that read, and a lock on the directory against a second process.
+//! writes and two that read, and a lock on the directory against a second process. Its clock is this machine's.
 
 mod audit;
 mod backup;
@@ -9,15 +9,15 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use placard_model::entry::{Position, Record, format_level};
-use placard_model::{EncodedAd, Timestamp, Version, limits};
+use placard_model::{EncodedAd, Version, limits};
 use placard_replica::ports::{
-    BoxError, Chores, CommitError, Ended, Ends, Head, Heartbeat, Journal, Member, PollError,
-    Unavailable,
+    BoxError, CommitError, Head, Heartbeat, Journal, Member, PollError, Unavailable,
 };
-use placard_replica::{Batch, Plan, Uptime};
+use placard_replica::{Batch, Plan, Uptime, system_now};
+use placard_scheduler::ports::{Chores, Ended, Expirations};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{Error, M, MigrationDefinitionError::DatabaseTooFarAhead, Migrations};
 use tokio::sync::mpsc;
@@ -171,18 +171,11 @@ fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The journal's clock: this machine's.
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let micros = since_epoch.map_or(0, |elapsed| elapsed.as_micros() as i64);
-    Timestamp::EPOCH.saturating_add_micros(micros)
-}
-
 fn commit(connection: &mut Connection, batch: &Batch) -> Result<Plan, CommitError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(not_committed)?;
-    let current = rows::current(&transaction, batch, now()).map_err(not_committed)?;
+    let current = rows::current(&transaction, batch, system_now()).map_err(not_committed)?;
     let plan = batch.plan(current)?;
     rows::write(&transaction, &plan).map_err(not_committed)?;
     transaction.commit().map_err(|error| match error.sqlite_error_code() {
@@ -257,7 +250,7 @@ impl SqliteJournal {
     ) -> Result<u64, Unavailable> {
         let mut all = 0;
         loop {
-            let before = now().saturating_add_micros(-(keep.as_micros() as i64)).micros();
+            let before = system_now().saturating_add_micros(-(keep.as_micros() as i64)).micros();
             let some = move |connection: &mut Connection| {
                 connection.prepare_cached(statement)?.execute(rusqlite::params![before, CHORE_ROWS])
             };
@@ -270,14 +263,15 @@ impl SqliteJournal {
     }
 }
 
-impl Ends for SqliteJournal {
+impl Expirations for SqliteJournal {
     async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
-        let read = move |connection: &mut Connection| rows::ended(connection, now(), max);
+        let read = move |connection: &mut Connection| rows::ended(connection, system_now(), max);
         Self::ask(&self.read, "read what has ended", read).await
     }
 
-    async fn ends(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
-        let read = move |connection: &mut Connection| rows::ends(connection, now(), ahead, max);
+    async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
+        let read =
+            move |connection: &mut Connection| rows::upcoming(connection, system_now(), ahead, max);
         Self::ask(&self.read, "read what will end", read).await
     }
 }
@@ -334,7 +328,7 @@ impl Journal for SqliteJournal {
             let position = rows::head(&transaction)?;
             let chain_at = rows::chain_at(&transaction, at)?;
             let asked = Uptime::now();
-            let now = now();
+            let now = system_now();
             let answered = Uptime::now();
             let Heartbeat { identity, status, lease, .. } = heartbeat;
             let lease_until = now.saturating_add_micros(lease.as_micros() as i64);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
-use placard_replica::ports::Ended;
 use placard_replica::{Batch, Current, LogRow, Plan};
+use placard_scheduler::ports::Ended;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ pub(super) fn ended(
 }
 
 /// Reads the seconds in which ads end, with one probe of the index for each.
-pub(super) fn ends(
+pub(super) fn upcoming(
     connection: &Connection,
     now: Timestamp,
     ahead: Duration,

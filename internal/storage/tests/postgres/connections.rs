@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use placard_model::entry::Position;
-use placard_replica::ports::{Chores, Commits, Ends, Journal};
+use placard_replica::ports::{Commits, Journal};
+use placard_scheduler::ports::{Chores, Expirations};
 use placard_storage::postgres::{OpenError, Options, PostgresJournal};
 use placard_testkit::contract;
 use placard_testkit::requests::{create, request};

@@ -61,7 +61,7 @@ async fn a_promoted_standby_is_found_and_nothing_is_lost() {
     // The task queue beside the journal has followed.
     let pool = journal.tasks_pool();
     until("the queue of tasks on the new primary", async || {
-        let migrated = placard_scheduler::migrate(&pool, wording()).await;
+        let migrated = placard_tasks::migrate(&pool, wording()).await;
         migrated.is_ok().then_some(())
     })
     .await;

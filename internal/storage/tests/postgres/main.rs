@@ -26,8 +26,8 @@ use placard_model::entry::{Chain, Digest, Position, Record};
 use placard_model::{EncodedAd, Version};
 use placard_replica::ports::{CommitError, Journal};
 use placard_replica::{Batch, Plan};
-use placard_scheduler::Wording;
 use placard_storage::postgres::{self, Options, PostgresJournal};
+use placard_tasks::Wording;
 use placard_testkit::contract;
 use placard_testkit::servers::postgres::PostgresServer;
 use tokio::sync::mpsc;
@@ -144,9 +144,25 @@ async fn postgres_keeps_the_audits_contract() {
 }
 
 #[tokio::test]
-async fn postgres_keeps_the_contract_of_ends() {
+async fn postgres_keeps_the_expirations_contract() {
     let server = server().await;
-    contract::ends(open(&server.url()).await).await;
+    contract::expirations(open(&server.url()).await).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_chores_contract() {
+    let server = server().await;
+    let age = async |_: &PostgresJournal, version: u64, key: u8| {
+        let older = "at = at - interval";
+        server
+            .sql(&format!(
+                "UPDATE log SET {older} '2 hours' WHERE version <> {version};
+                 UPDATE idempotency SET {older} '2 days'
+                  WHERE scope <> decode(repeat('{key:02x}', 32), 'hex')"
+            ))
+            .unwrap();
+    };
+    contract::chores(open(&server.url()).await, age).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use placard_replica::ports::{Chores, Ends, Journal};
+use placard_replica::ports::Journal;
+use placard_scheduler::ports::{Chores, Expirations};
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::secret::Secret;
 use placard_testkit::contract;
@@ -26,7 +27,7 @@ fn grants(role: &str) -> String {
 async fn a_role_with_data_rights_alone_serves() {
     let server = server().await;
     let owner = open(&server.url()).await;
-    placard_scheduler::migrate(&owner.tasks_pool(), wording()).await.unwrap();
+    placard_tasks::migrate(&owner.tasks_pool(), wording()).await.unwrap();
     server.sql("CREATE ROLE teller LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC").unwrap();
     server.sql(&grants("teller")).unwrap();
     let journal = open(&as_role(&server.url(), "teller", None)).await;
@@ -35,10 +36,10 @@ async fn a_role_with_data_rights_alone_serves() {
     let position = is_whole(&journal).await;
     let head = journal.poll(contract::heartbeat(1, position), 0).await.unwrap();
     assert_eq!(head.position.version, position.version);
-    placard_scheduler::migrate(&journal.tasks_pool(), wording()).await.unwrap();
+    placard_tasks::migrate(&journal.tasks_pool(), wording()).await.unwrap();
     // What ends, and when.
     assert_eq!(journal.ended(10).await.unwrap().ads, []);
-    journal.ends(Duration::from_secs(60), 10).await.unwrap();
+    journal.upcoming(Duration::from_secs(60), 10).await.unwrap();
     // Housekeeping too.
     const HOUR: Duration = Duration::from_secs(3_600);
     journal.trim_log(HOUR).await.unwrap();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use placard_model::entry::{Chain, Position};
 use placard_model::limits;
-use placard_replica::ports::{Audit, Chores, Heartbeat, Journal};
+use placard_replica::ports::{Audit, Heartbeat, Journal};
+use placard_scheduler::ports::Chores;
 use placard_storage::postgres::PostgresJournal;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, delete, keyed, replace, request};
@@ -221,7 +222,7 @@ async fn done_tasks_are_forgotten_after_a_while() {
     // Without the queue's tables there is nothing to forget.
     assert_eq!(journal.forget_tasks(HOUR).await.unwrap(), 0);
     let pool = journal.tasks_pool();
-    placard_scheduler::migrate(&pool, crate::wording()).await.unwrap();
+    placard_tasks::migrate(&pool, crate::wording()).await.unwrap();
     server
         .sql(
             "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use placard_replica::ports::Ended;
+use placard_scheduler::ports::Ended;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ const ENDED: &str = "
       ) AS ended ON true";
 
 /// One probe of the index for each second, however many ads end in it.
-const ENDS: &str = "
+const UPCOMING: &str = "
     WITH RECURSIVE clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
     ends (second) AS (
         SELECT ceil(extract(epoch FROM (SELECT min(end_at) FROM ads WHERE end_at > now)))::bigint
@@ -44,12 +44,12 @@ pub(super) async fn ended(connection: &mut PgConnection, max: usize) -> Result<E
     Ok(Ended { now, ads })
 }
 
-pub(super) async fn ends(
+pub(super) async fn upcoming(
     connection: &mut PgConnection,
     ahead: Duration,
     max: usize,
 ) -> Result<Vec<u64>, Failure> {
-    let seconds: Vec<i64> = sqlx::query_scalar(ENDS)
+    let seconds: Vec<i64> = sqlx::query_scalar(UPCOMING)
         .bind(ahead.as_secs_f64())
         .bind(limit(max))
         .fetch_all(connection)

@@ -4,10 +4,12 @@
 //! apalis makes it for axum, which only the API knows. Here it is a service that answers requests, no more.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use apalis_board_api::framework::{ApiBuilder, RegisterRoute};
 use apalis_board_api::ui::ServeUI;
+use apalis_postgres::PgPool;
 use apalis_sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -17,11 +19,14 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use placard_model::limits;
+use placard_scheduler::ports::BoxError;
 use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
-use crate::queue::{self, QueueError, Tasks};
+use crate::queue::QUEUE;
+use crate::sqlite::SqliteTasks;
+use crate::{postgres, sqlite};
 
 /// The path at which the pages ask for what they show; not the API of ads.
 const API: &str = "/api/v1";
@@ -31,10 +36,19 @@ const EVENTS: &str = "/api/v1/events";
 /// The interval at which an open stream of events sends something, so that a browser that is gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, QueueError>;
+type Answers = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Bytes>, BoxError>;
 
 /// The body of the board's answers.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The tasks that a board shows, which need not exist yet.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// A cluster's. The connections should be separate ones: operators who look at tasks must not keep the workers waiting.
+    Postgres(PgPool),
+    /// An embedded replica's, in this directory.
+    Sqlite(PathBuf),
+}
 
 /// The board of a queue; cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -44,18 +58,17 @@ pub struct Board {
 }
 
 impl Board {
-    /// Creates the board of these tasks, which need not exist yet. If they are in PostgreSQL, the pool should be a
-    /// separate one: operators who look at tasks must not keep the workers waiting.
-    pub fn new(tasks: Tasks) -> Self {
+    /// Creates the board of these tasks.
+    pub fn new(tasks: Shown) -> Self {
         let answers = match tasks {
-            Tasks::Postgres { pool, .. } => answers(queue::postgres(&pool)),
-            Tasks::Sqlite { directory } => {
-                let file = queue::file(&directory);
+            Shown::Postgres(pool) => answers(postgres::storage(&pool)),
+            Shown::Sqlite(directory) => {
+                let file = SqliteTasks::file(&directory);
                 // Only to look, but not opened to be read only: such a connection can neither begin nor recover
                 // the file's log.
                 let options = SqliteConnectOptions::new().filename(file).pragma("query_only", "ON");
                 let pool = SqlitePoolOptions::new().max_connections(1);
-                answers(queue::sqlite(&pool.connect_lazy_with(options)))
+                answers(sqlite::storage(&pool.connect_lazy_with(options)))
             }
         };
         Self { answers, closed: watch::Sender::new(false) }
@@ -131,9 +144,9 @@ where
     ApiBuilder<R>: RegisterRoute<B, u64>,
     R: Default + Clone + Send + Sync + 'static,
     R: Service<Request<Empty<Bytes>>, Response = Response<D>, Error = Infallible, Future: Send>,
-    D: BodyExt<Data = Bytes, Error: Into<QueueError>> + Send + 'static,
+    D: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let routes = ApiBuilder::new(R::default()).register(queue::QUEUE, backend).build();
+    let routes = ApiBuilder::new(R::default()).register(QUEUE, backend).build();
     let whole = routes.map_err(|never| match never {}).and_then(async |response: Response<D>| {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(Into::into)?.to_bytes();
