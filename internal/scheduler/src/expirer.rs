@@ -4,7 +4,6 @@
 
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
-use placard_replica::core::Phase;
 use placard_replica::expiry::Brake;
 use placard_replica::{Expiry, Handle, Outage, Reading, Reply, Uptime};
 use tokio::sync::Mutex;
@@ -78,8 +77,7 @@ impl<J: Expirations> Expirer<J> {
         }
     }
 
-    /// Looks at the clocks, and at the replica: one that is not up to date, or about to stop, leaves the deletions to
-    /// others.
+    /// Looks at the clocks, and at the replica: one that is not ready leaves the deletions to others.
     fn may_propose(&self, watch: &mut Watch, asked: Uptime, ended: &Ended) -> bool {
         let (answered, own) = (Uptime::now(), (self.own_clock)());
         if let Some(first) = self.replica.clock().first_reading() {
@@ -87,7 +85,7 @@ impl<J: Expirations> Expirer<J> {
         }
         let reading = Reading { journal: ended.now, asked, answered };
         let verdict = watch.judge(Look { reading, own });
-        let state = self.replica.state();
+        let is_ready = self.replica.readiness(&self.replica.state()).is_ready;
         // The clock that readers go by does not matter here: ends are judged by the journal's.
         let off = matches!(verdict, Verdict::Off(_));
         let before = self.expiry.account();
@@ -113,7 +111,7 @@ impl<J: Expirations> Expirer<J> {
             self.expiry.note(|account| account.clock_off = off);
         }
         let braked = before.braked.is_some() || matches!(verdict, Verdict::Jumped(_));
-        !braked && !off && state.phase == Phase::Ready && !state.draining
+        !braked && !off && is_ready
     }
 
     async fn propose(&self, ended: &Ended) -> Result<(), Failure> {

@@ -162,9 +162,8 @@ async fn ready_metric_agrees_with_readyz() {
         // One that refuses for good never answers.
         let handle = replica.handle().clone();
         let reached = async || {
-            let state = handle.state();
-            let answers = refuses_for_good || !state.shut;
-            (state.phase == Phase::Ready && answers).then_some(())
+            let answers = refuses_for_good || handle.read_permits().verdict().answers();
+            (handle.state().phase == Phase::Ready && answers).then_some(())
         };
         until("the replica is ready", reached).await;
         let app = App::new(replica.handle().clone());

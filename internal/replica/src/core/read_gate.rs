@@ -161,11 +161,6 @@ impl ReadGate {
         self.facts
     }
 
-    /// Returns true if no read is answered until something else happens, rather than because time passes.
-    pub(super) fn is_shut(&self) -> bool {
-        self.facts.shut
-    }
-
     /// Returns true if the next poll that succeeds will not be enough to answer reads again.
     pub(super) fn wants_another(&self, now: Moment) -> bool {
         self.is_silent(now) || self.until == Some(Pending::Compared)
@@ -386,7 +381,7 @@ mod tests {
             let mut gate = ReadGate::new(terms);
             let refuses = |gate: &mut ReadGate, version, ms| {
                 gate.published(version);
-                assert_eq!(gate.is_shut(), !gate.verdict(ms).answers());
+                assert_eq!(gate.facts.shut, !gate.verdict(ms).answers());
                 !gate.verdict(ms).answers()
             };
             assert!(refuses(&mut gate, None, 0) && gate.verdict(0) == Verdict::NoState);

@@ -1,5 +1,6 @@
-//! Decides whether a load balancer may send clients to this replica, and names what it is doing: the read gate's verdict,
-//! and what else a replica must have before it is worth a client. Pure.
+//! Decides whether this replica is ready, and names what it is doing: the read gate's verdict, and what else a replica must
+//! have before it is worth a client. `/readyz`, the metrics, callers that wait for a replica, and expiry, which leaves its work
+//! to a replica that is ready, ask this rule and no other. Pure.
 
 use super::io::Phase;
 use super::read_gate::{Verdict, Why};

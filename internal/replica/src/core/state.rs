@@ -201,11 +201,6 @@ impl Core {
         self.gate.terms()
     }
 
-    /// Returns true if reads are refused until something else happens, rather than because time passes.
-    pub fn is_shut(&self) -> bool {
-        self.gate.is_shut()
-    }
-
     /// Returns true if the journal was found to be empty although a replica has what it held.
     pub fn is_emptied(&self) -> bool {
         self.emptied

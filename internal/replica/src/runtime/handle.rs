@@ -26,8 +26,6 @@ pub struct State {
     pub draining: bool,
     /// Whether the journal was found to be empty although a replica has what it held.
     pub emptied: bool,
-    /// Whether reads are refused until it has published what other replicas' clients have learnt meanwhile.
-    pub shut: bool,
     /// The position that readers see.
     pub published: Position,
     /// The newest version known to be in the journal.
@@ -56,7 +54,6 @@ impl State {
             phase: core.phase(),
             draining,
             emptied: core.is_emptied(),
-            shut: core.is_shut(),
             published: core.reader().published(),
             head: core.head(),
             queued: core.queued(),
@@ -250,10 +247,10 @@ impl Handle {
         Ok(Receipts { confirmed, unconfirmed })
     }
 
-    /// Waits until the replica is ready and answers reads.
+    /// Waits until clients may be sent to the replica.
     pub async fn ready(&self) {
         let mut state = self.state.clone();
         // An error means that the replica has stopped; then no caller needs to know whether it is ready.
-        let _ = state.wait_for(|state| state.phase == Phase::Ready && !state.shut).await;
+        let _ = state.wait_for(|state| self.readiness(state).is_ready).await;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use placard_model::command::Command;
+use placard_replica::core::Phase;
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Config, Replica, system_now};
 use placard_testkit::models::{ModelJournal, ModelStream};
@@ -50,6 +51,18 @@ impl World {
         own_clock: fn() -> Timestamp,
         lasts: i64,
     ) -> Self {
+        let world = Self::of(Config::default(), journal_clock, own_clock, lasts).await;
+        world.replica.handle().ready().await;
+        world
+    }
+
+    /// The same, of a replica that need not become ready.
+    async fn of(
+        config: Config,
+        journal_clock: fn() -> Timestamp,
+        own_clock: fn() -> Timestamp,
+        lasts: i64,
+    ) -> Self {
         let journal = ModelJournal::new(journal_clock());
         let (mut going, model) = (JoinSet::new(), journal.clone());
         going.spawn(async move {
@@ -58,13 +71,8 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        let replica = Replica::start(
-            journal.clone(),
-            ModelStream::default(),
-            NoCheckpoints,
-            Config::default(),
-        );
-        replica.handle().ready().await;
+        let stream = ModelStream::default();
+        let replica = Replica::start(journal.clone(), stream, NoCheckpoints, config);
         let mut ending = spec("It ends");
         ending.end_at = journal_clock().saturating_add_micros(lasts);
         let create = |id: u128, spec| Command::Create { id: Uuid::from_u128(id), spec };
@@ -179,6 +187,28 @@ async fn machine_an_hour_ahead_deletes_nothing() {
     }
     let account = world.expiry.account();
     assert_eq!((account.counts.looks - before, account.clock_off, account.braked), (3, true, None));
+    assert_eq!((world.ads(), account.counts.deleted), (2, 0));
+    assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
+}
+
+/// Only its phase was looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn replica_that_refuses_reads_deletes_nothing() {
+    // Whatever it heard of the journal is too old already.
+    let none = Duration::ZERO;
+    let config = Config { lease: none, refuses_after: Some(none), ..Config::default() };
+    let world = World::of(config, system_now, system_now, SECOND).await;
+    let handle = world.replica.handle();
+    until("it is caught up, and one of the ads has ended", async || {
+        let (_, ads) = world.journal.ended_ads(1);
+        (handle.state().phase == Phase::Ready && !ads.is_empty()).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        world.expirer.expire().await;
+    }
+    let account = world.expiry.account();
+    assert_eq!((account.clock_off, account.braked), (false, None));
     assert_eq!((world.ads(), account.counts.deleted), (2, 0));
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
