@@ -54,6 +54,10 @@ impl Log {
         Self::start_on(io::stderr())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread outlives all that log, and its queue is bounded"
+    )]
     fn start_on(to: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),

@@ -1,5 +1,10 @@
 //! `placard seed`: generated ads, sent through the batch route.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it shows how fast it is, and generates ads around the present"
+)]
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};

@@ -2,6 +2,11 @@
 //! them, watches, scales, rolls and stops them. `make cluster` does that by the program of this crate, and tests and
 //! benches by the crate, or by its servers alone. It knows Placard only as a program.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a supervisor of processes has deadlines, and draws ports and names"
+)]
+
 pub mod cluster;
 pub mod control;
 pub mod directory;

@@ -1,6 +1,7 @@
 //! The index against two oracles, a plain scan and SQLite, over random histories with a moving clock; readers
 //! while a writer publishes; and what an engine refuses.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;

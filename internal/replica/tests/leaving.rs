@@ -1,5 +1,7 @@
 //! Tests how a replica leaves the register.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

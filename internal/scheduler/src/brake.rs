@@ -64,6 +64,7 @@ fn micros(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests use clocks as they like")]
 mod tests {
     use placard_replica::Uptime;
 

@@ -2,6 +2,11 @@
 //! batch at a time, until nothing is left. No matter which replicas propose it, and how often, each ad is deleted once:
 //! its version is the condition.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it compares clocks for the brake, and makes the ids of its requests"
+)]
+
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Brake;

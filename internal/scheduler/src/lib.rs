@@ -44,6 +44,10 @@ pub struct Config {
 }
 
 impl Default for Config {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock is an input, and this is the usual one"
+    )]
     fn default() -> Self {
         Self { log_kept: limits::LOG_KEPT, own_clock: system_now }
     }
@@ -130,6 +134,7 @@ async fn keep<F: Future<Output = ()> + Send>(
 }
 
 /// Periodically deletes ended ads that are still there, whatever happened to their tasks.
+#[expect(clippy::disallowed_methods, reason = "replicas draw their pauses apart")]
 async fn sweep<J: Expirations>(expirer: Arc<Expirer<J>>) {
     loop {
         // Replicas that start together must not sweep together.

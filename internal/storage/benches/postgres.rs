@@ -2,6 +2,7 @@
 //! one ad and of 512 against a transaction of one row, and a snapshot against a plain COPY.
 //! `cargo bench --package placard-storage` measures; `cargo test` runs it small.
 
+#![allow(clippy::disallowed_methods, reason = "benches use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 

@@ -2,6 +2,7 @@
 //! XREAD: both on one private Redis, turn by turn, so that only the ratios matter. `cargo bench` measures; as a test it
 //! runs small.
 
+#![allow(clippy::disallowed_methods, reason = "benches use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 

@@ -183,6 +183,10 @@ struct Paced {
 }
 
 impl Write for Paced {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it leaves the disk to others for as long as it used it"
+    )]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.unsynced += written;
@@ -192,7 +196,6 @@ impl Write for Paced {
             self.unsynced = 0;
             let pause = (begun.elapsed() * PAUSES).min(PAUSE_MAX);
             let pause = pause.min(PAUSED_MAX.saturating_sub(self.paused));
-            #[expect(clippy::disallowed_methods, reason = "it leaves the disk to others")]
             thread::sleep(pause);
             self.paused += pause;
         }
@@ -205,6 +208,7 @@ impl Write for Paced {
 }
 
 /// Runs work on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "the caller waits for the thread")]
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

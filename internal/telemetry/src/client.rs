@@ -54,6 +54,7 @@ fn connector(endpoint: &str) -> Result<HttpsConnector<HttpConnector>, StartError
 
 #[async_trait::async_trait]
 impl HttpClient for Client {
+    #[expect(clippy::disallowed_methods, reason = "the exporter's own thread waits for the task")]
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sent = self.https.request(request.map(Full::new));
         let answer = async {

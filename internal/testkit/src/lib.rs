@@ -1,6 +1,8 @@
 //! What tests share: oracles that are simpler than what they check, models of the ports, and the contract
 //! suites that every adapter and every model passes. A dev-dependency only; no product code may depend on it.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
+
 pub use placard_cluster::{cluster, control, directory, replica, servers};
 
 pub mod authority;

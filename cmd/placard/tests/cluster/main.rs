@@ -1,5 +1,7 @@
 //! Three replicas of the real binary on a private PostgreSQL and a private Redis.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
+
 mod balancers;
 mod board;
 mod builds;

@@ -4,6 +4,7 @@
 //! is what a scan of the ads at its version gives, the stream holds what the log does, and every replica is ready
 //! and at the head.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stderr, reason = "a test tells what it measured")]
 
 mod clients;

@@ -1,5 +1,6 @@
 //! The program as its users run it: a process with arguments, an environment, signals and an exit code.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
 mod access;

@@ -1,5 +1,7 @@
 //! Request bodies: read whole, within a size and a time, and all of those under way within a size.
 
+#![expect(clippy::disallowed_methods, reason = "a body has a deadline")]
+
 use std::ops::Deref;
 use std::sync::Arc;
 

@@ -8,6 +8,8 @@
 //! comes is read for a while: closed at once, the connection would be reset under a client that is still sending, and
 //! most clients then never look at the answer.
 
+#![expect(clippy::disallowed_methods, reason = "a connection has deadlines")]
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;

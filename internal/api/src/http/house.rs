@@ -6,6 +6,8 @@
 //! A connection does not report each request here. That it is busy again is found when its turn comes, and then it waits
 //! for its next turn. So a search for one that can go costs no more than the requests, or the time, since the last search.
 
+#![expect(clippy::disallowed_methods, reason = "it keeps the time of all connections")]
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,8 @@
 //! Detects that this process was held until just now: stopped by a signal, or on a suspended machine. A request that
 //! arrived meanwhile looks as if it came now, and its client may be long gone.
 
+#![expect(clippy::disallowed_methods, reason = "it notices a process that was paused")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -2,6 +2,11 @@
 //! and its place in a trace if it has one; and no cache keeps the answer unless the answer says so. One layer does all
 //! of that, and allocates nothing but the id: each layer costs a read as much as finding its answer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it times requests, and draws the half of their ids that is the process's"
+)]
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,8 @@
 //! The layer that times and counts a route's answers. It is a service and not one of axum's middleware functions, which
 //! would box a future and clone the route for each read.
 
+#![expect(clippy::disallowed_methods, reason = "it times requests")]
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;

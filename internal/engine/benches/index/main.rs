@@ -5,6 +5,7 @@
 //! is measured. `ONLY=ours` leaves the others out, for the work on ours. Without `--bench`, as a part of the
 //! tests, everything runs with few ads for a moment each, and the reports go to a temporary directory.
 
+#![allow(clippy::disallowed_methods, reason = "benches use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 

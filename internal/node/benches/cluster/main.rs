@@ -5,6 +5,7 @@
 //! `PART=writes`, `two`, `delivery` or `restore` measures only that, and writes nothing; `TURNS` sets how often each
 //! is measured.
 
+#![allow(clippy::disallowed_methods, reason = "benches use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a bench tells what it measures")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 

@@ -1,6 +1,8 @@
 //! The HTTP contract of the embedded server, from the outside. Whatever a client could notice is tested twice: on a
 //! node with a socket, and on the same routes in process; what only a socket can show is tested on a node.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
+
 mod access;
 mod acks;
 mod batches;

@@ -210,6 +210,7 @@ fn lease(member: &Member) -> Duration {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests use clocks as they like")]
 mod tests {
     use placard_model::entry::Incarnation;
 

@@ -45,6 +45,7 @@ pub(super) fn step_at(core: &mut Core, moment: Duration, input: Input) -> Vec<Ou
 }
 
 /// The answer of a journal with this head and an empty register.
+#[allow(clippy::disallowed_methods, reason = "tests use clocks as they like")]
 pub(super) fn head(position: Position) -> Head {
     let (now, moment) = (Timestamp::EPOCH, Uptime::now());
     Head {

@@ -5,6 +5,8 @@
 //! [`STEP`] loses that gradually, so that no reader sees time go back; one that is certainly ahead by more is set back,
 //! since an ad must not be shown outside its window for long because a clock was wrong.
 
+#![expect(clippy::disallowed_methods, reason = "it is the clock of readers")]
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 

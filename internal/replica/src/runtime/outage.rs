@@ -1,6 +1,8 @@
 //! Logs what does not work for a while as two lines: one when it begins, with the cause, and one when it ends, with its
 //! duration and the number of failures. Counters have the rest.
 
+#![expect(clippy::disallowed_methods, reason = "it says how long an outage lasted")]
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,11 @@
 //! through which the rest of the process reads and writes (`handle`). Every channel is bounded and private to these
 //! files.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the shell has the clock, the chance and the ids that the core takes"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

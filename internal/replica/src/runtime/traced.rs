@@ -1,5 +1,7 @@
 //! Reports the steps of the shell that concern traced writes as spans. Called only if spans go somewhere.
 
+#![expect(clippy::disallowed_methods, reason = "a span has the machine's time")]
+
 use std::time::{Duration, SystemTime};
 
 use placard_model::entry::{Entry, Record};

@@ -2,6 +2,8 @@
 //! counted in. `std::time::Instant` does not count, on Linux, for how long the machine was suspended, and a lease
 //! ends all the same.
 
+#![expect(clippy::disallowed_methods, reason = "this is where time without a date is read")]
+
 use std::ops::{Add, Sub};
 use std::time::Duration;
 

@@ -1,5 +1,10 @@
 //! One task for each kind of work that the core hands out: each takes a job to its port and brings the result back.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "they time what they do, for the log and for traces"
+)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@
 //!
 //! `PLACARD_SEED=7 cargo test -p placard-replica --test simulation` repeats the run of seed 7.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stderr, reason = "a test tells what it measured")]
 
 mod client;

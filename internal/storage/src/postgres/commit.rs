@@ -269,6 +269,7 @@ impl Committer {
     }
 
     /// Writes a plan down in a separate transaction, and remembers it. Returns whether it was written.
+    #[expect(clippy::disallowed_methods, reason = "what was written is believed for a while")]
     async fn write(
         &self,
         checkout: &mut Checkout<'_>,

@@ -7,6 +7,8 @@
 //! and a connection is asked for a sign of life before it is used if it has rested, or if a sign of life has failed
 //! to come on any other since it was last heard of.
 
+#![expect(clippy::disallowed_methods, reason = "a connection's age is known")]
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

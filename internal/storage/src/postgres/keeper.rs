@@ -19,6 +19,7 @@ pub(super) struct Keeper(Mutex<Option<JoinHandle<()>>>);
 impl Keeper {
     /// Ensures that the task runs. Every poll calls this, several times a second, so that a task that has ended, which
     /// it never should, is not missed for long.
+    #[expect(clippy::disallowed_methods, reason = "it is watched by the next poll")]
     pub(super) fn keep(&self, sets: impl FnOnce() -> Weak<ConnectionSets>) {
         let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {

@@ -133,6 +133,7 @@ fn type_of<T: Type<Postgres>>() -> PgTypeInfo {
 
 /// Registers the replica or renews its row, forgets replicas that are long gone, and reads the head, the register and
 /// the chain at `at`.
+#[expect(clippy::disallowed_methods, reason = "it times the reading of the journal's clock")]
 pub(super) async fn poll(
     connection: &mut PgConnection,
     heartbeat: &Heartbeat,

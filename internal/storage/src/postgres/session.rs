@@ -107,6 +107,7 @@ impl Session {
     }
 
     /// Sets a new connection up, in two round trips. An operator may ask for more as it begins.
+    #[expect(clippy::disallowed_methods, reason = "a session has an id, and round trips are timed")]
     pub(super) async fn begin(
         &self,
         connection: &mut PgConnection,

@@ -2,6 +2,8 @@
 //! call, unless the last attempt was a moment ago. Nothing is ever sent a second time: after a failure the
 //! caller does not know whether Redis has done what it asked, and decides itself.
 
+#![expect(clippy::disallowed_methods, reason = "a connection that failed pauses")]
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

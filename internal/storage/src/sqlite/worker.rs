@@ -31,6 +31,10 @@ pub(super) enum JobError {
 }
 
 impl Worker {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread ends with its queue, and a job that is not done says so"
+    )]
     pub(super) fn start(name: &str, connection: Connection) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
         thread::Builder::new().name(name.to_owned()).spawn(move || {

@@ -1,6 +1,7 @@
 //! The PostgreSQL journal on private servers: the contract, several committers, faults on the wire, what a
 //! server must be, and upkeep.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod blind;

@@ -1,6 +1,7 @@
 //! The stream on private Redis servers: the contract, the one order that racing replicas make, and what
 //! becomes of it when Redis forgets, when others write to it, and when it fails.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod connect;

@@ -13,7 +13,7 @@ use super::ad::{NOT_YET, refused_body, refused_write};
 use super::create::NewAd;
 use super::outcome::accepted;
 use super::receipts::ReceiptsBody;
-use super::writing::{Decided, Writing};
+use super::writing::{Decided, Writing, new_id};
 use super::{BATCH_PATH, JSON, receipts};
 use crate::http::headers::Unconditional;
 use crate::http::problem::{Details, Problem};
@@ -146,7 +146,7 @@ pub(crate) async fn handle(
     for item in items {
         match item {
             Ok(creation) => {
-                let id = creation.id.unwrap_or_else(Uuid::now_v7);
+                let id = creation.id.unwrap_or_else(new_id);
                 commands.push(Command::Create { id, spec: creation.spec });
                 broken.push(None);
             }

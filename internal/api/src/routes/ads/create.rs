@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ad::{NOT_YET, failed, refused_body, refused_write, spec_fields};
 use super::outcome::{WrittenAd, one};
-use super::writing::Writing;
+use super::writing::{Writing, new_id};
 use super::{ADS_PATH, JSON};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
@@ -69,7 +69,7 @@ pub(crate) async fn handle(
     let creation = fields.map_err(Problem::invalid)?;
     let none = Conditions::default();
     let idempotency = writing.idempotency(None, &none, &raw, || creation.to_json())?;
-    let id = creation.id.unwrap_or_else(Uuid::now_v7);
+    let id = creation.id.unwrap_or_else(new_id);
     let command = Command::Create { id, spec: creation.spec };
     one(&writing, ack, idempotency, command).await
 }

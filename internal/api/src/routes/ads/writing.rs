@@ -121,7 +121,7 @@ impl Writing {
         commands: Vec<Command>,
     ) -> Result<Decided, Problem> {
         let request = Request {
-            id: Uuid::now_v7(),
+            id: new_id(),
             principal: self.principal.name().to_owned(),
             idempotency,
             trace: self.principal.trace(),
@@ -154,4 +154,10 @@ fn sum(parts: [&str; 4]) -> [u8; 32] {
         sum.update(part);
     }
     sum.finalize().into()
+}
+
+/// Returns the id of a new ad or request.
+#[expect(clippy::disallowed_methods, reason = "the core takes ids as inputs")]
+pub(crate) fn new_id() -> Uuid {
+    Uuid::now_v7()
 }
