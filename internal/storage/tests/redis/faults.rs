@@ -1,6 +1,6 @@
 //! Redis forgets, refuses, dies and stalls; the stream goes on by itself afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use placard_replica::ports::{Appended, Stream, StreamStatus};
 use placard_storage::redis::{Options, Server};
@@ -12,10 +12,10 @@ use crate::{
     until_blocked,
 };
 
-/// How long a call may take without a connection, and a little more for a busy machine.
-const CALL: Duration = Duration::from_millis(1_500 + 500);
-/// As above, for a read.
-const READ: Duration = Duration::from_millis(2_400 + 500);
+/// Waits for a call that ends by itself, whatever is the matter with Redis.
+async fn ends<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, call).await.expect("it ends by itself")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_stream_can_begin_again_at_any_version() {
@@ -110,12 +110,11 @@ async fn a_waiting_reader_learns_that_redis_has_died() {
     let reader = stream.clone();
     let read = tokio::spawn(async move { reader.read(1, 10).await });
     until_blocked(&server, 1).await;
-    let since = Instant::now();
     server.kill().await;
-    assert!(read.await.unwrap().is_err());
-    assert!(since.elapsed() < READ, "{:?}", since.elapsed());
+    assert!(ends(read).await.unwrap().is_err());
     server.restart().await.unwrap();
     assert_eq!(append_at_last(&stream, &all[1..2]).await, Appended::Done);
+    let since = Instant::now();
     while stream.read(1, 10).await.unwrap_or_default() != all[1..2] {
         assert!(since.elapsed() < DEADLINE);
     }
@@ -128,17 +127,28 @@ async fn a_waiting_reader_learns_that_redis_has_died() {
 async fn a_read_that_was_given_up_does_not_delay_the_next() {
     let server = RedisServer::start().await.unwrap();
     let stream = connect(&server);
-    let all = records(1);
+    let all = records(2);
+    // There is a connection to read with, which the next read takes.
+    assert_eq!(append(&stream, &all[..1]).await, Appended::Done);
+    assert_eq!(stream.read(0, 10).await.unwrap(), all[..1]);
     let reader = stream.clone();
     let given_up = tokio::spawn(async move { reader.read(7, 10).await });
     until_blocked(&server, 1).await;
+    let clients = async || run::<String>(&server, "CLIENT LIST").await;
+    let listed = clients().await;
+    let blocked = listed.lines().find(|client| client.contains(" flags=b ")).unwrap();
+    let (blocked, _) = blocked.split_once(' ').unwrap();
     given_up.abort();
     let _ = given_up.await;
-    until_blocked(&server, 0).await;
+    // Its connection is closed, rather than kept for a next read that would come behind it.
+    let is_listed =
+        |clients: &str| clients.lines().any(|client| client.starts_with(&format!("{blocked} ")));
     let since = Instant::now();
-    assert_eq!(append(&stream, &all).await, Appended::Done);
+    while is_listed(&clients().await) {
+        assert!(since.elapsed() < DEADLINE, "the connection is kept");
+    }
+    assert_eq!(append(&stream, &all[1..]).await, Appended::Done);
     assert_eq!(stream.read(0, 10).await.unwrap(), all[..]);
-    assert!(since.elapsed() < Duration::from_millis(800), "{:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,18 +161,17 @@ async fn a_stalled_redis_is_unavailable_in_time() {
     server.pause();
     // With the connections of before, and then with new ones.
     for _ in 0..2 {
-        let since = Instant::now();
-        let timed = async |failed: bool, limit: Duration| {
-            assert!(failed);
-            assert!(since.elapsed() < limit, "{:?}", since.elapsed());
+        let calls = async {
+            tokio::join!(
+                stream.append(all[2..].into()),
+                stream.status(),
+                stream.reset(2, all[1].chain),
+                stream.trim(1, 1, 1),
+                stream.read(2, 10),
+            )
         };
-        tokio::join!(
-            async { timed(stream.append(all[2..].into()).await.is_err(), CALL).await },
-            async { timed(stream.status().await.is_err(), CALL).await },
-            async { timed(stream.reset(2, all[1].chain).await.is_err(), CALL).await },
-            async { timed(stream.trim(1, 1, 1).await.is_err(), CALL).await },
-            async { timed(stream.read(2, 10).await.is_err(), READ).await },
-        );
+        let answers = ends(calls).await;
+        assert!(matches!(answers, (Err(_), Err(_), Err(_), Err(_), Err(_))), "{answers:?}");
     }
     server.resume();
     // A call that was given up may have been carried out by now; its records are not appended twice.
@@ -220,10 +229,8 @@ async fn redis_need_not_be_there_at_the_start() {
     let stream = connect(&server);
     let all = records(3);
     for _ in 0..20 {
-        let since = Instant::now();
-        assert!(stream.append(all.clone()).await.is_err());
-        assert!(stream.read(0, 10).await.is_err());
-        assert!(since.elapsed() < Duration::from_millis(500), "{:?}", since.elapsed());
+        assert!(ends(stream.append(all.clone())).await.is_err());
+        assert!(ends(stream.read(0, 10)).await.is_err());
     }
     assert!(stream.check().await.is_err());
     server.restart().await.unwrap();
@@ -241,13 +248,12 @@ async fn unanswered_append_is_done_once_or_not_at_all() {
     let faults = [Then::LoseRequest, Then::StallRequest, Then::LoseAnswer, Then::StallAnswer];
     for (then, version) in faults.into_iter().zip(3_u64..) {
         proxy.trap(b"EVALSHA", then);
-        let (since, new) = (Instant::now(), &all[..version as usize]);
-        let appended = stream.append(new.into()).await;
+        let new = &all[..version as usize];
+        let appended = ends(stream.append(new.into())).await;
         assert!(appended.is_err(), "{then:?}: {appended:?}");
-        assert!(since.elapsed() < CALL, "{then:?}: {:?}", since.elapsed());
         let done = matches!(then, Then::LoseAnswer | Then::StallAnswer);
         let top = version - u64::from(!done);
-        let seen = connect(&server);
+        let (seen, since) = (connect(&server), Instant::now());
         while status(&seen).await.top != Some((top, all[top as usize - 1].chain)) {
             assert!(since.elapsed() < DEADLINE, "{then:?}");
         }
@@ -267,12 +273,11 @@ async fn a_reader_behind_a_silent_network_learns_of_it() {
     let reader = stream.clone();
     let read = tokio::spawn(async move { reader.read(0, 10).await });
     until_blocked(&server, 1).await;
-    let since = Instant::now();
     proxy.set(Way::Answers, Flow::Hold);
     assert_eq!(append(&connect(&server), &all).await, Appended::Done);
-    assert!(read.await.unwrap().is_err());
-    assert!(since.elapsed() < READ, "{:?}", since.elapsed());
+    assert!(ends(read).await.unwrap().is_err());
     proxy.set(Way::Answers, Flow::Pass);
+    let since = Instant::now();
     while stream.read(0, 10).await.unwrap_or_default() != all[..] {
         assert!(since.elapsed() < DEADLINE);
     }
