@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::response::Response;
 use placard_model::command::{Command, Conditions};
 use placard_model::{Fields, limits};
-use uuid::Uuid;
 
 use super::ad::{NOT_YET, failed, refused_body, refused_write, spec_fields};
 use super::outcome::{WrittenAd, one};
