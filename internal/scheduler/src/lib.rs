@@ -44,10 +44,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock is an input, and this is the usual one"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the clock is an input, and this is the default")]
     fn default() -> Self {
         Self { log_kept: limits::LOG_KEPT, own_clock: system_now }
     }

@@ -7,8 +7,6 @@ use http::HeaderValue;
 use placard_engine::StoredAd;
 use placard_model::{Status, Version};
 
-use crate::http::params;
-
 /// The entity tag of an ad, as `"42"` or `"42-active"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntityTag {
@@ -28,15 +26,6 @@ impl EntityTag {
         let created_at = ad.encoded.view().map(|ad| ad.created_at);
         let is_first = created_at.is_ok_and(|created_at| ad.status(created_at) == status);
         Self { version: ad.version, status: (!is_first).then_some(status) }
-    }
-
-    /// Returns the tag with this text between its quotes, if an ad can have it.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (version, status) = match text.split_once('-') {
-            Some((version, status)) => (version, Some(Status::from_code(status)?)),
-            None => (text, None),
-        };
-        Some(Self { version: params::version(version)?, status })
     }
 
     /// Returns the tag as the value of a field.

@@ -8,7 +8,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use placard_model::command::{Conditions, Tags};
-use placard_model::{Version, Violation, limits};
+use placard_model::{Status, Version, Violation, limits};
 
 use crate::http::entity_tag::EntityTag;
 use crate::http::params;
@@ -168,7 +168,7 @@ fn listed(text: &str, comparison: Comparison) -> Option<Vec<EntityTag>> {
         let matches = comparison == Comparison::Weak || !rest.starts_with("W/");
         let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
         let (tag, after) = quoted.split_once('"')?;
-        tags.extend(EntityTag::parse(tag).filter(|_| matches));
+        tags.extend(entity_tag(tag).filter(|_| matches));
         rest = after.trim_start_matches(BETWEEN_TAGS);
         let listed = after[..after.len() - rest.len()].contains(',');
         if !rest.is_empty() && !listed {
@@ -176,6 +176,15 @@ fn listed(text: &str, comparison: Comparison) -> Option<Vec<EntityTag>> {
         }
     }
     Some(tags)
+}
+
+/// Returns the tag with this text between its quotes, if an ad can have it.
+fn entity_tag(text: &str) -> Option<EntityTag> {
+    let (version, status) = match text.split_once('-') {
+        Some((version, status)) => (version, Some(Status::from_code(status)?)),
+        None => (text, None),
+    };
+    Some(EntityTag { version: params::version(version)?, status })
 }
 
 const BETWEEN_TAGS: [char; 3] = [' ', '\t', ','];
