@@ -52,7 +52,10 @@ def version():
 
 @cache
 def health_paths():
-    return re.findall(r'"([^"]+)"', found(r"HEALTH_PATHS: \[&str; \d+\] = \[([^\]]*)\]", "internal/api/src/paths.rs"))
+    """What is answered beyond the maximum of connections: the routes that the table reserves."""
+    names = re.findall(r"route\((?:\w+::)?(\w+_PATH), methods!\([^)]*\)\)\.reserved\(\)", text("internal/api/src/routes/mod.rs"))
+    files = "\n".join(text(f"internal/api/src/routes/{name}") for name in ("health/mod.rs", "metrics.rs"))
+    return [re.search(rf'{name}: &str = "([^"]+)"', files)[1] for name in names]
 
 
 @cache

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::cluster::REPLICAS_MAX;
 use crate::socket;
 
 const NAME: &str = "control";
@@ -43,10 +44,13 @@ impl Command {
 
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
-        let command = match (words.next()?, words.next()) {
-            ("scale", Some(replicas)) => Self::Scale(replicas.parse().ok()?),
-            ("roll", None) => Self::Roll,
-            ("status", None) => Self::Status,
+        let command = match (words.next()?, words.next(), words.next()) {
+            ("scale", Some(replicas), None) => {
+                let replicas = replicas.parse().ok()?;
+                (1..=REPLICAS_MAX).contains(&replicas).then_some(Self::Scale(replicas))?
+            }
+            ("roll", None, None) => Self::Roll,
+            ("status", None, None) => Self::Status,
             _ => return None,
         };
         Some(command)

@@ -163,7 +163,7 @@ pub trait Journal: Clone + Send + Sync + 'static {
 
     /// Registers the replica, and reads the head, the register, and the log's chain at version `at`. In a journal that
     /// replicas share, what one has published counts only if the journal knows it: after a restore to an older state it may
-    /// be of the lost history.
+    /// be of the lost history. [`PollError::NoJournal`] is only for a database that has answered, and has no tables.
     fn poll(
         &self,
         heartbeat: Heartbeat,

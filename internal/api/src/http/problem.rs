@@ -153,13 +153,11 @@ impl Problem {
 
     /// These preconditions do not hold for an ad at this version; 0 if the ad does not exist.
     pub(crate) fn version_mismatch(only_if: &Conditions, version: Version) -> Self {
-        let names = |tags: &Tags| version > 0 && tags.name(version);
-        let detail = if only_if.if_none_match.as_ref().is_some_and(names) {
-            "the ad is at a version that If-None-Match names"
-        } else if version == 0 {
-            "there is no ad with this id, and If-Match asks for one"
-        } else {
-            "the ad is at another version than If-Match names"
+        // If-Match comes first (RFC 9110, section 13.2.2).
+        let detail = match &only_if.if_match {
+            Some(_) if version == 0 => "there is no ad with this id, and If-Match asks for one",
+            Some(tags) if !tags.name(version) => "the ad is at another version than If-Match names",
+            _ => "the ad is at a version that If-None-Match names",
         };
         Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail)
     }

@@ -118,6 +118,12 @@ async fn reads_evaluate_if_match(server: Server) {
         let both = server.call("GET", &path).header("if-match", tag).header("if-none-match", tag);
         both.send().await.is(304);
     }
+    let both =
+        server.call("GET", &path).header("if-match", "\"7\"").header("if-none-match", "\"1\"");
+    let refused = both.send().await;
+    failed(&refused);
+    let detail = refused.json()["detail"].to_string();
+    assert!(detail.contains("than If-Match names"), "{detail}");
     let wrong = server.call("GET", &path).header("if-match", "1").send().await;
     wrong.names(&["header if-match"]);
 }

@@ -126,7 +126,7 @@ impl Facts {
 
 /// What is still to happen before a replica that has refused answers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pending {
+enum Reopening {
     /// A poll that tells the journal what this replica has now, and compares it; and what comes after that.
     Compared,
     /// A poll that was sent after the one which has renewed the lease. Other replicas may have read the register
@@ -142,7 +142,7 @@ enum Pending {
 pub(super) struct ReadGate {
     terms: Terms,
     facts: Facts,
-    until: Option<Pending>,
+    until: Option<Reopening>,
     /// Polls whose heads are not published yet, oldest first: when each was sent, and the head.
     pending: VecDeque<(Moment, Version)>,
 }
@@ -150,7 +150,7 @@ pub(super) struct ReadGate {
 impl ReadGate {
     pub(super) fn new(terms: Terms) -> Self {
         let facts = Facts { has_state: false, shut: true, turn: 0, heard: None, current: None };
-        Self { terms, facts, until: Some(Pending::Compared), pending: VecDeque::new() }
+        Self { terms, facts, until: Some(Reopening::Compared), pending: VecDeque::new() }
     }
 
     pub(super) fn terms(&self) -> Terms {
@@ -163,7 +163,7 @@ impl ReadGate {
 
     /// Returns true if the next poll that succeeds will not be enough to answer reads again.
     pub(super) fn wants_another(&self, now: Moment) -> bool {
-        self.is_silent(now) || self.until == Some(Pending::Compared)
+        self.is_silent(now) || self.until == Some(Reopening::Compared)
     }
 
     /// Returns true if other replicas count this one as one that answers no reads, or may do so in a moment.
@@ -178,13 +178,13 @@ impl ReadGate {
     pub(super) fn polled(&mut self, sent: Moment, now: Moment, head: Version, compared: bool) {
         let was_silent = self.is_silent(now);
         self.until = match self.until {
-            Some(Pending::Compared) if !compared => self.until,
-            Some(Pending::Compared) => Some(Pending::NextPoll),
-            _ if was_silent => Some(Pending::NextPoll),
+            Some(Reopening::Compared) if !compared => self.until,
+            Some(Reopening::Compared) => Some(Reopening::NextPoll),
+            _ if was_silent => Some(Reopening::NextPoll),
             None => None,
-            Some(Pending::NextPoll) => Some(Pending::Published(head)),
+            Some(Reopening::NextPoll) => Some(Reopening::Published(head)),
             // The lower of two: the journal may have been restored to an older state.
-            Some(Pending::Published(version)) => Some(Pending::Published(version.min(head))),
+            Some(Reopening::Published(version)) => Some(Reopening::Published(version.min(head))),
         };
         if was_silent {
             self.set_shut(true);
@@ -220,7 +220,7 @@ impl ReadGate {
     pub(super) fn published(&mut self, version: Option<Version>) {
         self.facts.has_state = version.is_some();
         let Some(version) = version else {
-            self.until = Some(Pending::Compared);
+            self.until = Some(Reopening::Compared);
             self.facts.current = None;
             self.pending.clear();
             self.set_shut(true);
@@ -229,7 +229,7 @@ impl ReadGate {
         while let Some((sent, _)) = self.pending.pop_front_if(|(_, head)| *head <= version) {
             self.facts.current = self.facts.current.max(Some(sent));
         }
-        if matches!(self.until, Some(Pending::Published(until)) if version >= until) {
+        if matches!(self.until, Some(Reopening::Published(until)) if version >= until) {
             self.open();
         }
     }

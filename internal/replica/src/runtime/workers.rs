@@ -186,8 +186,8 @@ async fn run_worker<J: Journal, S: Stream, C: Checkpoints>(
                 let stream = stream.of(of);
                 let mut trimmed = Ok(());
                 let trim = async { trimmed = stream.trim(keep, max, head).await };
-                let alone = journal.exclusively(trim).await;
-                Input::StreamTrimmed(alone.and(trimmed))
+                let exclusively = journal.exclusively(trim).await;
+                Input::StreamTrimmed(exclusively.and(trimmed))
             }
             Output::Restore => {
                 let position = async |chunks| journal.snapshot(chunks).await.map(Some);
