@@ -241,6 +241,7 @@ impl Cluster {
         let Some(replica) = self.replicas.get_mut(&slot) else { return Ok(()) };
         let port = replica.ready().await.map_err(|error| reason(&name, &error))?;
         admit(self.haproxy.as_ref(), slot, port).await?;
+        replica.admitted = Some(port);
         tell(&format!("cluster: {name} is ready at 127.0.0.1:{port}"));
         Ok(())
     }
@@ -342,27 +343,26 @@ impl Cluster {
             && retries.is_due("haproxy", server.process(), tell)
         {
             told("haproxy", server.restart().await, tell);
-            for (slot, replica) in replicas {
-                let running = replica.process().is_some_and(|process| process.ended().is_none());
-                if let (true, Some(port)) = (running, replica.port())
-                    && let Err(error) = admit(Some(server), *slot, port).await
-                {
-                    tell(&format!("cluster: {error}"));
-                }
-            }
+            // It knows of no replica.
+            replicas.values_mut().for_each(|replica| replica.admitted = None);
         }
-        for slot in self.replicas.keys().copied().collect::<Vec<_>>() {
-            let Some(replica) = self.replicas.get_mut(&slot) else { continue };
-            if self.retries.is_due(&name(slot), replica.process(), tell) {
+        for (slot, replica) in replicas {
+            let name = name(*slot);
+            let mended = if retries.is_due(&name, replica.process(), tell) {
                 // The balancer finds by itself that it is gone. Told so, it would cut off what it is about to try
-                // elsewhere.
-                let spawned = replica.spawn();
-                let opened = match spawned {
-                    Ok(()) => self.open(slot, tell).await,
-                    Err(error) => Err(error),
-                };
-                opened.err().into_iter().for_each(|error| tell(&format!("cluster: {error}")));
-            }
+                // elsewhere. It may take long until this one is ready: a later look admits it.
+                replica.spawn()
+            } else if let Some(port) = replica.unadmitted() {
+                let admitted = admit(haproxy.as_ref(), *slot, port).await;
+                if admitted.is_ok() {
+                    replica.admitted = Some(port);
+                    tell(&format!("cluster: {name} is ready at 127.0.0.1:{port}"));
+                }
+                admitted
+            } else {
+                Ok(())
+            };
+            mended.err().into_iter().for_each(|error| tell(&format!("cluster: {error}")));
         }
     }
 

@@ -41,6 +41,8 @@ impl<'a> Serve<'a> {
 #[derive(Debug)]
 pub(crate) struct Replica {
     process: Option<Process>,
+    /// The port at which the balancer has found it ready, since it was started.
+    pub(crate) admitted: Option<u16>,
     place: Place,
     command: Vec<String>,
     variables: Vec<(String, OsString)>,
@@ -53,12 +55,12 @@ impl Replica {
         command: Vec<String>,
         variables: Vec<(String, OsString)>,
     ) -> Self {
-        Self { process: None, place, command, variables }
+        Self { process: None, admitted: None, place, command, variables }
     }
 
     /// Starts it; it may still be restoring.
     pub(crate) fn spawn(&mut self) -> io::Result<()> {
-        self.process = None;
+        (self.process, self.admitted) = (None, None);
         let process = Process::start_with(&self.place, &self.command, &self.variables)?;
         self.process = Some(process);
         Ok(())
@@ -83,6 +85,13 @@ impl Replica {
     /// Where it serves, once it is ready.
     pub(crate) fn address(&self) -> Option<String> {
         address(self.place.out.as_deref())
+    }
+
+    /// The port at which it is ready, if the balancer has not found it there yet.
+    pub(crate) fn unadmitted(&mut self) -> Option<u16> {
+        let is_running = self.process.as_mut().is_some_and(|process| process.ended().is_none());
+        // The port is in a file, which is read only until then.
+        if is_running && self.admitted.is_none() { self.port() } else { None }
     }
 
     /// Its process, unless it was stopped.

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use placard_model::command::{Conditions, Tags};
+use placard_model::command::Conditions;
 use placard_model::limits::{TOLD_BYTES_MAX, VIOLATIONS_MAX};
 use placard_model::{Place, Version, Violation, limits};
 use serde::Serialize;
