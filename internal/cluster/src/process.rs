@@ -26,10 +26,12 @@ const SHARED: [&str; 4] =
 /// Runs the command in the place of this shell. Beside it, a process of no parent waits at the other end of
 /// standard input: a line there tells it to go; its end tells that the process which started this is dead, and then it
 /// kills the command with all its children and removes the directory, if it has one to remove.
+/// That process ignores SIGHUP, which the kernel sends to a process group that loses its parent while a member is stopped.
 const SUPERVISED: &str = r#"
 directory=$1; shift
 exec 3<&0
-( ( read -r _ <&3 || {
+( ( trap '' HUP
+read -r _ <&3 || {
     kill -STOP $$
     sh -c "kill -KILL $$ $(cat /proc/$$/task/$$/children)"
     [ -z "$directory" ] || rm -rf -- "$directory"
