@@ -30,8 +30,7 @@ const SHARED: [&str; 4] =
 const SUPERVISED: &str = r#"
 directory=$1; shift
 exec 3<&0
-( ( trap '' HUP
-read -r _ <&3 || {
+( trap '' HUP; ( read -r _ <&3 || {
     kill -STOP $$
     sh -c "kill -KILL $$ $(cat /proc/$$/task/$$/children)"
     [ -z "$directory" ] || rm -rf -- "$directory"
