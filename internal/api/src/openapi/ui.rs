@@ -5,17 +5,17 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Path;
 use axum::middleware::{from_extractor, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
 use crate::http::headers::Unconditional;
+use crate::http::problem::Problem;
 use crate::http::render;
 
 /// The path of the page.
@@ -51,13 +51,16 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Returns the page and what it loads. It sends no request to any other server.
 pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let file = async |Path(name): Path<String>| page(&name);
-    Router::new()
+    let names = FILES.iter().chain([&INITIALIZER]).map(|(name, _)| *name);
+    // A route for each file: all else below the page is unknown to the router, as any other path is.
+    let files = names.fold(Router::new(), |files, name| {
+        files.route(&format!("/docs/{name}"), get(async move || page(name)))
+    });
+    files
         // For operators who follow the address that a server prints at its start.
         .route("/", get(async || Redirect::temporary(UI_PATH)))
         .route(UI_PATH, get(async || Redirect::to("/docs/")))
         .route("/docs/", get(async || page("index.html")))
-        .route("/docs/{*file}", get(file))
         .layer(from_extractor::<Unconditional>())
         .layer(map_response(async |page: Response| render::kept(page)))
 }
@@ -65,7 +68,7 @@ pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
 fn page(name: &str) -> Response {
     static READ: LazyLock<Vec<(&str, &str, Bytes)>> = LazyLock::new(files);
     let Some((_, media, content)) = READ.iter().find(|(known, ..)| *known == name) else {
-        return StatusCode::NOT_FOUND.into_response();
+        return Problem::route_not_found().into_response();
     };
     let mut response = Response::new(Body::from(content.clone()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));

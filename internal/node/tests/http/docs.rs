@@ -57,6 +57,15 @@ async fn docs_pages_load_only_local_assets() {
     assert_eq!(away, None, "the page asks somebody else: {scripts}");
 }
 
+/// To scripts that look for files, the pages' folder is as any other path.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_file_of_the_docs_is_a_problem() {
+    let server = Server::over_socket().await;
+    for path in ["/docs/none", "/docs/none.css", "/docs/sub/index.html", "/docs/..%2Fnone"] {
+        server.get(path).await.problem(404, "route-not-found");
+    }
+}
+
 /// Returns what follows each `mark`, up to its end.
 fn after<'a>(text: &'a str, mark: &str) -> impl Iterator<Item = &'a str> {
     let ends = |rest: &'a str| rest.trim_start_matches('"').split(['"', ')', ';']).next();
