@@ -488,12 +488,15 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// The password of PostgreSQL and Redis, made once: others on this machine can reach their ports.
+/// The password of PostgreSQL and Redis, made once: others on this machine can reach their ports. The file gets its name
+/// when all of it is written, since this process may be killed.
 fn secret(file: &Path) -> io::Result<String> {
     if !file.exists() {
+        let new = file.with_extension("new");
         let mut options = fs::File::options();
-        let mut made = options.create_new(true).write(true).mode(0o600).open(file)?;
+        let mut made = options.create(true).truncate(true).write(true).mode(0o600).open(&new)?;
         write!(made, "{}", Uuid::new_v4().simple())?;
+        fs::rename(&new, file)?;
     }
     fs::read_to_string(file)
 }

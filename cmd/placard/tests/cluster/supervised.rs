@@ -86,6 +86,21 @@ async fn replica_that_does_not_start_is_not_kept() {
     assert_eq!(processes(&mut cluster).len(), 3, "its servers run");
 }
 
+/// The first start in a directory that is kept may be killed at any moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn halves_of_a_killed_first_start_are_not_used() {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let (directory, mut cluster) = prepared(&place.path().join("link"), "/bin/false").await;
+    let half = directory.path().join("postgres.new");
+    std::fs::create_dir(&half).expect("the directory can be made");
+    std::fs::write(half.join("PG_VERSION"), "1").expect("the file can be written");
+    std::fs::write(directory.path().join("secret.new"), "").expect("the file can be written");
+    cluster.start(1, &|_| {}).await.expect_err("no replica starts");
+    assert_eq!(processes(&mut cluster).len(), 3, "its servers run");
+    let secret = std::fs::read_to_string(directory.path().join("secret"));
+    assert!(!secret.expect("there is a secret").is_empty());
+}
+
 /// Started by the test below, in a process of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn victim_with_a_cluster() {

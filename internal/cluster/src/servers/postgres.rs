@@ -303,26 +303,30 @@ pub(super) fn give(path: &Path) -> io::Result<()> {
     chown(path, Some(id("-u")?), Some(id("-g")?))
 }
 
-/// Makes the data of a server whose user has a password.
+/// Makes the data of a server whose user has a password, beside their name: if this process is killed meanwhile, the
+/// next one begins again rather than use a half of them.
 fn make_data(data: &Path, password: &str) -> io::Result<()> {
-    let file = data.with_extension("password");
-    fs::create_dir_all(data)?;
-    give(data)?;
+    let (new, file) = (data.with_extension("new"), data.with_extension("password"));
+    if new.exists() {
+        fs::remove_dir_all(&new)?;
+    }
+    fs::create_dir_all(&new)?;
+    give(&new)?;
     fs::write(&file, "")?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
     fs::write(&file, password)?;
     give(&file)?;
     let from = format!("--pwfile={}", file.display());
     let user = format!("--username={NAME}");
-    let made = init(data, &["--auth=scram-sha-256", &user, &from, "--locale=C.UTF-8"]);
+    let made = init(&new, &["--auth=scram-sha-256", &user, &from, "--locale=C.UTF-8"]);
     fs::remove_file(&file)?;
     if let Err(error) = made {
-        fs::remove_dir_all(data)?;
+        fs::remove_dir_all(&new)?;
         let error = error.to_string();
         let last = error.trim().lines().next_back().unwrap_or_default();
         return Err(io::Error::other(format!("PostgreSQL's initdb failed: {last}")));
     }
-    Ok(())
+    fs::rename(&new, data)
 }
 
 /// Runs `initdb` for an empty directory of the server's user.
