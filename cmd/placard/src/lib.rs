@@ -166,9 +166,10 @@ fn subscriber(
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let wants_queue = text.contains("sqlx") || text.contains("apalis");
+    // Who names one of the two has it as the filter says.
+    let hidden: Vec<_> = QUEUE_CRATES.into_iter().filter(|name| !text.contains(name)).collect();
     let lines = lines.with_filter(filter_fn(move |event| {
-        !holds_a_password(event) && (wants_queue || !is_of_the_queue(event))
+        !holds_a_password(event) && !is_of_the_queue(event, &hidden)
     }));
     Ok(tracing_subscriber::registry().with(filter).with(lines))
 }
@@ -205,14 +206,18 @@ fn holds_a_password(event: &Metadata<'_>) -> bool {
         && event.fields().field("line").is_some()
 }
 
+/// The crates of the queue of tasks.
+const QUEUE_CRATES: [&str; 2] = ["apalis", "sqlx"];
+
 /// Returns true if an event is one that the queue of tasks and its connections log by themselves: a dozen statements a
 /// second, each two kilobytes long, and while PostgreSQL is away three lines a second. What matters of it is logged
-/// here.
-fn is_of_the_queue(event: &Metadata<'_>) -> bool {
-    let is_of = |module| event.target().starts_with(module);
-    is_of("apalis")
-        || is_of("sqlx_core::pool")
-        || (is_of("sqlx::query") && *event.level() > Level::WARN)
+/// here. Only events of the crates in `hidden` count.
+fn is_of_the_queue(event: &Metadata<'_>, hidden: &[&str]) -> bool {
+    let is_of = |module: &str| event.target().starts_with(module);
+    hidden.iter().any(|name| is_of(name))
+        && (is_of("apalis")
+            || is_of("sqlx_core::pool")
+            || (is_of("sqlx::query") && *event.level() > Level::WARN))
 }
 
 #[cfg(test)]
@@ -230,7 +235,7 @@ mod tests {
             ("info, placard_api=debug", "placard_node", Some(Level::INFO)),
             ("placard_api=trace", "placard_node", None),
             ("debug,placard_api=off", "placard_api", None),
-            ("placard_api::house=debug,placard_api=warn", "placard_api::house", Some(Level::DEBUG)),
+            ("placard_api::http=debug,placard_api=warn", "placard_api::http", Some(Level::DEBUG)),
             ("debug,info", "placard_api", Some(Level::INFO)),
         ] {
             let filter = filter(text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -8,7 +8,7 @@ use placard_replica::spans::Sink;
 use placard_replica::{Expiry, Handle};
 
 use crate::access::Access;
-use crate::http::body::Room;
+use crate::http::body::BodyBudget;
 use crate::http::client::TrustedProxies;
 use crate::http::cors::Cors;
 use crate::metrics::Metrics;
@@ -36,7 +36,7 @@ pub struct App {
     pub(crate) expiry: Expiry,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) draining: Arc<AtomicBool>,
-    pub(crate) room: Room,
+    pub(crate) body_budget: BodyBudget,
     pub(crate) spans: Sink,
 }
 
@@ -50,7 +50,7 @@ impl App {
             expiry: Expiry::default(),
             metrics: Arc::default(),
             draining: Arc::default(),
-            room: Room::default(),
+            body_budget: BodyBudget::default(),
             spans: None,
         }
     }

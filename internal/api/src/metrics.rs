@@ -84,7 +84,7 @@ impl Metrics {
     pub(crate) fn render(&self, shown: &Shown<'_>) -> String {
         let mut text = Exposition::default();
         self.served(&mut text, shown);
-        standing(&mut text, shown);
+        replica_status(&mut text, shown);
         ads(&mut text, shown.replica.reader(), self.index_bytes.load(Ordering::Relaxed));
         cluster(&mut text, shown);
         core(&mut text, &shown.state.counts);
@@ -126,7 +126,7 @@ impl Metrics {
 }
 
 /// Writes how the replica stands: whether it answers, how old its answers may be, and what waits in it.
-fn standing(text: &mut Exposition, shown: &Shown<'_>) {
+fn replica_status(text: &mut Exposition, shown: &Shown<'_>) {
     let Shown { replica, state, is_ready, verdict, .. } = shown;
     text.gauge(
         "placard_ready",

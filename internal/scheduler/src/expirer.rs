@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::brake::{Look, Verdict, Watch};
-use crate::ports::{Ended, Expirations, Unavailable};
+use crate::ports::{Expirations, Expired, Unavailable};
 
 /// The reason why a round failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -67,28 +67,28 @@ impl<J: Expirations> Expirer<J> {
         let mut last = Vec::new();
         loop {
             let asked = Uptime::now();
-            let ended = self.journal.ended(limits::EXPIRE_ADS_MAX).await?;
+            let expired = self.journal.expired(limits::EXPIRE_ADS_MAX).await?;
             self.expiry.note(|account| account.counts.looks += 1);
-            if !self.may_propose(watch, asked, &ended) || ended.ads.is_empty() {
+            if !self.may_propose(watch, asked, &expired) || expired.ads.is_empty() {
                 return Ok(());
             }
             // Ads that were proposed and are still there will not go this time either: the journal's clock was set
             // back, or this replica does not see what it has committed.
-            if ended.ads == last {
+            if expired.ads == last {
                 return Ok(());
             }
-            self.propose(&ended).await?;
-            last = ended.ads;
+            self.propose(&expired).await?;
+            last = expired.ads;
         }
     }
 
     /// Looks at the clocks, and at the replica: one that is not ready leaves the deletions to others.
-    fn may_propose(&self, watch: &mut Watch, asked: Uptime, ended: &Ended) -> bool {
+    fn may_propose(&self, watch: &mut Watch, asked: Uptime, expired: &Expired) -> bool {
         let (answered, own) = (Uptime::now(), (self.own_clock)());
         if let Some(first) = self.replica.clock().first_reading() {
             watch.start(first);
         }
-        let reading = Reading { journal: ended.now, asked, answered };
+        let reading = Reading { journal: expired.now, asked, answered };
         let verdict = watch.judge(Look { reading, own });
         let is_ready = self.replica.readiness(&self.replica.state()).is_ready;
         // The clock that readers go by does not matter here: ends are judged by the journal's.
@@ -100,12 +100,12 @@ impl<J: Expirations> Expirer<J> {
                 "the journal's clock has jumped: ended ads are not deleted until an operator releases the \
                  brake by POST /api/v1/admin/expiry/release"
             );
-            let brake = Brake { jump, since: ended.now };
+            let brake = Brake { jump, since: expired.now };
             self.expiry.note(|account| account.braked = Some(account.braked.unwrap_or(brake)));
         }
         if off != before.clock_off {
             if off {
-                let by_ms = (own.micros() - ended.now.micros()) / 1_000;
+                let by_ms = (own.micros() - expired.now.micros()) / 1_000;
                 tracing::error!(
                     by_ms,
                     "this machine's clock and the journal's differ: it deletes no ended ads"
@@ -119,9 +119,9 @@ impl<J: Expirations> Expirer<J> {
         !braked && !off && is_ready
     }
 
-    async fn propose(&self, ended: &Ended) -> Result<(), Failure> {
+    async fn propose(&self, expired: &Expired) -> Result<(), Failure> {
         let commands: Vec<_> =
-            ended.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
+            expired.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
         let request = Request {
             id: Uuid::now_v7(),
             principal: String::new(),
@@ -137,7 +137,7 @@ impl<J: Expirations> Expirer<J> {
             Ok(Reply::Overloaded) | Err(_) => return Err(Failure::Refused("the queue is full")),
         };
         let gone = outcomes.iter().filter(|one| matches!(one, Outcome::Deleted { .. })).count();
-        tracing::debug!(proposed = ended.ads.len(), deleted = gone, "ended ads were deleted");
+        tracing::debug!(proposed = expired.ads.len(), deleted = gone, "ended ads were deleted");
         self.expiry.note(|account| account.counts.deleted += gone as u64);
         Ok(())
     }

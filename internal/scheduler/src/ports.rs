@@ -13,7 +13,7 @@ pub use placard_replica::ports::{BoxError, Unavailable};
 
 /// Ads that have ended and are still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct Expired {
     /// The journal's clock when it was read.
     pub now: Timestamp,
     /// Each ad and the version at which it ended, those that ended first first.
@@ -23,7 +23,7 @@ pub struct Ended {
 /// What expiry needs of a journal: the ads that have ended, and when others will.
 pub trait Expirations: Clone + Send + Sync + 'static {
     /// Reads at most `max` ads whose end is past by the journal's clock, and that clock.
-    fn ended(&self, max: usize) -> impl Future<Output = Result<Ended, Unavailable>> + Send;
+    fn expired(&self, max: usize) -> impl Future<Output = Result<Expired, Unavailable>> + Send;
 
     /// Reads the seconds to come in which ads end, as seconds since the Unix epoch, in order: each is the first
     /// whole second at or after an end. At most `max`, and none further ahead than `ahead`.

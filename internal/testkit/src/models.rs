@@ -14,7 +14,7 @@ use placard_replica::ports::{
     Unavailable,
 };
 use placard_replica::{Batch, Current, Emptied, LogRow, Plan, Uptime};
-use placard_scheduler::ports::{Chores, Ended, Expirations};
+use placard_scheduler::ports::{Chores, Expirations, Expired};
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
@@ -160,9 +160,9 @@ impl ModelJournal {
 }
 
 impl Expirations for ModelJournal {
-    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+    async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
         let (now, ads) = self.ended_ads(max);
-        Ok(Ended { now, ads })
+        Ok(Expired { now, ads })
     }
 
     async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {

@@ -20,16 +20,16 @@ const UNIT: usize = 1 << 10;
 
 /// The room that all bodies under way share.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct BodyBudget(Arc<Semaphore>);
 
 /// A body that has arrived; it takes up its room until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct BufferedBody {
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _held: OwnedSemaphorePermit,
 }
 
-impl Deref for Whole {
+impl Deref for BufferedBody {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -37,20 +37,20 @@ impl Deref for Whole {
     }
 }
 
-impl Default for Room {
+impl Default for BodyBudget {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(limits::BODIES_BYTES_MAX / UNIT)))
     }
 }
 
-impl Room {
+impl BodyBudget {
     /// Reads a body of at most `bytes_max`. One that announces more is refused before a byte of it is read.
     pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
         body: Body,
         bytes_max: usize,
-    ) -> Result<Whole, Problem> {
+    ) -> Result<BufferedBody, Problem> {
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if announced.is_some_and(|bytes: u64| bytes > bytes_max as u64) {
@@ -64,7 +64,7 @@ impl Room {
             return Err(Problem::overloaded(Overload::Bodies));
         };
         match tokio::time::timeout_at(deadline, collected(body, bytes, bytes_max)).await {
-            Ok(Ok(bytes)) => Ok(Whole { bytes, _room: room }),
+            Ok(Ok(bytes)) => Ok(BufferedBody { bytes, _held: room }),
             Ok(Err(problem)) => Err(problem),
             Err(_) => Err(Problem::body_too_slow()),
         }

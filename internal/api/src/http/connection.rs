@@ -1,6 +1,6 @@
 //! The phases of a connection: it is silent, has a part of a head, has a request, answers, is idle between two
 //! requests, and closes. hyper speaks HTTP and keeps these phases to itself; here they are kept where other parts see
-//! them. They decide how long each may last, which connection goes first when room is short ([`crate::http::house`]), and
+//! them. They decide how long each may last, which connection goes first when room is short ([`crate::http::occupancy`]), and
 //! which answer is a connection's last.
 //!
 //! An answer is the last one (`Connection: close`) if the request was not read whole, if the server is about to stop, or
@@ -37,9 +37,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::client::Peer;
-use crate::http::house::{House, Stay};
-use crate::http::life::{Order, Phase, UNKNOWN};
+use crate::http::connection_state::{Order, Phase, UNKNOWN};
 use crate::http::observed::Observed;
+use crate::http::occupancy::{ConnectionSlot, Occupancy};
 use crate::http::problem::{Overload, Problem};
 use crate::http::{head, headers, requests};
 use crate::metrics::connections::{Ending, Refusal};
@@ -53,7 +53,7 @@ pub(crate) struct Routes {
 }
 
 pin_project! {
-    /// A connection being served. It ends when its life does, and makes no error of it.
+    /// A connection being served. Its future ends with the connection, and never fails.
     pub(crate) struct Connection {
         // Until hyper is done with it.
         http: Option<http1::Connection<TokioIo<Observed>, Serving>>,
@@ -63,24 +63,29 @@ pin_project! {
         timer: Sleep,
         // Whether hyper knows that the request under way is the last.
         is_ending: bool,
-        stay: Stay,
+        slot: ConnectionSlot,
     }
 }
 
 impl Connection {
     /// Serves what comes on a stream.
-    pub(crate) fn new(stream: TcpStream, peer: IpAddr, routes: Routes, stay: Stay) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: IpAddr,
+        routes: Routes,
+        slot: ConnectionSlot,
+    ) -> Self {
         let Routes { router, is_reserved } = routes;
         // Answers are small and written whole; a socket that refuses the option works, only later.
         let _ = stream.set_nodelay(true);
-        let observed = Observed::new(stream, stay.clone());
+        let observed = Observed::new(stream, slot.clone());
         let serving = Serving {
-            inner: head::Checked::new(router, stay.house().metrics().clone()),
+            inner: head::Checked::new(router, slot.occupancy().metrics().clone()),
             peer,
             is_reserved,
-            stay: stay.clone(),
+            slot: slot.clone(),
         };
-        let timer = sleep_until(Instant::now() + stay.house().idle_timeout());
+        let timer = sleep_until(Instant::now() + slot.occupancy().idle_timeout());
         let http = http1::Builder::new()
             // A client that shuts its sending side waits for its answer (RFC 9112, section 9.6).
             .half_close(true)
@@ -89,7 +94,7 @@ impl Connection {
             .max_buf_size(limits::HEAD_BYTES_MAX)
             .max_headers(limits::HEADERS_MAX)
             .serve_connection(TokioIo::new(observed), serving);
-        Self { http: Some(http), rest: None, timer, is_ending: false, stay }
+        Self { http: Some(http), rest: None, timer, is_ending: false, slot }
     }
 }
 
@@ -98,8 +103,8 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let (life, house) = (this.stay.life(), this.stay.house());
-        life.waker.register(context.waker());
+        let (state, occupancy) = (this.slot.state(), this.slot.occupancy());
+        state.waker.register(context.waker());
         loop {
             // First, so that what has arrived counts.
             if let Some(http) = this.http
@@ -107,7 +112,7 @@ impl Future for Connection {
             {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection closed");
-                    tell_of(&error, house);
+                    tell_of(&error, occupancy);
                     return Poll::Ready(());
                 }
                 // hyper does not shut a connection that was asked to upgrade to another protocol, although this server
@@ -119,19 +124,19 @@ impl Future for Connection {
             {
                 return Poll::Ready(());
             }
-            this.stay.settle();
-            let (phase, since_ms) = life.phase();
+            this.slot.settle();
+            let (phase, since_ms) = state.phase();
             let is_free = matches!(phase, Phase::Silent | Phase::Idle);
-            let ends = match life.order() {
+            let ends = match state.order() {
                 Order::Stay => false,
                 Order::MakeRoom if phase == Phase::Closing => return Poll::Ready(()),
                 Order::MakeRoom if phase == Phase::Head => {
-                    house.metrics().ended(Ending::Room);
+                    occupancy.metrics().ended(Ending::Room);
                     return Poll::Ready(());
                 }
                 Order::MakeRoom => {
                     if !is_free {
-                        this.stay.remain();
+                        this.slot.remain();
                     }
                     is_free
                 }
@@ -139,16 +144,16 @@ impl Future for Connection {
             };
             if ends && !*this.is_ending {
                 *this.is_ending = true;
-                if life.order() == Order::MakeRoom {
-                    house.metrics().ended(Ending::Room);
+                if state.order() == Order::MakeRoom {
+                    occupancy.metrics().ended(Ending::Room);
                 }
                 this.http.as_mut().map(Pin::new).map(http1::Connection::graceful_shutdown);
                 continue;
             }
-            let Some(allowed) = life.allowed(phase, house.idle_timeout()) else {
+            let Some(allowed) = state.allowed(phase, occupancy.idle_timeout()) else {
                 return Poll::Pending;
             };
-            let due = house.at(since_ms) + allowed;
+            let due = occupancy.at(since_ms) + allowed;
             // The timer may stay set for an earlier time: otherwise each request would move it.
             if due < this.timer.deadline() || this.timer.is_elapsed() {
                 this.timer.as_mut().reset(due);
@@ -159,26 +164,26 @@ impl Future for Connection {
             }
             if !is_free || *this.is_ending {
                 if phase == Phase::Head {
-                    house.metrics().ended(Ending::Head);
+                    occupancy.metrics().ended(Ending::Head);
                 }
                 return Poll::Ready(());
             }
             *this.is_ending = true;
-            house.metrics().ended(Ending::Idle);
+            occupancy.metrics().ended(Ending::Idle);
             this.http.as_mut().map(Pin::new).map(http1::Connection::graceful_shutdown);
         }
     }
 }
 
 /// Counts the reason why a connection was ended.
-fn tell_of(error: &hyper::Error, house: &House) {
+fn tell_of(error: &hyper::Error, occupancy: &Occupancy) {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
     if error.is_parse_too_large() {
-        house.metrics().refused(Refusal::TooLarge);
+        occupancy.metrics().refused(Refusal::TooLarge);
     } else if error.is_parse() {
-        house.metrics().refused(Refusal::Malformed);
+        occupancy.metrics().refused(Refusal::Malformed);
     } else if cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut) {
-        house.metrics().ended(Ending::Stalled);
+        occupancy.metrics().ended(Ending::Stalled);
     }
 }
 
@@ -188,7 +193,7 @@ struct Serving {
     inner: head::Checked,
     peer: IpAddr,
     is_reserved: fn(&str) -> bool,
-    stay: Stay,
+    slot: ConnectionSlot,
 }
 
 type Inner = Either<<head::Checked as Service<Request<Body>>>::Future, Late>;
@@ -200,23 +205,23 @@ impl Service<Request<Incoming>> for Serving {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let life = self.stay.life();
-        self.stay.enter(Phase::Request);
-        self.stay.settle();
-        life.owed.store(!request.body().is_end_stream(), Ordering::Relaxed);
+        let state = self.slot.state();
+        self.slot.enter(Phase::Request);
+        self.slot.settle();
+        state.owed.store(!request.body().is_end_stream(), Ordering::Relaxed);
         let length = request.body().size_hint().exact().unwrap_or(UNKNOWN);
-        life.to_come.store(length, Ordering::Relaxed);
-        life.is_followed.store(false, Ordering::Relaxed);
+        state.to_come.store(length, Ordering::Relaxed);
+        state.is_followed.store(false, Ordering::Relaxed);
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false => Body::new(Watched { body, stay: self.stay.clone() }),
+            false => Body::new(Watched { body, slot: self.slot.clone() }),
         });
         // `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7).
         if request.method() == Method::OPTIONS && request.uri().path() == "*" {
             *request.uri_mut() = Uri::from_static("/");
         }
         // hyper goes by the coding, and has taken the length out.
-        if life.says_length.load(Ordering::Relaxed)
+        if state.says_length.load(Ordering::Relaxed)
             && request.headers().contains_key(TRANSFER_ENCODING)
         {
             request.extensions_mut().insert(head::SaysLength);
@@ -230,16 +235,16 @@ impl Service<Request<Incoming>> for Serving {
         }
         let is_reserved =
             || request.method() == Method::OPTIONS || (self.is_reserved)(request.uri().path());
-        let is_abandoned = life.is_abandoned.load(Ordering::Relaxed);
+        let is_abandoned = state.is_abandoned.load(Ordering::Relaxed);
         let inner = if is_abandoned && !request.method().is_safe() {
             // A client that has given the request up meanwhile, such as a load balancer, must not find it done later.
             Either::Right(future::ready(Ok(self.overloaded(Overload::Pause, &request))).boxed())
-        } else if life.is_extra.load(Ordering::Relaxed) && !is_reserved() {
+        } else if state.is_extra.load(Ordering::Relaxed) && !is_reserved() {
             Either::Right(self.late(request))
         } else {
             Either::Left(self.inner.call(request))
         };
-        Answering { inner, stay: self.stay.clone() }
+        Answering { inner, slot: self.slot.clone() }
     }
 }
 
@@ -248,8 +253,8 @@ impl Serving {
     fn late(&self, request: Request<Body>) -> Late {
         let serving = self.clone();
         Box::pin(async move {
-            if serving.stay.house().has_room().await {
-                serving.stay.life().is_extra.store(false, Ordering::Relaxed);
+            if serving.slot.occupancy().has_room().await {
+                serving.slot.state().is_extra.store(false, Ordering::Relaxed);
                 return serving.inner.call(request).await;
             }
             Ok(serving.overloaded(Overload::Connections, &request))
@@ -258,7 +263,7 @@ impl Serving {
 
     /// Returns a refusal without calling a route.
     fn overloaded(&self, by: Overload, request: &Request<Body>) -> Response<Body> {
-        self.stay.house().metrics().refused(Refusal::Overloaded);
+        self.slot.occupancy().metrics().refused(Refusal::Overloaded);
         let mut refusal = Problem::overloaded(by).into_response();
         let id = requests::id_of(request.headers());
         requests::name(&mut refusal, id);
@@ -271,7 +276,7 @@ pin_project! {
     struct Answering {
         #[pin]
         inner: Inner,
-        stay: Stay,
+        slot: ConnectionSlot,
     }
 }
 
@@ -281,10 +286,10 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(context));
-        let life = this.stay.life();
-        let is_last = life.owed.load(Ordering::Relaxed)
-            || life.is_followed.load(Ordering::Relaxed)
-            || this.stay.house().wants_out();
+        let state = this.slot.state();
+        let is_last = state.owed.load(Ordering::Relaxed)
+            || state.is_followed.load(Ordering::Relaxed)
+            || this.slot.occupancy().wants_out();
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -292,7 +297,7 @@ impl Future for Answering {
         if response.status() == StatusCode::NOT_MODIFIED {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        this.stay.enter(Phase::Answer);
+        this.slot.enter(Phase::Answer);
         Poll::Ready(Ok(response))
     }
 }
@@ -300,7 +305,7 @@ impl Future for Answering {
 /// A request's body, which says when all of it was read.
 struct Watched {
     body: Incoming,
-    stay: Stay,
+    slot: ConnectionSlot,
 }
 
 impl HttpBody for Watched {
@@ -313,9 +318,9 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            let life = self.stay.life();
-            life.owed.store(false, Ordering::Relaxed);
-            if life.is_abandoned.load(Ordering::Relaxed) {
+            let state = self.slot.state();
+            state.owed.store(false, Ordering::Relaxed);
+            if state.is_abandoned.load(Ordering::Relaxed) {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
         }

@@ -1,4 +1,4 @@
-//! The state of a connection that its own task, its stream and the house share: its phase, the order that it has, and
+//! The state of a connection that its own task, its stream and the server share: its phase, the order that it has, and
 //! how much of the request under way has arrived.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use placard_model::limits;
 
-/// Where a connection is in its life.
+/// Where a connection is in its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Nothing has come on it.
@@ -59,11 +59,11 @@ pub(crate) enum Order {
 /// State of a connection that other tasks may read, and orders that they may give it. Only the connection's own task
 /// changes its phase.
 #[derive(Debug)]
-pub(crate) struct Life {
-    /// The phase, and the milliseconds of the house at which it began.
+pub(crate) struct ConnectionState {
+    /// The phase, and when it began, by [`Occupancy::now_ms`](crate::http::occupancy::Occupancy::now_ms).
     moment: AtomicU64,
     order: AtomicU8,
-    /// The queue in which the house has it; only its own task changes that.
+    /// The queue in which it waits for its turn to go; only its own task changes that.
     pub(crate) queue: AtomicU8,
     /// Whether a part of the request's body was not read.
     pub(crate) owed: AtomicBool,
@@ -86,7 +86,7 @@ pub(crate) const UNKNOWN: u64 = u64::MAX;
 /// Bits of a moment that hold the phase.
 const PHASE_BITS: u32 = 3;
 
-impl Life {
+impl ConnectionState {
     /// Returns the state of a connection that begins at this millisecond.
     pub(crate) fn new(now_ms: u64, is_extra: bool) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Life {
         self.tell(Order::Stay, Order::MakeRoom);
     }
 
-    /// Takes back [`Life::make_room`].
+    /// Takes back [`ConnectionState::make_room`].
     pub(crate) fn stay(&self) {
         self.tell(Order::MakeRoom, Order::Stay);
     }

@@ -4,13 +4,13 @@
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod connection_state;
 pub(crate) mod cors;
 pub(crate) mod entity_tag;
 pub(crate) mod head;
 pub(crate) mod headers;
-pub(crate) mod house;
-pub(crate) mod life;
 pub(crate) mod observed;
+pub(crate) mod occupancy;
 pub(crate) mod params;
 pub(crate) mod problem;
 pub(crate) mod pulse;

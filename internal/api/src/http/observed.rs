@@ -1,4 +1,4 @@
-//! The stream of a connection, as hyper reads it. It records in the connection's life what comes, gives hyper one
+//! The stream of a connection, as hyper reads it. It records in the connection's state what comes, gives hyper one
 //! request at a time, and reads on when it is shut.
 //!
 //! hyper alone would read whatever has come and keep it to itself. Then this server could not see, and time, a part of
@@ -18,13 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 
-use crate::http::house::Stay;
-use crate::http::life::{Phase, UNKNOWN};
+use crate::http::connection_state::{Phase, UNKNOWN};
+use crate::http::occupancy::ConnectionSlot;
 
 /// The stream.
 pub(crate) struct Observed {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    stay: Stay,
+    slot: ConnectionSlot,
     heads: Heads,
     /// Bytes that have arrived after those that hyper has.
     held: BytesMut,
@@ -38,11 +38,11 @@ pub(crate) struct Observed {
 const CHUNKS_END: &[u8; 4] = b"\r\n\r\n";
 
 impl Observed {
-    pub(crate) fn new(stream: TcpStream, stay: Stay) -> Self {
+    pub(crate) fn new(stream: TcpStream, slot: ConnectionSlot) -> Self {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits::STALL_DEADLINE));
         let (stream, heads, held) = (Box::pin(stream), Heads::default(), BytesMut::new());
-        Self { stream, stay, heads, held, tail: [0; CHUNKS_END.len()], unwanted: 0 }
+        Self { stream, slot, heads, held, tail: [0; CHUNKS_END.len()], unwanted: 0 }
     }
 
     /// Reads what was held back, or else what comes.
@@ -54,8 +54,8 @@ impl Observed {
         if self.held.is_empty() {
             let before = buffer.filled().len();
             let polled = self.stream.as_mut().poll_read(context, buffer);
-            if buffer.filled().len() > before && self.stay.house().pulse().was_held() {
-                self.stay.life().is_abandoned.store(self.is_shut(), Ordering::Relaxed);
+            if buffer.filled().len() > before && self.slot.occupancy().pulse().was_held() {
+                self.slot.state().is_abandoned.store(self.is_shut(), Ordering::Relaxed);
             }
             return polled;
         }
@@ -87,14 +87,14 @@ impl Observed {
     /// Reads a part of a head.
     fn head(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         if let Some(end) = self.heads.end(&buffer.filled()[before..]) {
-            self.stay.life().says_length.store(self.heads.says_length, Ordering::Relaxed);
+            self.slot.state().says_length.store(self.heads.says_length, Ordering::Relaxed);
             self.hold_back(buffer, before + end);
         }
     }
 
     /// Reads a part of a body.
     fn body(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
-        let to_come = self.stay.life().to_come.load(Ordering::Relaxed);
+        let to_come = self.slot.state().to_come.load(Ordering::Relaxed);
         let came = buffer.filled().len() - before;
         if to_come == UNKNOWN {
             for byte in buffer.filled()[before..].iter().rev().take(CHUNKS_END.len()).rev() {
@@ -102,10 +102,10 @@ impl Observed {
                 self.tail[CHUNKS_END.len() - 1] = *byte;
             }
             let is_followed = self.tail != *CHUNKS_END || !self.held.is_empty();
-            self.stay.life().is_followed.store(is_followed, Ordering::Relaxed);
+            self.slot.state().is_followed.store(is_followed, Ordering::Relaxed);
         } else {
             let own = usize::try_from(to_come).unwrap_or(usize::MAX).min(came);
-            self.stay.life().to_come.store(to_come - own as u64, Ordering::Relaxed);
+            self.slot.state().to_come.store(to_come - own as u64, Ordering::Relaxed);
             // Zero bytes would mean the end.
             if own > 0 {
                 self.hold_back(buffer, before + own);
@@ -123,22 +123,22 @@ impl AsyncRead for Observed {
         let before = buffer.filled().len();
         let polled = self.poll_next(context, buffer);
         let has_come = buffer.filled().len() > before;
-        let (phase, _) = self.stay.life().phase();
+        let (phase, _) = self.slot.state().phase();
         match phase {
             Phase::Closing => {}
             // What is read then is the rest of a body.
-            Phase::Answer if !self.stay.life().owed.load(Ordering::Relaxed) => match has_come {
+            Phase::Answer if !self.slot.state().owed.load(Ordering::Relaxed) => match has_come {
                 true => {
-                    self.stay.enter(Phase::Head);
+                    self.slot.enter(Phase::Head);
                     self.head(buffer, before);
                 }
-                false if polled.is_pending() => self.stay.enter(Phase::Idle),
+                false if polled.is_pending() => self.slot.enter(Phase::Idle),
                 false => {}
             },
             Phase::Request | Phase::Answer if has_come => self.body(buffer, before),
             Phase::Silent | Phase::Idle | Phase::Head if has_come => {
                 if phase != Phase::Head {
-                    self.stay.enter(Phase::Head);
+                    self.slot.enter(Phase::Head);
                 }
                 self.head(buffer, before);
             }
@@ -175,14 +175,14 @@ impl AsyncWrite for Observed {
 
     /// Shuts the sending side, and is done when the client has shut its own, or has sent too much.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (phase, _) = self.stay.life().phase();
+        let (phase, _) = self.slot.state().phase();
         if phase != Phase::Closing {
             ready!(self.stream.as_mut().poll_shutdown(context))?;
             if phase == Phase::Head {
                 // It was refused, and more of it may come.
-                self.stay.life().owed.store(true, Ordering::Relaxed);
+                self.slot.state().owed.store(true, Ordering::Relaxed);
             }
-            self.stay.enter(Phase::Closing);
+            self.slot.enter(Phase::Closing);
         }
         self.held = BytesMut::new();
         while self.unwanted <= limits::UNWANTED_BYTES_MAX {

@@ -17,21 +17,21 @@ use placard_model::limits;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::http::life::{Life, Phase, Queue};
+use crate::http::connection_state::{ConnectionState, Phase, Queue};
 use crate::http::pulse::Pulse;
 use crate::metrics::connections::ConnectionMetrics;
 
 /// How often to look again for a connection that can go, while no connection could.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 /// One in this number of the maximum connections goes at once beyond the ones that have to go. Otherwise each new
-/// connection would find the house full, and in a full house every answer is its connection's last.
+/// connection would find every slot taken, and then every answer is its connection's last.
 const SPARE_PART: usize = 128;
 
 const SILENCE_MIN_MS: u64 = limits::SILENCE_MIN.as_millis() as u64;
 
 /// All connections of a server.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct Occupancy {
     began: Instant,
     pulse: Pulse,
     max: usize,
@@ -41,14 +41,14 @@ pub(crate) struct House {
     count: AtomicUsize,
     next: AtomicU64,
     metrics: ConnectionMetrics,
-    roll: Mutex<Roll>,
+    list: Mutex<ConnectionList>,
     left: Notify,
 }
 
 /// All open connections, and the order in which they go.
 #[derive(Debug, Default)]
-struct Roll {
-    lives: HashMap<u64, Listed>,
+struct ConnectionList {
+    states: HashMap<u64, Listed>,
     /// By the millisecond since which a connection was silent, as far as is known: it may have moved since.
     silent: BTreeSet<(u64, u64)>,
     /// The same of those that have had a request.
@@ -62,12 +62,12 @@ struct Roll {
 
 #[derive(Debug)]
 struct Listed {
-    life: Arc<Life>,
+    state: Arc<ConnectionState>,
     /// Where it waits for its turn, unless it has the order to go.
     turn: Option<(Queue, u64)>,
 }
 
-impl Roll {
+impl ConnectionList {
     fn queue(&mut self, queue: Queue) -> &mut BTreeSet<(u64, u64)> {
         match queue {
             Queue::Silent => &mut self.silent,
@@ -75,15 +75,15 @@ impl Roll {
         }
     }
 
-    fn add(&mut self, id: u64, life: Arc<Life>) {
-        let (phase, since) = life.phase();
+    fn add(&mut self, id: u64, state: Arc<ConnectionState>) {
+        let (phase, since) = state.phase();
         let queue = phase.queue();
-        self.lives.insert(id, Listed { life, turn: Some((queue, since)) });
+        self.states.insert(id, Listed { state, turn: Some((queue, since)) });
         self.queue(queue).insert((since, id));
     }
 
     fn remove(&mut self, id: u64) {
-        if let Some(listed) = self.lives.remove(&id) {
+        if let Some(listed) = self.states.remove(&id) {
             self.leave(id, listed.turn);
         }
     }
@@ -99,23 +99,23 @@ impl Roll {
 
     /// Puts a connection into the queue of its phase. One that has the order to go finds that out by itself.
     fn settle(&mut self, id: u64) {
-        if let Some(Listed { life, turn: Some(_) }) = self.lives.get(&id) {
-            let (phase, since) = life.phase();
+        if let Some(Listed { state, turn: Some(_) }) = self.states.get(&id) {
+            let (phase, since) = state.phase();
             self.shift(id, phase.queue(), since);
         }
     }
 
     /// Takes back the order to go.
     fn remain(&mut self, id: u64, now: u64) {
-        if let Some(listed) = self.lives.get(&id) {
-            listed.life.stay();
+        if let Some(listed) = self.states.get(&id) {
+            listed.state.stay();
             self.shift(id, Queue::Served, now);
         }
     }
 
     /// Moves a connection to another queue, or, if it had the order to go, back into one.
     fn shift(&mut self, id: u64, queue: Queue, since: u64) {
-        let Some(listed) = self.lives.get_mut(&id) else { return };
+        let Some(listed) = self.states.get_mut(&id) else { return };
         let before = listed.turn.replace((queue, since));
         self.leave(id, before);
         self.queue(queue).insert((since, id));
@@ -135,19 +135,19 @@ impl Roll {
         while gone < most
             && let Some(&(since, id)) = self.queue(queue).first()
             && since + SILENCE_MIN_MS <= now
-            && let Some(listed) = self.lives.get_mut(&id)
+            && let Some(listed) = self.states.get_mut(&id)
         {
             #[cfg(test)]
             {
                 self.looks += 1;
             }
-            match listed.life.phase() {
+            match listed.state.phase() {
                 // From now on at the earliest.
                 (Phase::Request | Phase::Answer, _) => self.shift(id, Queue::Served, now),
                 (_, later) if later > since => self.shift(id, queue, later),
                 _ => {
                     listed.turn = None;
-                    listed.life.make_room();
+                    listed.state.make_room();
                     self.queue(queue).remove(&(since, id));
                     self.going += 1;
                     gone += 1;
@@ -160,55 +160,55 @@ impl Roll {
 
 /// A connection's place, which is free again when the last of these is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Stay(Arc<Place>);
+pub(crate) struct ConnectionSlot(Arc<SlotInner>);
 
 #[derive(Debug)]
-struct Place {
+struct SlotInner {
     id: u64,
-    life: Arc<Life>,
-    house: Arc<House>,
+    state: Arc<ConnectionState>,
+    occupancy: Arc<Occupancy>,
 }
 
-impl Stay {
-    pub(crate) fn life(&self) -> &Life {
-        &self.0.life
+impl ConnectionSlot {
+    pub(crate) fn state(&self) -> &ConnectionState {
+        &self.0.state
     }
 
-    pub(crate) fn house(&self) -> &House {
-        &self.0.house
+    pub(crate) fn occupancy(&self) -> &Occupancy {
+        &self.0.occupancy
     }
 
     /// Begins a phase.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.life().enter(phase, self.house().now_ms());
+        self.state().enter(phase, self.occupancy().now_ms());
     }
 
     /// Puts the connection into the queue of its phase. The queue changes with its first request, and with a head that
     /// does not come at once.
     pub(crate) fn settle(&self) {
-        let queue = self.life().phase().0.queue() as u8;
-        if self.life().queue.swap(queue, Ordering::Relaxed) != queue {
-            self.house().roll().settle(self.0.id);
+        let queue = self.state().phase().0.queue() as u8;
+        if self.state().queue.swap(queue, Ordering::Relaxed) != queue {
+            self.occupancy().list().settle(self.0.id);
         }
     }
 
     /// Keeps the connection because it has a request, although it had the order to go.
     pub(crate) fn remain(&self) {
-        let now = self.house().now_ms();
-        self.house().roll().remain(self.0.id, now);
+        let now = self.occupancy().now_ms();
+        self.occupancy().list().remain(self.0.id, now);
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotInner {
     fn drop(&mut self) {
-        self.house.roll().remove(self.id);
-        self.house.count.fetch_sub(1, Ordering::Relaxed);
-        self.house.metrics.closed();
-        self.house.left.notify_waiters();
+        self.occupancy.list().remove(self.id);
+        self.occupancy.count.fetch_sub(1, Ordering::Relaxed);
+        self.occupancy.metrics.closed();
+        self.occupancy.left.notify_waiters();
     }
 }
 
-impl House {
+impl Occupancy {
     /// Returns one for `max` connections, and `reserved` more for health checks.
     pub(crate) fn new(
         max: usize,
@@ -226,7 +226,7 @@ impl House {
             count: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             metrics,
-            roll: Mutex::default(),
+            list: Mutex::default(),
             left: Notify::new(),
         })
     }
@@ -268,16 +268,16 @@ impl House {
     }
 
     /// Takes a connection in.
-    pub(crate) fn enter(self: &Arc<Self>) -> Stay {
+    pub(crate) fn enter(self: &Arc<Self>) -> ConnectionSlot {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let life = Arc::new(Life::new(self.now_ms(), count > self.max));
-        self.roll().add(id, Arc::clone(&life));
+        let state = Arc::new(ConnectionState::new(self.now_ms(), count > self.max));
+        self.list().add(id, Arc::clone(&state));
         self.metrics.opened();
         if count > self.max {
             self.make_room(0);
         }
-        Stay(Arc::new(Place { id, life, house: Arc::clone(self) }))
+        ConnectionSlot(Arc::new(SlotInner { id, state, occupancy: Arc::clone(self) }))
     }
 
     /// Waits until one more can be taken in.
@@ -308,52 +308,52 @@ impl House {
 
     /// Orders the surplus connections, and a few more, to go: those first that are first in their queue.
     fn make_room(&self, new: usize) {
-        let mut roll = self.roll();
-        let wanted = roll.lives.len() + new + self.max / SPARE_PART;
-        let wanted = wanted.saturating_sub(self.max + roll.going);
-        roll.make_room(wanted, self.now_ms());
+        let mut list = self.list();
+        let wanted = list.states.len() + new + self.max / SPARE_PART;
+        let wanted = wanted.saturating_sub(self.max + list.going);
+        list.make_room(wanted, self.now_ms());
     }
 
     /// Orders one connection to go, although the number of connections is allowed: another resource is short.
     pub(crate) fn shrink(&self) {
-        self.roll().make_room(1, self.now_ms());
+        self.list().make_room(1, self.now_ms());
     }
 
     /// Orders all connections to go as soon as they have no request.
     pub(crate) fn finish(&self) {
-        self.roll().lives.values().for_each(|listed| listed.life.finish());
+        self.list().states.values().for_each(|listed| listed.state.finish());
     }
 
     fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn roll(&self) -> MutexGuard<'_, Roll> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    fn list(&self) -> MutexGuard<'_, ConnectionList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::life::Order;
+    use crate::http::connection_state::Order;
 
     const MAX: usize = 1_000;
 
-    /// A roll, and the time by which it works.
+    /// A list, and its time.
     #[derive(Default)]
     struct Tried {
-        roll: Roll,
-        lives: Vec<Arc<Life>>,
+        list: ConnectionList,
+        states: Vec<Arc<ConnectionState>>,
         now: u64,
     }
 
     impl Tried {
         /// One more, silent; its number.
         fn silent(&mut self) -> usize {
-            let (id, life) = (self.lives.len(), Arc::new(Life::new(self.now, false)));
-            self.roll.add(id as u64, Arc::clone(&life));
-            self.lives.push(life);
+            let (id, state) = (self.states.len(), Arc::new(ConnectionState::new(self.now, false)));
+            self.list.add(id as u64, Arc::clone(&state));
+            self.states.push(state);
             id
         }
 
@@ -366,20 +366,20 @@ mod tests {
 
         /// It enters a phase, as its own task says.
         fn enters(&mut self, id: usize, phase: Phase) {
-            let before = self.lives[id].phase().0.queue();
-            self.lives[id].enter(phase, self.now);
+            let before = self.states[id].phase().0.queue();
+            self.states[id].enter(phase, self.now);
             if before != phase.queue() {
-                self.roll.settle(id as u64);
+                self.list.settle(id as u64);
             }
         }
 
         fn makes_room(&mut self, wanted: usize) {
-            self.roll.make_room(wanted, self.now);
+            self.list.make_room(wanted, self.now);
         }
 
         fn going(&self) -> Vec<usize> {
-            let all = 0..self.lives.len();
-            all.filter(|id| self.lives[*id].order() == Order::MakeRoom).collect()
+            let all = 0..self.states.len();
+            all.filter(|id| self.states[*id].order() == Order::MakeRoom).collect()
         }
     }
 
@@ -394,17 +394,17 @@ mod tests {
         for _ in 0..MAX {
             let id = tried.busy();
             tried.makes_room(1);
-            tried.roll.remove(id as u64);
+            tried.list.remove(id as u64);
             tried.makes_room(1);
         }
         assert!(tried.going().is_empty());
-        assert!(tried.roll.looks <= MAX, "{} looks", tried.roll.looks);
+        assert!(tried.list.looks <= MAX, "{} looks", tried.list.looks);
         // One that has become idle meanwhile is found, and again no connection is looked at twice.
         tried.enters(7, Phase::Idle);
         tried.now += SILENCE_MIN_MS;
         tried.makes_room(1);
         assert_eq!(tried.going(), [7]);
-        assert!(tried.roll.looks <= 2 * MAX, "{} looks", tried.roll.looks);
+        assert!(tried.list.looks <= 2 * MAX, "{} looks", tried.list.looks);
     }
 
     #[test]
@@ -429,17 +429,17 @@ mod tests {
         }
         // One that has a request by then stays, and its turn is the last.
         tried.enters(8, Phase::Request);
-        tried.roll.remain(8, tried.now);
+        tried.list.remain(8, tried.now);
         tried.enters(8, Phase::Idle);
         tried.now += SILENCE_MIN_MS;
         tried.makes_room(8);
         assert_eq!(tried.going(), [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12]);
         tried.makes_room(1);
         assert!(tried.going().contains(&8));
-        assert_eq!(tried.roll.going, 12);
-        (0..MAX).for_each(|id| tried.roll.remove(id as u64));
-        let Roll { lives, silent, served, going, .. } = &tried.roll;
-        assert_eq!((lives.len(), silent.len(), served.len(), *going), (0, 0, 0, 0));
+        assert_eq!(tried.list.going, 12);
+        (0..MAX).for_each(|id| tried.list.remove(id as u64));
+        let ConnectionList { states, silent, served, going, .. } = &tried.list;
+        assert_eq!((states.len(), silent.len(), served.len(), *going), (0, 0, 0, 0));
     }
 
     #[test]

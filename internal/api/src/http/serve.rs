@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::http::connection::{Connection, Routes};
-use crate::http::house::House;
+use crate::http::occupancy::Occupancy;
 use crate::http::pulse::BEAT;
 use crate::metrics::connections::ConnectionMetrics;
 
@@ -79,14 +79,14 @@ pub(crate) async fn serve(
     mut stage: watch::Receiver<Stage>,
 ) -> bool {
     let Connections { max, reserved, idle_timeout, metrics, wait } = connections;
-    let house = House::new(max, reserved, idle_timeout, metrics.clone());
+    let occupancy = Occupancy::new(max, reserved, idle_timeout, metrics.clone());
     let mut running = JoinSet::new();
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut outage = Outage::of("connections cannot be accepted");
     loop {
         let accept = async {
-            house.takes_one_more().await;
+            occupancy.takes_one_more().await;
             listener.accept().await
         };
         let accepted = tokio::select! {
@@ -94,13 +94,13 @@ pub(crate) async fn serve(
             stage = next(&mut stage) => match stage {
                 Stage::Serving => continue,
                 Stage::Draining => {
-                    house.drain();
+                    occupancy.drain();
                     continue;
                 }
                 Stage::Stopping => break,
             },
             _ = beats.tick() => {
-                house.pulse().beat();
+                occupancy.pulse().beat();
                 outage.settle();
                 continue;
             }
@@ -113,19 +113,24 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 outage.works();
-                running.spawn(Connection::new(stream, peer.ip(), routes.clone(), house.enter()));
+                running.spawn(Connection::new(
+                    stream,
+                    peer.ip(),
+                    routes.clone(),
+                    occupancy.enter(),
+                ));
             }
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
                 outage.failed(&error);
-                house.shrink();
+                occupancy.shrink();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    house.drain();
+    occupancy.drain();
     for (stream, peer) in last_accepted(listener) {
-        running.spawn(Connection::new(stream, peer.ip(), routes.clone(), house.enter()));
+        running.spawn(Connection::new(stream, peer.ip(), routes.clone(), occupancy.enter()));
     }
     let mut all_ended = async |running: &mut JoinSet<()>| {
         loop {
@@ -134,7 +139,7 @@ pub(crate) async fn serve(
                     Some(ended) => tell(ended, &metrics),
                     None => break,
                 },
-                _ = beats.tick() => house.pulse().beat(),
+                _ = beats.tick() => occupancy.pulse().beat(),
             }
         }
     };
@@ -142,7 +147,7 @@ pub(crate) async fn serve(
     if tokio::time::timeout(limits::LAST_REQUESTS, all_ended(&mut running)).await.is_ok() {
         return true;
     }
-    house.finish();
+    occupancy.finish();
     let finished = tokio::time::timeout(wait, all_ended(&mut running)).await.is_ok();
     // Connections that have not finished have what is left of the process' time.
     running.detach_all();

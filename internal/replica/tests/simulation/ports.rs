@@ -17,18 +17,18 @@ impl World {
     /// Does what a port does with a replica's output, now; the result travels back for a while.
     pub(crate) fn act(&mut self, replica: usize, run: u64, output: Output) {
         // All but head polls is bound to a run of the journal's server.
-        let is_of_other = self.runs[replica] == run
+        let is_of_another_run = self.runs[replica] == run
             && self.replicas[replica].as_ref().is_some_and(|running| {
                 running.followed.is_some_and(|followed| followed != self.journal.incarnation)
             });
         let input = match output {
-            Output::Commit(_) if is_of_other => {
+            Output::Commit(_) if is_of_another_run => {
                 Input::Committed(Err(CommitError::NotCommitted("another server".into())))
             }
-            Output::ReadLog(purpose, ..) if is_of_other => {
+            Output::ReadLog(purpose, ..) if is_of_another_run => {
                 Input::LogRead(purpose, Err(unavailable()))
             }
-            Output::Restore if is_of_other => Input::Restored(None),
+            Output::Restore if is_of_another_run => Input::Restored(None),
             Output::Commit(batch) => Input::Committed(self.commit(&batch)),
             Output::Append(of, records) => {
                 let lost = self.chance(4.0);

@@ -23,9 +23,9 @@ const HOUR: i64 = 3_600 * SECOND;
 struct Model(ModelJournal);
 
 impl Expirations for Model {
-    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+    async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
         let (now, ads) = self.0.ended_ads(max);
-        Ok(Ended { now, ads })
+        Ok(Expired { now, ads })
     }
 
     async fn upcoming(&self, _: Duration, _: usize) -> Result<Vec<u64>, Unavailable> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use placard_scheduler::ports::Ended;
+use placard_scheduler::ports::Expired;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ const UPCOMING: &str = "
     SELECT second FROM ends, clock
      WHERE to_timestamp(second) <= now + make_interval(secs => $1) LIMIT $2";
 
-pub(super) async fn ended(connection: &mut PgConnection, max: usize) -> Result<Ended, Failure> {
+pub(super) async fn expired(connection: &mut PgConnection, max: usize) -> Result<Expired, Failure> {
     let rows = sqlx::query(ENDED).bind(limit(max)).fetch_all(connection).await?;
     let first = rows.first().ok_or(Failure::Malformed("no clock"))?;
     let Stamp(now) = first.try_get("now")?;
@@ -41,7 +41,7 @@ pub(super) async fn ended(connection: &mut PgConnection, max: usize) -> Result<E
             ads.push((id, codec::version(row.try_get("version")?)?));
         }
     }
-    Ok(Ended { now, ads })
+    Ok(Expired { now, ads })
 }
 
 pub(super) async fn upcoming(

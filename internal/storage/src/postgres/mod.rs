@@ -35,7 +35,7 @@ use placard_replica::ports::{
     BoxError, CommitError, Commits, Head, Heartbeat, Journal, PollError, Unavailable,
 };
 use placard_replica::{Batch, Plan};
-use placard_scheduler::ports::{Chores, Ended, Expirations};
+use placard_scheduler::ports::{Chores, Expirations, Expired};
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
@@ -471,10 +471,10 @@ impl Journal for PostgresJournal {
 }
 
 impl Expirations for PostgresJournal {
-    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
+    async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
         let ended = async {
             let set = self.sets.to_spare(|sets| &sets.reads)?;
-            set.read(LOG, |connection| Box::pin(expirations::ended(connection, max))).await
+            set.read(LOG, |connection| Box::pin(expirations::expired(connection, max))).await
         };
         ended.await.map_err(|failure| Unavailable("read what has ended", failure.into()))
     }

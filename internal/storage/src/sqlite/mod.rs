@@ -19,7 +19,7 @@ use placard_replica::ports::{
     BoxError, CommitError, Head, Heartbeat, Journal, Member, PollError, Unavailable,
 };
 use placard_replica::{Batch, Plan, Uptime, system_now};
-use placard_scheduler::ports::{Chores, Ended, Expirations};
+use placard_scheduler::ports::{Chores, Expirations, Expired};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{Error, M, MigrationDefinitionError::DatabaseTooFarAhead, Migrations};
 use tokio::sync::mpsc;
@@ -266,8 +266,8 @@ impl SqliteJournal {
 }
 
 impl Expirations for SqliteJournal {
-    async fn ended(&self, max: usize) -> Result<Ended, Unavailable> {
-        let read = move |connection: &mut Connection| rows::ended(connection, system_now(), max);
+    async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
+        let read = move |connection: &mut Connection| rows::expired(connection, system_now(), max);
         Self::ask(&self.read, "read what has ended", read).await
     }
 

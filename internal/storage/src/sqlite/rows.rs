@@ -7,7 +7,7 @@ use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current, LogRow, Plan};
-use placard_scheduler::ports::Ended;
+use placard_scheduler::ports::Expired;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
@@ -90,18 +90,18 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
 }
 
 /// Reads the ads that ended first, up to a time.
-pub(super) fn ended(
+pub(super) fn expired(
     connection: &Connection,
     now: Timestamp,
     max: usize,
-) -> rusqlite::Result<Ended> {
+) -> rusqlite::Result<Expired> {
     let mut statement = connection.prepare_cached(
         "SELECT id, version FROM ads WHERE end_at <= ?1 ORDER BY end_at LIMIT ?2",
     )?;
     let ads = statement.query_map(params![now.micros(), max], |row| {
         Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
     })?;
-    Ok(Ended { now, ads: ads.collect::<Result<_, _>>()? })
+    Ok(Expired { now, ads: ads.collect::<Result<_, _>>()? })
 }
 
 /// Reads the seconds in which ads end, with one probe of the index for each.

@@ -76,7 +76,7 @@ async fn housekeeping_gives_back_the_connections_it_borrows() {
         );
         assert_eq!((log.unwrap(), answers.unwrap(), tasks.unwrap()), (0, 0, 0));
         let (one, another, ended) =
-            tokio::join!(journal.log(0, 9), journal.log(0, 9), journal.ended(9));
+            tokio::join!(journal.log(0, 9), journal.log(0, 9), journal.expired(9));
         assert_eq!((one.unwrap().len(), another.unwrap().len()), (1, 1));
         assert!(ended.unwrap().ads.is_empty());
         snapshot(&journal).await;

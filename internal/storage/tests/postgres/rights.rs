@@ -38,7 +38,7 @@ async fn a_role_with_data_rights_alone_serves() {
     assert_eq!(head.position.version, position.version);
     placard_tasks::migrate(&journal.tasks_pool(), wording()).await.unwrap();
     // What ends, and when.
-    assert_eq!(journal.ended(10).await.unwrap().ads, []);
+    assert_eq!(journal.expired(10).await.unwrap().ads, []);
     journal.upcoming(Duration::from_secs(60), 10).await.unwrap();
     // Housekeeping too.
     const HOUR: Duration = Duration::from_secs(3_600);

@@ -23,9 +23,9 @@ pub async fn expirations<J: Journal + Expirations>(journal: J) {
         spec.end_at = Timestamp::from_micros(end_at).expect("a time in range");
         Command::Create { id: Uuid::from_u128(id), spec }
     };
-    let ended = journal.ended(10).await.expect("a healthy journal is read");
-    assert_eq!(ended.ads, []);
-    assert!(ended.now >= now);
+    let expired = journal.expired(10).await.expect("a healthy journal is read");
+    assert_eq!(expired.ads, []);
+    assert!(expired.now >= now);
     // Two ends share a second, and one ends exactly with it; those far ahead are not asked for.
     let minute = (now.micros() / SECOND + 60) * SECOND;
     let soon = [1, 400_000, SECOND, SECOND + 1].map(|after| minute + after);
@@ -48,14 +48,14 @@ pub async fn expirations<J: Journal + Expirations>(journal: J) {
     let few = upcoming(5, 10).await;
     assert!(few.iter().all(|end| *end < second), "{few:?}");
     let Some(version) = created else { return };
-    let ended = until("an ad that has ended", async || {
-        let ended = journal.ended(10).await.expect("a healthy journal is read");
-        (!ended.ads.is_empty()).then_some(ended)
+    let expired = until("an ad that has ended", async || {
+        let expired = journal.expired(10).await.expect("a healthy journal is read");
+        (!expired.ads.is_empty()).then_some(expired)
     })
     .await;
     let id = Uuid::from_u128(5);
-    assert_eq!(ended.ads, [(id, version)]);
-    assert_eq!(journal.ended(0).await.expect("a healthy journal is read").ads, []);
+    assert_eq!(expired.ads, [(id, version)]);
+    assert_eq!(journal.expired(0).await.expect("a healthy journal is read").ads, []);
     // An ad that has not ended is not deleted, nor one at another version; one that has ended is, once, with its
     // reason.
     let expire = |id: u128, version| Command::Expire { id: Uuid::from_u128(id), version };
@@ -79,5 +79,5 @@ pub async fn expirations<J: Journal + Expirations>(journal: J) {
     let [row] = &expired.log[..] else { panic!("one entry: {:?}", expired.log) };
     let entry = Entry::decode(&row.record.bytes).expect("it was just written");
     assert_eq!((entry.reason, entry.change), (Reason::Expired, Change::Delete(id)));
-    assert_eq!(journal.ended(10).await.expect("a healthy journal is read").ads, []);
+    assert_eq!(journal.expired(10).await.expect("a healthy journal is read").ads, []);
 }

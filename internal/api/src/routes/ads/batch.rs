@@ -13,7 +13,7 @@ use super::ad::{NOT_YET, refused_body, refused_write};
 use super::create::NewAd;
 use super::outcome::accepted;
 use super::receipts::ReceiptsBody;
-use super::writing::{Decided, Writing, new_id};
+use super::write_request::{CommittedWrite, WriteRequest, new_id};
 use super::{BATCH_PATH, JSON, receipts};
 use crate::http::headers::Unconditional;
 use crate::http::problem::{Details, Problem};
@@ -131,16 +131,15 @@ answers!(
     security(("bearer" = [])),
 )]
 pub(crate) async fn handle(
-    writing: Writing,
+    write: WriteRequest,
     _: Unconditional,
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes_max = limits::BATCH_BODY_BYTES_MAX;
-    let (ack, raw) = writing.read_json(body, JSON, bytes_max).await?;
+    let (ack, raw) = write.read_json(body, JSON, bytes_max).await?;
     let items = Fields::many_from_json(&raw, limits::BATCH_ITEMS_MAX).map_err(Problem::invalid)?;
     let items: Vec<_> = items.into_iter().map(Fields::into_creation).collect();
-    let idempotency =
-        writing.idempotency(None, &Conditions::default(), &raw, || meaning(&items))?;
+    let idempotency = write.idempotency(None, &Conditions::default(), &raw, || meaning(&items))?;
     let mut commands = Vec::with_capacity(items.len());
     let mut broken: Vec<Option<Vec<Violation>>> = Vec::with_capacity(items.len());
     for item in items {
@@ -153,14 +152,14 @@ pub(crate) async fn handle(
             Err(violations) => broken.push(Some(violations)),
         }
     }
-    let decided = if commands.is_empty() {
-        let version = writing.replica().reader().published().version;
+    let committed = if commands.is_empty() {
+        let version = write.replica().reader().published().version;
         let answer = command::Answer { version, outcomes: Vec::new(), replayed: false };
-        Decided { answer, visible: true, history: writing.replica().state().history }
+        CommittedWrite { answer, visible: true, history: write.replica().state().history }
     } else {
-        writing.decided(idempotency, commands).await?
+        write.commit(idempotency, commands).await?
     };
-    let command::Answer { version, outcomes, replayed } = decided.answer.clone();
+    let command::Answer { version, outcomes, replayed } = committed.answer.clone();
     // The key belongs to the request: if it was used before, that is so for every item.
     if outcomes.first() == Some(&Outcome::KeyReused) {
         return Err(Problem::key_reused().at(version));
@@ -175,7 +174,7 @@ pub(crate) async fn handle(
         .collect();
     let created = items.iter().filter(|item| matches!(item, Item::Created(_))).count();
     let body = BatchBody { created, failed: items.len() - created, items };
-    let status = if decided.visible { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if committed.visible { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = render::serialised(status, &body);
     with_version(&mut response, version);
     if replayed {
@@ -184,7 +183,7 @@ pub(crate) async fn handle(
     if created == 0 {
         return Ok(response);
     }
-    receipts::answer(writing.replica(), ack, &decided, response).await
+    receipts::answer(write.replica(), ack, &committed, response).await
 }
 
 /// Returns the meaning of the items, however they are written; for an invalid item, its violations.

@@ -7,7 +7,7 @@ use placard_model::{Fields, limits};
 
 use super::ad::{NOT_YET, failed, refused_body, refused_write, spec_fields};
 use super::outcome::{WrittenAd, one};
-use super::writing::{Writing, new_id};
+use super::write_request::{WriteRequest, new_id};
 use super::{ADS_PATH, JSON};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
@@ -59,16 +59,16 @@ answers!(
     security(("bearer" = [])),
 )]
 pub(crate) async fn handle(
-    writing: Writing,
+    write: WriteRequest,
     _: Unconditional,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (ack, raw) = writing.read_json(body, JSON, limits::AD_BODY_BYTES_MAX).await?;
+    let (ack, raw) = write.read_json(body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_creation);
     let creation = fields.map_err(Problem::invalid)?;
     let none = Conditions::default();
-    let idempotency = writing.idempotency(None, &none, &raw, || creation.to_json())?;
+    let idempotency = write.idempotency(None, &none, &raw, || creation.to_json())?;
     let id = creation.id.unwrap_or_else(new_id);
     let command = Command::Create { id, spec: creation.spec };
-    one(&writing, ack, idempotency, command).await
+    one(&write, ack, idempotency, command).await
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::AD_PATH;
 use super::ad::{NOT_YET, failed, refused_write};
 use super::outcome::{Gone, absent, one};
-use super::writing::Writing;
+use super::write_request::WriteRequest;
 use crate::http::params::Id;
 use crate::http::problem::Problem;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
@@ -40,10 +40,10 @@ answers!(
     responses(Answers),
     security(("bearer" = [])),
 )]
-pub(crate) async fn handle(writing: Writing, Id(id): Id) -> Result<Response, Problem> {
-    let ack = writing.ack()?;
-    let only_if = writing.conditions()?;
-    let idempotency = writing.idempotency(Some(id), &only_if, b"", || Value::Null)?;
+pub(crate) async fn handle(write: WriteRequest, Id(id): Id) -> Result<Response, Problem> {
+    let ack = write.ack()?;
+    let only_if = write.conditions()?;
+    let idempotency = write.idempotency(Some(id), &only_if, b"", || Value::Null)?;
     let command = Command::Delete { id, only_if };
-    one(&writing, ack, idempotency, command).await
+    one(&write, ack, idempotency, command).await
 }

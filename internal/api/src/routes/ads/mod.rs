@@ -11,7 +11,7 @@ mod receipts;
 pub(super) mod replace;
 pub(super) mod search;
 pub(super) mod show;
-mod writing;
+mod write_request;
 
 /// The path of the ads.
 pub const ADS_PATH: &str = "/api/v1/ad";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ad::{NOT_YET, UNMET, shown_fields};
 use super::receipts::ReceiptsBody;
-use super::writing::Writing;
+use super::write_request::WriteRequest;
 use super::{ADS_PATH, receipts};
 use crate::http::entity_tag::EntityTag;
 use crate::http::params::Ack;
@@ -23,23 +23,23 @@ use crate::openapi::shape::shape;
 
 /// Submits one command, and answers with its outcome.
 pub(super) async fn one(
-    writing: &Writing,
+    write: &WriteRequest,
     ack: Ack,
     idempotency: Option<Idempotency>,
     command: Command,
 ) -> Result<Response, Problem> {
     let only_if = command.only_if().cloned().unwrap_or_default();
-    let decided = writing.decided(idempotency, vec![command]).await?;
-    let command::Answer { version, replayed, outcomes } = &decided.answer;
+    let committed = write.commit(idempotency, vec![command]).await?;
+    let command::Answer { version, replayed, outcomes } = &committed.answer;
     let (version, replayed) = (*version, *replayed);
     let outcome = outcomes.first().cloned().ok_or_else(Problem::failed)?;
     let outcome =
         accepted(outcome, version, &only_if).map_err(|problem| problem.replayed(replayed))?;
-    let mut response = rendered(outcome, decided.visible)?;
+    let mut response = rendered(outcome, committed.visible)?;
     if replayed {
         with_replayed(&mut response);
     }
-    receipts::answer(writing.replica(), ack, &decided, response).await
+    receipts::answer(write.replica(), ack, &committed, response).await
 }
 
 /// What is left of an ad that was deleted; [`receipts`] adds its own.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::AD_PATH;
 use super::ad::{READ_ONLY, failed, read_only_fields, refused_body, refused_write, spec_fields};
 use super::outcome::{changed, one};
-use super::writing::Writing;
+use super::write_request::WriteRequest;
 use crate::http::params::Id;
 use crate::http::problem::Problem;
 use crate::openapi::answers::answers;
@@ -59,13 +59,17 @@ answers!(
     responses(Answers),
     security(("bearer" = [])),
 )]
-pub(crate) async fn handle(writing: Writing, Id(id): Id, body: Body) -> Result<Response, Problem> {
-    let only_if = writing.conditions()?;
-    let (ack, raw) = writing.read_json(body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
+pub(crate) async fn handle(
+    write: WriteRequest,
+    Id(id): Id,
+    body: Body,
+) -> Result<Response, Problem> {
+    let only_if = write.conditions()?;
+    let (ack, raw) = write.read_json(body, MERGE_PATCH, limits::AD_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_patch);
     let (patch, said) = fields.map_err(Problem::invalid)?;
     let meaning = || json!([patch.to_json(), said.to_json()]);
-    let idempotency = writing.idempotency(Some(id), &only_if, &raw, meaning)?;
+    let idempotency = write.idempotency(Some(id), &only_if, &raw, meaning)?;
     let command = Command::Patch { id, only_if, said, patch };
-    one(&writing, ack, idempotency, command).await
+    one(&write, ack, idempotency, command).await
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::writing::Decided;
+use super::write_request::CommittedWrite;
 use crate::http::params::Ack;
 use crate::http::problem::Problem;
 use crate::openapi::schema::{address, id, object, version};
@@ -81,13 +81,13 @@ impl From<Member> for Receipt {
 pub(super) async fn answer(
     replica: &Handle,
     ack: Ack,
-    decided: &Decided,
+    committed: &CommittedWrite,
     response: Response,
 ) -> Result<Response, Problem> {
     if ack == Ack::Applied {
         return Ok(response);
     }
-    let Decided { answer: Answer { version, .. }, visible, history } = decided;
+    let CommittedWrite { answer: Answer { version, .. }, visible, history } = committed;
     let wait = if *visible { limits::ACK_ALL_WAIT } else { Duration::ZERO };
     let receipts = replica.confirmed(*version, *history, wait).await;
     let Receipts { mut confirmed, mut unconfirmed } =

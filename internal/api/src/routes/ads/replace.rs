@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::ad::{READ_ONLY, failed, read_only_fields, refused_body, refused_write, spec_fields};
 use super::outcome::{changed, one};
-use super::writing::Writing;
+use super::write_request::WriteRequest;
 use super::{AD_PATH, JSON};
 use crate::http::params::Id;
 use crate::http::problem::Problem;
@@ -54,13 +54,17 @@ answers!(
     responses(Answers),
     security(("bearer" = [])),
 )]
-pub(crate) async fn handle(writing: Writing, Id(id): Id, body: Body) -> Result<Response, Problem> {
-    let only_if = writing.conditions()?;
-    let (ack, raw) = writing.read_json(body, JSON, limits::AD_BODY_BYTES_MAX).await?;
+pub(crate) async fn handle(
+    write: WriteRequest,
+    Id(id): Id,
+    body: Body,
+) -> Result<Response, Problem> {
+    let only_if = write.conditions()?;
+    let (ack, raw) = write.read_json(body, JSON, limits::AD_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_spec);
     let (spec, said) = fields.map_err(Problem::invalid)?;
     let meaning = || json!([spec.to_json(), said.to_json()]);
-    let idempotency = writing.idempotency(Some(id), &only_if, &raw, meaning)?;
+    let idempotency = write.idempotency(Some(id), &only_if, &raw, meaning)?;
     let command = Command::Replace { id, only_if, said, spec };
-    one(&writing, ack, idempotency, command).await
+    one(&write, ack, idempotency, command).await
 }

@@ -97,10 +97,9 @@ enum Judged {
 
 /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2.
 fn judged(only_if: &Conditions, headers: &HeaderMap, tag: EntityTag) -> Judged {
-    let Conditions { if_match, if_none_match } = only_if;
-    if !if_match.as_ref().is_none_or(|tags| tags.name(tag.version)) {
+    if !only_if.if_match.as_ref().is_none_or(|tags| tags.name(tag.version)) {
         Judged::Refused
-    } else if if_none_match.is_some() && headers::is_known(headers, tag) {
+    } else if headers::is_known(headers, tag) {
         Judged::Known
     } else {
         Judged::Shown

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::ADS_PATH;
 use crate::app::App;
-use crate::http::body::{Room, Whole};
+use crate::http::body::{BodyBudget, BufferedBody};
 use crate::http::headers;
 use crate::http::params::{self, Ack};
 use crate::http::problem::{Overload, Problem};
@@ -23,43 +23,43 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// A write whose body was not read yet, of a client that may write.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(crate) struct WriteRequest {
     principal: Principal,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     replica: Handle,
-    room: Room,
+    body_budget: BodyBudget,
 }
 
-impl FromRequestParts<App> for Writing {
+impl FromRequestParts<App> for WriteRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let principal = Principal::from_request_parts(parts, app).await?;
         let Parts { method, uri, headers, .. } = parts;
         let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
-        let (replica, room) = (app.replica.clone(), app.room.clone());
-        Ok(Self { principal, method, uri, headers, replica, room })
+        let (replica, body_budget) = (app.replica.clone(), app.body_budget.clone());
+        Ok(Self { principal, method, uri, headers, replica, body_budget })
     }
 }
 
 /// The committer's answer, and whether readers of this replica see it already.
-pub(super) struct Decided {
+pub(super) struct CommittedWrite {
     pub(super) answer: Answer,
     pub(super) visible: bool,
     /// The replica's history from before it was asked.
     pub(super) history: u64,
 }
 
-impl Writing {
+impl WriteRequest {
     /// Checks what all writes with a body have in common, and reads the query and the body.
     pub(super) async fn read_json(
         &self,
         body: Body,
         accepted: &[&str],
         bytes_max: usize,
-    ) -> Result<(Ack, Whole), Problem> {
+    ) -> Result<(Ack, BufferedBody), Problem> {
         let ack = self.ack()?;
         headers::require_json(&self.headers, accepted).map_err(|problem| {
             // RFC 5789, section 2.2.
@@ -70,7 +70,7 @@ impl Writing {
             }
         })?;
         headers::require_uncoded(&self.headers)?;
-        Ok((ack, self.room.read(&self.headers, body, bytes_max).await?))
+        Ok((ack, self.body_budget.read(&self.headers, body, bytes_max).await?))
     }
 
     /// Reads the query: which replicas the answer waits for.
@@ -115,11 +115,11 @@ impl Writing {
     }
 
     /// Puts a request on the committer's queue and waits for its answer.
-    pub(super) async fn decided(
+    pub(super) async fn commit(
         &self,
         idempotency: Option<Idempotency>,
         commands: Vec<Command>,
-    ) -> Result<Decided, Problem> {
+    ) -> Result<CommittedWrite, Problem> {
         let request = Request {
             id: new_id(),
             principal: self.principal.name().to_owned(),
@@ -136,8 +136,8 @@ impl Writing {
             .await
             .map_err(|_| Problem::overloaded(Overload::Writes))?
         {
-            Reply::Applied(answer) => Ok(Decided { answer, visible: true, history }),
-            Reply::Committed(answer) => Ok(Decided { answer, visible: false, history }),
+            Reply::Applied(answer) => Ok(CommittedWrite { answer, visible: true, history }),
+            Reply::Committed(answer) => Ok(CommittedWrite { answer, visible: false, history }),
             Reply::Unavailable => Err(Problem::unavailable()),
             Reply::Overloaded => Err(Problem::overloaded(Overload::Writes)),
             Reply::Unknown => Err(Problem::outcome_unknown()),
