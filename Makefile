@@ -42,6 +42,7 @@ test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and P
 	PLACARD=target/debug/placard scripts/test-api
 	PLACARD=target/debug/placard scripts/test-client
 	PLACARD=target/debug/placard scripts/test-kubernetes
+	PLACARD=target/debug/placard scripts/test-compose
 
 test-compose: ## Run Compose and Swarm on a Docker Engine of its own, as root on Linux (COMPOSE_CACHE=dir for what it makes once)
 	scripts/test-compose

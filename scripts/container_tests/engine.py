@@ -22,6 +22,10 @@ class Failed(Exception):
     """What went wrong, in words."""
 
 
+class Unable(Exception):
+    """Why no engine can run here, in words."""
+
+
 def say(text):
     print(f"test-compose: {text}", flush=True)
 
@@ -101,7 +105,7 @@ class Engine:
     def answers(self):
         if self.ended():
             logs = [self.share / name for name in ("init.log", "dockerd.log")]
-            raise SystemExit("\n".join(log.read_text()[-4000:] for log in logs if log.exists()))
+            raise Unable("\n".join(log.read_text()[-4000:] for log in logs if log.exists()))
         self.pid = int((self.work / "pid").read_text())
         return self.docker("version", check=False).returncode == 0
 
