@@ -31,8 +31,8 @@ load: ## Find the most that the balancer and one replica answer, with wrk (CONNE
 openapi: ## Write docs/openapi.json again, after the API has changed
 	UPDATE=1 cargo test --locked --workspace --lib --quiet the_document_is_the_one_in_docs
 
-manual: ## Write the manual's table of metrics again, after a metric has changed
-	UPDATE=1 cargo test --locked --workspace --test http --quiet the_manual_lists_the_metrics
+manual: ## Write the manual's tables of metrics again, after a metric has changed
+	UPDATE=1 cargo test --locked --workspace --test http --test program --quiet the_manual_lists_the_metrics
 
 test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and PgBouncer first, if they are missing
 	scripts/install-servers haproxy nginx caddy pgbouncer

@@ -2,6 +2,7 @@
 //! line and an exit code.
 
 mod access;
+mod autoscale;
 mod backup;
 mod config;
 mod demo;
@@ -85,6 +86,7 @@ fn run(log: &Log) -> ExitCode {
             Command::Healthcheck(options) => healthcheck::run(options).await,
             Command::Verify(options) => verify::run(options).await,
             Command::Backup(options) => backup::run(options).await,
+            Command::Autoscale(options) => autoscale::run(options).await,
             Command::Demo(options) => demo::run(options, log).await,
             Command::Seed(options) => seed::run(options, log).await,
         }

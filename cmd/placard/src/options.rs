@@ -1,6 +1,7 @@
 //! The command line: the program's commands, and what each takes. Every option can also be given in the environment; a
 //! flag there by a word for yes or no.
 
+mod autoscale;
 mod clients;
 mod cluster;
 mod parse;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use autoscale::AutoscaleOptions;
 pub(crate) use clients::{
     RETRY_FOR_DEFAULT, SeedOptions, StatusOptions, TokenOptions, VerifyOptions,
 };
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Verify(VerifyOptions),
     /// Copy the journal of a standalone server into a new file, while the server runs or when it is stopped.
     Backup(BackupOptions),
+    /// Have a command start and stop replicas, as the load at the balancer needs them.
+    Autoscale(AutoscaleOptions),
 }
 
 #[derive(Debug, Args)]

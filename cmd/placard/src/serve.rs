@@ -52,7 +52,7 @@ pub(crate) async fn start(
     Ok(Node::start(config, Listeners { api, admin }).await?)
 }
 
-fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(crate) fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     placard_node::listen(listen).with_context(|| format!("cannot listen on {listen}"))
 }
 

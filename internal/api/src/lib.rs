@@ -18,6 +18,8 @@ pub use access::{Access, TokensError, first_token};
 pub use admin::admin;
 pub use app::{App, Config};
 pub use axum::Router;
+pub use metrics::Exposition;
 pub use metrics::connections::ConnectionMetrics;
+pub use metrics::page::metrics_page;
 pub use routes::{ADS_PATH, BATCH_PATH};
 pub use server::serve;

@@ -3,6 +3,7 @@
 
 pub(crate) mod connections;
 mod exposition;
+pub(crate) mod page;
 pub(crate) mod requests;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +13,6 @@ use http::Method;
 use placard_engine::Reader;
 use placard_model::entry::format_level;
 use placard_replica::core::{Counts, Verdict, Why};
-use placard_replica::counters::Counter;
 use placard_replica::expiry::{self, Account, Chore};
 use placard_replica::histogram::{COMMIT_ENTRIES_BOUNDS, COMMIT_MICROS_BOUNDS, Histogram};
 use placard_replica::ports::{Commits, Member};
@@ -21,7 +21,7 @@ use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Handle};
 
 use connections::ConnectionMetrics;
-use exposition::Exposition;
+pub use exposition::Exposition;
 use requests::{RouteMetrics, increment};
 
 /// What the API itself counts. Each app has its own, so that several replicas in one process do not add up.
@@ -257,7 +257,7 @@ fn cluster(text: &mut Exposition, shown: &Shown<'_>) {
 
 /// Writes what the replica's core counts.
 fn core(text: &mut Exposition, counts: &Counts) {
-    counted(text, Counts::COUNTERS, counts);
+    text.counted(Counts::COUNTERS, counts);
     text.labelled(
         "placard_restores_total",
         "States built from the journal's ads, by `cause`: `start`, without a usable checkpoint; `fork`: the journal has \
@@ -286,16 +286,9 @@ fn spread<const N: usize>(
     family.spread(&[], cumulative, (samples.count(), samples.sum() as f64 / scale));
 }
 
-/// Writes counters as they are declared.
-fn counted<Set>(text: &mut Exposition, counters: &'static [Counter<Set>], counts: &Set) {
-    for counter in counters {
-        text.counter(counter.name, counter.help, (counter.count)(counts));
-    }
-}
-
 /// Writes what has been done about ads that end.
 fn expired(text: &mut Exposition, account: &Account) {
-    counted(text, expiry::Counts::COUNTERS, &account.counts);
+    text.counted(expiry::Counts::COUNTERS, &account.counts);
     text.gauge(
         "placard_expiry_seconds_pending",
         "Future seconds in which ads end, as far as this replica has looked ahead",

@@ -1,6 +1,7 @@
 //! Wires one replica together: turns a configuration into a running server. This is the only crate that knows which
 //! adapter implements which port.
 
+mod metrics;
 mod storage;
 mod tasks;
 mod verify;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use placard_api::{
-    Access, Config as ApiConfig, Cors, NetworkError, OriginError, TokensError, TrustedProxies,
-    first_token,
+    Access, Config as ApiConfig, Cors, Exposition, NetworkError, OriginError, TokensError,
+    TrustedProxies, first_token,
 };
 use placard_api::{App, Stage};
 pub use placard_api::{listen, short_backlog};
@@ -25,7 +26,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use placard_replica::{Config as ReplicaConfig, spans, system_now};
+pub use metrics::serve as serve_metrics;
+pub use placard_replica::{Config as ReplicaConfig, Outage, counters, spans, system_now};
 use storage::Started;
 pub use storage::{
     ClusterStorage, Redis, RedisTls, Secret, Sentinel, StartError, Storage, backup, migrate,

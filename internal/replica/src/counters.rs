@@ -25,27 +25,28 @@ pub struct Repair {
 
 /// Declares a set of counters. A field's documentation is its help in `/metrics`; behind its name there, and a comma, are
 /// the cause and the cure that the log tells. What is not a plain counter stands under `and`.
+#[macro_export]
 macro_rules! counters {
     (
         $(#[$meta:meta])*
-        pub struct $Set:ident {
+        $vis:vis struct $Set:ident {
             $($(#[doc = $help:literal])+ $field:ident = $name:literal $(, $cause:literal => $cure:literal)?;)+
         }
         $(and { $($(#[$about:meta])* $other:ident: $Other:ty;)+ })?
     ) => {
         $(#[$meta])*
-        pub struct $Set {
-            $($(#[doc = $help])+ pub $field: u64,)+
-            $($($(#[$about])* pub $other: $Other,)+)?
+        $vis struct $Set {
+            $($(#[doc = $help])+ $vis $field: u64,)+
+            $($($(#[$about])* $vis $other: $Other,)+)?
         }
 
         impl $Set {
             /// The plain counters, in the order of `/metrics`.
-            pub const COUNTERS: &'static [$crate::counters::Counter<Self>] = &[$(
+            $vis const COUNTERS: &'static [$crate::counters::Counter<Self>] = &[$(
                 $crate::counters::Counter {
                     name: $name,
                     help: concat!($($help),+),
-                    repair: $crate::counters::counters!(@repair $($cause, $cure)?),
+                    repair: $crate::counters!(@repair $($cause, $cure)?),
                     count: |counts| counts.$field,
                 },
             )+];

@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 
-pub use placard_cluster::{cluster, directory, replica, servers};
+pub use placard_cluster::{cluster, control, directory, replica, servers};
 
 pub mod authority;
 pub mod contract;

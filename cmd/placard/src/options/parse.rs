@@ -45,6 +45,16 @@ pub(super) fn collector(text: &str) -> Result<Url, String> {
     server(text, &["http", "https"]).filter(is_base).ok_or_else(|| form.to_owned())
 }
 
+/// A balancer's page of metrics; of a bare server it is the one at `/metrics`.
+pub(super) fn balancer(text: &str) -> Result<Url, String> {
+    let form = "must be like http://127.0.0.1:8404/metrics, without a user, a query or a fragment";
+    let mut url = server(text, &["http"]).ok_or_else(|| form.to_owned())?;
+    if url.path() == "/" {
+        url.set_path("/metrics");
+    }
+    Ok(url)
+}
+
 pub(super) fn target(text: &str) -> Result<Url, String> {
     let form = "must be like http://127.0.0.1:8080, without a user, a path, a query or a fragment";
     let is_root = |url: &Url| url.path() == "/";
@@ -212,6 +222,22 @@ mod tests {
             "http://:secret@collector:4318",
         ] {
             assert!(collector(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn balancer_url_leads_to_its_metrics() {
+        for (text, page) in [
+            ("http://127.0.0.1:8404", "http://127.0.0.1:8404/metrics"),
+            ("http://lb-1.example:8404/", "http://lb-1.example:8404/metrics"),
+            ("http://[::1]/haproxy/metrics", "http://[::1]/haproxy/metrics"),
+        ] {
+            assert_eq!(balancer(text).map(String::from).as_deref(), Ok(page));
+        }
+        for other in
+            ["", "127.0.0.1:8404", "https://lb", "http://ann:secret@lb", "http://lb/?scope=server"]
+        {
+            assert!(balancer(other).is_err(), "{other}");
         }
     }
 

@@ -29,14 +29,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Read,
     Write,
     KeyedWrite,
 }
 
 /// Clients of one balancer, each of which sends one request after the other.
-struct Crowd {
+pub(crate) struct Crowd {
     url: String,
     stop: Arc<AtomicBool>,
     answers: Vec<Arc<AtomicUsize>>,
@@ -44,10 +44,14 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(balancer: u16, kinds: &[Kind]) -> Self {
+    pub(crate) fn start(balancer: u16, kinds: &[Kind]) -> Self {
+        Self::of(CLIENTS, balancer, kinds)
+    }
+
+    pub(crate) fn of(clients: usize, balancer: u16, kinds: &[Kind]) -> Self {
         let (url, stop) = (format!("http://127.0.0.1:{balancer}{ADS}"), Arc::default());
         let (mut answers, mut running) = (Vec::new(), JoinSet::new());
-        for kind in kinds.iter().cycle().take(CLIENTS) {
+        for kind in kinds.iter().cycle().take(clients) {
             let answered = Arc::new(AtomicUsize::new(0));
             answers.push(Arc::clone(&answered));
             running.spawn(client(url.clone(), *kind, Arc::clone(&stop), answered));
@@ -56,7 +60,7 @@ impl Crowd {
     }
 
     /// Waits until every client has had `more` further answers.
-    async fn goes_on(&self, more: usize) {
+    pub(crate) async fn goes_on(&self, more: usize) {
         let counts = || self.answers.iter().map(|count| count.load(Ordering::Relaxed));
         let before: Vec<_> = counts().collect();
         until("an answer for each client", async || {
@@ -66,7 +70,7 @@ impl Crowd {
     }
 
     /// Ends all clients, and returns how many writes were acknowledged. None may have failed.
-    async fn acknowledged(self) -> usize {
+    pub(crate) async fn acknowledged(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let (mut written, mut failed) = (0, Vec::new());
         for (acknowledged, failures) in self.running.join_all().await {

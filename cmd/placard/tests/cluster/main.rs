@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 
+mod autoscaled;
 mod balancers;
 mod board;
 mod builds;

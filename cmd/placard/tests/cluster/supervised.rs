@@ -13,7 +13,7 @@ use crate::cluster::{ADS, PLACARD};
 const VICTIM: &str = "TEST_VICTIM";
 
 /// Where a cluster is, and the cluster, which is not started yet.
-async fn prepared(link: &Path, program: &str) -> (Directory, Cluster) {
+pub(crate) async fn prepared(link: &Path, program: &str) -> (Directory, Cluster) {
     let directory = Directory::temporary(link).await.expect("a directory can be made");
     let cluster = Cluster::new(Options {
         program: program.into(),

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
 
 mod access;
+mod autoscale;
 mod backup;
 mod board;
 mod connections;

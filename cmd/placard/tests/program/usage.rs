@@ -69,6 +69,29 @@ async fn bad_usage_is_one_line_and_code_2() {
         &["seed", "--ads", "1", "--target", "ftp://127.0.0.1"],
         &["seed", "--ads", "1", "--target", "not a\n\nURL"],
         &["seed", "--ads", "1", "--target", "http://127.0.0.1:1", "--retry-for", "43201"],
+        &["autoscale", "--balancer", "http://lb", "--requests-per-replica", "1"],
+        &["autoscale", "--balancer", "http://lb", "--", "true", "{replicas}"],
+        &["autoscale", "--requests-per-replica", "1", "--", "true", "{replicas}"],
+        &[
+            "autoscale",
+            "--balancer",
+            "lb:8404",
+            "--requests-per-replica",
+            "1",
+            "--",
+            "true",
+            "{replicas}",
+        ],
+        &[
+            "autoscale",
+            "--balancer",
+            "http://lb",
+            "--sessions-per-replica",
+            "0",
+            "--",
+            "true",
+            "{replicas}",
+        ],
     ] {
         failed(&run(arguments, &[]).await, 2, &format!("{arguments:?}"));
     }
@@ -104,6 +127,7 @@ async fn a_mistyped_option_is_shown() {
 fn variables() -> Vec<String> {
     let sources = [
         include_str!("../../src/options.rs"),
+        include_str!("../../src/options/autoscale.rs"),
         include_str!("../../src/options/clients.rs"),
         include_str!("../../src/options/cluster.rs"),
         include_str!("../../src/options/serve.rs"),

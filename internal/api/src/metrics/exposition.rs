@@ -2,12 +2,14 @@
 
 use std::fmt::{Display, Write};
 
+use placard_replica::counters::Counter;
+
 /// A label and its value. Values are words of this program, with nothing in them that would have to be escaped.
 pub(super) type Label<'a> = (&'static str, &'a str);
 
 /// Metrics that are being written, one family after the other.
 #[derive(Debug, Default)]
-pub(super) struct Exposition(String);
+pub struct Exposition(String);
 
 impl Exposition {
     /// Begins the family of a histogram.
@@ -35,8 +37,15 @@ impl Exposition {
     }
 
     /// Writes a counter without labels.
-    pub(super) fn counter(&mut self, name: &'static str, help: &'static str, count: u64) {
+    pub fn counter(&mut self, name: &'static str, help: &'static str, count: u64) {
         self.counters(name, help).sample("", &[], count);
+    }
+
+    /// Writes counters as they are declared.
+    pub fn counted<Set>(&mut self, counters: &'static [Counter<Set>], counts: &Set) {
+        for counter in counters {
+            self.counter(counter.name, counter.help, (counter.count)(counts));
+        }
     }
 
     /// Begins a family of gauges.
@@ -45,7 +54,7 @@ impl Exposition {
     }
 
     /// Writes a gauge without labels.
-    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Into<f64>) {
+    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Into<f64>) {
         self.gauges(name, help).sample("", &[], Number(value.into()));
     }
 

@@ -3,19 +3,18 @@
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
 use placard_replica::core::Readiness;
 use serde_json::json;
 
 use super::health::readiness;
 use crate::app::App;
 use crate::http::headers::Unconditional;
-use crate::metrics::Shown;
+use crate::metrics::{Shown, page};
 use crate::openapi::answers::{Answer, answers, invalid};
 
 /// The path of the metrics.
-pub(crate) const METRICS_PATH: &str = "/metrics";
+pub(crate) const METRICS_PATH: &str = page::PATH;
 
 answers!([
     Answer::page(
@@ -48,5 +47,5 @@ pub(crate) async fn handle(State(app): State<App>, _: Unconditional) -> Response
         spans: &app.spans,
         log_lost: app.config.log_lost.load(Ordering::Relaxed),
     });
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    page::answer(text)
 }

@@ -1,0 +1,203 @@
+//! `placard autoscale` as a process: its command, its metrics, its log and its end. Its replicas are embedded servers
+//! behind a real HAProxy.
+
+use std::fs;
+
+use placard_testkit::process::Process;
+use placard_testkit::servers::haproxy::HaProxy;
+use placard_testkit::wait::until;
+use reqwest::StatusCode;
+use tempfile::TempDir;
+
+use crate::server::{PLACARD, Server, client};
+
+const MANUAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/OPERATIONS.md");
+const HEADING: &str = "\n### Metrics of the autoscaler\n";
+const TABLE: &str = "| metric | kind | what |\n|---|---|---|\n";
+
+/// A server behind a balancer, and an autoscaler that wants two.
+struct Scaled {
+    autoscaler: Process,
+    metrics: String,
+    directory: TempDir,
+    _server: Server,
+    _haproxy: HaProxy,
+}
+
+impl Scaled {
+    /// Starts it with this command, which a shell runs in its directory and which finds the number in `$1`.
+    async fn start(script: &str, options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let server = Server::on(&directory.path().join("data")).await;
+        let port = server.url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let haproxy = HaProxy::start(&[port.expect("a port")]).await.expect("HAProxy starts");
+        let balancer = format!("http://127.0.0.1:{}", haproxy.statistics());
+        let first = ["autoscale", "--balancer", &balancer, "--interval", "1"];
+        let second = ["--sessions-per-replica", "100", "--metrics-listen", "127.0.0.1:0"];
+        let script = format!("cd {} && {script}", directory.path().display());
+        let command = ["--", "sh", "-c", &script, "sh", "{replicas}"];
+        let arguments = [&first[..], &second, options, &command].concat();
+        let mut autoscaler = Process::start(PLACARD, &arguments, &[]);
+        let metrics = autoscaler.url().await;
+        Self { autoscaler, metrics, directory, _server: server, _haproxy: haproxy }
+    }
+
+    /// Waits until its metrics have these lines.
+    async fn shows(&self, lines: &[&str]) {
+        let client = client();
+        until(&format!("{lines:?}"), async || {
+            let text = client.get(&self.metrics).send().await.ok()?.text().await.ok()?;
+            let has = |line: &&str| text.contains(&format!("\n{line}\n"));
+            lines.iter().all(has).then_some(())
+        })
+        .await;
+    }
+
+    fn file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.directory.path().join(name)).ok()
+    }
+}
+
+/// Starts an autoscaler whose balancer does not answer.
+fn unanswered() -> Process {
+    let arguments = ["autoscale", "--requests-per-replica", "1", "--interval", "1"];
+    let places = ["--balancer", "http://127.0.0.1:1", "--metrics-listen", "127.0.0.1:0"];
+    let arguments = [&arguments[..], &places, &["--", "false", "{replicas}"]].concat();
+    Process::start(PLACARD, &arguments, &[])
+}
+
+fn has_line(lines: &[String], parts: &[&str]) -> bool {
+    lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+#[tokio::test]
+async fn failing_command_is_logged_and_waits() {
+    let scaled =
+        Scaled::start("echo $1 >> asked && echo 'no such service' >&2 && exit 3", &[]).await;
+    scaled
+        .shows(&[
+            "placard_autoscale_ups_total 1",
+            "placard_autoscale_commands_failed_total 1",
+            "placard_autoscale_backing_off 1",
+            "placard_autoscale_replicas 1",
+            "placard_autoscale_replicas_wanted 2",
+        ])
+        .await;
+    assert_eq!(scaled.file("asked").as_deref(), Some("2\n"));
+    scaled.autoscaler.terminate();
+    let ended = scaled.autoscaler.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(
+        has_line(&ended.err, &[" INFO ", "scaling", "from=1", "to=2", "why=\"up\""]),
+        "{ended:#?}"
+    );
+    assert!(has_line(&ended.err, &[" WARN ", "no such service", "retry_in_s=10"]), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn dry_run_logs_the_command_and_does_not_run_it() {
+    let scaled = Scaled::start("echo $1 >> asked", &["--dry-run", "--replicas-min", "4"]).await;
+    // It goes on as if it had been run.
+    scaled.shows(&["placard_autoscale_ups_total 1", "placard_autoscale_replicas_serving 4"]).await;
+    assert_eq!(scaled.file("asked"), None);
+    scaled.autoscaler.terminate();
+    let ended = scaled.autoscaler.ended().await;
+    assert!(has_line(&ended.err, &["scaling", "dry_run=true", "sh 4"]), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn command_that_runs_is_finished_at_the_end() {
+    let script = "touch begun && until [ -e go ]; do sleep 0.05; done && echo $1 > done";
+    let scaled = Scaled::start(script, &[]).await;
+    until("the command", async || scaled.file("begun")).await;
+    scaled.autoscaler.terminate();
+    until("the signal", async || {
+        has_line(&scaled.autoscaler.err(), &["stopping", "SIGTERM"]).then_some(())
+    })
+    .await;
+    assert_eq!(scaled.file("done"), None);
+    fs::write(scaled.directory.path().join("go"), "").unwrap();
+    let (autoscaler, directory) = (scaled.autoscaler, scaled.directory);
+    let ended = autoscaler.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert_eq!(fs::read_to_string(directory.path().join("done")).unwrap(), "2\n");
+}
+
+#[tokio::test]
+async fn command_past_its_time_is_killed() {
+    let scaled = Scaled::start("sleep 600", &["--command-timeout", "1"]).await;
+    scaled.shows(&["placard_autoscale_commands_failed_total 1"]).await;
+    let killed = ["WARN", "sh was killed: it had not ended after 1 s"];
+    until("the line of the log", async || {
+        has_line(&scaled.autoscaler.err(), &killed).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silent_balancer_is_logged_and_nothing_is_done() {
+    let mut autoscaler = unanswered();
+    let metrics = autoscaler.url().await;
+    let text = until("two looks", async || {
+        let text = client().get(&metrics).send().await.ok()?.text().await.ok()?;
+        text.contains("\nplacard_autoscale_looks_incomplete_total 2\n").then_some(text)
+    })
+    .await;
+    assert!(text.contains("\nplacard_autoscale_incomplete 1\n"), "{text}");
+    assert!(text.contains("\nplacard_autoscale_ups_total 0\n"), "{text}");
+    let root = metrics.replace("/metrics", "/");
+    for (answer, status) in [
+        (client().get(&root).send(), StatusCode::NOT_FOUND),
+        (client().post(&metrics).send(), StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(answer.await.unwrap().status(), status);
+    }
+    autoscaler.terminate();
+    let ended = autoscaler.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let says = ["WARN", "a balancer cannot be read", "cannot use http://127.0.0.1:1/metrics"];
+    assert!(has_line(&ended.err, &says), "{ended:#?}");
+}
+
+/// The manual's table is what the page says; with `UPDATE` it is written.
+#[tokio::test]
+async fn the_manual_lists_the_metrics_of_the_autoscaler() {
+    let mut autoscaler = unanswered();
+    let page = client().get(autoscaler.url().await).send().await.expect("the autoscaler answers");
+    let metrics = page.text().await.expect("metrics are text");
+    let helps = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+    let rows: String = helps
+        .map(|(name, help)| {
+            let kind = format!("# TYPE {name} ");
+            let kind = metrics.lines().find_map(|line| line.strip_prefix(&kind));
+            format!("| `{name}` | {} | {help} |\n", kind.expect("a metric has a kind"))
+        })
+        .collect();
+    let manual = fs::read_to_string(MANUAL).expect("the manual is there");
+    let (before, section) = manual.split_once(HEADING).expect("the manual has the section");
+    let (words, table) = section.split_once(TABLE).expect("the section has a table");
+    let (written, after) = table.split_once("\n\n").expect("the table ends");
+    if std::env::var_os("UPDATE").is_some() {
+        let text = format!("{before}{HEADING}{words}{TABLE}{rows}\n{after}");
+        fs::write(MANUAL, text).expect("it can be written");
+    } else {
+        assert_eq!(format!("{written}\n"), rows, "write it again with `make manual`");
+    }
+}
+
+#[tokio::test]
+async fn option_that_makes_no_sense_is_refused_in_one_line() {
+    let valid = ["--balancer", "http://127.0.0.1:1", "--requests-per-replica", "1"];
+    for (more, says) in [
+        (
+            &["--replicas-min", "5", "--replicas-max", "4", "--", "true", "{replicas}"][..],
+            "--replicas-min 5",
+        ),
+        (&["--", "docker", "compose", "up"], "the command has no {replicas}"),
+    ] {
+        let arguments = [&["autoscale"][..], &valid, more].concat();
+        let ended = Process::start(PLACARD, &arguments, &[]).ended().await;
+        assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+        assert!(matches!(ended.err.as_slice(), [line] if line.contains(says)), "{ended:#?}");
+    }
+}
