@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use placard_model::entry::{Change, Digest, Entry, Position, Record};
+use placard_model::entry::{CAPACITY_LEVEL, Change, Digest, Entry, Position, Record};
 use placard_model::{EncodedAd, Timestamp, Undecodable, Version};
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -112,6 +112,10 @@ fn prepare(record: &Record) -> Result<Prepared, Refusal> {
             Prepare::Put(ad)
         }
         Change::Delete(id) => Prepare::Delete(id),
+        // It has no place for them: an entry that no replica can apply is not written.
+        Change::PutPool(_) | Change::DeletePool(_) | Change::Move(_) => {
+            return Err(poison(Undecodable::TooNew(CAPACITY_LEVEL)));
+        }
     };
     Ok(Prepared { digest: entry.digest, change })
 }

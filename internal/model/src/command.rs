@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::capacity::Refusal;
+pub use crate::conditions::{Conditions, Tags};
 use crate::entry::Reason;
 pub use crate::form::Patch;
+use crate::records::EncodedRecord;
 use crate::{EncodedAd, Said, Spec, TraceContext, Version, Violation};
 
 /// One write request: its commands are decided one by one, in order, in one transaction.
@@ -61,82 +64,6 @@ impl Idempotency {
             }
             None => self.body == *body,
         }
-    }
-}
-
-/// Entity tags that a precondition lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tags {
-    /// That of any ad.
-    Any,
-    /// Those of these versions.
-    Versions(Vec<Version>),
-}
-
-impl Tags {
-    /// Returns true if the tag of an ad at this version is among them.
-    pub fn name(&self, version: Version) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Versions(versions) => versions.contains(&version),
-        }
-    }
-}
-
-/// The preconditions of a request for one ad (RFC 9110, section 13).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// `If-Match`: the ad is there, and its tag is listed.
-    pub if_match: Option<Tags>,
-    /// `If-None-Match`: the ad is not there, or its tag is not listed.
-    pub if_none_match: Option<Tags>,
-}
-
-impl Conditions {
-    /// `If-Match` with the tags of these versions.
-    pub fn at(versions: impl Into<Vec<Version>>) -> Self {
-        Self { if_match: Some(Tags::Versions(versions.into())), if_none_match: None }
-    }
-
-    /// Returns true if there is no precondition.
-    pub fn is_empty(&self) -> bool {
-        self.if_match.is_none() && self.if_none_match.is_none()
-    }
-
-    /// Returns true if they hold for an ad at this version, or for a missing ad if it is `None`.
-    pub fn hold(&self, version: Option<Version>) -> bool {
-        let name = |tags: &Tags| version.is_some_and(|version| tags.name(version));
-        self.if_match.as_ref().is_none_or(name) && !self.if_none_match.as_ref().is_some_and(name)
-    }
-
-    /// Returns all of them in one canonical form, however they were sent.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for tags in [&self.if_match, &self.if_none_match] {
-            match tags {
-                None => bytes.push(0),
-                Some(Tags::Any) => bytes.push(1),
-                Some(Tags::Versions(versions)) => {
-                    let mut versions = versions.clone();
-                    versions.sort_unstable();
-                    versions.dedup();
-                    bytes.push(2);
-                    bytes.extend((versions.len() as u64).to_be_bytes());
-                    bytes.extend(versions.iter().flat_map(|version| version.to_be_bytes()));
-                }
-            }
-        }
-        bytes
-    }
-
-    /// Bytes that they hold, about.
-    fn bytes(&self) -> usize {
-        let tags = [&self.if_match, &self.if_none_match].into_iter().flatten();
-        tags.map(|tags| match tags {
-            Tags::Any => 0,
-            Tags::Versions(versions) => versions.len() * size_of::<Version>(),
-        })
-        .sum()
     }
 }
 
@@ -260,38 +187,70 @@ pub enum Outcome {
         /// The ad as it is now.
         ad: EncodedAd,
     },
-    /// The ad is gone.
+    /// The ad, the pool or the reservation is gone.
     Deleted {
-        /// The ad's id.
+        /// Its id.
         id: Uuid,
         /// The entry that deleted it.
         version: Version,
     },
-    /// There is no such ad.
+    /// There is no such ad, pool or hold.
     NotFound {
-        /// The id that no ad has.
+        /// The id that none has.
         id: Uuid,
     },
-    /// There is such an ad already.
+    /// There is such an ad, pool or hold already.
     Exists {
-        /// The ad's id.
+        /// Its id.
         id: Uuid,
         /// Its version.
         version: Version,
     },
-    /// The ad is at another version than the preconditions ask for.
+    /// It is at another version than the preconditions ask for.
     VersionMismatch {
-        /// The ad's id.
+        /// Its id.
         id: Uuid,
-        /// Its version; 0 if there is no such ad.
+        /// Its version; 0 if it does not exist.
         version: Version,
     },
-    /// The ad would break a rule.
+    /// It would break a rule.
     Invalid {
-        /// The ad's id.
+        /// Its id.
         id: Uuid,
         /// Every rule it would break.
         violations: Vec<Violation>,
+    },
+    /// The pool or the reservation is now as the record says.
+    Recorded {
+        /// Its id.
+        id: Uuid,
+        /// The entry that wrote it last.
+        version: Version,
+        /// The pool or the hold.
+        record: EncodedRecord,
+        /// Whether it was not there before.
+        is_new: bool,
+    },
+    /// There is not enough room in the pool. Nothing has changed, and a repetition may find room.
+    Exhausted {
+        /// The pool.
+        pool: Uuid,
+        /// How many units it can give now.
+        available: u64,
+    },
+    /// The pool or the hold is in no state for it.
+    Refused {
+        /// Its id.
+        id: Uuid,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A replica's report was taken, item by item.
+    Reported {
+        /// The entry that was written; `None` if no item was taken.
+        version: Option<Version>,
+        /// The items that were left out, each by its place among all of them, and why.
+        left_out: Vec<(usize, Outcome)>,
     },
     /// The idempotency key was used before, for another request.
     KeyReused,
@@ -305,7 +264,9 @@ impl Outcome {
         match self {
             Self::Created { version, .. }
             | Self::Updated { version, .. }
-            | Self::Deleted { version, .. } => Some(*version),
+            | Self::Deleted { version, .. }
+            | Self::Recorded { version, .. } => Some(*version),
+            Self::Reported { version, .. } => *version,
             _ => None,
         }
     }
@@ -326,10 +287,12 @@ impl Answer {
     /// Returns true if the same key must get the same answer. It must as soon as anything was written, whatever
     /// happened to the other commands: deciding them again would write the first ones twice. If nothing was written it
     /// must unless the request was malformed, which costs nothing to find again and changes once the client mends it,
-    /// or the journal refused a part of it.
+    /// or the journal refused a part of it, or a pool had no room, which it may have the next time.
     pub fn is_final(&self) -> bool {
         let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
-        let unfit = |outcome: &Outcome| matches!(outcome, Outcome::KeyReused | Outcome::Failed);
+        let unfit = |outcome: &Outcome| {
+            matches!(outcome, Outcome::KeyReused | Outcome::Failed | Outcome::Exhausted { .. })
+        };
         let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
         wrote || !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)
     }

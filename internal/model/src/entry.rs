@@ -7,9 +7,13 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::capacity::{Moves, Pool};
+use crate::records::EncodedRecord;
 use crate::{EncodedAd, Timestamp, TraceContext, Version, limits};
 
-pub use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_the_next_build, format_level};
+pub use crate::format::{
+    CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_the_next_build, format_level,
+};
 
 /// SHA-256 over (previous chain, version, entry bytes): two logs with the same chain at a version are equal
 /// up to it.
@@ -44,14 +48,25 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// An order-free sum over the encoded ads: the first 128 bits of each ad's SHA-256, added modulo 2^128.
+/// An order-free sum over the encoded ads and records: the first 128 bits of each one's SHA-256, added modulo 2^128.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Digest(pub u128);
 
 impl Digest {
     /// The digest of a single ad.
     pub fn of(ad: &EncodedAd) -> Self {
-        let sum: [u8; 32] = Sha256::digest(ad.bytes()).into();
+        Self::first_of(Sha256::digest(ad.bytes()).into())
+    }
+
+    /// The digest of a single record, whose kind counts too.
+    pub fn of_record(record: &EncodedRecord) -> Self {
+        let kind = [record.kind().number()];
+        Self::first_of(
+            Sha256::new().chain_update(kind).chain_update(record.bytes()).finalize().into(),
+        )
+    }
+
+    fn first_of(sum: [u8; 32]) -> Self {
         let first = sum.first_chunk::<16>().expect("32 bytes have a first 16");
         Self(u128::from_be_bytes(*first))
     }
@@ -147,8 +162,10 @@ impl Record {
 pub enum Reason {
     /// A client asked for it.
     Client,
-    /// The ad ended.
+    /// The ad ended, or the hold lapsed.
     Expired,
+    /// A replica asked for it.
+    Replica,
 }
 
 /// What an entry does.
@@ -158,6 +175,22 @@ pub enum Change {
     Put(EncodedAd),
     /// The ad is gone.
     Delete(Uuid),
+    /// The pool is now this one, whether or not it was there before.
+    PutPool(Pool),
+    /// The pool is gone.
+    DeletePool(Uuid),
+    /// Holds were given, changed or closed.
+    Move(Moves),
+}
+
+impl Change {
+    /// Returns the format level that reading it needs, apart from that of an ad in it.
+    pub fn level(&self) -> u8 {
+        match self {
+            Self::Put(_) | Self::Delete(_) => FORMAT_LEVEL_MIN,
+            Self::PutPool(_) | Self::DeletePool(_) | Self::Move(_) => CAPACITY_LEVEL,
+        }
+    }
 }
 
 /// One decided change. It is a fact: applying it never fails and validates nothing.

@@ -1,5 +1,5 @@
 //! Reads JSON: a client's object becomes a [`Creation`], a [`Spec`] or a [`Patch`], or a list of everything that is
-//! wrong with it. Types are read field by field rather than by one `Deserialize`, because serde stops at the first
+//! wrong with it; `capacity::form` reads pools and reservations of it. Types are read field by field rather than by one `Deserialize`, because serde stops at the first
 //! wrong field and an answer should list all of them.
 
 use std::collections::BTreeMap;
@@ -42,6 +42,24 @@ pub struct Creation {
 const OWN: &[&str] = &["title", "content", "start_at", "end_at"];
 /// What a client reads of an ad and cannot set; a creation may choose the id.
 const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
+/// The names that objects other than ads have.
+const OTHERS: &[&str] = &[
+    "name",
+    "capacity",
+    "pacing",
+    "paused",
+    "reserved",
+    "allotted",
+    "used",
+    "lost",
+    "available",
+    "lapsed",
+    "as_of",
+    "pool",
+    "amount",
+    "expires_at",
+    "expires_in",
+];
 /// All that a client can set.
 fn settable() -> impl Iterator<Item = &'static str> {
     OWN.iter().chain(dimensions::FIELDS.into_iter().flatten()).copied()
@@ -124,14 +142,14 @@ fn unmarked(body: &[u8]) -> &[u8] {
 }
 
 /// One object that is being read, and the names in it that cannot be.
-struct Object {
-    reading: Reading,
+pub(crate) struct Object {
+    pub(crate) reading: Reading,
     unknown: Vec<String>,
     no_object: bool,
 }
 
 impl Object {
-    fn new(fields: Fields) -> Self {
+    pub(crate) fn new(fields: Fields) -> Self {
         let twice = |name: &&str| Violation::field(name, "is given more than once");
         let violations = fields.repeated.iter().map(twice).collect();
         Self {
@@ -152,17 +170,22 @@ impl Object {
             end_at: reading.stamp("end_at"),
             conditions: Drafts::read(reading),
         };
-        if let Err(errors) = form.validate() {
-            for (name, errors) in errors.field_errors() {
-                let details = errors.iter().filter_map(|error| error.message.as_deref());
-                details.for_each(|detail| reading.refuse(Violation::field(&name, detail)));
-            }
-        }
+        self.validated(&form);
         (form, given)
     }
 
+    /// Adds what the rules of single fields refuse.
+    pub(crate) fn validated(&mut self, form: &impl Validate) {
+        if let Err(errors) = form.validate() {
+            for (name, errors) in errors.field_errors() {
+                let details = errors.iter().filter_map(|error| error.message.as_deref());
+                details.for_each(|detail| self.reading.refuse(Violation::field(&name, detail)));
+            }
+        }
+    }
+
     /// Returns `thing`, if nothing was wrong and no field is left over.
-    fn outcome<T>(self, thing: Option<T>) -> Result<T, Vec<Violation>> {
+    pub(crate) fn outcome<T>(self, thing: Option<T>) -> Result<T, Vec<Violation>> {
         let Reading { values, mut violations } = self.reading;
         if self.no_object {
             return Err(vec![Violation::pointer("", "must be a JSON object")]);
@@ -179,31 +202,41 @@ impl Object {
         thing.filter(|_| violations.is_empty()).ok_or(violations)
     }
 
-    fn id(&mut self) -> Option<Uuid> {
+    pub(crate) fn id(&mut self) -> Option<Uuid> {
+        self.uuid("id")
+    }
+
+    pub(crate) fn uuid(&mut self, name: &str) -> Option<Uuid> {
         let hyphenated = |value: Given| match value {
             Given::Text(text) if text.len() == 36 => Uuid::try_parse(&text).ok(),
             _ => None,
         };
         let rule = "must be a UUID like 6f9619ff-8b86-4d01-b42d-00c04fc964ff";
-        self.reading.field("id", rule, hyphenated)
+        self.reading.field(name, rule, hyphenated)
     }
 
     /// Returns what the body says about the fields that cannot be set. A null says nothing.
     fn said(&mut self) -> Said {
+        let status = |value: Given| Status::from_code(&value.text()?);
+        let status = self.reading.field("status", "must be scheduled, active or ended", status);
+        Said { status, ..self.said_of_any() }
+    }
+
+    /// Returns what the body says about the fields that all objects have and no client can set.
+    pub(crate) fn said_of_any(&mut self) -> Said {
         let whole = |value: Given| match value {
             Given::Number(number) if number.fract() == 0.0 && number >= 0.0 => {
                 Some(number as Version)
             }
             _ => None,
         };
-        let status = |value: Given| Status::from_code(&value.text()?);
         let id = self.id();
         let reading = &mut self.reading;
         Said {
             id,
             version: reading.field("version", "must be a whole number", whole),
             created_at: reading.stamp("created_at"),
-            status: reading.field("status", "must be scheduled, active or ended", status),
+            status: None,
         }
     }
 }
@@ -238,7 +271,8 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
-            let Some(known) = settable().chain(READ_ONLY).find(|known| *known == name) else {
+            let mut all = settable().chain(READ_ONLY).chain(OTHERS.iter().copied());
+            let Some(known) = all.find(|known| *known == name) else {
                 map.next_value::<IgnoredAny>()?;
                 if fields.unknown.len() < FIELDS_SHOWN {
                     fields.unknown.push(name);

@@ -36,7 +36,7 @@ pub(crate) struct Form {
     pub(crate) conditions: Drafts,
 }
 
-fn one_line(text: &str) -> Result<(), ValidationError> {
+pub(crate) fn one_line(text: &str) -> Result<(), ValidationError> {
     refuse_characters(text, is_control, "must not contain control characters")
 }
 
@@ -57,7 +57,7 @@ fn is_control(c: char) -> bool {
 
 /// Refuses white space alone, which shows a visitor nothing. An empty text passes here: the check of the length refuses
 /// it.
-fn not_blank(text: &str) -> Result<(), ValidationError> {
+pub(crate) fn not_blank(text: &str) -> Result<(), ValidationError> {
     if !text.is_empty() && text.chars().all(char::is_whitespace) {
         let blank = ValidationError::new("blank");
         return Err(blank.with_message("must not be white space alone".into()));

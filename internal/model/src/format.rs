@@ -12,6 +12,12 @@ use crate::{Timestamp, dimensions};
 /// [`Entry::encode`](crate::entry::Entry::encode) is given.
 pub const FORMAT_LEVEL: u8 = dimensions::LEVEL;
 
+/// The format level of pools, holds and tombstones. No build reads them yet, so that no build writes them:
+/// [`FORMAT_LEVEL`] becomes this one once they are stored and restored wherever ads are.
+pub const CAPACITY_LEVEL: u8 = 2;
+// A dimension that comes before has a level of its own, and so has one that comes after.
+const _: () = assert!(dimensions::LEVEL < CAPACITY_LEVEL && FORMAT_LEVEL < CAPACITY_LEVEL);
+
 static LEVEL: OnceLock<u8> = OnceLock::new();
 
 /// The newest format that this process reads and writes: [`FORMAT_LEVEL`], or one more after [`be_the_next_build`].
@@ -20,7 +26,7 @@ pub fn format_level() -> u8 {
 }
 
 /// Makes this process one of the next build, so that two builds can be tested together. The level after this build's has
-/// nothing new in it.
+/// only new in it what [`CAPACITY_LEVEL`] says.
 ///
 /// # Panics
 /// The process has used its level before.

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::limits::CONDITION_VALUES_MAX;
 
-/// A JSON value, as far as a field of an ad can have it.
+/// A JSON value, as far as a field can have it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Given {
     /// `null`.
@@ -20,7 +20,9 @@ pub(crate) enum Given {
     List(Vec<Code>),
     /// An array of more values than a condition may list.
     LongList,
-    /// `true`, `false` or an object.
+    /// `true` or `false`.
+    Flag(bool),
+    /// An object.
     Other,
 }
 
@@ -32,6 +34,22 @@ impl Given {
             Self::Number(number) if number.fract() == 0.0 && (0.0..=255.0).contains(&number) => {
                 Some(number as u8)
             }
+            _ => None,
+        }
+    }
+
+    /// Returns the number, if it is whole and within these bounds, up to which all whole numbers are exact.
+    pub(crate) fn whole(self, min: u64, max: u64) -> Option<u64> {
+        const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
+        let Self::Number(number) = self else { return None };
+        let is_exact = number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number);
+        is_exact.then_some(number as u64).filter(|number| (min..=max).contains(number))
+    }
+
+    /// Returns the flag, if it is one.
+    pub(crate) fn flag(self) -> Option<bool> {
+        match self {
+            Self::Flag(flag) => Some(flag),
             _ => None,
         }
     }
@@ -93,8 +111,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Given::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Given, E> {
-        Ok(Given::Other)
+    fn visit_bool<E>(self, flag: bool) -> Result<Given, E> {
+        Ok(Given::Flag(flag))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Given, E> {

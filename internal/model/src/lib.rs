@@ -3,7 +3,9 @@
 
 mod ad;
 mod body;
+pub mod capacity;
 pub mod command;
+mod conditions;
 pub mod dimensions;
 mod encoded;
 pub mod entry;
@@ -17,6 +19,7 @@ pub mod limits;
 mod number;
 mod protobuf;
 mod reading;
+pub mod records;
 mod said;
 mod timestamp;
 mod trace;

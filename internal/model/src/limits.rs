@@ -15,6 +15,29 @@ pub const AGE_MIN: u8 = 1;
 /// Oldest age that can be targeted or asked for, in years.
 pub const AGE_MAX: u8 = 100;
 
+/// Shortest name of a pool, in Unicode scalars.
+pub const POOL_NAME_CHARS_MIN: u64 = 1;
+/// Longest name of a pool, in Unicode scalars.
+pub const POOL_NAME_CHARS_MAX: u64 = 100;
+/// Largest capacity of a pool, in units: a number that JSON readers of 64-bit floats take exactly.
+pub const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
+/// Shortest time for which units are reserved, in seconds.
+pub const EXPIRES_IN_MIN: u64 = 1;
+/// Longest time for which units are reserved without being confirmed, in seconds: a leap year.
+pub const EXPIRES_IN_MAX: u64 = 366 * 86_400;
+/// How long the tombstone of a reservation is kept.
+pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Most lapsed reservations that a command closes to make room for what it gives.
+pub const LAPSED_MAX: usize = 100;
+/// Most items of a replica's report.
+pub const REPORT_ITEMS_MAX: usize = 200;
+/// A flight is divided into as many allotments.
+pub const ALLOTMENTS_OF_A_FLIGHT: u32 = 720;
+/// Shortest time that an allotment of an even pool is meant for.
+pub const ALLOTMENT_MIN: Duration = Duration::from_secs(2);
+/// Longest time that an allotment of an even pool is meant for.
+pub const ALLOTMENT_MAX: Duration = Duration::from_secs(60);
+
 /// Ads on a page if the request does not say.
 pub const PAGE_ADS_DEFAULT: u32 = 10;
 /// Fewest ads that a page can be asked for.

@@ -1,6 +1,8 @@
 //! What a body says about the read-only fields. A client that sends back what it has read sends them too; they are
 //! accepted if they are true.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,19 +25,22 @@ impl Said {
     /// Returns every field that is untrue for an ad at this time.
     pub fn violations(&self, ad: &Ad, now: Timestamp) -> Vec<Violation> {
         let status = Status::of(ad.spec.start_at, ad.spec.end_at, now);
-        let untrue =
-            |name, is: String| Violation::field(name, format!("is read-only, and is {is}"));
+        let mut untrue = self.untrue(ad.id, ad.version, ad.created_at);
+        if self.status.is_some_and(|said| said != status) {
+            untrue.push(read_only("status", status.code()));
+        }
+        untrue
+    }
+
+    /// Returns every field that is untrue for an object with this id, version and time of creation. Its status is not
+    /// looked at.
+    pub fn untrue(&self, id: Uuid, version: Version, created_at: Timestamp) -> Vec<Violation> {
         [
             self.created_at
-                .filter(|created_at| *created_at != ad.created_at)
-                .map(|_| untrue("created_at", ad.created_at.to_string())),
-            self.id.filter(|id| *id != ad.id).map(|_| untrue("id", ad.id.to_string())),
-            self.status
-                .filter(|said| *said != status)
-                .map(|_| untrue("status", status.code().to_owned())),
-            self.version
-                .filter(|version| *version != ad.version)
-                .map(|_| untrue("version", ad.version.to_string())),
+                .filter(|said| *said != created_at)
+                .map(|_| read_only("created_at", created_at)),
+            self.id.filter(|said| *said != id).map(|_| read_only("id", id)),
+            self.version.filter(|said| *said != version).map(|_| read_only("version", version)),
         ]
         .into_iter()
         .flatten()
@@ -51,4 +56,8 @@ impl Said {
             "status": self.status.map(Status::code),
         })
     }
+}
+
+fn read_only(name: &str, is: impl Display) -> Violation {
+    Violation::field(name, format!("is read-only, and is {is}"))
 }

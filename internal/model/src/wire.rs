@@ -6,10 +6,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::{Message, Oneof};
 use uuid::Uuid;
 
+use crate::capacity::{After, Balance, CloseReason, Closed, Counted, Moves, Refusal};
 use crate::command::{Answer, KeptAnswer, Outcome, Sums};
 use crate::entry::{Change, Digest, Entry, Reason};
 use crate::format::{Undecodable, format_level, stamp, uuid};
-use crate::{EncodedAd, TraceContext, Violation};
+use crate::records::{EncodedRecord, Kind};
+use crate::{EncodedAd, Timestamp, TraceContext, Violation};
 
 #[derive(Clone, PartialEq, Message)]
 struct EntryMessage {
@@ -21,13 +23,13 @@ struct EntryMessage {
     item: u32,
     #[prost(string, tag = "4")]
     principal: String,
-    /// 0: a client, 1: expired.
+    /// 0: a client, 1: expired, 2: a replica.
     #[prost(uint32, tag = "5")]
     reason: u32,
     /// 16 bytes, big-endian.
     #[prost(bytes = "bytes", tag = "6")]
     digest: Bytes,
-    #[prost(oneof = "ChangeMessage", tags = "7, 8")]
+    #[prost(oneof = "ChangeMessage", tags = "7, 8, 10, 11, 12")]
     change: Option<ChangeMessage>,
     /// A `TraceContext`, 24 bytes; empty without a trace. It needs no format level, since a reader that does not know
     /// it loses nothing by skipping it.
@@ -43,10 +45,75 @@ enum ChangeMessage {
     /// An ad's id, 16 bytes.
     #[prost(bytes = "bytes", tag = "8")]
     Delete(Bytes),
+    /// The stored form of a pool.
+    #[prost(bytes = "bytes", tag = "10")]
+    PutPool(Bytes),
+    /// A pool's id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "11")]
+    DeletePool(Bytes),
+    #[prost(message, tag = "12")]
+    Move(MovesMessage),
+}
+
+/// 4 is kept free for tallies.
+#[derive(Clone, PartialEq, Message)]
+struct MovesMessage {
+    /// The stored forms of holds.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    given: Vec<Bytes>,
+    #[prost(message, repeated, tag = "2")]
+    closed: Vec<ClosedMessage>,
+    #[prost(message, repeated, tag = "3")]
+    counted: Vec<CountedMessage>,
+    #[prost(message, repeated, tag = "5")]
+    after: Vec<AfterMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ClosedMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    hold: Bytes,
+    #[prost(uint64, tag = "2")]
+    used: u64,
+    #[prost(uint64, tag = "3")]
+    lost: u64,
+    /// See `CloseReason`.
+    #[prost(uint32, tag = "4")]
+    reason: u32,
+    /// Until when the tombstone is kept; absent if none is left.
+    #[prost(sfixed64, optional, tag = "5")]
+    until: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CountedMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    ad: Bytes,
+    #[prost(uint64, tag = "2")]
+    decisions: u64,
+    #[prost(uint64, tag = "3")]
+    impressions: u64,
+    #[prost(uint64, tag = "4")]
+    clicks: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AfterMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    pool: Bytes,
+    #[prost(uint64, tag = "2")]
+    reserved: u64,
+    #[prost(uint64, tag = "3")]
+    allotted: u64,
+    #[prost(uint64, tag = "4")]
+    used: u64,
+    #[prost(uint64, tag = "5")]
+    lost: u64,
 }
 
 impl Entry {
-    /// Encodes the entry for readers of `level`, after a byte for that level.
+    /// Encodes the entry for readers of `level`, after a byte for that level. An entry that needs a higher one says so
+    /// whatever it is encoded for, so that older builds refuse it.
     pub fn encode(&self, level: u8) -> Bytes {
         let message = EntryMessage {
             at: self.at.micros(),
@@ -56,17 +123,23 @@ impl Entry {
             reason: match self.reason {
                 Reason::Client => 0,
                 Reason::Expired => 1,
+                Reason::Replica => 2,
             },
             digest: Bytes::copy_from_slice(&self.digest.0.to_be_bytes()),
             change: Some(match &self.change {
                 Change::Put(ad) => ChangeMessage::Put(ad.bytes().clone()),
-                Change::Delete(id) => ChangeMessage::Delete(Bytes::copy_from_slice(id.as_bytes())),
+                Change::Delete(id) => ChangeMessage::Delete(id_bytes(*id)),
+                Change::PutPool(pool) => {
+                    ChangeMessage::PutPool(EncodedRecord::of_pool(pool).into_bytes())
+                }
+                Change::DeletePool(id) => ChangeMessage::DeletePool(id_bytes(*id)),
+                Change::Move(moves) => ChangeMessage::Move(moves.into()),
             }),
             trace: self
                 .trace
                 .map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace.to_bytes())),
         };
-        leveled(level, &message)
+        leveled(level.max(self.change.level()), &message)
     }
 
     /// Reads an entry back. The ad in it, if any, stays encoded.
@@ -75,6 +148,10 @@ impl Entry {
     /// The bytes are not an entry, or one that only a newer build understands.
     pub fn decode(bytes: &Bytes) -> Result<Self, Undecodable> {
         let message: EntryMessage = from_leveled(bytes)?;
+        let change = change(message.change.ok_or(Undecodable::Field("change"))?)?;
+        if bytes.first().is_some_and(|level| *level < change.level()) {
+            return Err(Undecodable::Field("format level"));
+        }
         let digest = <[u8; 16]>::try_from(message.digest.as_ref())
             .map_err(|_| Undecodable::Field("digest"))?;
         Ok(Self {
@@ -85,16 +162,91 @@ impl Entry {
             reason: match message.reason {
                 0 => Reason::Client,
                 1 => Reason::Expired,
+                2 => Reason::Replica,
                 _ => return Err(Undecodable::Field("reason")),
             },
             digest: Digest(u128::from_be_bytes(digest)),
             trace: TraceContext::from_bytes(&message.trace),
-            change: match message.change.ok_or(Undecodable::Field("change"))? {
-                ChangeMessage::Put(ad) => Change::Put(EncodedAd::from_bytes(ad)),
-                ChangeMessage::Delete(id) => Change::Delete(uuid(&id, "delete")?),
-            },
+            change,
         })
     }
+}
+
+fn change(message: ChangeMessage) -> Result<Change, Undecodable> {
+    Ok(match message {
+        ChangeMessage::Put(ad) => Change::Put(EncodedAd::from_bytes(ad)),
+        ChangeMessage::Delete(id) => Change::Delete(uuid(&id, "delete")?),
+        ChangeMessage::PutPool(pool) => {
+            Change::PutPool(EncodedRecord::from_bytes(Kind::Pool, pool).pool()?)
+        }
+        ChangeMessage::DeletePool(id) => Change::DeletePool(uuid(&id, "pool_deleted")?),
+        ChangeMessage::Move(moves) => Change::Move(moves.try_into()?),
+    })
+}
+
+fn id_bytes(id: Uuid) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+impl From<&Moves> for MovesMessage {
+    fn from(moves: &Moves) -> Self {
+        let given = |hold| EncodedRecord::of_hold(hold).into_bytes();
+        Self {
+            given: moves.given.iter().map(given).collect(),
+            closed: moves.closed.iter().map(closed_message).collect(),
+            counted: moves.counted.iter().map(counted_message).collect(),
+            after: moves.after.iter().map(after_message).collect(),
+        }
+    }
+}
+
+impl TryFrom<MovesMessage> for Moves {
+    type Error = Undecodable;
+
+    fn try_from(message: MovesMessage) -> Result<Self, Undecodable> {
+        let given = |bytes| EncodedRecord::from_bytes(Kind::Hold, bytes).hold();
+        Ok(Self {
+            given: message.given.into_iter().map(given).collect::<Result<_, _>>()?,
+            closed: message.closed.into_iter().map(closed).collect::<Result<_, _>>()?,
+            counted: message.counted.into_iter().map(counted).collect::<Result<_, _>>()?,
+            after: message.after.into_iter().map(after).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn closed_message(closed: &Closed) -> ClosedMessage {
+    let (hold, reason) = (id_bytes(closed.hold), closed.reason.number());
+    let until = closed.until.map(Timestamp::micros);
+    ClosedMessage { hold, used: closed.used, lost: closed.lost, reason, until }
+}
+
+fn closed(message: ClosedMessage) -> Result<Closed, Undecodable> {
+    let ClosedMessage { hold, used, lost, reason, until } = message;
+    let hold = uuid(&hold, "hold")?;
+    let reason = CloseReason::from_number(reason).ok_or(Undecodable::Field("reason"))?;
+    let until = until.map(|until| stamp(until, "until")).transpose()?;
+    Ok(Closed { hold, used, lost, reason, until })
+}
+
+fn counted_message(counted: &Counted) -> CountedMessage {
+    let Counted { ad, decisions, impressions, clicks } = *counted;
+    CountedMessage { ad: id_bytes(ad), decisions, impressions, clicks }
+}
+
+fn counted(message: CountedMessage) -> Result<Counted, Undecodable> {
+    let CountedMessage { ad, decisions, impressions, clicks } = message;
+    Ok(Counted { ad: uuid(&ad, "ad")?, decisions, impressions, clicks })
+}
+
+fn after_message(after: &After) -> AfterMessage {
+    let Balance { reserved, allotted, used, lost } = after.balance;
+    AfterMessage { pool: id_bytes(after.pool), reserved, allotted, used, lost }
+}
+
+fn after(message: AfterMessage) -> Result<After, Undecodable> {
+    let AfterMessage { pool, reserved, allotted, used, lost } = message;
+    let balance = Balance { reserved, allotted, used, lost };
+    Ok(After { pool: uuid(&pool, "pool")?, balance })
 }
 
 fn leveled(level: u8, message: &impl Message) -> Bytes {
@@ -139,6 +291,26 @@ struct OutcomeMessage {
     ad: Option<Bytes>,
     #[prost(message, repeated, tag = "5")]
     violations: Vec<ViolationMessage>,
+    /// The record that there is now.
+    #[prost(message, optional, tag = "6")]
+    record: Option<RecordMessage>,
+    /// How many units there are to be had.
+    #[prost(uint64, tag = "7")]
+    available: u64,
+    /// See `Refusal`.
+    #[prost(uint32, tag = "8")]
+    refusal: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RecordMessage {
+    /// See `Kind`.
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    bytes: Bytes,
+    #[prost(bool, tag = "3")]
+    is_new: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -208,7 +380,28 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         Outcome::Invalid { id, .. } => (7, id, &0),
         // A build that does not know this kind answers that all commands have failed, and writes none of them again.
         Outcome::Failed => (8, &nil, &0),
+        // Only builds of the level of pools read answers with these.
+        Outcome::Recorded { id, version, .. } => (9, id, version),
+        Outcome::Exhausted { pool, .. } => (10, pool, &0),
+        Outcome::Refused { id, .. } => (11, id, &0),
+        Outcome::Reported { .. } => unreachable!("a replica's report has no key"),
         Outcome::KeyReused => unreachable!("it concerns the whole request, and is never stored"),
+    };
+    let record = match outcome {
+        Outcome::Recorded { record, is_new, .. } => Some(RecordMessage {
+            kind: record.kind().number().into(),
+            bytes: record.bytes().clone(),
+            is_new: *is_new,
+        }),
+        _ => None,
+    };
+    let available = match outcome {
+        Outcome::Exhausted { available, .. } => *available,
+        _ => 0,
+    };
+    let refusal = match outcome {
+        Outcome::Refused { refusal, .. } => refusal.number(),
+        _ => 0,
     };
     let ad = match outcome {
         Outcome::Created { ad, .. } | Outcome::Updated { ad, .. } => Some(ad.bytes().clone()),
@@ -223,6 +416,9 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         version: *version,
         kind,
         ad,
+        record,
+        available,
+        refusal,
         violations: violations
             .iter()
             .map(|violation| ViolationMessage {
@@ -256,6 +452,18 @@ fn outcome(message: OutcomeMessage) -> Result<Outcome, Undecodable> {
                 .collect(),
         },
         8 => Outcome::Failed,
+        9 => {
+            let message = message.record.ok_or(Undecodable::Field("record"))?;
+            let kind = u8::try_from(message.kind).ok().and_then(Kind::from_number);
+            let kind = kind.ok_or(Undecodable::Field("record"))?;
+            let record = EncodedRecord::from_bytes(kind, message.bytes);
+            Outcome::Recorded { id, version, record, is_new: message.is_new }
+        }
+        10 => Outcome::Exhausted { pool: id, available: message.available },
+        11 => {
+            let refusal = Refusal::from_number(message.refusal);
+            Outcome::Refused { id, refusal: refusal.ok_or(Undecodable::Field("refusal"))? }
+        }
         _ => return Err(Undecodable::Field("kind")),
     })
 }

@@ -72,6 +72,7 @@ impl History {
                     Write::Put(ad.id, ad.spec.title)
                 }
                 Change::Delete(id) => Write::Delete(*id),
+                other => panic!("no ad is in {other:?}"),
             };
             let told = acknowledged.remove(version);
             assert_eq!(told.as_ref(), Some(&wrote), "version {version}: what was acknowledged");
@@ -107,6 +108,7 @@ impl History {
                     scan.put(ad.decode().expect("an ad can be decoded"));
                 }
                 Change::Delete(id) => assert!(scan.delete(*id), "{id} was deleted twice"),
+                other => panic!("no ad is in {other:?}"),
             }
             compare(&scan, at.remove(version));
         }

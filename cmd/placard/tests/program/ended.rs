@@ -24,7 +24,7 @@ fn deletions(directory: &Path) -> Vec<(Reason, String)> {
         let entry = Entry::decode(&bytes.into()).expect("an entry can be decoded");
         match entry.change {
             Change::Delete(id) => Some((entry.reason, id.to_string())),
-            Change::Put(_) => None,
+            _ => None,
         }
     })
     .collect()

@@ -60,6 +60,7 @@ pub(crate) fn read(directory: &Path) -> Journal {
                 (ads.insert(id, ad), new)
             }
             Change::Delete(id) => (ads.remove(&id), 0),
+            other => panic!("no ad is in {other:?}"),
         };
         total = total.wrapping_sub(old.as_ref().map_or(0, share)).wrapping_add(new);
         assert_eq!(entry.digest.0, total, "the digest of entry {expected} is wrong");

@@ -341,6 +341,8 @@ fn outcome_of(command: &Command, record: &Record) -> Outcome {
         (Change::Put(ad), Command::Create { .. }) => Outcome::Created { id, version, ad },
         (Change::Put(ad), _) => Outcome::Updated { id, version, ad },
         (Change::Delete(_), _) => Outcome::Deleted { id, version },
+        // No command of a batch asks for one.
+        (Change::PutPool(_) | Change::DeletePool(_) | Change::Move(_), _) => Outcome::Failed,
     }
 }
 

@@ -81,7 +81,12 @@ pub(super) fn accepted(
         }
         Outcome::Invalid { violations, .. } => Err(Problem::invalid(violations).at(decided_at)),
         Outcome::KeyReused => Err(Problem::key_reused().at(decided_at)),
-        Outcome::Failed => Err(Problem::failed()),
+        // No command of an ad has one of the others.
+        Outcome::Failed
+        | Outcome::Recorded { .. }
+        | Outcome::Exhausted { .. }
+        | Outcome::Refused { .. }
+        | Outcome::Reported { .. } => Err(Problem::failed()),
         accepted => Ok(accepted),
     }
 }
