@@ -16,7 +16,7 @@ mod runtime;
 pub mod spans;
 
 pub use core::{Reply, histogram, restores};
-pub use decision::{Batch, Current, Emptied, LogRow, Plan};
+pub use decision::{Batch, Current, Emptied, LogRow, Plan, capacity};
 pub use expiry::Expiry;
 pub use reasons::reasons;
 pub use runtime::{

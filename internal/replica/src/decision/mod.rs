@@ -2,6 +2,7 @@
 //! storage adapters read what a [`Batch`] touches, call [`Batch::plan`] with it, and commit the [`Plan`].
 
 mod batch;
+pub mod capacity;
 mod decide;
 
 pub use batch::{Batch, Current, Emptied, LogRow, Plan};
