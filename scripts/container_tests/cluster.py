@@ -142,13 +142,15 @@ class Load:
     `share` where a replica is killed: its connections break, and HAProxy does not repeat all that was under way there.
     """
 
-    def __init__(self, cluster, share=0):
-        self.cluster, self.share = cluster, share
-        self.summary = cluster.engine.work / "k6.json"
-        self.log = cluster.engine.work / "k6.log"
+    def __init__(self, cluster, share=0, **rates):
+        self.cluster, self.share, self.rates = cluster, share, {**LOAD, **rates}
+        # There may be two at the same time.
+        name = f"k6-{self.rates['RATE']}"
+        self.summary = cluster.engine.work / f"{name}.json"
+        self.log = cluster.engine.work / f"{name}.log"
 
     def __enter__(self):
-        environment = self.cluster.engine.environment(TARGET=self.cluster.target, TOKEN=self.cluster.token, **LOAD)
+        environment = self.cluster.engine.environment(TARGET=self.cluster.target, TOKEN=self.cluster.token, **self.rates)
         self.summary.unlink(missing_ok=True)
         words = [str(K6), "run", "--quiet", "--no-usage-report", "--summary-export", str(self.summary), "k6/scale.js"]
         self.process = subprocess.Popen(

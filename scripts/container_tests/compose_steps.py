@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import subprocess
 
 import images
 import manual
@@ -94,6 +95,38 @@ def scaling(cluster):
             cluster.shell(scaled(replicas))
             cluster.await_replicas(replicas)
     say(f"scaled to 5, 2 and 3 under {load.requests} requests")
+
+
+def autoscaling(cluster):
+    follow_load(cluster, manual.block("placard autoscale")[0], ("--replicas-max 8", "--replicas-max 4"))
+
+
+def follow_load(cluster, command, *changes):
+    """A documented command of the autoscaler, with a limit that this load exceeds and a short quiet time."""
+    for documented, here in (
+        ("placard autoscale", f"{images.PROGRAM} autoscale --interval 1 --quiet 5 --replicas-min 3"),
+        ("--requests-per-replica 500", "--requests-per-replica 20"),
+        *changes,
+    ):
+        if command.count(documented) != 1:
+            raise Failed(f"docs/OPERATIONS.md does not have {documented!r} in {command!r}")
+        command = command.replace(documented, here)
+    engine, log = cluster.engine, cluster.engine.share / "autoscale.log"
+    words = engine.words("bash", "-c", f"echo $$ >/share/autoscale.pid; exec {command}", directory=images.TREE)
+    autoscaler = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stderr=log.open("w"), env=engine.environment(**cluster.variables)
+    )  # fmt: skip
+    try:
+        with Load(cluster, RATE="3", WRITE_RATE="1") as calm:
+            with Load(cluster) as load:
+                cluster.await_replicas(4)
+            cluster.await_replicas(3)
+    except Failed as fault:
+        raise Failed(f"{fault}: {log.read_text()[-3000:]}") from fault
+    cluster.shell("kill $(cat /share/autoscale.pid)")
+    if autoscaler.wait():
+        raise Failed(f"placard autoscale has ended with {autoscaler.returncode}: {log.read_text()[-3000:]}")
+    say(f"scaled by itself to 4 and to 3 under {load.requests + calm.requests} requests")
 
 
 def killing(cluster):
@@ -232,6 +265,7 @@ STEPS = (
     ("what containers are allowed", confinement),
     ("writes with ack=all", writes),
     ("scale 3, 5, 2, 3", scaling),
+    ("autoscaling", autoscaling),
     ("rolling upgrade", upgrade),
     ("Prometheus", prometheus),
     ("backup and restore", backup),

@@ -22,6 +22,8 @@ services:
   grafana: {profiles: [never]}
 """
 TREE = "/share/placard"
+# The program that is in the image too.
+PROGRAM = "/share/build/placard/target/release/placard"
 
 
 def pinned(name):

@@ -6,7 +6,7 @@ import re
 import images
 import manual
 from cluster import Cluster, Load
-from compose_steps import LEFT
+from compose_steps import LEFT, follow_load
 from engine import Failed, say, wait_for
 
 SERVICE = "placard_placard"
@@ -73,6 +73,14 @@ def upgrade(stack):
     say(f"upgraded under {load.requests} requests")
 
 
+def autoscaling(stack):
+    """The documented commands, on the one node that there is."""
+    *_, publish, command = manual.block("placard autoscale")
+    stack.shell(publish)
+    stack.await_replicas(3)
+    follow_load(stack, command, ("http://node-1:8404,http://node-2:8404", "http://127.0.0.1:8404 --replicas-max 4"))
+
+
 def updated(stack):
     status = json.loads(stack.engine.docker("service", "inspect", SERVICE))[0].get("UpdateStatus", {})
     if "rollback" in status.get("State", ""):
@@ -95,5 +103,7 @@ STEPS = (
     ("what tasks are allowed", confinement),
     ("scale 3, 5, 2", scaling),
     ("rolling upgrade", upgrade),
+    # The next deploy would take its port away from the balancer.
+    ("autoscaling", autoscaling),
     ("remove", remove),
 )
