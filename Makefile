@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose bench-index bench-cluster bench-expiry faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose bench-index bench-cluster bench-expiry bench-autoscale faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench-cluster: ## Measure a cluster on private servers; writes docs/performance/
 bench-expiry: ## Measure what ends cost, on clusters of the release build; writes docs/performance/expiry.* (ADS=1000000)
 	scripts/install-servers haproxy
 	scripts/bench-expiry
+
+bench-autoscale: ## Have a cluster sized by its load, under k6's spike; writes docs/performance/autoscale.* (PEAK_RATE=500 PART_SECONDS=75)
+	scripts/install-servers haproxy
+	scripts/bench-autoscale
 
 faults: ## Run every test of faults and measure stalls and recoveries; writes docs/performance/faults.*
 	scripts/install-servers
