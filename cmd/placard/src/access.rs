@@ -7,7 +7,8 @@ use anyhow::{Context, ensure};
 use placard_node::{Access, ApiConfig, Cors, first_token};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use crate::options::{AccessOptions, TokenOptions};
+use crate::options::TokenOptions;
+use crate::options::serve::AccessOptions;
 use crate::secrets::text;
 
 /// Most origins that can be named; a browser's request is compared with each.

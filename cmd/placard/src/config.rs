@@ -14,7 +14,8 @@ use placard_node::{
 };
 
 use crate::access;
-use crate::options::{ClusterOptions, OnStale, PostgresOptions, ServeOptions, TraceOptions};
+use crate::options::cluster::{ClusterOptions, OnStale, PostgresOptions};
+use crate::options::serve::{ServeOptions, TraceOptions};
 use crate::secrets::{read, secret};
 
 /// The directory in which an embedded server keeps its journal.

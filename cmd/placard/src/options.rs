@@ -3,9 +3,9 @@
 
 mod autoscale;
 mod clients;
-mod cluster;
+pub(crate) mod cluster;
 mod parse;
-mod serve;
+pub(crate) mod serve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ pub(crate) use autoscale::AutoscaleOptions;
 pub(crate) use clients::{
     RETRY_FOR_DEFAULT, SeedOptions, StatusOptions, TokenOptions, VerifyOptions,
 };
-pub(crate) use cluster::{ClusterOptions, OnStale, PostgresOptions};
+use cluster::PostgresOptions;
 use parse::place;
-pub(crate) use serve::{AccessOptions, ServeOptions, TraceOptions};
+use serve::ServeOptions;
 
 /// Placard serves targeted ads from memory: one process by itself, or a cluster of equal replicas.
 #[derive(Debug, Parser)]

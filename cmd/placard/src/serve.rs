@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config;
-use crate::options::ServeOptions;
+use crate::options::serve::ServeOptions;
 use crate::output::{Log, announce};
 use crate::signals::Signals;
 

@@ -10,7 +10,7 @@ use placard_model::limits;
 use placard_node::{Cors, TrustedProxies};
 use reqwest::Url;
 
-use super::ClusterOptions;
+use super::cluster::ClusterOptions;
 use super::parse::{collector, connections_max, milliseconds, origins, place, ratio};
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use placard_model::command::Conditions;
+use placard_model::command::{Conditions, Outcome};
 use placard_model::limits::{TOLD_BYTES_MAX, VIOLATIONS_MAX};
 use placard_model::{Place, Version, Violation, limits};
 use serde::Serialize;
@@ -111,6 +111,30 @@ pub(crate) enum Overload {
 }
 
 impl Problem {
+    /// Returns the problem of a command that was not accepted, or the outcome of one that was.
+    pub(crate) fn unless_accepted(
+        outcome: Outcome,
+        decided_at: Version,
+        only_if: &Conditions,
+    ) -> Result<Outcome, Self> {
+        match outcome {
+            Outcome::NotFound { .. } => Err(Self::ad_not_found().at(decided_at)),
+            Outcome::Exists { version, .. } => Err(Self::ad_exists().at(decided_at.max(version))),
+            Outcome::VersionMismatch { version, .. } => {
+                Err(Self::version_mismatch(only_if, version).at(decided_at.max(version)))
+            }
+            Outcome::Invalid { violations, .. } => Err(Self::invalid(violations).at(decided_at)),
+            Outcome::KeyReused => Err(Self::key_reused().at(decided_at)),
+            // No command of an ad has one of the others.
+            Outcome::Failed
+            | Outcome::Recorded { .. }
+            | Outcome::Exhausted { .. }
+            | Outcome::Refused { .. }
+            | Outcome::Reported { .. } => Err(Self::failed()),
+            accepted => Ok(accepted),
+        }
+    }
+
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let (detail, errors) = (detail.into(), Vec::new());
         Self { status, kind, detail, errors, version: None, replayed: false, field: None }

@@ -313,15 +313,10 @@ impl Planning {
 /// accept it would decide the request's commands out of their order.
 fn rejected_then(command: &Command) -> Outcome {
     let id = command.id();
-    match command {
-        Command::Create { .. } => Outcome::Exists { id, version: 0 },
-        Command::Expire { .. } => Outcome::VersionMismatch { id, version: 0 },
-        Command::Replace { only_if, .. }
-        | Command::Patch { only_if, .. }
-        | Command::Delete { only_if, .. } => match only_if.is_empty() {
-            true => Outcome::NotFound { id },
-            false => Outcome::VersionMismatch { id, version: 0 },
-        },
+    match (command, command.only_if()) {
+        (Command::Create { .. }, _) => Outcome::Exists { id, version: 0 },
+        (_, Some(only_if)) if only_if.is_empty() => Outcome::NotFound { id },
+        _ => Outcome::VersionMismatch { id, version: 0 },
     }
 }
 

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::ad::{NOT_YET, refused_body, refused_write};
 use super::create::NewAd;
-use super::outcome::accepted;
 use super::receipts::ReceiptsBody;
 use super::write_request::{CommittedWrite, WriteRequest, new_id};
 use super::{BATCH_PATH, JSON, receipts};
@@ -195,7 +194,7 @@ fn meaning(items: &[Result<Creation, Vec<Violation>>]) -> Value {
 }
 
 fn item(outcome: Outcome, decided_at: Version) -> Item {
-    match accepted(outcome, decided_at, &Conditions::default()) {
+    match Problem::unless_accepted(outcome, decided_at, &Conditions::default()) {
         Ok(Outcome::Created { id, version, .. }) => {
             Item::Created(CreatedItem { status: StatusCode::CREATED.as_u16(), id, version })
         }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
-use placard_model::command::{self, Command, Conditions, Idempotency, Outcome};
+use placard_model::command::{self, Command, Idempotency, Outcome};
 use placard_model::{EncodedAd, Version, fragment};
 use serde::Serialize;
 use uuid::Uuid;
@@ -33,8 +33,8 @@ pub(super) async fn one(
     let command::Answer { version, replayed, outcomes } = &committed.answer;
     let (version, replayed) = (*version, *replayed);
     let outcome = outcomes.first().cloned().ok_or_else(Problem::failed)?;
-    let outcome =
-        accepted(outcome, version, &only_if).map_err(|problem| problem.replayed(replayed))?;
+    let outcome = Problem::unless_accepted(outcome, version, &only_if)
+        .map_err(|problem| problem.replayed(replayed))?;
     let mut response = rendered(outcome, committed.visible)?;
     if replayed {
         with_replayed(&mut response);
@@ -65,30 +65,6 @@ pub(super) struct WrittenAd;
 shape! {
     /// An ad as a write has left it.
     WrittenAd as "WrittenAd" = |shapes| object(&[&["receipts"], &OPEN[..]].concat(), [shown_fields(), vec![("receipts", shapes.reference::<ReceiptsBody>())]].concat())
-}
-
-/// Returns the problem of a command that was not accepted, or the outcome of one that was.
-pub(super) fn accepted(
-    outcome: Outcome,
-    decided_at: Version,
-    only_if: &Conditions,
-) -> Result<Outcome, Problem> {
-    match outcome {
-        Outcome::NotFound { .. } => Err(Problem::ad_not_found().at(decided_at)),
-        Outcome::Exists { version, .. } => Err(Problem::ad_exists().at(decided_at.max(version))),
-        Outcome::VersionMismatch { version, .. } => {
-            Err(Problem::version_mismatch(only_if, version).at(decided_at.max(version)))
-        }
-        Outcome::Invalid { violations, .. } => Err(Problem::invalid(violations).at(decided_at)),
-        Outcome::KeyReused => Err(Problem::key_reused().at(decided_at)),
-        // No command of an ad has one of the others.
-        Outcome::Failed
-        | Outcome::Recorded { .. }
-        | Outcome::Exhausted { .. }
-        | Outcome::Refused { .. }
-        | Outcome::Reported { .. } => Err(Problem::failed()),
-        accepted => Ok(accepted),
-    }
 }
 
 fn rendered(accepted: Outcome, visible: bool) -> Result<Response, Problem> {
