@@ -8,7 +8,9 @@ mod config;
 mod demo;
 mod environment;
 mod healthcheck;
+mod manual;
 mod migrate;
+mod notify;
 mod options;
 mod output;
 mod secrets;
@@ -87,6 +89,8 @@ fn run(log: &Log) -> ExitCode {
             Command::Verify(options) => verify::run(options).await,
             Command::Backup(options) => backup::run(options).await,
             Command::Autoscale(options) => autoscale::run(options).await,
+            Command::Man(options) => manual::write(&options.directory),
+            Command::Completions(options) => manual::complete(options.shell),
             Command::Demo(options) => demo::run(options, log).await,
             Command::Seed(options) => seed::run(options, log).await,
         }

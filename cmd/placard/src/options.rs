@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 pub(crate) use autoscale::AutoscaleOptions;
 pub(crate) use clients::{
@@ -63,6 +64,10 @@ pub(crate) enum Command {
     Backup(BackupOptions),
     /// Have a command start and stop replicas, as the load at the balancer needs them.
     Autoscale(AutoscaleOptions),
+    /// Write the manual pages of the program and of its commands into a directory.
+    Man(ManOptions),
+    /// Print the script by which a shell completes the program's commands and options.
+    Completions(CompletionsOptions),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +92,20 @@ pub(crate) struct BackupOptions {
     /// The file to make. To restore, put it into an empty directory as journal.sqlite.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManOptions {
+    /// The directory; it is created if it is missing.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsOptions {
+    /// The shell whose script is printed.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
 }
 
 #[derive(Debug, Args)]

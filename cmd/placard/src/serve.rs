@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config;
+use crate::notify;
 use crate::options::serve::ServeOptions;
 use crate::output::{Log, announce};
 use crate::signals::Signals;
@@ -30,6 +31,7 @@ pub(crate) async fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> 
     let (handle, address, admin) = (node.handle().clone(), node.address(), node.admin_address());
     let opening = async move {
         handle.ready().await;
+        notify::ready();
         let board = admin.map(|admin| format!("Its task board is at http://{admin}\n"));
         let board = board.unwrap_or_default();
         announce(format!("Placard is serving at http://{address}\n{board}")).await;
@@ -105,6 +107,7 @@ pub(crate) async fn until_stopped(
         }
         error = broken => return Err(error),
     };
+    notify::stopping(node.stop_deadline());
     let stopped = tokio::select! {
         stopped = node.stop() => stopped,
         signal = signals.insists() => anyhow::bail!("received a second signal, exiting immediately, {signal}"),

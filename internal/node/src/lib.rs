@@ -220,6 +220,14 @@ impl Node {
         }
     }
 
+    /// Returns the time that [`Node::stop`] takes at most: it must not be killed before.
+    pub fn stop_deadline(&self) -> Duration {
+        self.drain_delay
+            + limits::STOP_DEADLINE
+            + limits::CLOSE_DEADLINE
+            + limits::LAST_SPANS_DEADLINE
+    }
+
     /// Stops: says so on `/readyz` and in every answer, waits the drain delay, finishes the requests under way, commits
     /// what is queued. Returns whether all was finished in time.
     ///

@@ -124,7 +124,7 @@ async fn a_mistyped_option_is_shown() {
 }
 
 /// The options that the program takes from the environment, as its source has them.
-fn variables() -> Vec<String> {
+pub(crate) fn variables() -> Vec<String> {
     let sources = [
         include_str!("../../src/options.rs"),
         include_str!("../../src/options/autoscale.rs"),

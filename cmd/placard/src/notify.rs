@@ -1,0 +1,37 @@
+//! Tells the service manager that started the program when it is ready and when it stops, as systemd wants it of a service
+//! of `Type=notify` (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+/// What a process takes to end on a busy machine, beside what the server takes to stop.
+const SPARE: Duration = Duration::from_secs(8);
+
+/// Tells that the server serves and is ready.
+pub(crate) fn ready() {
+    tell("READY=1");
+}
+
+/// Tells that the server stops, and for how long it must not be killed, which depends on its drain delay.
+pub(crate) fn stopping(within: Duration) {
+    tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", (within + SPARE).as_micros()));
+}
+
+/// A manager that cannot be reached has no part in what the server does.
+fn tell(state: &str) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+        return;
+    };
+    if let Err(error) = send(&socket, state) {
+        tracing::warn!(%error, state, "the socket of the service manager (NOTIFY_SOCKET) takes nothing");
+    }
+}
+
+fn send(socket: &OsStr, state: &str) -> io::Result<()> {
+    let datagrams = UnixDatagram::unbound()?;
+    // A manager that does not read must not hold the server up.
+    datagrams.set_nonblocking(true)?;
+    datagrams.send_to(state.as_bytes(), socket).map(drop)
+}
