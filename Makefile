@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose bench-index bench-cluster bench-expiry bench-autoscale faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose package test-package bench-index bench-cluster bench-expiry bench-autoscale faults storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +43,16 @@ test: ## Run every test; installs PostgreSQL, Redis, HAProxy, nginx, Caddy and P
 	PLACARD=target/debug/placard scripts/test-client
 	PLACARD=target/debug/placard scripts/test-kubernetes
 	PLACARD=target/debug/placard scripts/test-compose
+	PLACARD=target/debug/placard scripts/test-package
 
 test-compose: ## Run Compose and Swarm on a Docker Engine of its own, as root on Linux (COMPOSE_CACHE=dir for what it makes once)
 	scripts/test-compose
+
+package: ## Build in release, and pack a Debian package into target/debian
+	scripts/package
+
+test-package: ## Install, use, upgrade and purge the Debian package on a machine in namespaces, as root on Linux
+	scripts/test-package
 
 bench-index: ## Measure the index beside every alternative (N="1000 100000 1000000")
 	scripts/bench-index

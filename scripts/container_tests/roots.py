@@ -1,4 +1,4 @@
-"""The root file systems that a test of containers needs, made of Debian's packages by mmdebstrap and kept in a
+"""The root file systems that tests of containers need, made of Debian's packages by mmdebstrap and kept in a
 directory, each under a hash of what it is made of.
 """
 
@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+SCRIPTS = Path(__file__).resolve().parent.parent
+KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Docker Engine with Compose, which bookworm has too old ones of: no `required` in `depends_on`, no `--start-interval`.
 ENGINE = ("trixie", "docker.io docker-cli docker-compose docker-buildx iptables iproute2 ca-certificates")
 # In place of the images that docker-compose.yml names, but for Grafana, which Debian does not have. HAProxy has to
@@ -72,7 +74,7 @@ class Roots:
         missing = [path for path in wanted if not path.exists()]
         if not missing:
             return
-        subprocess.run([Path(__file__).parent.parent / "install-servers", "--only", "mmdebstrap"], check=True)
+        subprocess.run([SCRIPTS / "install-servers", "--only", "mmdebstrap"], check=True)
         say(f"making {', '.join(path.name.partition('-')[0] for path in missing)}, once, in {self.cache}")
         faults = []
         builders = [threading.Thread(target=build, args=(path, wanted[path], say, faults)) for path in missing]
@@ -100,6 +102,28 @@ def build(path, recipe, say, faults):
         return
     os.rename(unfinished, path)
     say(f"{path.name.partition('-')[0]}: {time.monotonic() - started:.0f} s")
+
+
+def folder(name, suite, packages, say):
+    """A folder under target/ with these of Debian's packages, which is made if it is missing."""
+    # Packages that are installed later keep their pages.
+    words = [*OPTIONS, '--customize-hook=rm "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap', f"--include={','.join(packages)}", suite]
+    digest = hashlib.sha256(repr(words).encode()).hexdigest()[:12]
+    target = SCRIPTS.parent / "target"
+    root = target / f"{name}-{digest}"
+    if not root.exists():
+        # Ubuntu does not know Debian's keys by itself.
+        keys = [] if KEYS.exists() else ["debian-archive-keyring"]
+        subprocess.run([SCRIPTS / "install-servers", "--only", "mmdebstrap", *keys], check=True)
+        say(f"making {root.relative_to(SCRIPTS.parent)} of Debian's packages")
+        target.mkdir(exist_ok=True)
+        unfinished = root.with_name(f"{root.name}-unfinished")
+        remove(unfinished)
+        done = subprocess.run(["mmdebstrap", "--quiet", *words, unfinished], check=False, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"mmdebstrap: {done.stderr.strip()}")
+        unfinished.rename(root)
+    return root
 
 
 def remove(path):
