@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,7 +45,17 @@ def unable():
         tried = tried.partition(" && ip")[0]
     words = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "sh", "-c", tried]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
-    return f"namespaces cannot be made: {done.stderr.strip()}" if done.returncode else None
+    if done.returncode:
+        return f"namespaces cannot be made: {done.stderr.strip()}"
+    mounts = re.findall(r"(?m)^\S+ (\S+) cgroup2? ", Path("/proc/self/mounts").read_text())
+    try:
+        for mount in mounts:
+            tried = Path(mount) / f"placard-{os.getpid()}"
+            tried.mkdir()
+            tried.rmdir()
+    except OSError as fault:
+        return f"control groups cannot be made: {fault}"
+    return None if mounts else "there are no control groups"
 
 
 def wait_for(what, condition, seconds=PATIENCE_SECONDS, pause=0.2):
