@@ -44,9 +44,10 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
             placard_node::verify_standalone(directory, &claims).await?
         }
     };
-    let Report { base, head, entries, ads, wrong } = report;
+    let Report { base, head, entries, ads, records, wrong } = report;
+    let records = if records > 0 { format!("{records} records, ") } else { String::new() };
     let mut text = format!(
-        "{entries} entries from version {base} to {head}, {ads} ads, {} replicas compared\n",
+        "{entries} entries from version {base} to {head}, {ads} ads, {records}{} replicas compared\n",
         claims.len()
     );
     unasked.iter().for_each(|replica| text += &format!("{replica}\n"));

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use placard_model::entry::{CAPACITY_LEVEL, Change, Digest, Entry, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Undecodable, Version};
+use placard_model::capacity::Books;
+use placard_model::entry::{Change, Digest, Entry, Position, Record};
+use placard_model::{Encoded, Timestamp, Undecodable, Version};
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ pub struct Engine {
     /// Deleted, but not yet taken out of `ads`: a reader by id must not miss an ad that the published version still
     /// has.
     deleted: HashSet<Uuid>,
+    books: Books,
     index: Index,
     reader: Reader,
     snapshots: UnderWay,
@@ -90,6 +92,8 @@ struct Prepared {
 enum Prepare {
     Put(StoredAd),
     Delete(Uuid),
+    /// Of pools and holds.
+    Capacity(Change),
 }
 
 /// Reads a record as [`Engine::apply`] would, so that a writer never commits what no replica can apply.
@@ -112,24 +116,36 @@ fn prepare(record: &Record) -> Result<Prepared, Refusal> {
             Prepare::Put(ad)
         }
         Change::Delete(id) => Prepare::Delete(id),
-        // It has no place for them: an entry that no replica can apply is not written.
-        Change::PutPool(_) | Change::DeletePool(_) | Change::Move(_) => {
-            return Err(poison(Undecodable::TooNew(CAPACITY_LEVEL)));
+        change @ (Change::PutPool(_) | Change::DeletePool(_) | Change::Move(_)) => {
+            if states_another_version(&change, record.version) {
+                return Err(poison(Undecodable::Field("version")));
+            }
+            Prepare::Capacity(change)
         }
     };
     Ok(Prepared { digest: entry.digest, change })
 }
 
+/// Returns true if a record in a change is said to be of another version than its entry.
+fn states_another_version(change: &Change, version: Version) -> bool {
+    match change {
+        Change::PutPool(pool) => pool.version != version,
+        Change::Move(moves) => moves.given.iter().any(|hold| hold.version != version),
+        _ => false,
+    }
+}
+
 impl Engine {
     /// An engine before the first entry.
     pub fn new() -> Self {
-        Self::over(Position::START, Arc::new(by_id::empty()), Index::default())
+        let (books, index) = Default::default();
+        Self::over(Position::START, Arc::new(by_id::empty()), books, index)
     }
 
-    fn over(applied: Position, ads: Arc<ById>, mut index: Index) -> Self {
+    fn over(applied: Position, ads: Arc<ById>, books: Books, mut index: Index) -> Self {
         let reader = Reader::new(index.root(applied, &ads));
         let (deleted, snapshots) = (HashSet::new(), UnderWay::default());
-        Self { applied, ads, deleted, index, reader, snapshots }
+        Self { applied, ads, deleted, books, index, reader, snapshots }
     }
 
     /// Returns the position of the last entry that it has applied.
@@ -192,6 +208,16 @@ impl Engine {
         let id = match &change {
             Prepare::Put(ad) => ad.id,
             Prepare::Delete(id) => *id,
+            Prepare::Capacity(change) => {
+                let mut books = self.books.clone();
+                let (minus, plus) = books.enter(change, found);
+                if self.applied.digest.minus(minus).plus(plus) != digest {
+                    return Err(Refusal::Diverged(found));
+                }
+                self.books = books;
+                self.applied = Position { version: found, chain: record.chain, digest };
+                return Ok(());
+            }
         };
         let gone = self.deleted.contains(&id);
         let old = if gone { None } else { self.ads.get(&id).map(|ad| Arc::clone(&ad)) };
@@ -219,6 +245,7 @@ impl Engine {
             Prepare::Delete(_) => {
                 self.deleted.insert(id);
             }
+            Prepare::Capacity(_) => {}
         }
         self.applied = Position { version: found, chain: record.chain, digest };
         Ok(())
@@ -256,9 +283,14 @@ impl Engine {
         })
     }
 
-    /// Begins a snapshot of all ads as of the applied position, to be collected elsewhere while the engine goes on.
+    /// Returns the pools and holds at the applied position.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Begins a snapshot of everything as of the applied position, to be collected elsewhere while the engine goes on.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.snapshots.begin(self.applied, &self.ads, &self.deleted)
+        self.snapshots.begin(self.applied, (&self.ads, &self.books), &self.deleted)
     }
 
     /// Replaces the state by `other`, which was built aside: the readers handed out so far read that from now on.
@@ -280,19 +312,30 @@ impl Default for Engine {
     }
 }
 
-/// Builds an engine from a snapshot: all of the ads at one position.
+/// Builds an engine from a snapshot: all of the ads and records at one position.
 #[derive(Debug, Default)]
 pub struct Builder {
     ads: Vec<Arc<StoredAd>>,
+    books: Books,
     digest: Digest,
 }
 
 impl Builder {
-    /// Takes ads, in any order; they are read on all cores.
+    /// Takes ads and records, in any order; the ads are read on all cores.
     ///
     /// # Errors
-    /// The bytes of one of them are not an ad.
-    pub fn extend(&mut self, ads: Vec<EncodedAd>) -> Result<(), Undecodable> {
+    /// The bytes of one of them are not what it should be.
+    pub fn extend(&mut self, all: Vec<Encoded>) -> Result<(), Undecodable> {
+        let mut ads = Vec::with_capacity(all.len());
+        for one in all {
+            match one {
+                Encoded::Ad(ad) => ads.push(ad),
+                Encoded::Record(record) => {
+                    self.books.put(&record)?;
+                    self.digest = self.digest.plus(Digest::of_record(&record));
+                }
+            }
+        }
         let read = ads.into_par_iter().with_min_len(PARALLEL_PART);
         let read: Result<Vec<_>, _> = read.map(|ad| StoredAd::new(ad).map(Arc::new)).collect();
         let mut read = read?;
@@ -304,12 +347,12 @@ impl Builder {
     /// The engine at `position`, with its index built for `now`.
     ///
     /// # Errors
-    /// The ads do not sum to the position's digest.
+    /// The ads and records do not sum to the position's digest.
     pub fn finish(self, position: Position, now: Timestamp) -> Result<Engine, Refusal> {
         if self.digest != position.digest {
             return Err(Refusal::Diverged(position.version));
         }
         let ads = Arc::new(by_id::of(&self.ads));
-        Ok(Engine::over(position, ads, Index::build(self.ads, now)))
+        Ok(Engine::over(position, ads, self.books, Index::build(self.ads, now)))
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use placard_model::EncodedAd;
+use placard_model::Encoded;
+use placard_model::capacity::Books;
 use placard_model::entry::Position;
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ type Before = Mutex<HashMap<Uuid, Option<Arc<StoredAd>>>>;
 pub struct Snapshot {
     position: Position,
     ads: Arc<ById>,
+    books: Books,
     before: Arc<Before>,
 }
 
@@ -29,9 +31,9 @@ impl Snapshot {
         self.position
     }
 
-    /// The ads, in no order. Takes time that grows with their number. Readers go on; the writer waits for a shard of the map
+    /// The ads and records, in no order. Takes time that grows with their number. Readers go on; the writer waits for a shard of the map
     /// while that is being read.
-    pub fn collect(self) -> Vec<EncodedAd> {
+    pub fn collect(self) -> Vec<Encoded> {
         // If an ad has changed before it is read here, the old one was saved before that. The vector has room for all
         // from the start: the writer waits for a shard that is being read.
         let count = self.ads.len();
@@ -39,9 +41,10 @@ impl Snapshot {
         there.extend(self.ads.iter().map(|ad| (ad.id, ad.encoded.clone())));
         let before = std::mem::take(&mut *lock(&self.before));
         let unchanged = there.into_iter().filter(|(id, _)| !before.contains_key(id));
-        let mut ads: Vec<_> = unchanged.map(|(_, ad)| ad).collect();
-        ads.extend(before.into_values().flatten().map(|ad| ad.encoded.clone()));
-        ads
+        let mut all: Vec<_> = unchanged.map(|(_, ad)| Encoded::from(ad)).collect();
+        all.extend(before.into_values().flatten().map(|ad| Encoded::from(ad.encoded.clone())));
+        all.extend(self.books.encoded().map(Encoded::from));
+        all
     }
 }
 
@@ -56,13 +59,13 @@ impl UnderWay {
     pub(crate) fn begin<'d>(
         &mut self,
         position: Position,
-        ads: &Arc<ById>,
+        (ads, books): (&Arc<ById>, &Books),
         deleted: impl IntoIterator<Item = &'d Uuid>,
     ) -> Snapshot {
         let before = deleted.into_iter().map(|id| (*id, None)).collect();
         let before = Arc::new(Mutex::new(before));
         self.before.push(Arc::downgrade(&before));
-        Snapshot { position, ads: Arc::clone(ads), before }
+        Snapshot { position, ads: Arc::clone(ads), books: books.clone(), before }
     }
 
     /// Saves the old ad before it is changed.

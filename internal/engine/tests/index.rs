@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use placard_engine::{Builder, Engine, Reader, Refusal};
 use placard_model::entry::{Digest, Position, Record};
 use placard_model::{
-    Ad, AgeRange, Country, EncodedAd, Filter, Gender, Platform, Query, Spec, Targeting, Timestamp,
+    Ad, AgeRange, Country, Encoded, Filter, Gender, Platform, Query, Spec, Targeting, Timestamp,
 };
 use placard_testkit::log::Log;
 use placard_testkit::scan::Scan;
@@ -491,7 +491,7 @@ fn snapshot_with_a_wrong_digest_is_refused() {
     (0..50).for_each(|_| world.create());
     let ads = world.engine.snapshot().collect();
     let head = world.log.head();
-    let build = |ads: &[EncodedAd], position: Position| {
+    let build = |ads: &[Encoded], position: Position| {
         let mut builder = Builder::default();
         builder.extend(ads.to_vec()).unwrap();
         builder.finish(position, stamp(NOON)).map(|engine| engine.applied())

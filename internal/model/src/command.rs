@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::capacity::Refusal;
+use crate::capacity::{self, Refusal};
 pub use crate::conditions::{Conditions, Tags};
 use crate::entry::Reason;
 pub use crate::form::Patch;
 use crate::records::EncodedRecord;
-use crate::{EncodedAd, Said, Spec, TraceContext, Version, Violation};
+use crate::{EncodedAd, Said, Spec, Timestamp, TraceContext, Version, Violation};
 
 /// One write request: its commands are decided one by one, in order, in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,13 @@ pub enum Command {
         /// Only if it is still at this version, and if its end is past by the journal's clock.
         version: Version,
     },
+    /// Does something with pools and holds.
+    Capacity {
+        /// What.
+        command: Box<capacity::Command>,
+        /// What the replica believed of the journal's clock when it made the command; `None` if it could not trust it.
+        own_clock: Option<Timestamp>,
+    },
 }
 
 impl Command {
@@ -120,18 +127,20 @@ impl Command {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Expire { .. } => Reason::Expired,
+            Self::Capacity { command, .. } => command.reason(),
             _ => Reason::Client,
         }
     }
 
-    /// The ad that it concerns.
-    pub fn id(&self) -> Uuid {
+    /// The ad that it concerns, if it concerns one.
+    pub fn ad(&self) -> Option<Uuid> {
         match self {
+            Self::Capacity { .. } => None,
             Self::Create { id, .. }
             | Self::Replace { id, .. }
             | Self::Patch { id, .. }
             | Self::Delete { id, .. }
-            | Self::Expire { id, .. } => *id,
+            | Self::Expire { id, .. } => Some(*id),
         }
     }
 
@@ -141,6 +150,7 @@ impl Command {
             Self::Replace { only_if, .. }
             | Self::Patch { only_if, .. }
             | Self::Delete { only_if, .. } => Some(only_if),
+            Self::Capacity { command, .. } => command.only_if(),
             Self::Create { .. } | Self::Expire { .. } => None,
         }
     }
@@ -154,6 +164,7 @@ impl Command {
                 }
                 Self::Patch { patch, .. } => patch.bytes(),
                 Self::Delete { .. } | Self::Expire { .. } => 0,
+                Self::Capacity { command, .. } => command.bytes(),
             }
             + self.only_if().map_or(0, Conditions::bytes)
     }
@@ -291,7 +302,9 @@ impl Answer {
     pub fn is_final(&self) -> bool {
         let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
         let unfit = |outcome: &Outcome| {
+            let not_yet = Refusal::NotYet;
             matches!(outcome, Outcome::KeyReused | Outcome::Failed | Outcome::Exhausted { .. })
+                || matches!(outcome, Outcome::Refused { refusal, .. } if *refusal == not_yet)
         };
         let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
         wrote || !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)

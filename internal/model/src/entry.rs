@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::capacity::{Moves, Pool};
 use crate::records::EncodedRecord;
-use crate::{EncodedAd, Timestamp, TraceContext, Version, limits};
+use crate::{Encoded, EncodedAd, Timestamp, TraceContext, Version, limits};
 
 pub use crate::format::{
     CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_the_next_build, format_level,
@@ -64,6 +64,14 @@ impl Digest {
         Self::first_of(
             Sha256::new().chain_update(kind).chain_update(record.bytes()).finalize().into(),
         )
+    }
+
+    /// The digest of a single ad or record.
+    pub fn of_any(one: &Encoded) -> Self {
+        match one {
+            Encoded::Ad(ad) => Self::of(ad),
+            Encoded::Record(record) => Self::of_record(record),
+        }
     }
 
     fn first_of(sum: [u8; 32]) -> Self {

@@ -40,6 +40,51 @@ impl Kind {
     }
 }
 
+/// What names a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// A record as a table has it: the columns beside its stored form are for finding it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What names it.
+    pub key: Key,
+    /// The pool of a hold.
+    pub parent: Option<Uuid>,
+    /// When a hold lapses, or a tombstone may go.
+    pub due: Option<Timestamp>,
+    /// Its stored form.
+    pub encoded: EncodedRecord,
+}
+
+impl From<&Pool> for Row {
+    fn from(pool: &Pool) -> Self {
+        let key = Key { kind: Kind::Pool, id: pool.id };
+        Self { key, parent: None, due: None, encoded: EncodedRecord::of_pool(pool) }
+    }
+}
+
+impl From<&Hold> for Row {
+    fn from(hold: &Hold) -> Self {
+        let key = Key { kind: Kind::Hold, id: hold.id };
+        let (parent, due) = (Some(hold.pool), hold.expires_at);
+        Self { key, parent, due, encoded: EncodedRecord::of_hold(hold) }
+    }
+}
+
+impl From<&Tombstone> for Row {
+    fn from(tombstone: &Tombstone) -> Self {
+        let key = Key { kind: Kind::Tombstone, id: tombstone.id };
+        let (due, encoded) = (Some(tombstone.until), EncodedRecord::of_tombstone(tombstone));
+        Self { key, parent: None, due, encoded }
+    }
+}
+
 /// A record in its stored form. The digest is taken over these bytes and the kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedRecord {

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use placard_model::capacity::{Books, Fault};
 use placard_model::entry::{Digest, Entry, Position};
-use placard_model::{EncodedAd, Version, limits};
+use placard_model::{Encoded, Version, limits};
 use placard_replica::ports::{Audit, Unavailable};
 use placard_storage::postgres::{self, PostgresJournal};
 use placard_storage::sqlite::{AuditError, SqliteAudit};
@@ -31,6 +32,8 @@ pub struct Report {
     pub entries: u64,
     /// The number of ads that were read.
     pub ads: u64,
+    /// The number of pools, holds and tombstones that were read.
+    pub records: u64,
     /// The inconsistencies, in plain words; empty if the journal is consistent. If there are many: the first ones, and
     /// the number of the others.
     pub wrong: Vec<String>,
@@ -128,17 +131,31 @@ async fn verify(mut audit: impl Audit, claims: &[Audited]) -> Result<Report, Una
             head.version, at.version
         ));
     }
-    let (ads, digest) = sum(&mut audit).await?;
+    let Contents { ads, records, digest, books } = contents(&mut audit, &mut wrong).await?;
     audit.end().await;
     if digest != head.digest {
-        wrong.push(format!("the ads sum to {digest}, the head says {}", head.digest));
+        let all = if records > 0 { "ads and records" } else { "ads" };
+        wrong.push(format!("the {all} sum to {digest}, the head says {}", head.digest));
+    }
+    for Fault { pool, stated, held } in books.audit() {
+        wrong.push(format!(
+            "pool {pool} says that {} units are reserved and {} allotted, its holds sum to {} and {}",
+            stated.0, stated.1, held.0, held.1
+        ));
     }
     for claim in by_version.into_values().flatten() {
         let Audited { name, version, .. } = claim;
         wrong.push(format!("{name} is at version {version}, which the log does not hold"));
     }
     let entries = at.version - base.version;
-    Ok(Report { base: base.version, head: head.version, entries, ads, wrong: wrong.told() })
+    Ok(Report {
+        base: base.version,
+        head: head.version,
+        entries,
+        ads,
+        records,
+        wrong: wrong.told(),
+    })
 }
 
 /// The inconsistencies, up to the number that a report lists: a log of any length may be broken at each of its entries.
@@ -165,18 +182,37 @@ impl Wrong {
     }
 }
 
-async fn sum(audit: &mut impl Audit) -> Result<(u64, Digest), Unavailable> {
-    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(CHUNKS);
+/// What a journal holds at its head.
+#[derive(Debug, Default)]
+struct Contents {
+    ads: u64,
+    records: u64,
+    digest: Digest,
+    books: Books,
+}
+
+async fn contents(audit: &mut impl Audit, wrong: &mut Wrong) -> Result<Contents, Unavailable> {
+    let (chunks, mut arriving) = mpsc::channel::<Vec<Encoded>>(CHUNKS);
     let adding = async {
-        let (mut ads, mut digest) = (0, Digest::default());
+        let mut found = Contents::default();
         while let Some(chunk) = arriving.recv().await {
-            ads += chunk.len() as u64;
-            digest = chunk.iter().map(Digest::of).fold(digest, Digest::plus);
+            for one in &chunk {
+                found.digest = found.digest.plus(Digest::of_any(one));
+                match one {
+                    Encoded::Ad(_) => found.ads += 1,
+                    Encoded::Record(record) => {
+                        found.records += 1;
+                        if let Err(error) = found.books.put(record) {
+                            wrong.push(format!("a record cannot be read: {error}"));
+                        }
+                    }
+                }
+            }
         }
-        (ads, digest)
+        found
     };
-    let (sent, summed) = tokio::join!(audit.ads(chunks), adding);
-    sent.map(|()| summed)
+    let (sent, found) = tokio::join!(audit.contents(chunks), adding);
+    sent.map(|()| found)
 }
 
 /// Why a journal was not verified.

@@ -1,9 +1,10 @@
 //! The replication core: what a replica does with requests, commits, records and failures.
 //!
 //! - [`core`]: the pure state machine, which decides what to do next.
-//! - `decision`: whether commands are accepted. It is pure, and runs inside the journal's transaction.
+//! - `decision`: whether commands are accepted, those on pools and holds in [`capacity`]. It is pure, and runs inside the
+//!   journal's transaction.
 //! - `runtime`: the tokio tasks that carry the core's outputs out, and the handle for the rest of the process.
-//! - [`counters`]: how what is counted is declared.
+//! - [`mod@counters`]: how what is counted is declared.
 //! - [`ports`]: what a replica needs from the outside.
 
 pub mod core;

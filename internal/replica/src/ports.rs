@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Incarnation, Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{Encoded, Timestamp, Version};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -183,10 +183,10 @@ pub trait Journal: Clone + Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = Result<Vec<Record>, Unavailable>> + Send;
 
-    /// Sends all ads at one position, in chunks, and returns the position.
+    /// Sends all ads and records at one position, in chunks, and returns the position.
     fn snapshot(
         &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
+        chunks: mpsc::Sender<Vec<Encoded>>,
     ) -> impl Future<Output = Result<Position, Unavailable>> + Send;
 
     /// Runs housekeeping that is not the journal's, unless another replica is at that chore. Returns whether it was
@@ -223,13 +223,13 @@ pub trait Audit: Send {
         max: usize,
     ) -> impl Future<Output = Result<Vec<Record>, Unavailable>> + Send;
 
-    /// Sends all ads, in chunks. If it fails, the audit is over.
-    fn ads(
+    /// Sends all ads and records, in chunks. If it fails, the audit is over.
+    fn contents(
         &mut self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
+        chunks: mpsc::Sender<Vec<Encoded>>,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Ends the audit, once all ads were sent.
+    /// Ends the audit, once all of these were sent.
     fn end(self) -> impl Future<Output = ()> + Send;
 }
 
@@ -299,21 +299,21 @@ pub trait Stream: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
-/// The store of a replica's checkpoint: its own ads at one position, for a quick restart.
+/// The store of a replica's checkpoint: its own ads and records at one position, for a quick restart.
 pub trait Checkpoints: Clone + Send + Sync + 'static {
-    /// Sends the ads of the newest checkpoint, in chunks, and returns their position; `None` if there is no
+    /// Sends the ads and records of the newest checkpoint, in chunks, and returns their position; `None` if there is no
     /// checkpoint, or none that is whole.
     fn load(
         &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
+        chunks: mpsc::Sender<Vec<Encoded>>,
     ) -> impl Future<Output = Result<Option<Position>, Unavailable>> + Send;
 
-    /// Replaces the checkpoint, in one step. `collect` takes the ads together, which takes a core for up to a second per
+    /// Replaces the checkpoint, in one step. `collect` takes all of them together, which takes a core for up to a second per
     /// million; it is to be called on a thread for which no task waits.
     fn save(
         &self,
         position: Position,
-        collect: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
+        collect: impl FnOnce() -> Vec<Encoded> + Send + 'static,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
@@ -322,14 +322,14 @@ pub trait Checkpoints: Clone + Send + Sync + 'static {
 pub struct NoCheckpoints;
 
 impl Checkpoints for NoCheckpoints {
-    async fn load(&self, _: mpsc::Sender<Vec<EncodedAd>>) -> Result<Option<Position>, Unavailable> {
+    async fn load(&self, _: mpsc::Sender<Vec<Encoded>>) -> Result<Option<Position>, Unavailable> {
         Ok(None)
     }
 
     async fn save(
         &self,
         _: Position,
-        _: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
+        _: impl FnOnce() -> Vec<Encoded> + Send + 'static,
     ) -> Result<(), Unavailable> {
         Ok(())
     }

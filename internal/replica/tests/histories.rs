@@ -102,7 +102,7 @@ impl Stepped {
             }
             Output::Restore => {
                 let mut builder = Builder::default();
-                let ads = self.journal.ads.values().cloned().collect();
+                let ads = self.journal.contents();
                 builder.extend(ads).expect("ads of the model's own");
                 let engine = builder.finish(self.journal.head, now()).expect("the digest fits");
                 Some(Input::Restored(self.restores.then(|| Box::new(engine))))

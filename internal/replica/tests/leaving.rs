@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::entry::Record;
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{Encoded, Timestamp, Version};
 use placard_replica::ports::{
     CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
 };
@@ -47,7 +47,7 @@ impl Journal for Slow {
 
     async fn snapshot(
         &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
+        chunks: mpsc::Sender<Vec<Encoded>>,
     ) -> Result<placard_model::entry::Position, Unavailable> {
         self.journal.snapshot(chunks).await
     }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use placard_model::EncodedAd;
+use placard_model::Encoded;
 use placard_replica::ports::Journal;
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_testkit::contract;
@@ -121,7 +121,7 @@ async fn snapshots(server: &PostgresServer, journal: &PostgresJournal, ads: usiz
         assert!(copied.unwrap().success());
         copies.push(since.elapsed());
         let since = Instant::now();
-        let (sender, mut chunks) = mpsc::channel::<Vec<EncodedAd>>(4);
+        let (sender, mut chunks) = mpsc::channel::<Vec<Encoded>>(4);
         let received = async {
             let mut count = 0;
             while let Some(chunk) = chunks.recv().await {

@@ -1,11 +1,13 @@
-//! A replica's checkpoint: its ads at one position in one local file, so that it restarts without asking the
+//! A replica's checkpoint: its ads and records at one position in one local file, so that it restarts without asking the
 //! journal for all of them. A new one is written beside the old one, synced and renamed over it: there is
 //! always a whole one, or none.
 //!
 //! ```text
-//! "PLACARD" · level · version u64 · chain 32 bytes · digest 16 bytes · ads u64 · {length u32 · encoded ad}… · crc32 u32
+//! "PLACARD" · level · version u64 · chain 32 bytes · digest 16 bytes · ads u64 · {length u32 · encoded ad}… ·
+//!     records u64 · {kind u8 · length u32 · encoded record}… · crc32 u32
 //! ```
-//! The level is that which reading its ads needs, as a digit. Numbers are big-endian; the checksum is over all before it.
+//! The level is that which reading it needs, as a digit. One of the levels before records has no records, and no number of
+//! them. Numbers are big-endian; the checksum is over all before it.
 //! The ads' digest is checked by who loads them.
 
 use std::fs::File;
@@ -15,9 +17,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crc32fast::Hasher;
-use placard_model::entry::{Chain, Digest, FORMAT_LEVEL_MIN, Position, format_level};
-use placard_model::{EncodedAd, Undecodable, Version};
+use placard_model::entry::{
+    CAPACITY_LEVEL, Chain, Digest, FORMAT_LEVEL_MIN, Position, format_level,
+};
+use placard_model::records::{EncodedRecord, Kind};
+use placard_model::{Encoded, EncodedAd, Undecodable, Version};
 use placard_replica::ports::{Checkpoints, Unavailable};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,8 +36,8 @@ const OLD: &str = "checkpoint.old";
 const MAGIC: &[u8; 7] = b"PLACARD";
 /// The digit of level 0.
 const DIGIT: u8 = b'0';
-/// No encoded ad is larger; a greater length in a file is damage, and must not be allocated.
-const AD_BYTES_MAX: u32 = 1 << 20;
+/// No encoded ad or record is larger; a greater length in a file is damage, and must not be allocated.
+const ENCODED_BYTES_MAX: u32 = 1 << 20;
 /// Bytes of the checksum, which is behind the ads.
 const SUM_BYTES: u64 = size_of::<u32>() as u64;
 /// Bytes read and written at once.
@@ -101,22 +107,31 @@ impl CheckpointFile {
         }
     }
 
-    fn save(&self, position: Position, ads: &[EncodedAd]) -> io::Result<()> {
+    fn save(&self, position: Position, all: &[Encoded]) -> io::Result<()> {
         let next = self.directory.join(NEXT);
         let summed =
             Summed::new(Paced { file: File::create(&next)?, unsynced: 0, paused: Duration::ZERO });
         let mut file = BufWriter::with_capacity(BUFFER, summed);
-        let level = ads.iter().map(EncodedAd::level).max().unwrap_or(FORMAT_LEVEL_MIN);
+        let level = all.iter().map(Encoded::level).max().unwrap_or(FORMAT_LEVEL_MIN);
+        let is_ad = |one: &&Encoded| matches!(one, Encoded::Ad(_));
+        let ads = all.iter().filter(is_ad).count();
         file.write_all(MAGIC)?;
         file.write_all(&[DIGIT.wrapping_add(level)])?;
         file.write_all(&position.version.to_be_bytes())?;
         file.write_all(&position.chain.0)?;
         file.write_all(&position.digest.0.to_be_bytes())?;
-        file.write_all(&(ads.len() as u64).to_be_bytes())?;
-        for ad in ads {
-            let length = u32::try_from(ad.bytes().len()).map_err(io::Error::other)?;
-            file.write_all(&length.to_be_bytes())?;
-            file.write_all(ad.bytes())?;
+        file.write_all(&(ads as u64).to_be_bytes())?;
+        for ad in all.iter().filter(is_ad) {
+            write(&mut file, ad.bytes())?;
+        }
+        if level >= CAPACITY_LEVEL {
+            file.write_all(&((all.len() - ads) as u64).to_be_bytes())?;
+            for one in all {
+                if let Encoded::Record(record) = one {
+                    file.write_all(&[record.kind().number()])?;
+                    write(&mut file, record.bytes())?;
+                }
+            }
         }
         let Summed { inner: Paced { mut file, .. }, sum } =
             file.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -128,7 +143,7 @@ impl CheckpointFile {
     }
 
     /// Reads the file, sending its ads in chunks; `None` if there is no file.
-    fn load(&self, chunks: &mpsc::Sender<Vec<EncodedAd>>) -> io::Result<Option<Position>> {
+    fn load(&self, chunks: &mpsc::Sender<Vec<Encoded>>) -> io::Result<Option<Position>> {
         let file = match File::open(self.directory.join(FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -150,17 +165,32 @@ impl CheckpointFile {
             chain: Chain(array(&mut file)?),
             digest: Digest(u128::from_be_bytes(array(&mut file)?)),
         };
-        let count = u64::from_be_bytes(array(&mut file)?);
         let mut chunk = Chunk::default();
-        for left in (0..count).rev() {
-            chunk.push(ad(&mut file)?);
-            let send = left == 0 || chunk.is_full();
-            if send && chunks.blocking_send(chunk.take()).is_err() {
-                return Err(damaged("an ad in it cannot be decoded"));
+        let send = |chunk: &mut Chunk| {
+            let sent = chunks.blocking_send(chunk.take());
+            sent.map_err(|_| damaged("an ad or a record in it cannot be decoded"))
+        };
+        for _ in 0..u64::from_be_bytes(array(&mut file)?) {
+            chunk.push(EncodedAd::from_bytes(read(&mut file)?));
+            if chunk.is_full() {
+                send(&mut chunk)?;
             }
         }
+        if level >= CAPACITY_LEVEL {
+            for _ in 0..u64::from_be_bytes(array(&mut file)?) {
+                let [kind] = array(&mut file)?;
+                let kind = Kind::from_number(kind).ok_or_else(|| damaged("a kind is unknown"))?;
+                chunk.push(EncodedRecord::from_bytes(kind, read(&mut file)?));
+                if chunk.is_full() {
+                    send(&mut chunk)?;
+                }
+            }
+        }
+        if !chunk.is_empty() {
+            send(&mut chunk)?;
+        }
         if !file.fill_buf()?.is_empty() {
-            return Err(damaged("there is more in it than its ads"));
+            return Err(damaged("there is more in it than its ads and records"));
         }
         let Summed { inner: rest, sum } = file.into_inner();
         if u32::from_be_bytes(array(&mut rest.into_inner())?) != sum.finalize() {
@@ -264,20 +294,26 @@ fn array<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn ad(file: &mut impl Read) -> io::Result<EncodedAd> {
+fn write(file: &mut impl Write, bytes: &Bytes) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    file.write_all(&length.to_be_bytes())?;
+    file.write_all(bytes)
+}
+
+fn read(file: &mut impl Read) -> io::Result<Bytes> {
     let length = u32::from_be_bytes(array(file)?);
-    if length > AD_BYTES_MAX {
-        return Err(damaged("an ad in it is too long"));
+    if length > ENCODED_BYTES_MAX {
+        return Err(damaged("an ad or a record in it is too long"));
     }
     let mut bytes = vec![0; length as usize];
     file.read_exact(&mut bytes)?;
-    Ok(EncodedAd::from_bytes(bytes.into()))
+    Ok(bytes.into())
 }
 
 impl Checkpoints for CheckpointFile {
     async fn load(
         &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
+        chunks: mpsc::Sender<Vec<Encoded>>,
     ) -> Result<Option<Position>, Unavailable> {
         const WHAT: &str = "read the checkpoint";
         let file = self.clone();
@@ -289,15 +325,15 @@ impl Checkpoints for CheckpointFile {
     async fn save(
         &self,
         position: Position,
-        collect: impl FnOnce() -> Vec<EncodedAd> + Send + 'static,
+        collect: impl FnOnce() -> Vec<Encoded> + Send + 'static,
     ) -> Result<(), Unavailable> {
         const WHAT: &str = "write the checkpoint";
         let file = self.clone();
         let saved = on_a_thread(move || {
             // At the usual priority: the writer of the ads may have to wait for a part of them that is being read.
-            let ads = collect();
+            let all = collect();
             give_way();
-            file.save(position, &ads)
+            file.save(position, &all)
         })
         .await;
         saved.map_err(|error| Unavailable(WHAT, error.into()))

@@ -1,41 +1,49 @@
-//! Ads on their way to the builder of a state, in chunks. A chunk is large enough that handing it over costs little
+//! Ads and records on their way to the builder of a state, in chunks. A chunk is large enough that handing it over costs little
 //! compared with reading it, and small enough that the ads on the way take little memory, however large each is.
 
-use placard_model::EncodedAd;
+use placard_model::Encoded;
 
 /// Ads in one chunk, at the most.
 const ADS_MAX: usize = 8_192;
 /// A chunk is full when its ads have this many bytes.
 const BYTES_FULL: usize = 4 << 20;
 
-/// Some of the ads.
+/// Some of the ads and records.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    ads: Vec<EncodedAd>,
+    all: Vec<Encoded>,
     bytes: usize,
 }
 
 impl Chunk {
-    pub(crate) fn push(&mut self, ad: EncodedAd) {
-        self.bytes += ad.bytes().len();
-        self.ads.push(ad);
+    pub(crate) fn push(&mut self, one: impl Into<Encoded>) {
+        let one = one.into();
+        self.bytes += one.bytes().len();
+        self.all.push(one);
     }
 
     /// Returns true if it is time to send the chunk.
     pub(crate) fn is_full(&self) -> bool {
-        self.ads.len() >= ADS_MAX || self.bytes >= BYTES_FULL
+        self.all.len() >= ADS_MAX || self.bytes >= BYTES_FULL
     }
 
-    /// Takes the ads to send; the next chunk is empty.
-    pub(crate) fn take(&mut self) -> Vec<EncodedAd> {
-        let room = self.ads.len();
+    /// Returns true if there is nothing to send.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Takes what is to be sent; the next chunk is empty.
+    pub(crate) fn take(&mut self) -> Vec<Encoded> {
+        let room = self.all.len();
         self.bytes = 0;
-        std::mem::replace(&mut self.ads, Vec::with_capacity(room))
+        std::mem::replace(&mut self.all, Vec::with_capacity(room))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use placard_model::EncodedAd;
+
     use super::*;
 
     fn fill(chunk: &mut Chunk, length: usize) -> usize {

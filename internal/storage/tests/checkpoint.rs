@@ -3,30 +3,30 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use placard_model::entry::{Chain, Digest, FORMAT_LEVEL, Position};
-use placard_model::{Ad, EncodedAd, Timestamp};
+use placard_model::{Ad, Encoded, EncodedAd, Timestamp};
 use placard_replica::ports::Checkpoints;
 use placard_storage::checkpoint::CheckpointFile;
 use placard_testkit::requests::spec;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-fn ads(count: u128) -> Vec<EncodedAd> {
+fn ads(count: u128) -> Vec<Encoded> {
     let ad = |id| Ad {
         id: Uuid::from_u128(id),
         version: 1,
         created_at: Timestamp::EPOCH,
         spec: spec("an ad of a checkpoint"),
     };
-    (0..count).map(|id| EncodedAd::encode(&ad(id))).collect()
+    (0..count).map(|id| EncodedAd::encode(&ad(id)).into()).collect()
 }
 
-fn position(ads: &[EncodedAd]) -> Position {
-    let digest = ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus);
+fn position(ads: &[Encoded]) -> Position {
+    let digest = ads.iter().map(Digest::of_any).fold(Digest::default(), Digest::plus);
     Position { version: 77, chain: Chain([9; 32]), digest }
 }
 
 /// Loads a checkpoint. Returns the position and the ads, `None` if there is no checkpoint, an error if it is damaged.
-async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<EncodedAd>)>, String> {
+async fn load(file: &CheckpointFile) -> Result<Option<(Position, Vec<Encoded>)>, String> {
     let (chunks, mut arriving) = mpsc::channel(1);
     let collect = async {
         let mut ads = Vec::new();

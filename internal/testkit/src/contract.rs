@@ -3,6 +3,7 @@
 mod checkpoints;
 mod chores;
 mod expirations;
+mod records;
 mod tasks;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use placard_model::command::{Answer, Command, Conditions, Outcome, Request};
 use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL, Position, Record};
-use placard_model::{EncodedAd, Spec, Version, limits};
+use placard_model::{Encoded, Spec, Version, limits};
 use placard_replica::ports::{
     Appended, Audit, CommitError, Head, Heartbeat, Identity, Journal, Member, ReplicaStatus,
     Stream, StreamStatus,
@@ -24,6 +25,7 @@ use crate::requests::{create, delete, keyed, replace, request, spec};
 pub use checkpoints::checkpoints;
 pub use chores::chores;
 pub use expirations::expirations;
+pub use records::records;
 pub use tasks::tasks;
 
 /// Commits one batch that must be accepted as a whole by the database.
@@ -63,7 +65,7 @@ async fn poll<J: Journal>(journal: &J, at: Version) -> Head {
     journal.poll(heartbeat, at).await.expect("a healthy journal is polled")
 }
 
-async fn chunks<J: Journal>(journal: &J) -> (Position, Vec<Vec<EncodedAd>>) {
+async fn chunks<J: Journal>(journal: &J) -> (Position, Vec<Vec<Encoded>>) {
     let (chunks, mut arriving) = mpsc::channel(4);
     let collect = async {
         let mut all = Vec::new();
@@ -76,7 +78,7 @@ async fn chunks<J: Journal>(journal: &J) -> (Position, Vec<Vec<EncodedAd>>) {
     (position.expect("a healthy journal has a snapshot"), all)
 }
 
-async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<EncodedAd>) {
+async fn snapshot<J: Journal>(journal: &J) -> (Position, Vec<Encoded>) {
     let (position, chunks) = chunks(journal).await;
     (position, chunks.concat())
 }
@@ -198,7 +200,7 @@ fn is_bounded(page: &[Record]) -> bool {
 }
 
 /// Returns true if a chunk has no more bytes than a sender may hold in memory.
-fn is_bounded_chunk(chunk: &[EncodedAd]) -> bool {
+fn is_bounded_chunk(chunk: &[Encoded]) -> bool {
     const CHUNK_BYTES_MAX: usize = 5 << 20;
     chunk.iter().map(|ad| ad.bytes().len()).sum::<usize>() < CHUNK_BYTES_MAX
 }
@@ -206,7 +208,7 @@ fn is_bounded_chunk(chunk: &[EncodedAd]) -> bool {
 /// The digest of the head is that of the ads, and the newest entry carries it.
 async fn sums_agree<J: Journal>(journal: &J) {
     let (position, ads) = snapshot(journal).await;
-    let digest = ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus);
+    let digest = ads.iter().map(Digest::of_any).fold(Digest::default(), Digest::plus);
     assert_eq!(digest, position.digest);
     let newest = journal.log(position.version - 1, 10).await.expect("a healthy journal is read");
     let entry = Entry::decode(&newest[0].bytes).expect("our own entry");
@@ -454,15 +456,15 @@ pub async fn audit<J: Journal, A: Audit>(journal: J, begin: impl AsyncFn(&J) -> 
         }
     }
     assert_eq!((&read[..], chain), (&[1, 2, 3, 4, 5][..], head.chain));
-    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(1);
+    let (chunks, mut arriving) = mpsc::channel::<Vec<Encoded>>(1);
     let collect = async {
         let mut digest = Digest::default();
         while let Some(chunk) = arriving.recv().await {
-            digest = chunk.iter().map(Digest::of).fold(digest, Digest::plus);
+            digest = chunk.iter().map(Digest::of_any).fold(digest, Digest::plus);
         }
         digest
     };
-    let (sent, digest) = tokio::join!(audit.ads(chunks), collect);
+    let (sent, digest) = tokio::join!(audit.contents(chunks), collect);
     sent.expect("a healthy journal is read");
     assert_eq!(digest, head.digest);
     audit.end().await;

@@ -6,6 +6,7 @@
 pub use placard_cluster::{cluster, control, directory, replica, servers};
 
 pub mod authority;
+pub mod capacity;
 pub mod contract;
 pub mod ledger;
 pub mod log;

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use placard_model::capacity::Named;
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
-use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
+use placard_model::records::{EncodedRecord, Key, Kind, Row};
+use placard_model::{Ad, Encoded, EncodedAd, Timestamp, Version, limits};
 use placard_replica::ports::{
     Appended, CommitError, Head, Heartbeat, Journal, Member, PollError, Stream, StreamStatus,
     Unavailable,
@@ -27,6 +29,8 @@ pub struct JournalState {
     pub log: Vec<LogRow>,
     /// The ads at the head.
     pub ads: BTreeMap<Uuid, EncodedAd>,
+    /// The records at the head.
+    pub records: BTreeMap<Key, Row>,
     /// The answers kept.
     pub kept: HashMap<[u8; 32], KeptAnswer>,
     /// The register.
@@ -44,10 +48,10 @@ pub struct JournalState {
 impl JournalState {
     /// An empty journal at a time.
     pub fn new(now: Timestamp) -> Self {
-        let (log, ads, kept, members, left) = Default::default();
+        let (log, ads, records, kept, members, left) = Default::default();
         let incarnation = Incarnation { journal: Uuid::nil(), database: 0, started: now };
         let (head, level) = (Position::START, FORMAT_LEVEL_MIN);
-        Self { head, log, ads, kept, members, left, now, incarnation, level }
+        Self { head, log, ads, records, kept, members, left, now, incarnation, level }
     }
 
     /// One transaction.
@@ -67,6 +71,8 @@ impl JournalState {
             head: self.head,
             now: self.now,
             ads: batch.ads().into_iter().filter_map(of).collect(),
+            records: batch.named().map(|named| self.touched(&named)).unwrap_or_default(),
+            registered: Some(self.members.keys().copied().collect()),
             kept: self.kept.clone(),
             written,
         })?;
@@ -78,9 +84,34 @@ impl JournalState {
                 None => self.ads.remove(id),
             };
         }
+        for (key, row) in &plan.records {
+            match row {
+                Some(row) => self.records.insert(*key, row.clone()),
+                None => self.records.remove(key),
+            };
+        }
         self.level = self.level.max(plan.level());
         self.kept.extend(plan.kept.iter().map(|kept| (kept.scope, kept.clone())));
         Ok(plan)
+    }
+
+    /// The records that commands touch.
+    fn touched(&self, named: &Named) -> Vec<(Uuid, EncodedRecord)> {
+        let row = |kind: Kind| move |id: &Uuid| self.records.get(&Key { kind, id: *id });
+        let holds = named.holds.iter().filter_map(row(Kind::Hold));
+        let of_holds = holds.clone().filter_map(|hold| hold.parent);
+        let pools: BTreeSet<_> = named.pools.iter().copied().chain(of_holds).collect();
+        let graves = named.holds.iter().filter_map(row(Kind::Tombstone));
+        let mut rows: Vec<_> =
+            holds.chain(graves).chain(pools.iter().filter_map(row(Kind::Pool))).collect();
+        for pool in &pools {
+            let of_it = self.records.values().filter(|row| row.parent == Some(*pool));
+            let mut lapsed: Vec<_> =
+                of_it.filter(|row| row.due.is_some_and(|due| due <= self.now)).collect();
+            lapsed.sort_by_key(|row| row.due);
+            rows.extend(lapsed.into_iter().take(Batch::lapsed_max(named)));
+        }
+        rows.into_iter().map(|row| (row.key.id, row.encoded.clone())).collect()
     }
 
     /// Registers a replica; the head, the register, and the chain at a version.
@@ -103,6 +134,12 @@ impl JournalState {
         let (incarnation, level, moment) = (self.incarnation, self.level, Uptime::now());
         let (asked, answered) = (moment, moment);
         Head { position, chain_at, now, asked, answered, members, left, incarnation, level }
+    }
+
+    /// The ads and records at the head.
+    pub fn contents(&self) -> Vec<Encoded> {
+        let ads = self.ads.values().cloned().map(Encoded::from);
+        ads.chain(self.records.values().map(|row| row.encoded.clone().into())).collect()
     }
 
     /// The ads, decoded.
@@ -213,13 +250,10 @@ impl Journal for ModelJournal {
         Ok(self.state().log(after, max))
     }
 
-    async fn snapshot(
-        &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
-    ) -> Result<Position, Unavailable> {
+    async fn snapshot(&self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<Position, Unavailable> {
         let (position, ads) = {
             let state = self.state();
-            (state.head, state.ads.values().cloned().collect::<Vec<_>>())
+            (state.head, state.contents())
         };
         for chunk in ads.chunks(7) {
             // A builder that has gone needs no further ads.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use placard_engine::{Builder, Engine, Reader};
 use placard_model::entry::Record;
-use placard_model::{Ad, EncodedAd, Filter, Query, Timestamp, fragment, limits};
+use placard_model::{Ad, Encoded, EncodedAd, Filter, Query, Timestamp, fragment, limits};
 use placard_testkit::log::Log;
 
 use crate::candidate::Candidate as _;
@@ -76,7 +76,7 @@ fn built(world: &World) -> (Engine, Log, f64) {
     let encode = |ad: &Arc<Ad>| {
         let mut ad = Ad::clone(ad);
         log.put(&mut ad);
-        EncodedAd::encode(&ad)
+        Encoded::from(EncodedAd::encode(&ad))
     };
     let snapshot: Vec<_> = world.ads.iter().map(encode).collect();
     let head = log.head();

@@ -1,23 +1,28 @@
 //! Pools, holds and tombstones at one version, and what entries do to them. Applying an entry never fails: it states what
 //! is now so. Whether the statement adds up is for [`Books::audit`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use imbl::{HashMap, OrdSet};
 use uuid::Uuid;
 
 use super::hold::{Hold, Tombstone};
 use super::moves::Moves;
 use super::pool::{Balance, Pool};
+use crate::entry::{Change, Digest};
+use crate::format::Undecodable;
+use crate::records::{EncodedRecord, Key, Kind, Row};
 use crate::{Timestamp, Version};
 
-/// All pools, holds and tombstones, or as many of them as a decision touches.
+/// All pools, holds and tombstones, or as many of them as a decision touches. A clone shares what neither changes, so that
+/// it takes no time that grows with their number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Books {
     pools: HashMap<Uuid, Pool>,
     holds: HashMap<Uuid, Hold>,
     tombstones: HashMap<Uuid, Tombstone>,
     /// The holds that can lapse, by pool and time.
-    ends: BTreeSet<(Uuid, Timestamp, Uuid)>,
+    ends: OrdSet<(Uuid, Timestamp, Uuid)>,
 }
 
 /// A pool whose balance is not what its holds say.
@@ -113,6 +118,74 @@ impl Books {
         }
     }
 
+    /// Puts a record.
+    ///
+    /// # Errors
+    /// Its bytes are not a record of its kind.
+    pub fn put(&mut self, record: &EncodedRecord) -> Result<(), Undecodable> {
+        match record.kind() {
+            Kind::Pool => self.put_pool(record.pool()?),
+            Kind::Hold => self.put_hold(record.hold()?),
+            Kind::Tombstone => self.put_tombstone(record.tombstone()?),
+        }
+        Ok(())
+    }
+
+    /// Returns a record as a table has it.
+    pub fn row(&self, key: Key) -> Option<Row> {
+        match key.kind {
+            Kind::Pool => self.pool(key.id).map(Row::from),
+            Kind::Hold => self.hold(key.id).map(Row::from),
+            Kind::Tombstone => self.tombstone(key.id).map(Row::from),
+        }
+    }
+
+    /// Returns the keys of the records that moves write or remove, each once: a closed hold's is that of its tombstone too.
+    fn touched(moves: &Moves) -> BTreeSet<Key> {
+        let key = |kind| move |id| Key { kind, id };
+        let given = moves.given.iter().map(|hold| hold.id).map(key(Kind::Hold));
+        let closed = moves.closed.iter().map(|closed| closed.hold);
+        let graves = closed.clone().map(key(Kind::Tombstone));
+        let pools = moves.after.iter().map(|after| after.pool).map(key(Kind::Pool));
+        given.chain(closed.map(key(Kind::Hold))).chain(graves).chain(pools).collect()
+    }
+
+    /// Applies the change of an entry, unless it is of an ad. Returns what that takes out of the digest, and what it adds.
+    pub fn enter(&mut self, change: &Change, version: Version) -> (Digest, Digest) {
+        let keys = Self::keys(change);
+        let before = self.sum(&keys);
+        match change {
+            Change::PutPool(pool) => self.put_pool(pool.clone()),
+            Change::DeletePool(id) => self.remove_pool(*id),
+            Change::Move(moves) => self.apply(moves, version),
+            Change::Put(_) | Change::Delete(_) => {}
+        }
+        (before, self.sum(&keys))
+    }
+
+    /// Returns the keys of the records that a change writes or removes, each once.
+    pub fn keys(change: &Change) -> BTreeSet<Key> {
+        let pool = |id| BTreeSet::from([Key { kind: Kind::Pool, id }]);
+        match change {
+            Change::PutPool(put) => pool(put.id),
+            Change::DeletePool(id) => pool(*id),
+            Change::Move(moves) => Self::touched(moves),
+            Change::Put(_) | Change::Delete(_) => BTreeSet::new(),
+        }
+    }
+
+    fn sum(&self, keys: &BTreeSet<Key>) -> Digest {
+        let rows = keys.iter().filter_map(|key| self.row(*key));
+        rows.fold(Digest::default(), |sum, row| sum.plus(Digest::of_record(&row.encoded)))
+    }
+
+    /// Returns all records in their stored form, in no order.
+    pub fn encoded(&self) -> impl Iterator<Item = EncodedRecord> {
+        let pools = self.pools().map(EncodedRecord::of_pool);
+        let holds = self.holds().map(EncodedRecord::of_hold);
+        pools.chain(holds).chain(self.tombstones().map(EncodedRecord::of_tombstone))
+    }
+
     /// Applies what the entry of a version does to holds.
     pub fn apply(&mut self, moves: &Moves, version: Version) {
         for hold in &moves.given {
@@ -135,7 +208,7 @@ impl Books {
 
     /// Returns every pool whose balance is not what its holds sum to, by id. It is for books that hold everything.
     pub fn audit(&self) -> Vec<Fault> {
-        let mut held: HashMap<Uuid, (u64, u64)> = HashMap::new();
+        let mut held: BTreeMap<Uuid, (u64, u64)> = BTreeMap::new();
         for hold in self.holds.values() {
             let (reserved, allotted) = held.entry(hold.pool).or_default();
             let sum = if hold.owner.is_some() { allotted } else { reserved };

@@ -110,6 +110,72 @@ impl Command {
             _ => Reason::Client,
         }
     }
+
+    /// Its preconditions, if a client could have given some.
+    pub fn only_if(&self) -> Option<&Conditions> {
+        match self {
+            Self::ReplacePool { only_if, .. }
+            | Self::PatchPool { only_if, .. }
+            | Self::DeletePool { only_if, .. }
+            | Self::Change { only_if, .. }
+            | Self::Close { only_if, .. } => Some(only_if),
+            _ => None,
+        }
+    }
+
+    /// Bytes that it holds, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::CreatePool { spec, .. } | Self::ReplacePool { spec, .. } => spec.name.len(),
+                Self::PatchPool { patch, .. } => patch.bytes(),
+                Self::Report(report) => report.bytes(),
+                _ => 0,
+            }
+    }
+
+    /// Adds what it names, and so what is read of it.
+    pub fn names(&self, named: &mut Named) {
+        match self {
+            Self::CreatePool { id, .. }
+            | Self::ReplacePool { id, .. }
+            | Self::PatchPool { id, .. }
+            | Self::DeletePool { id, .. } => named.pools.push(*id),
+            Self::Reserve { hold, pool, .. } => {
+                named.holds.push(*hold);
+                named.pools.push(*pool);
+                named.takes += 1;
+            }
+            Self::Change { hold, .. } => {
+                named.holds.push(*hold);
+                named.takes += 1;
+            }
+            Self::Close { hold, .. } | Self::Forfeit { hold } => named.holds.push(*hold),
+            Self::Lapse { id, .. } => named.holds.push(*id),
+            Self::Report(report) => {
+                named.holds.extend(report.closes.iter().map(|item| item.hold));
+                named.holds.extend(report.overruns.iter().map(|item| item.hold));
+                named.holds.extend(report.gives.iter().map(|item| item.hold));
+                named.pools.extend(report.overruns.iter().map(|item| item.pool));
+                named.pools.extend(report.gives.iter().map(|item| item.pool));
+                named.ads.extend(report.counts.iter().map(|item| item.ad));
+                named.takes += report.gives.len();
+            }
+        }
+    }
+}
+
+/// What commands name. Of a hold its pool is read too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    /// Pools.
+    pub pools: Vec<Uuid>,
+    /// Holds, or tombstones.
+    pub holds: Vec<Uuid>,
+    /// Ads of which something was counted.
+    pub ads: Vec<Uuid>,
+    /// How many holds are to be given or to grow: each may need lapsed reservations to make room.
+    pub takes: usize,
 }
 
 /// Why a command is refused, apart from what is refused of ads too.
@@ -135,13 +201,15 @@ pub enum Refusal {
     NotLapsed,
     /// Another one holds it: it is a replica's, and not a client's, or the other way round.
     Foreign,
-    /// The replica that holds it is still registered.
+    /// The replica that holds it is still registered, for all that is known.
     Registered,
+    /// A registered replica is of a build that does not know pools. Nothing is decided, and a repetition may be.
+    NotYet,
 }
 
 impl Refusal {
     /// Every refusal, at the place of its stored number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Paused,
         Self::Ended,
         Self::Scheduled,
@@ -153,6 +221,7 @@ impl Refusal {
         Self::NotLapsed,
         Self::Foreign,
         Self::Registered,
+        Self::NotYet,
     ];
 
     /// Returns its stored number.
@@ -185,6 +254,13 @@ impl Report {
     /// Returns how many items it has; [`REPORT_ITEMS_MAX`](crate::limits::REPORT_ITEMS_MAX) at most are decided.
     pub fn items(&self) -> usize {
         self.closes.len() + self.overruns.len() + self.gives.len() + self.counts.len()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.closes[..])
+            + size_of_val(&self.overruns[..])
+            + size_of_val(&self.gives[..])
+            + size_of_val(&self.counts[..])
     }
 }
 

@@ -304,6 +304,11 @@ impl PoolPatch {
         form.finish(&mut violations).filter(|_| violations.is_empty()).ok_or(violations)
     }
 
+    /// Bytes that the patch holds, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.form.name.as_ref().map_or(0, String::len)
+    }
+
     /// Returns true if it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.given.is_empty()

@@ -9,7 +9,7 @@ mod moves;
 mod pool;
 
 pub use books::{Books, Fault};
-pub use command::{Closing, Command, Giving, Overrun, Refusal, Report};
+pub use command::{Closing, Command, Giving, Named, Overrun, Refusal, Report};
 pub use form::{PoolCreation, PoolPatch, ReservationChange, ReservationRequest, ReservationSaid};
 pub use hold::{CloseReason, Expires, Hold, Tombstone};
 pub use moves::{After, Closed, Counted, Moves};

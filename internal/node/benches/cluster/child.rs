@@ -7,7 +7,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use placard_engine::Builder;
-use placard_model::{EncodedAd, Timestamp};
+use placard_model::{Encoded, Timestamp};
 use placard_replica::ports::Journal;
 use placard_storage::postgres::{Options, PostgresJournal};
 use tokio::sync::mpsc;
@@ -120,7 +120,7 @@ async fn be_replica(postgres: String, redis: String, checkpoint: Option<PathBuf>
 
 async fn be_build(postgres: String) {
     let journal = PostgresJournal::connect(&postgres, Options::default()).await.unwrap();
-    let (sender, mut chunks) = mpsc::channel::<Vec<EncodedAd>>(CHUNKS);
+    let (sender, mut chunks) = mpsc::channel::<Vec<Encoded>>(CHUNKS);
     let received = async {
         let mut all = Vec::new();
         while let Some(chunk) = chunks.recv().await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use placard_api::App;
 use placard_model::entry::{Position, Record};
-use placard_model::{EncodedAd, Version};
+use placard_model::{Encoded, Version};
 use placard_node::{ClusterStorage, Config, Node, Redis, RedisTls, ReplicaConfig, Storage};
 use placard_replica::ports::{
     CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
@@ -223,10 +223,7 @@ impl Journal for TimedJournal {
         self.inner.log(after, max).await
     }
 
-    async fn snapshot(
-        &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
-    ) -> Result<Position, Unavailable> {
+    async fn snapshot(&self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<Position, Unavailable> {
         self.inner.snapshot(chunks).await
     }
 

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use placard_api::App;
 use placard_model::entry::{Position, Record};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{Encoded, Timestamp, Version};
 use placard_replica::ports::{
     CommitError, Head, Heartbeat, Journal, NoCheckpoints, PollError, Unavailable,
 };
@@ -49,10 +49,7 @@ impl Journal for Held {
         self.journal.log(after, max).await
     }
 
-    async fn snapshot(
-        &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
-    ) -> Result<Position, Unavailable> {
+    async fn snapshot(&self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<Position, Unavailable> {
         self.journal.snapshot(chunks).await
     }
 

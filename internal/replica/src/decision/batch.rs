@@ -1,16 +1,20 @@
 //! Decides one transaction: the requests that go into it, what it reads, and the plan that it writes down. Pure, so
 //! that every journal decides alike and a model journal can be three lines long.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use placard_engine::dry_run;
+use placard_model::capacity::{self, Named};
 use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL_MIN, Position, Record};
-use placard_model::{Ad, EncodedAd, Timestamp, Version};
+use placard_model::records::{EncodedRecord, Key, Row};
+use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use uuid::Uuid;
 
+use super::capacity::Clocks;
 use super::decide::{Decision, decide};
+use super::records::{self, Records};
 
 /// Requests that are decided together, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub struct Current {
     pub now: Timestamp,
     /// Those ads of [`Batch::ads`] that there are.
     pub ads: HashMap<Uuid, EncodedAd>,
+    /// The records that [`Batch::named`] asks for, each with its id.
+    pub records: Vec<(Uuid, EncodedRecord)>,
+    /// The replicas that are registered; `None` if that was not read.
+    pub registered: Option<HashSet<Uuid>>,
     /// The answers kept under [`Batch::scopes`].
     pub kept: HashMap<[u8; 32], KeptAnswer>,
     /// If the batch is repeated, the records that an earlier try has written, by request and item.
@@ -72,6 +80,8 @@ pub struct Plan {
     pub log: Vec<LogRow>,
     /// Ads that are different now: their new state, or `None` for a deleted one.
     pub ads: Vec<(Uuid, Option<(Ad, EncodedAd)>)>,
+    /// Records that are different now, by key: their new state, or `None` for one that is gone.
+    pub records: Vec<(Key, Option<Row>)>,
     /// Answers to keep.
     pub kept: Vec<KeptAnswer>,
     /// The time of the decision.
@@ -94,19 +104,41 @@ impl Plan {
     /// Returns the format level that a reader needs for what the plan writes. The log does not count: a reader that
     /// cannot read an entry takes a snapshot instead.
     pub fn level(&self) -> u8 {
-        let written = self.ads.iter().filter_map(|(_, ad)| Some(ad.as_ref()?.1.level()));
-        written.max().unwrap_or(FORMAT_LEVEL_MIN)
+        let ads = self.ads.iter().filter_map(|(_, ad)| Some(ad.as_ref()?.1.level()));
+        let records =
+            self.records.iter().filter_map(|(_, row)| Some(row.as_ref()?.encoded.level()));
+        ads.chain(records).max().unwrap_or(FORMAT_LEVEL_MIN)
     }
 }
 
 impl Batch {
     /// The ads that the batch touches.
     pub fn ads(&self) -> Vec<Uuid> {
-        let mut ids: Vec<_> =
-            self.requests.iter().flat_map(|request| &request.commands).map(Command::id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        let ads = self.commands().filter_map(Command::ad);
+        sorted(ads.chain(self.named().into_iter().flat_map(|named| named.ads)).collect())
+    }
+
+    /// The records that the batch touches, if it touches any: these pools, and the pools of these holds; these holds and
+    /// tombstones; and of each of those pools the first reservations that have lapsed by the journal's clock, as many as
+    /// [`Batch::lapsed_max`].
+    pub fn named(&self) -> Option<Named> {
+        let mut named = None;
+        for command in self.commands() {
+            if let Command::Capacity { command, .. } = command {
+                command.names(named.get_or_insert_default());
+            }
+        }
+        let Named { pools, holds, ads, takes } = named?;
+        Some(Named { pools: sorted(pools), holds: sorted(holds), ads: sorted(ads), takes })
+    }
+
+    /// Most lapsed reservations of a pool that are read.
+    pub fn lapsed_max(named: &Named) -> usize {
+        limits::LAPSED_MAX.saturating_mul(named.takes).min(limits::LAPSED_READ_MAX)
+    }
+
+    fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.requests.iter().flat_map(|request| &request.commands)
     }
 
     /// The idempotency scopes that the batch names.
@@ -136,6 +168,7 @@ impl Batch {
                 .into_iter()
                 .map(|(id, encoded)| (id, Slot { old: Some(encoded), new: None }))
                 .collect(),
+            records: Records::read(current.records, current.registered),
             kept: current.kept,
             written: current.written,
             format_level: self.format_level,
@@ -150,11 +183,19 @@ impl Batch {
             head: planning.head,
             log: planning.log,
             ads,
+            records: planning.records.changed(),
             kept: planning.newly_kept,
             now: planning.now,
             answers,
         })
     }
+}
+
+/// Each of the ids once, in order.
+fn sorted(mut ids: Vec<Uuid>) -> Vec<Uuid> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// An ad as the transaction found it, and as it leaves it.
@@ -168,6 +209,7 @@ struct Planning {
     head: Position,
     now: Timestamp,
     ads: HashMap<Uuid, Slot>,
+    records: Records,
     kept: HashMap<[u8; 32], KeptAnswer>,
     written: HashMap<(Uuid, u32), Record>,
     format_level: u8,
@@ -231,10 +273,22 @@ impl Planning {
         command: &Command,
         decided_before: bool,
     ) -> Outcome {
-        let id = command.id();
         if let Some(record) = self.written.remove(&(request.id, item)) {
             return outcome_of(command, &record);
         }
+        let id = match command {
+            Command::Capacity { command: of_capacity, own_clock } => {
+                let clocks = Clocks { journal: self.now, own: *own_clock };
+                return self.of_capacity(
+                    request,
+                    item,
+                    (command, of_capacity),
+                    clocks,
+                    decided_before,
+                );
+            }
+            of_an_ad => of_an_ad.ad().unwrap_or_default(),
+        };
         let Ok((old, ad)) = self.current(id) else {
             return Outcome::Failed;
         };
@@ -253,7 +307,11 @@ impl Planning {
         let minus = old.map_or(Digest::default(), |old| Digest::of(&old));
         let plus = change.as_ref().map_or(Digest::default(), |(_, new)| Digest::of(new));
         let digest = self.head.digest.minus(minus).plus(plus);
-        let Some(record) = self.write(request, item, digest, command, change.as_ref()) else {
+        let written = match &change {
+            Some((_, encoded)) => Change::Put(encoded.clone()),
+            None => Change::Delete(id),
+        };
+        let Some(record) = self.write(request, item, digest, command, written) else {
             return Outcome::Failed;
         };
         if let Some(slot) = self.ads.get_mut(&id) {
@@ -262,6 +320,37 @@ impl Planning {
             self.ads.insert(id, Slot { old: None, new: Some(change) });
         }
         outcome_of(command, &record)
+    }
+
+    /// Decides a command on pools and holds, and writes what it changes.
+    fn of_capacity(
+        &mut self,
+        request: &Request,
+        item: u32,
+        (command, asked): (&Command, &capacity::Command),
+        clocks: Clocks,
+        decided_before: bool,
+    ) -> Outcome {
+        if let Some(not_yet) = records::not_yet(asked, self.format_level) {
+            return not_yet;
+        }
+        let is_there = |slot: &Slot| match &slot.new {
+            Some(new) => new.is_some(),
+            None => slot.old.is_some(),
+        };
+        let ads = self.ads.iter().filter(|(_, slot)| is_there(slot)).map(|(id, _)| *id).collect();
+        let version = self.head.version + 1;
+        let decision = self.records.decide(asked, clocks, version, &ads);
+        let Some(change) = decision.change else { return decision.outcome };
+        if decided_before {
+            return records::rejected_then(asked);
+        }
+        let (minus, plus) = self.records.apply(&change, version);
+        let digest = self.head.digest.minus(minus).plus(plus);
+        match self.write(request, item, digest, command, change) {
+            Some(_) => decision.outcome,
+            None => Outcome::Failed,
+        }
     }
 
     /// The ad as the commands so far leave it.
@@ -284,7 +373,7 @@ impl Planning {
         item: u32,
         digest: Digest,
         command: &Command,
-        change: Option<&(Ad, EncodedAd)>,
+        change: Change,
     ) -> Option<Record> {
         let entry = Entry {
             at: self.now,
@@ -294,10 +383,7 @@ impl Planning {
             reason: command.reason(),
             trace: request.trace,
             digest,
-            change: match change {
-                Some((_, encoded)) => Change::Put(encoded.clone()),
-                None => Change::Delete(command.id()),
-            },
+            change,
         };
         let bytes = entry.encode(self.format_level);
         let version: Version = self.head.version + 1;
@@ -312,8 +398,9 @@ impl Planning {
 /// Why a command was not written when an earlier try decided its request, if it would be accepted now: to
 /// accept it would decide the request's commands out of their order.
 fn rejected_then(command: &Command) -> Outcome {
-    let id = command.id();
+    let id = command.ad().unwrap_or_default();
     match (command, command.only_if()) {
+        (Command::Capacity { command, .. }, _) => records::rejected_then(command),
         (Command::Create { .. }, _) => Outcome::Exists { id, version: 0 },
         (_, Some(only_if)) if only_if.is_empty() => Outcome::NotFound { id },
         _ => Outcome::VersionMismatch { id, version: 0 },
@@ -330,147 +417,19 @@ fn kept_as_it_is(ad: Option<(Ad, EncodedAd)>) -> Outcome {
 
 /// Returns the outcome for a command that was written as `record`.
 fn outcome_of(command: &Command, record: &Record) -> Outcome {
-    let (id, version) = (command.id(), record.version);
+    let (id, version) = (command.ad().unwrap_or_default(), record.version);
     let Ok(entry) = Entry::decode(&record.bytes) else { return Outcome::Failed };
     match (entry.change, command) {
+        (change, Command::Capacity { command, .. }) => {
+            records::outcome_of(command, &change, version).unwrap_or(Outcome::Failed)
+        }
         (Change::Put(ad), Command::Create { .. }) => Outcome::Created { id, version, ad },
         (Change::Put(ad), _) => Outcome::Updated { id, version, ad },
         (Change::Delete(_), _) => Outcome::Deleted { id, version },
-        // No command of a batch asks for one.
+        // No command of an ad is written as one.
         (Change::PutPool(_) | Change::DeletePool(_) | Change::Move(_), _) => Outcome::Failed,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use placard_model::command::Sums;
-    use placard_model::entry::FORMAT_LEVEL;
-    use placard_model::{Spec, Targeting};
-
-    use super::*;
-
-    const BROKEN: Uuid = Uuid::from_u128(9);
-
-    fn key() -> Idempotency {
-        let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
-        Idempotency { scope: [1; 32], spelt: None, body: [2; 32], sums }
-    }
-
-    /// The request to create an ad, and another under an id whose ad cannot be read; each time it is sent the first
-    /// ad has an id of its own, as ids that a server makes.
-    fn request(id: u128) -> Arc<Request> {
-        let at = |second: i64| Timestamp::EPOCH.saturating_add_micros(second * 1_000_000);
-        let spec = Spec {
-            title: "Created once".to_owned(),
-            content: "content".to_owned(),
-            start_at: at(0),
-            end_at: at(100),
-            targeting: Targeting::default(),
-        };
-        let create = |id| Command::Create { id, spec: spec.clone() };
-        Arc::new(Request {
-            id: Uuid::from_u128(id),
-            principal: String::new(),
-            idempotency: Some(key()),
-            trace: None,
-            commands: vec![create(Uuid::from_u128(id)), create(BROKEN)],
-        })
-    }
-
-    fn plan(request: Arc<Request>, kept: Vec<KeptAnswer>) -> Plan {
-        let (requests, repeated, format_level) = (vec![request], false, FORMAT_LEVEL);
-        let batch = Batch { requests, repeated, format_level, refuses_empty: false };
-        let planned = batch.plan(Current {
-            head: Position::START,
-            now: Timestamp::EPOCH,
-            ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
-            kept: kept.into_iter().map(|kept| (kept.scope, kept)).collect(),
-            written: HashMap::new(),
-        });
-        planned.expect("an empty journal is taken")
-    }
-
-    #[test]
-    fn a_partly_failed_batch_is_kept_under_its_key() {
-        let first = plan(request(1), Vec::new());
-        let [Outcome::Created { .. }, Outcome::Failed] = first.answers[0].outcomes[..] else {
-            panic!("one is created, one fails: {:?}", first.answers)
-        };
-        let again = plan(request(2), first.kept);
-        assert_eq!(again.log, [], "it was done twice under one key");
-        assert_eq!(again.answers, [Answer { replayed: true, ..first.answers[0].clone() }]);
-    }
-
-    #[test]
-    fn a_batch_that_failed_wholly_is_tried_again() {
-        let only = |id| {
-            let mut request = Arc::unwrap_or_clone(request(id));
-            request.commands.remove(0);
-            Arc::new(request)
-        };
-        let first = plan(only(1), Vec::new());
-        assert_eq!(
-            (&first.answers[0].outcomes[..], &first.kept[..]),
-            (&[Outcome::Failed][..], &[][..])
-        );
-    }
-
-    /// The same request under this key.
-    fn under(key: Idempotency) -> Arc<Request> {
-        Arc::new(Request { idempotency: Some(key), ..Arc::unwrap_or_clone(request(2)) })
-    }
-
-    /// A build before the sums has kept an answer by the request's body and its path as it was spelt. It is given again,
-    /// whatever the new build would compare; and such a build finds what the new one keeps.
-    #[test]
-    fn answers_are_given_again_across_a_rolling_upgrade() {
-        let first = plan(request(1), Vec::new());
-        let spelt = [9; 32];
-        let old = |scope| KeptAnswer {
-            scope,
-            body: key().body,
-            answer: first.answers[0].encode(FORMAT_LEVEL),
-        };
-        let replayed = Answer { replayed: true, ..first.answers[0].clone() };
-        for kept in [old(key().scope), old(spelt)] {
-            let again = plan(under(Idempotency { spelt: Some(spelt), ..key() }), vec![kept]);
-            assert_eq!((&again.answers[0], &again.log[..]), (&replayed, &[][..]));
-        }
-        let other = plan(under(Idempotency { body: [8; 32], ..key() }), vec![old(key().scope)]);
-        assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
-        // One that took other items for well-formed has answered others than are asked for.
-        let mut answer = first.answers[0].clone();
-        answer.outcomes.pop();
-        let fewer = KeptAnswer { answer: answer.encode(FORMAT_LEVEL), ..old(key().scope) };
-        let other = plan(request(1), vec![fewer]);
-        assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
-        assert!(other.log.is_empty());
-        let new = plan(under(Idempotency { spelt: Some(spelt), ..key() }), Vec::new()).kept;
-        let known: Vec<_> = new.iter().map(|kept| (kept.scope, kept.body)).collect();
-        assert_eq!(known, [(key().scope, key().body), (spelt, key().body)]);
-        // What an old build reads of it is the answer.
-        assert!(new.iter().all(|kept| Answer::decode(&kept.answer).is_ok()));
-    }
-
-    #[test]
-    fn request_is_known_by_its_conditions_and_meaning() {
-        let kept = plan(request(1), Vec::new()).kept;
-        for (body, conditions, meaning, same) in [
-            ([2; 32], [3; 32], [4; 32], true),
-            // Written otherwise; or a build that writes meanings otherwise.
-            ([8; 32], [3; 32], [4; 32], true),
-            ([2; 32], [3; 32], [8; 32], true),
-            ([2; 32], [8; 32], [4; 32], false),
-            ([8; 32], [3; 32], [8; 32], false),
-        ] {
-            let again = under(Idempotency { body, sums: Sums { conditions, meaning }, ..key() });
-            let outcomes = &plan(again, kept.clone()).answers[0].outcomes;
-            assert_eq!(
-                outcomes[0] != Outcome::KeyReused,
-                same,
-                "{body:?} {conditions:?} {meaning:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -24,8 +24,9 @@ pub(crate) enum Decision {
 /// Decides a command on the ad that it concerns (`None` if the ad does not exist), at the journal's time.
 pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) -> Decision {
     let version = current.map(|ad| ad.version);
+    let id = command.ad().unwrap_or_default();
     if command.only_if().is_some_and(|only_if| !only_if.hold(version)) {
-        let (id, version) = (command.id(), version.unwrap_or(0));
+        let (id, version) = (id, version.unwrap_or(0));
         return Decision::Reject(Outcome::VersionMismatch { id, version });
     }
     match (command, current) {
@@ -35,7 +36,7 @@ pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) ->
         (Command::Create { spec, .. }, None) => {
             put(spec, now, now).unwrap_or_else(|violations| invalid(command, violations))
         }
-        (command, None) => Decision::Reject(Outcome::NotFound { id: command.id() }),
+        (_, None) => Decision::Reject(Outcome::NotFound { id }),
         (Command::Replace { said, spec, .. }, Some(ad)) => {
             changed(command, ad, said, put(spec, ad.created_at, now), now)
         }
@@ -49,6 +50,8 @@ pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) ->
         }
         (Command::Delete { .. }, Some(_)) => Decision::Delete,
         (Command::Expire { version, .. }, Some(ad)) => expire(ad, *version, now),
+        // `super::capacity` decides those: they concern no ad.
+        (Command::Capacity { .. }, Some(_)) => Decision::Reject(Outcome::Failed),
     }
 }
 
@@ -79,7 +82,7 @@ fn changed(
 }
 
 fn invalid(command: &Command, violations: Vec<Violation>) -> Decision {
-    Decision::Reject(Outcome::Invalid { id: command.id(), violations })
+    Decision::Reject(Outcome::Invalid { id: command.ad().unwrap_or_default(), violations })
 }
 
 /// Decides the deletion of an ended ad. If its end was moved, the ad has another version. An end that the journal's

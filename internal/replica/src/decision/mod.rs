@@ -4,5 +4,6 @@
 mod batch;
 pub mod capacity;
 mod decide;
+mod records;
 
 pub use batch::{Batch, Current, Emptied, LogRow, Plan};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use placard_engine::{Builder, Engine, Replaced};
 use placard_model::entry::{Incarnation, Position};
-use placard_model::{EncodedAd, Undecodable, limits};
+use placard_model::{Encoded, Undecodable, limits};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -261,7 +261,7 @@ where
     F: Future<Output = Result<Option<Position>, Unavailable>>,
 {
     let started = Instant::now();
-    let (chunks, mut arriving) = mpsc::channel::<Vec<EncodedAd>>(SNAPSHOT_CHUNKS);
+    let (chunks, mut arriving) = mpsc::channel::<Vec<Encoded>>(SNAPSHOT_CHUNKS);
     let building = tokio::task::spawn_blocking(move || {
         let mut builder = Builder::default();
         while let Some(chunk) = arriving.blocking_recv() {
@@ -289,7 +289,7 @@ where
     Ok(Some(Box::new(engine)))
 }
 
-type Chunks = mpsc::Sender<Vec<EncodedAd>>;
+type Chunks = mpsc::Sender<Vec<Encoded>>;
 
 #[cfg(test)]
 mod tests {

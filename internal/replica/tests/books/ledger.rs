@@ -52,7 +52,7 @@ impl Ledger {
                 books: &self.books,
                 clocks: self.clocks,
                 next: self.version + 1,
-                registered: &self.registered,
+                registered: Some(&self.registered),
                 ads: &self.ads,
                 named: &self.named,
             },

@@ -82,7 +82,7 @@ impl Client {
             return;
         }
         for (command, outcome) in self.commands.iter().zip(&answer.outcomes) {
-            let there = self.ads.contains_key(&command.id());
+            let there = command.ad().is_some_and(|id| self.ads.contains_key(&id));
             let expected = matches!(
                 (command, outcome, there),
                 (Command::Create { .. }, Outcome::Created { .. }, false)

@@ -94,7 +94,7 @@ impl World {
             }
             Output::Restore => {
                 let mut builder = Builder::default();
-                let ads = self.journal.ads.values().cloned().collect();
+                let ads = self.journal.contents();
                 builder.extend(ads).expect("our own ads");
                 let engine =
                     builder.finish(self.journal.head, self.journal.now).expect("our own digest");

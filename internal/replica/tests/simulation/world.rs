@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::entry::{Chain, Digest, Entry, Incarnation, Position};
-use placard_model::{EncodedAd, Timestamp, Version};
+use placard_model::{Encoded, Timestamp, Version};
 use placard_replica::core::{
     Awaited, Core, Counts, Input, Moment, Now, Output, Settings, Ticket, Verdict,
 };
@@ -110,7 +110,7 @@ pub(crate) struct World {
     streams: BTreeMap<Incarnation, StreamState>,
     pub(crate) replicas: Vec<Option<Replica>>,
     /// What each replica has on its disk.
-    pub(crate) checkpoints: Vec<Option<(Position, Vec<EncodedAd>)>>,
+    pub(crate) checkpoints: Vec<Option<(Position, Vec<Encoded>)>>,
     /// Counts restarts, so that what was under way before one does not reach the next.
     pub(crate) runs: Vec<u64>,
     pub(crate) clients: Vec<Client>,

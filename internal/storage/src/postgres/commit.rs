@@ -252,6 +252,8 @@ impl Committer {
             head: written.head,
             now: written.at.saturating_add_micros(elapsed.as_micros() as i64),
             ads: HashMap::new(),
+            records: Vec::new(),
+            registered: None,
             kept: HashMap::new(),
             written: HashMap::new(),
         })?;

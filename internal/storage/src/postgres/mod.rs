@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_model::entry::{Incarnation, Position, Record, format_level};
-use placard_model::{EncodedAd, Version};
+use placard_model::{Encoded, Version};
 use placard_replica::ports::{
     BoxError, CommitError, Commits, Head, Heartbeat, Journal, PollError, Unavailable,
 };
@@ -289,7 +289,7 @@ impl PostgresJournal {
         }
         let first = sets.reads.read(LOG, move |connection| {
             Box::pin(async move {
-                rows::exists(connection).await?;
+                rows::level(connection).await?;
                 Ok(options.accept_older_tables || is_migrated(connection).await?)
             })
         });
@@ -441,10 +441,7 @@ impl Journal for PostgresJournal {
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
-    async fn snapshot(
-        &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
-    ) -> Result<Position, Unavailable> {
+    async fn snapshot(&self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<Position, Unavailable> {
         let position = snapshot::snapshot(&self.sets.snapshot, chunks).await;
         position.map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }

@@ -1,10 +1,12 @@
 //! What commits and readers of the log ask for, and what comes back: binary rows from a single statement, text rows
 //! from a message of several statements.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Record, format_level};
+use placard_model::records::{EncodedRecord, Kind};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
 use sqlx::postgres::PgRow;
@@ -24,18 +26,19 @@ fn record(row: &PgRow, number: &str, sum: &str, bytes: &str) -> Result<Record, F
     })
 }
 
-/// Succeeds if there is a journal with all of its tables, and this build reads what it holds.
-pub(super) async fn exists(connection: &mut PgConnection) -> Result<(), Failure> {
+/// Returns the format level that reading the journal needs, if there is one with all of its tables, and this build reads
+/// what it holds.
+pub(super) async fn level(connection: &mut PgConnection) -> Result<u8, Failure> {
     let level = "SELECT journal.level::int FROM journal, head";
     readable(sqlx::query_scalar(level).fetch_one(connection).await?)
 }
 
-/// Succeeds if this build reads what a journal of this level holds.
-pub(super) fn readable(level: i32) -> Result<(), Failure> {
+/// Returns the level, if this build reads what a journal of this level holds.
+pub(super) fn readable(level: i32) -> Result<u8, Failure> {
     match u8::try_from(level) {
         Ok(0) | Err(_) => Err(Failure::Malformed("a format level")),
         Ok(level) if level > format_level() => Err(Failure::TooNew(level)),
-        Ok(_) => Ok(()),
+        Ok(level) => Ok(level),
     }
 }
 
@@ -71,6 +74,8 @@ const HEAD: i32 = 0;
 const AD: i32 = 1;
 const KEPT: i32 = 2;
 const WRITTEN: i32 = 3;
+const RECORD: i32 = 4;
+const REGISTERED: i32 = 5;
 
 /// Everything that a batch touches, as rows of one shape so that it takes one round trip. The head's row says in its
 /// item whether commits wait for a standby, which a reload may change. The age of a key is compared by a sum, which no
@@ -89,6 +94,39 @@ const CURRENT: &str = "
     UNION ALL
     SELECT 3, log.version, chain, bytes, uuid_send(request), item, NULL, 0 FROM log
      WHERE request = ANY ($4)";
+
+/// The records that a batch touches, behind [`CURRENT`]: holds and tombstones by id, the pools that are named and those of
+/// the holds, and of each of these the reservations that lapsed first. And the register, for holds that replicas have left
+/// behind.
+const RECORDS: &str = "
+    UNION ALL
+    SELECT 4, kind, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM records
+     WHERE kind IN (2, 3) AND id = ANY ($6)
+    UNION ALL
+    SELECT 4, kind, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM records
+     WHERE kind = 1 AND id IN (SELECT id FROM pools)
+    UNION ALL
+    SELECT 4, 2, uuid_send(lapsed.id), lapsed.encoded, NULL, 0, NULL, 0
+      FROM pools, clock, LATERAL (
+          SELECT id, encoded FROM records
+           WHERE kind = 2 AND parent = pools.id AND due <= clock.now ORDER BY due LIMIT $7
+      ) AS lapsed
+    UNION ALL
+    SELECT 5, 0, uuid_send(replica), NULL, NULL, 0, NULL, 0 FROM replicas";
+
+/// The pools that a batch touches.
+const POOLS: &str = ", pools AS MATERIALIZED (
+        SELECT unnest($5::uuid[]) AS id
+        UNION
+        SELECT parent FROM records WHERE kind = 2 AND id = ANY ($6)
+    )
+    SELECT 0 AS kind,";
+
+/// [`CURRENT`] with the records.
+static CURRENT_WITH_RECORDS: LazyLock<String> = LazyLock::new(|| {
+    let current = CURRENT.replacen("    SELECT 0 AS kind,", POOLS, 1);
+    format!("{current}{RECORDS}")
+});
 
 /// The state that a batch touches, and how many writes had led to it.
 pub(super) struct State {
@@ -109,21 +147,40 @@ fn touched<'s>(batch: &Batch, scopes: &'s [[u8; 32]]) -> [Value<'s>; 4] {
     ]
 }
 
-/// Prepares the statement that [`execute`] calls.
+/// The parameters of [`CURRENT_WITH_RECORDS`] behind those of [`CURRENT`].
+fn named(batch: &Batch) -> Option<[Value<'static>; 3]> {
+    let named = batch.named()?;
+    let max = i64::try_from(Batch::lapsed_max(&named)).unwrap_or(i64::MAX);
+    Some([Value::Ids(named.pools), Value::Ids(named.holds), Value::Number(max)])
+}
+
+/// Prepares the statements that [`execute`] calls.
 pub(super) fn prepare() -> String {
-    format!("PREPARE placard_state AS {CURRENT}")
+    let with_records = &*CURRENT_WITH_RECORDS;
+    format!("PREPARE placard_state AS {CURRENT}; PREPARE placard_state_records AS {with_records}")
 }
 
 /// Has the prepared statement read what the batch touches: for a message that takes the head's lock first. Like every
 /// statement it sees what is there when it begins, which is what the lock's last holder has left.
 pub(super) fn execute(batch: &Batch) -> String {
-    values::execute("placard_state", &touched(batch, &batch.scopes()))
+    let scopes = batch.scopes();
+    let touched = touched(batch, &scopes);
+    match named(batch) {
+        None => values::execute("placard_state", &touched),
+        Some(named) => {
+            let values: Vec<_> = touched.into_iter().chain(named).collect();
+            values::execute("placard_state_records", &values)
+        }
+    }
 }
 
 /// Reads what the batch touches, all at the moment at which the statement begins.
 pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Result<State, Failure> {
     let scopes = batch.scopes();
-    let query = touched(batch, &scopes).into_iter().fold(sqlx::query(CURRENT), |q, v| v.bind(q));
+    let named = named(batch);
+    let text = if named.is_some() { CURRENT_WITH_RECORDS.as_str() } else { CURRENT };
+    let values = touched(batch, &scopes).into_iter().chain(named.into_iter().flatten());
+    let query = values.fold(sqlx::query(text), |query, value| value.bind(query));
     let rows = query.fetch_all(connection).await?;
     read(&rows)
 }
@@ -131,6 +188,7 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
 /// Reads what the statement has found.
 pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
     let (mut ads, mut kept, mut written) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let (mut records, mut registered) = (Vec::new(), HashSet::new());
     let mut head = None;
     // A row may have come as text, whose bytes cannot be borrowed.
     let bytes = |row: &PgRow, name: &str| row.try_get::<Vec<u8>, _>(name);
@@ -164,10 +222,21 @@ pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
                 let record = record(row, "version", "a", "b")?;
                 written.insert((id(bytes(row, "c")?)?, item), record);
             }
+            RECORD => {
+                let kind = u8::try_from(row.try_get::<i64, _>("version")?);
+                let kind = kind.ok().and_then(Kind::from_number);
+                let kind = kind.ok_or(Failure::Malformed("a record's kind"))?;
+                let encoded = EncodedRecord::from_bytes(kind, bytes(row, "b")?.into());
+                records.push((id(bytes(row, "a")?)?, encoded));
+            }
+            REGISTERED => drop(registered.insert(id(bytes(row, "a")?)?)),
             _ => return Err(Failure::Malformed("a kind")),
         }
     }
     let (head, now, writes, standby) = head.ok_or(Failure::Malformed("a head"))?;
     let from = HeadGuard { writes, chain: head.chain };
-    Ok(State { current: Current { head, now, ads, kept, written }, from, standby })
+    // A replica that decides is registered, or the register was not asked for.
+    let registered = Some(registered).filter(|registered| !registered.is_empty());
+    let current = Current { head, now, ads, records, registered, kept, written };
+    Ok(State { current, from, standby })
 }

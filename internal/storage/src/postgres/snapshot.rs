@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use futures_util::TryStreamExt;
-use placard_model::entry::{Position, Record};
-use placard_model::{EncodedAd, Version, limits};
+use placard_model::entry::{CAPACITY_LEVEL, Position, Record};
+use placard_model::records::{EncodedRecord, Kind};
+use placard_model::{Encoded, EncodedAd, Version, limits};
 use placard_replica::ports::{Audit, Unavailable};
 use tokio::sync::mpsc;
 
@@ -32,16 +34,19 @@ const PIECES: usize = 1_024;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const HEAD: &str = "SELECT version, chain, digest FROM head";
 const BASE: &str = "SELECT version, chain, digest FROM log_base";
-const COPY: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
+const ADS: &str = "COPY (SELECT encoded FROM ads) TO STDOUT (FORMAT binary)";
+/// Two bytes of the kind, and the record.
+const RECORDS: &str =
+    "COPY (SELECT int2send(kind) || encoded FROM records) TO STDOUT (FORMAT binary)";
 
 /// Begins the transaction; its first statement, which is what fixes the moment, reads the head. A journal that holds
 /// what this build cannot read is refused before anything of it is sent.
-async fn begin(set: &ConnectionSet) -> Result<(Position, Checkout<'_>), Failure> {
+async fn begin(set: &ConnectionSet) -> Result<(Position, u8, Checkout<'_>), Failure> {
     let mut checkout = set.hold().await?;
     set.within(PIECE, sqlx::raw_sql(BEGIN).execute(&mut checkout.connection)).await?;
     let head = one_row(&mut checkout, HEAD).await?;
-    set.within(PIECE, rows::exists(&mut checkout.connection)).await?;
-    Ok((head, checkout))
+    let level = set.within(PIECE, rows::level(&mut checkout.connection)).await?;
+    Ok((head, level, checkout))
 }
 
 async fn one_row(
@@ -52,28 +57,60 @@ async fn one_row(
     position(checkout.set.within(PIECE, row).await?)
 }
 
-/// Sends all ads. Returns whether it has come to their end. A receiver that has gone ends it early, and says why
-/// itself.
-async fn ads(
+/// Sends all ads and records. Returns whether it has come to their end. A receiver that has gone ends it early, and says
+/// why itself.
+async fn all(
     checkout: &mut Checkout<'_>,
-    chunks: &mpsc::Sender<Vec<EncodedAd>>,
+    level: u8,
+    chunks: &mpsc::Sender<Vec<Encoded>>,
+) -> Result<bool, Failure> {
+    let ad = |row| Ok(EncodedAd::from_bytes(row).into());
+    if !copy_all(checkout, ADS, chunks, ad).await? {
+        return Ok(false);
+    }
+    // Below that level there are none. There may be no table for them, or no right to read it.
+    match level {
+        ..CAPACITY_LEVEL => Ok(true),
+        _ => copy_all(checkout, RECORDS, chunks, record).await,
+    }
+}
+
+fn record(mut row: Bytes) -> Result<Encoded, Failure> {
+    let unknown = Failure::Malformed("a record's kind");
+    let kind = row.try_get_i16().ok().and_then(|kind| u8::try_from(kind).ok());
+    let kind = kind.and_then(Kind::from_number).ok_or(unknown)?;
+    Ok(EncodedRecord::from_bytes(kind, row).into())
+}
+
+/// Sends the rows of a copy, each of which is an ad or a record.
+async fn copy_all(
+    checkout: &mut Checkout<'_>,
+    copy: &'static str,
+    chunks: &mpsc::Sender<Vec<Encoded>>,
+    one: fn(Bytes) -> Result<Encoded, Failure>,
 ) -> Result<bool, Failure> {
     let set = checkout.set;
-    let pieces = set.within(PIECE, checkout.connection.copy_out_raw(COPY)).await?;
+    let pieces = set.within(PIECE, checkout.connection.copy_out_raw(copy)).await?;
     // Each row comes as a piece of its own: a timer for each of them would cost more than to read it.
     let mut pieces = pieces.try_ready_chunks(PIECES).map_err(|error| error.1);
     let (mut reader, mut chunk) = (copy::Reader::new(), Chunk::default());
     while let Some(some) = set.within(PIECE, pieces.try_next()).await? {
         for piece in some {
-            reader.feed(&piece, |row| chunk.push(EncodedAd::from_bytes(row)))?;
+            let mut malformed = None;
+            reader.feed(&piece, |row| match one(row) {
+                Ok(one) => chunk.push(one),
+                Err(failure) => malformed = Some(failure),
+            })?;
+            if let Some(failure) = malformed {
+                return Err(failure);
+            }
             if chunk.is_full() && chunks.send(chunk.take()).await.is_err() {
                 return Ok(false);
             }
         }
     }
     reader.finish()?;
-    let _ = chunks.send(chunk.take()).await;
-    Ok(true)
+    Ok(chunks.send(chunk.take()).await.is_ok())
 }
 
 /// Ends the transaction and the connection, which the server would else complain of in its log.
@@ -84,14 +121,14 @@ async fn end(mut checkout: Checkout<'_>) {
     checkout.close().await;
 }
 
-/// Sends all ads at one position, and returns it.
+/// Sends all ads and records at one position, and returns it.
 pub(super) async fn snapshot(
     set: &ConnectionSet,
-    chunks: mpsc::Sender<Vec<EncodedAd>>,
+    chunks: mpsc::Sender<Vec<Encoded>>,
 ) -> Result<Position, Failure> {
     // Snapshots are rare: their connection is not kept.
-    let (head, mut checkout) = begin(set).await?;
-    if ads(&mut checkout, &chunks).await? {
+    let (head, level, mut checkout) = begin(set).await?;
+    if all(&mut checkout, level, &chunks).await? {
         end(checkout).await;
     }
     Ok(head)
@@ -101,15 +138,16 @@ pub(super) async fn snapshot(
 /// silent for 10 s ends it.
 pub struct PostgresAudit<'j> {
     checkout: Checkout<'j>,
+    level: u8,
     head: Position,
     base: Position,
 }
 
 impl<'j> PostgresAudit<'j> {
     pub(super) async fn begin(set: &'j ConnectionSet) -> Result<Self, Failure> {
-        let (head, mut checkout) = begin(set).await?;
+        let (head, level, mut checkout) = begin(set).await?;
         let base = one_row(&mut checkout, BASE).await?;
-        Ok(Self { checkout, head, base })
+        Ok(Self { checkout, level, head, base })
     }
 }
 
@@ -128,8 +166,8 @@ impl Audit for PostgresAudit<'_> {
         records.map_err(|failure| Unavailable("read the journal's log", failure.into()))
     }
 
-    async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
-        let sent = ads(&mut self.checkout, &chunks).await;
+    async fn contents(&mut self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<(), Unavailable> {
+        let sent = all(&mut self.checkout, self.level, &chunks).await;
         sent.map(drop).map_err(|failure| Unavailable("read the journal's ads", failure.into()))
     }
 

@@ -25,6 +25,10 @@ pub(super) enum Value<'v> {
     BytesList(Vec<&'v [u8]>),
     Ids(Vec<Uuid>),
     Stamps(Vec<Stamp>),
+    Kinds(Vec<i16>),
+    /// Some of them may be missing.
+    OptionalIds(Vec<Option<Uuid>>),
+    OptionalStamps(Vec<Option<Stamp>>),
 }
 
 type Bound<'q> = Query<'q, Postgres, PgArguments>;
@@ -44,6 +48,9 @@ impl<'q> Value<'q> {
             Self::BytesList(values) => query.bind(values),
             Self::Ids(values) => query.bind(values),
             Self::Stamps(values) => query.bind(values),
+            Self::Kinds(values) => query.bind(values),
+            Self::OptionalIds(values) => query.bind(values),
+            Self::OptionalStamps(values) => query.bind(values),
         }
     }
 }
@@ -68,6 +75,15 @@ impl Display for Value<'_> {
             }),
             Self::Ids(values) => array(f, values, |f, value| write!(f, "{value}")),
             Self::Stamps(values) => array(f, values, |f, value| write!(f, "\"{value}\"")),
+            Self::Kinds(values) => array(f, values, |f, value| write!(f, "{value}")),
+            Self::OptionalIds(values) => array(f, values, |f, value| match value {
+                Some(value) => write!(f, "{value}"),
+                None => f.write_str("NULL"),
+            }),
+            Self::OptionalStamps(values) => array(f, values, |f, value| match value {
+                Some(value) => write!(f, "\"{value}\""),
+                None => f.write_str("NULL"),
+            }),
         }
     }
 }
@@ -182,6 +198,15 @@ mod tests {
             ("uuid[]", Value::Ids(vec![Uuid::nil(), Uuid::max(), Uuid::from_u128(1)])),
             ("timestamptz[]", Value::Stamps(vec![])),
             ("timestamptz[]", Value::Stamps(stamps())),
+            ("smallint[]", Value::Kinds(vec![])),
+            ("smallint[]", Value::Kinds(vec![1, 0, i16::MAX])),
+            ("uuid[]", Value::OptionalIds(vec![])),
+            ("uuid[]", Value::OptionalIds(vec![None, Some(Uuid::max()), None])),
+            ("timestamptz[]", Value::OptionalStamps(vec![])),
+            (
+                "timestamptz[]",
+                Value::OptionalStamps(stamps().into_iter().map(Some).chain([None]).collect()),
+            ),
         ];
         values.extend(stamps().into_iter().map(|stamp| ("timestamptz", Value::Stamp(stamp))));
         values.extend(TEXTS.map(|text| ("text[]", Value::Texts(vec![text.to_owned()]))));

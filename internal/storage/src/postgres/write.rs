@@ -21,11 +21,12 @@ struct Statement {
     kept: bool,
     deleted: bool,
     raised: bool,
+    records: bool,
 }
 
 impl Statement {
     fn text(&self) -> &'static str {
-        static TEXTS: LazyLock<[String; 16]> =
+        static TEXTS: LazyLock<[String; 2 * READ]> =
             LazyLock::new(|| std::array::from_fn(|nth| Statement::numbered(nth).write()));
         &TEXTS[self.number()]
     }
@@ -33,11 +34,14 @@ impl Statement {
     /// Those that rest on what was read come first.
     fn numbered(nth: usize) -> Self {
         let basis = if nth < READ { Basis::Read } else { Basis::Nothing };
-        Self { basis, kept: nth & 4 != 0, deleted: nth & 2 != 0, raised: nth & 1 != 0 }
+        let (kept, deleted, raised, records) =
+            (nth & 8 != 0, nth & 4 != 0, nth & 2 != 0, nth & 1 != 0);
+        Self { basis, kept, deleted, raised, records }
     }
 
     fn number(&self) -> usize {
-        let flags = [self.basis == Basis::Nothing, self.kept, self.deleted, self.raised];
+        let is_blind = self.basis == Basis::Nothing;
+        let flags = [is_blind, self.kept, self.deleted, self.raised, self.records];
         flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))
     }
 
@@ -48,6 +52,7 @@ impl Statement {
             kept: !plan.kept.is_empty(),
             deleted: plan.ads.iter().any(|(_, ad)| ad.is_none()),
             raised: plan.level() > FORMAT_LEVEL_MIN,
+            records: !plan.records.is_empty(),
         }
     }
 
@@ -59,12 +64,14 @@ impl Statement {
         let (unkept, keep) = if self.kept { (UNKEPT, KEEP) } else { ("", "") };
         // Parameters that only some plans have come last.
         let mut next = if self.kept { 23 } else { 19 };
-        let mut optional = |wanted: bool, text: fn(u8) -> String| {
-            let parameter = next;
-            next += u8::from(wanted);
-            if wanted { text(parameter) } else { String::new() }
+        let mut optional = |wanted: bool, parameters: u8, text: fn(u8) -> String| {
+            let first = next;
+            next += if wanted { parameters } else { 0 };
+            if wanted { text(first) } else { String::new() }
         };
-        let (delete, raise) = (optional(self.deleted, delete), optional(self.raised, raise));
+        let delete = optional(self.deleted, 1, delete);
+        let raise = optional(self.raised, 1, raise);
+        let records = optional(self.records, 7, records);
         let (none, replace) = match self.basis {
             Basis::Read => (String::new(), REPLACE),
             // To look for a conflict too would cost a write of 16 new ads a seventh of the server's time.
@@ -89,7 +96,7 @@ impl Statement {
                 SELECT new.* FROM moved, unnest($12::uuid[], $13::bigint[], $14::timestamptz[],
                                                 $15::timestamptz[], $16::timestamptz[], $17::text[],
                                                 $18::bytea[]) AS new {replace}
-            ) {keep} {delete} {raise}
+            ) {keep} {delete} {raise} {records}
             SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now"
         )
     }
@@ -126,6 +133,25 @@ fn raise(parameter: u8) -> String {
     )
 }
 
+/// Puts the records whose columns are the first five of the parameters, and removes those that the other two name.
+fn records(first: u8) -> String {
+    let [kind, id, parent, due, encoded, gone_kind, gone_id] =
+        std::array::from_fn(|nth| first + nth as u8);
+    format!(
+        ", put_records AS (
+            INSERT INTO records (kind, id, parent, due, encoded)
+            SELECT new.* FROM moved, unnest(${kind}::smallint[], ${id}::uuid[], ${parent}::uuid[],
+                                            ${due}::timestamptz[], ${encoded}::bytea[]) AS new
+            ON CONFLICT (kind, id) DO UPDATE
+            SET parent = excluded.parent, due = excluded.due, encoded = excluded.encoded
+        ), removed_records AS (
+            DELETE FROM records
+             USING unnest(${gone_kind}::smallint[], ${gone_id}::uuid[]) AS gone (kind, id)
+             WHERE records.kind = gone.kind AND records.id = gone.id AND EXISTS (SELECT FROM moved)
+        )"
+    )
+}
+
 /// What a plan rests on beside the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
@@ -136,7 +162,7 @@ pub(super) enum Basis {
 }
 
 /// The number of statements for plans that rest on what was read.
-const READ: usize = 8;
+const READ: usize = 16;
 
 /// Prepares the statements that [`execute`] calls.
 pub(super) fn prepare() -> String {
@@ -207,7 +233,25 @@ fn written<'v>(from: &'v HeadGuard, plan: &'v Plan) -> Vec<Value<'v>> {
     if level > FORMAT_LEVEL_MIN {
         values.push(Value::Level(level.into()));
     }
+    if !plan.records.is_empty() {
+        values.extend(record_values(plan));
+    }
     values
+}
+
+fn record_values(plan: &Plan) -> [Value<'_>; 7] {
+    let put: Vec<_> = plan.records.iter().filter_map(|(_, row)| row.as_ref()).collect();
+    let gone = plan.records.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| *key);
+    let gone: Vec<_> = gone.collect();
+    [
+        Value::Kinds(list(&put, |row| row.key.kind.number().into())),
+        Value::Ids(list(&put, |row| row.key.id)),
+        Value::OptionalIds(list(&put, |row| row.parent)),
+        Value::OptionalStamps(list(&put, |row| row.due.map(Stamp))),
+        Value::BytesList(list(&put, |row| row.encoded.bytes().as_ref())),
+        Value::Kinds(list(&gone, |key| key.kind.number().into())),
+        Value::Ids(list(&gone, |key| key.id)),
+    ]
 }
 
 /// One column of a bulk insert.

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use placard_model::entry::{Position, Record, format_level};
-use placard_model::{EncodedAd, Version};
+use placard_model::{Encoded, Version};
 use placard_replica::ports::{Audit, BoxError, Unavailable};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::worker::Worker;
-use super::{FILE, connect, rows, send_ads};
+use super::{FILE, connect, rows, send_all};
 
 /// Why a journal cannot be audited.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +90,8 @@ impl Audit for SqliteAudit {
         self.read("read the journal's log", read).await
     }
 
-    async fn ads(&mut self, chunks: mpsc::Sender<Vec<EncodedAd>>) -> Result<(), Unavailable> {
-        let send = move |connection: &mut Connection| send_ads(connection, &chunks);
+    async fn contents(&mut self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<(), Unavailable> {
+        let send = move |connection: &mut Connection| send_all(connection, &chunks);
         self.read("read the journal's ads", send).await
     }
 

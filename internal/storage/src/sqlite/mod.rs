@@ -6,6 +6,7 @@
 mod audit;
 mod backup;
 mod opened;
+mod records;
 mod rows;
 mod worker;
 
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::entry::{Position, Record, format_level};
-use placard_model::{EncodedAd, Version, limits};
+use placard_model::entry::{CAPACITY_LEVEL, Position, Record, format_level};
+use placard_model::records::{EncodedRecord, Kind};
+use placard_model::{Encoded, EncodedAd, Version, limits};
 use placard_replica::ports::{
     BoxError, CommitError, Head, Heartbeat, Journal, Member, PollError, Unavailable,
 };
@@ -94,6 +96,7 @@ impl SqliteJournal {
         let migrations = Migrations::new(vec![
             M::up(include_str!("../../../../migrations/sqlite/0001_journal.sql")),
             M::up(include_str!("../../../../migrations/sqlite/0002_identity.sql")),
+            M::up(include_str!("../../../../migrations/sqlite/0003_records.sql")),
         ]);
         match migrations.to_latest(&mut connection) {
             // Those that only a newer build knows are left alone: they only ever add.
@@ -200,25 +203,37 @@ fn not_committed(error: rusqlite::Error) -> CommitError {
 
 fn snapshot(
     connection: &mut Connection,
-    chunks: &mpsc::Sender<Vec<EncodedAd>>,
+    chunks: &mpsc::Sender<Vec<Encoded>>,
 ) -> rusqlite::Result<Position> {
     let transaction = connection.transaction()?;
     let position = rows::head(&transaction)?;
-    send_ads(&transaction, chunks)?;
+    send_all(&transaction, chunks)?;
     Ok(position)
 }
 
-/// Sends all ads, inside the caller's transaction.
-fn send_ads(
-    connection: &Connection,
-    chunks: &mpsc::Sender<Vec<EncodedAd>>,
-) -> rusqlite::Result<()> {
+/// Sends all ads and records, inside the caller's transaction.
+fn send_all(connection: &Connection, chunks: &mpsc::Sender<Vec<Encoded>>) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("SELECT encoded FROM ads")?;
     let mut ads = statement.query([])?;
     let mut chunk = Chunk::default();
     while let Some(row) = ads.next()? {
         chunk.push(EncodedAd::from_bytes(row.get::<_, Vec<u8>>(0)?.into()));
         // A closed channel means that the builder has given up, and says why itself.
+        if chunk.is_full() && chunks.blocking_send(chunk.take()).is_err() {
+            return Ok(());
+        }
+    }
+    // Below that level there are none, and a file that an older build has made has no table for them.
+    if rows::level(connection)? < CAPACITY_LEVEL {
+        let _ = chunks.blocking_send(chunk.take());
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached("SELECT kind, encoded FROM records")?;
+    let mut records = statement.query([])?;
+    while let Some(row) = records.next()? {
+        let kind = Kind::from_number(row.get(0)?);
+        let kind = kind.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, row.get(0)?))?;
+        chunk.push(EncodedRecord::from_bytes(kind, row.get::<_, Vec<u8>>(1)?.into()));
         if chunk.is_full() && chunks.blocking_send(chunk.take()).is_err() {
             return Ok(());
         }
@@ -364,10 +379,7 @@ impl Journal for SqliteJournal {
         records.map_err(|error| Unavailable(WHAT, error.into()))
     }
 
-    async fn snapshot(
-        &self,
-        chunks: mpsc::Sender<Vec<EncodedAd>>,
-    ) -> Result<Position, Unavailable> {
+    async fn snapshot(&self, chunks: mpsc::Sender<Vec<Encoded>>) -> Result<Position, Unavailable> {
         const WHAT: &str = "read the journal's ads";
         let read = move |connection: &mut Connection| snapshot(connection, &chunks);
         let position =

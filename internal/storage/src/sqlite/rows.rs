@@ -11,6 +11,8 @@ use placard_scheduler::ports::Expired;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
+use super::records;
+
 pub(super) fn head(transaction: &Connection) -> rusqlite::Result<Position> {
     let mut statement = transaction.prepare_cached("SELECT version, chain, digest FROM head")?;
     statement.query_row([], |row| {
@@ -163,7 +165,11 @@ pub(super) fn current(
             }
         }
     }
-    Ok(Current { head: head(transaction)?, now, ads, kept, written })
+    let head = head(transaction)?;
+    let records = records::touched(transaction, batch, now)?;
+    // The one replica of the directory is not in a table.
+    let registered = None;
+    Ok(Current { head, now, ads, records, registered, kept, written })
 }
 
 /// Writes a plan down.
@@ -200,6 +206,7 @@ pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Res
             None => delete.execute([id.as_bytes()])?,
         };
     }
+    records::write(transaction, plan)?;
     let mut keep = transaction.prepare_cached(
         "INSERT OR REPLACE INTO idempotency (scope, body, answer, at) VALUES (?1, ?2, ?3, ?4)",
     )?;

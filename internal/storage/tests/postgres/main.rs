@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use placard_model::command::Request;
 use placard_model::entry::{Chain, Digest, Position, Record};
-use placard_model::{EncodedAd, Version};
+use placard_model::{Encoded, Version};
 use placard_replica::ports::{CommitError, Journal};
 use placard_replica::{Batch, Plan};
 use placard_storage::postgres::{self, Options, PostgresJournal};
@@ -84,7 +84,7 @@ async fn commit_at_last(journal: &PostgresJournal, requests: Vec<Request>) -> Pl
     }
 }
 
-async fn collect(mut chunks: mpsc::Receiver<Vec<EncodedAd>>) -> Vec<EncodedAd> {
+async fn collect(mut chunks: mpsc::Receiver<Vec<Encoded>>) -> Vec<Encoded> {
     let mut ads = Vec::new();
     while let Some(chunk) = chunks.recv().await {
         ads.extend(chunk);
@@ -92,14 +92,14 @@ async fn collect(mut chunks: mpsc::Receiver<Vec<EncodedAd>>) -> Vec<EncodedAd> {
     ads
 }
 
-async fn snapshot(journal: &PostgresJournal) -> (Position, Vec<EncodedAd>) {
+async fn snapshot(journal: &PostgresJournal) -> (Position, Vec<Encoded>) {
     let (sender, chunks) = mpsc::channel(2);
     let (position, ads) = tokio::join!(journal.snapshot(sender), collect(chunks));
     (position.unwrap(), ads)
 }
 
-fn digest(ads: &[EncodedAd]) -> Digest {
-    ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus)
+fn digest(ads: &[Encoded]) -> Digest {
+    ads.iter().map(Digest::of_any).fold(Digest::default(), Digest::plus)
 }
 
 /// Checks that records follow a position without a hole; returns where they lead.

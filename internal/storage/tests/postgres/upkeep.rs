@@ -35,7 +35,7 @@ async fn audit(journal: &PostgresJournal, page: usize) -> (Position, u64) {
     }
     assert_eq!(at, (head.version, head.chain));
     let (sender, chunks) = mpsc::channel(1);
-    let (sent, ads) = tokio::join!(sendable(audit.ads(sender)), collect(chunks));
+    let (sent, ads) = tokio::join!(sendable(audit.contents(sender)), collect(chunks));
     sent.unwrap();
     assert_eq!(digest(&ads), head.digest);
     (base, head.version - base.version)

@@ -3,7 +3,7 @@
 use std::sync::mpsc as blocking;
 
 use placard_model::entry::{Chain, Digest, Position};
-use placard_model::{Ad, EncodedAd, Spec, Timestamp};
+use placard_model::{Ad, Encoded, EncodedAd, Spec, Timestamp};
 use placard_replica::ports::Checkpoints;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -13,22 +13,22 @@ use crate::requests::spec;
 use crate::wait::PATIENCE;
 
 /// Returns this many ads, with content of this many letters.
-fn ads(count: u128, letters: usize) -> Vec<EncodedAd> {
+fn ads(count: u128, letters: usize) -> Vec<Encoded> {
     let spec = Spec { content: "x".repeat(letters), ..spec("an ad of a checkpoint") };
     let ad = |id| {
         let (id, spec) = (Uuid::from_u128(id), spec.clone());
-        EncodedAd::encode(&Ad { id, version: 1, created_at: Timestamp::EPOCH, spec })
+        EncodedAd::encode(&Ad { id, version: 1, created_at: Timestamp::EPOCH, spec }).into()
     };
     (0..count).map(ad).collect()
 }
 
-fn position(ads: &[EncodedAd]) -> Position {
-    let digest = ads.iter().map(Digest::of).fold(Digest::default(), Digest::plus);
+fn position(ads: &[Encoded]) -> Position {
+    let digest = ads.iter().map(Digest::of_any).fold(Digest::default(), Digest::plus);
     Position { version: 77 + ads.len() as u64, chain: Chain([9; 32]), digest }
 }
 
 /// Loads the checkpoint. Returns its position and its chunks.
-async fn load<C: Checkpoints>(checkpoints: &C) -> (Option<Position>, Vec<Vec<EncodedAd>>) {
+async fn load<C: Checkpoints>(checkpoints: &C) -> (Option<Position>, Vec<Vec<Encoded>>) {
     let (chunks, mut arriving) = mpsc::channel(1);
     let collect = async {
         let mut all = Vec::new();

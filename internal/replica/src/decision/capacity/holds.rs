@@ -144,7 +144,7 @@ pub(super) fn lapse(state: &State<'_>, id: Uuid, version: Version) -> Decided {
 pub(super) fn forfeit(state: &State<'_>, id: Uuid) -> Decided {
     let hold = state.books.hold(id).ok_or(Outcome::NotFound { id })?;
     let Some(owner) = hold.owner else { return refused(id, Refusal::Foreign) };
-    if state.registered.contains(&owner) {
+    if state.registered.is_none_or(|registered| registered.contains(&owner)) {
         return refused(id, Refusal::Registered);
     }
     let mut draft = Draft::new(state);

@@ -20,8 +20,8 @@ pub struct State<'s> {
     pub clocks: Clocks,
     /// The version that its entry gets.
     pub next: Version,
-    /// The replicas that are registered.
-    pub registered: &'s HashSet<Uuid>,
+    /// The replicas that are registered; `None` if that was not read.
+    pub registered: Option<&'s HashSet<Uuid>>,
     /// The ads that there are, of those that the command names.
     pub ads: &'s HashSet<Uuid>,
     /// The pools that ads name, of those that the command names.

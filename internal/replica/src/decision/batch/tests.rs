@@ -1,0 +1,130 @@
+//! Batches whose requests were tried, kept or written before.
+
+use bytes::Bytes;
+use placard_model::command::Sums;
+use placard_model::entry::FORMAT_LEVEL;
+use placard_model::{Spec, Targeting};
+
+use super::*;
+
+const BROKEN: Uuid = Uuid::from_u128(9);
+
+fn key() -> Idempotency {
+    let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
+    Idempotency { scope: [1; 32], spelt: None, body: [2; 32], sums }
+}
+
+/// The request to create an ad, and another under an id whose ad cannot be read; each time it is sent the first
+/// ad has an id of its own, as ids that a server makes.
+fn request(id: u128) -> Arc<Request> {
+    let at = |second: i64| Timestamp::EPOCH.saturating_add_micros(second * 1_000_000);
+    let spec = Spec {
+        title: "Created once".to_owned(),
+        content: "content".to_owned(),
+        start_at: at(0),
+        end_at: at(100),
+        targeting: Targeting::default(),
+    };
+    let create = |id| Command::Create { id, spec: spec.clone() };
+    Arc::new(Request {
+        id: Uuid::from_u128(id),
+        principal: String::new(),
+        idempotency: Some(key()),
+        trace: None,
+        commands: vec![create(Uuid::from_u128(id)), create(BROKEN)],
+    })
+}
+
+fn plan(request: Arc<Request>, kept: Vec<KeptAnswer>) -> Plan {
+    let (requests, repeated, format_level) = (vec![request], false, FORMAT_LEVEL);
+    let batch = Batch { requests, repeated, format_level, refuses_empty: false };
+    let planned = batch.plan(Current {
+        head: Position::START,
+        now: Timestamp::EPOCH,
+        ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
+        records: Vec::new(),
+        registered: None,
+        kept: kept.into_iter().map(|kept| (kept.scope, kept)).collect(),
+        written: HashMap::new(),
+    });
+    planned.expect("an empty journal is taken")
+}
+
+#[test]
+fn a_partly_failed_batch_is_kept_under_its_key() {
+    let first = plan(request(1), Vec::new());
+    let [Outcome::Created { .. }, Outcome::Failed] = first.answers[0].outcomes[..] else {
+        panic!("one is created, one fails: {:?}", first.answers)
+    };
+    let again = plan(request(2), first.kept);
+    assert_eq!(again.log, [], "it was done twice under one key");
+    assert_eq!(again.answers, [Answer { replayed: true, ..first.answers[0].clone() }]);
+}
+
+#[test]
+fn a_batch_that_failed_wholly_is_tried_again() {
+    let only = |id| {
+        let mut request = Arc::unwrap_or_clone(request(id));
+        request.commands.remove(0);
+        Arc::new(request)
+    };
+    let first = plan(only(1), Vec::new());
+    assert_eq!(
+        (&first.answers[0].outcomes[..], &first.kept[..]),
+        (&[Outcome::Failed][..], &[][..])
+    );
+}
+
+/// The same request under this key.
+fn under(key: Idempotency) -> Arc<Request> {
+    Arc::new(Request { idempotency: Some(key), ..Arc::unwrap_or_clone(request(2)) })
+}
+
+/// A build before the sums has kept an answer by the request's body and its path as it was spelt. It is given again,
+/// whatever the new build would compare; and such a build finds what the new one keeps.
+#[test]
+fn answers_are_given_again_across_a_rolling_upgrade() {
+    let first = plan(request(1), Vec::new());
+    let spelt = [9; 32];
+    let old = |scope| KeptAnswer {
+        scope,
+        body: key().body,
+        answer: first.answers[0].encode(FORMAT_LEVEL),
+    };
+    let replayed = Answer { replayed: true, ..first.answers[0].clone() };
+    for kept in [old(key().scope), old(spelt)] {
+        let again = plan(under(Idempotency { spelt: Some(spelt), ..key() }), vec![kept]);
+        assert_eq!((&again.answers[0], &again.log[..]), (&replayed, &[][..]));
+    }
+    let other = plan(under(Idempotency { body: [8; 32], ..key() }), vec![old(key().scope)]);
+    assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
+    // One that took other items for well-formed has answered others than are asked for.
+    let mut answer = first.answers[0].clone();
+    answer.outcomes.pop();
+    let fewer = KeptAnswer { answer: answer.encode(FORMAT_LEVEL), ..old(key().scope) };
+    let other = plan(request(1), vec![fewer]);
+    assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
+    assert!(other.log.is_empty());
+    let new = plan(under(Idempotency { spelt: Some(spelt), ..key() }), Vec::new()).kept;
+    let known: Vec<_> = new.iter().map(|kept| (kept.scope, kept.body)).collect();
+    assert_eq!(known, [(key().scope, key().body), (spelt, key().body)]);
+    // What an old build reads of it is the answer.
+    assert!(new.iter().all(|kept| Answer::decode(&kept.answer).is_ok()));
+}
+
+#[test]
+fn request_is_known_by_its_conditions_and_meaning() {
+    let kept = plan(request(1), Vec::new()).kept;
+    for (body, conditions, meaning, same) in [
+        ([2; 32], [3; 32], [4; 32], true),
+        // Written otherwise; or a build that writes meanings otherwise.
+        ([8; 32], [3; 32], [4; 32], true),
+        ([2; 32], [3; 32], [8; 32], true),
+        ([2; 32], [8; 32], [4; 32], false),
+        ([8; 32], [3; 32], [8; 32], false),
+    ] {
+        let again = under(Idempotency { body, sums: Sums { conditions, meaning }, ..key() });
+        let outcomes = &plan(again, kept.clone()).answers[0].outcomes;
+        assert_eq!(outcomes[0] != Outcome::KeyReused, same, "{body:?} {conditions:?} {meaning:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! The records that a transaction has read, and what its commands make of them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use placard_model::Version;
+use placard_model::capacity::{Books, Command, Named};
+use placard_model::command::Outcome;
+use placard_model::entry::{CAPACITY_LEVEL, Change, Digest};
+use placard_model::records::{EncodedRecord, Key, Row};
+use uuid::Uuid;
+
+use super::capacity::{Clocks, Decision, State, decide};
+
+/// The records as the commands so far leave them.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    books: Books,
+    /// The ids of those that cannot be read. What names one of them fails.
+    damaged: HashSet<Uuid>,
+    registered: Option<HashSet<Uuid>>,
+    touched: BTreeSet<Key>,
+}
+
+impl Records {
+    /// The records as they were read.
+    pub(super) fn read(
+        records: impl IntoIterator<Item = (Uuid, EncodedRecord)>,
+        registered: Option<HashSet<Uuid>>,
+    ) -> Self {
+        let mut read = Self { registered, ..Self::default() };
+        for (id, record) in records {
+            if read.books.put(&record).is_err() {
+                read.damaged.insert(id);
+            }
+        }
+        read
+    }
+
+    /// Decides a command. `ads` are those that it names and that exist.
+    pub(super) fn decide(
+        &self,
+        command: &Command,
+        clocks: Clocks,
+        next: Version,
+        ads: &HashSet<Uuid>,
+    ) -> Decision {
+        let mut named = Named::default();
+        command.names(&mut named);
+        let mut ids = named.pools.iter().chain(&named.holds);
+        if ids.any(|id| self.damaged.contains(id)) {
+            return Decision { change: None, outcome: Outcome::Failed };
+        }
+        // No ad names a pool yet.
+        let (books, registered) = (&self.books, self.registered.as_ref());
+        decide(command, &State { books, clocks, next, registered, ads, named: &HashSet::new() })
+    }
+
+    /// Applies the change of an entry. Returns what that takes out of the digest, and what it adds to it.
+    pub(super) fn apply(&mut self, change: &Change, version: Version) -> (Digest, Digest) {
+        self.touched.extend(Books::keys(change));
+        self.books.enter(change, version)
+    }
+
+    /// Returns the records that were written or removed, by key.
+    pub(super) fn changed(self) -> Vec<(Key, Option<Row>)> {
+        let Self { books, touched, .. } = self;
+        touched.into_iter().map(|key| (key, books.row(key))).collect()
+    }
+}
+
+/// Returns the outcome of a command that an earlier try has written, or nothing if its entry is of another command.
+pub(super) fn outcome_of(command: &Command, change: &Change, version: Version) -> Option<Outcome> {
+    let recorded = |id, record, is_new| Outcome::Recorded { id, version, record, is_new };
+    Some(match (change, command) {
+        (Change::PutPool(pool), _) => {
+            let is_new = matches!(command, Command::CreatePool { .. });
+            recorded(pool.id, EncodedRecord::of_pool(pool), is_new)
+        }
+        (Change::DeletePool(id), _) => Outcome::Deleted { id: *id, version },
+        (Change::Move(moves), Command::Reserve { hold, .. } | Command::Change { hold, .. }) => {
+            let given = moves.given.iter().find(|given| given.id == *hold)?;
+            let is_new = matches!(command, Command::Reserve { .. });
+            recorded(*hold, EncodedRecord::of_hold(given), is_new)
+        }
+        (Change::Move(_), Command::Close { hold, .. } | Command::Forfeit { hold }) => {
+            Outcome::Deleted { id: *hold, version }
+        }
+        (Change::Move(_), Command::Lapse { id, .. }) => Outcome::Deleted { id: *id, version },
+        (Change::Move(moves), Command::Report(report)) => {
+            let done: HashSet<_> = moves.given.iter().map(|hold| hold.id).collect();
+            let closed: HashSet<_> = moves.closed.iter().map(|closed| closed.hold).collect();
+            let counted: HashSet<_> = moves.counted.iter().map(|counted| counted.ad).collect();
+            let items = report.closes.iter().map(|item| closed.contains(&item.hold));
+            let items = items.chain(report.overruns.iter().map(|one| closed.contains(&one.hold)));
+            let items = items.chain(report.gives.iter().map(|one| done.contains(&one.hold)));
+            let items = items.chain(report.counts.iter().map(|one| counted.contains(&one.ad)));
+            // The entry does not say why.
+            let left_out = items.enumerate().filter(|(_, is_taken)| !is_taken);
+            let left_out = left_out.map(|(nth, _)| (nth, Outcome::Failed)).collect();
+            Outcome::Reported { version: Some(version), left_out }
+        }
+        _ => return None,
+    })
+}
+
+/// Returns why a command was not written when an earlier try decided its request, if it would be accepted now.
+pub(super) fn rejected_then(command: &Command) -> Outcome {
+    let mut named = Named::default();
+    command.names(&mut named);
+    let id = named.holds.first().or(named.pools.first()).copied().unwrap_or_default();
+    match command {
+        Command::CreatePool { .. } => Outcome::Exists { id, version: 0 },
+        Command::Reserve { pool, .. } => Outcome::Exhausted { pool: *pool, available: 0 },
+        Command::Lapse { .. } => Outcome::VersionMismatch { id, version: 0 },
+        Command::Report(_) => Outcome::Reported { version: None, left_out: Vec::new() },
+        _ => match command.only_if().is_none_or(|only_if| only_if.is_empty()) {
+            true => Outcome::NotFound { id },
+            false => Outcome::VersionMismatch { id, version: 0 },
+        },
+    }
+}
+
+/// Returns the outcome of a command for which the replicas' builds are too old.
+pub(super) fn not_yet(command: &Command, level: u8) -> Option<Outcome> {
+    let mut named = Named::default();
+    command.names(&mut named);
+    let id = named.holds.first().or(named.pools.first()).copied().unwrap_or_default();
+    let refusal = placard_model::capacity::Refusal::NotYet;
+    (level < CAPACITY_LEVEL).then_some(Outcome::Refused { id, refusal })
+}
