@@ -125,8 +125,9 @@ impl Scaler {
     }
 
     async fn look(&mut self) {
-        let pages = self.balancers.pages().await;
+        // Before they are asked: a balancer that is waited for must not make the others' pages look younger than they are.
         let now = self.begun.elapsed();
+        let pages = self.balancers.pages().await;
         let reading = self.meters.read(now, &pages).map(|reading| self.imagined(reading));
         let decision = self.policy.step(now, reading.as_ref());
         {
@@ -135,6 +136,7 @@ impl Scaler {
             account.counts.looks_incomplete += u64::from(pages.iter().any(Option::is_none));
             account.counts.balancer_restarts = self.meters.restarts();
             account.outlook = self.policy.outlook();
+            account.is_backing_off = self.policy.is_backing_off(now);
             account.reading = reading.unwrap_or_default();
             if let Decision::Order(order) = decision {
                 account.ordered(order);
@@ -181,7 +183,9 @@ impl Scaler {
 
     /// Logs why nothing is done, once, if an operator may wonder.
     fn tell(&mut self, hold: Hold, reading: &Reading) {
-        let is_usual = matches!(hold, Hold::Acting | Hold::Enough | Hold::Quiet);
+        // The first look has no rate yet.
+        let is_first = self.shown.account().counts.looks == 1;
+        let is_usual = is_first || matches!(hold, Hold::Acting | Hold::Enough | Hold::Quiet);
         if hold != self.told && !is_usual {
             let (serving, draining) = (reading.serving, reading.draining);
             tracing::info!(serving, draining, "not scaling: {}", hold.text());
@@ -189,7 +193,7 @@ impl Scaler {
             let requests_per_second = rounded(reading.requests);
             tracing::debug!(requests_per_second, "not scaling: {}", hold.text());
         }
-        self.told = hold;
+        self.told = if is_first { Hold::Enough } else { hold };
     }
 
     /// Takes over how the command has ended.

@@ -27,7 +27,10 @@ const CODES: [(&str, &str); 3] = [
         "The command has failed, and says why in one line on standard error. healthcheck: the server is not ready. \
          verify: the journal and the replicas disagree.",
     ),
-    ("2", "The command line, or a variable in its place, is wrong."),
+    (
+        "2",
+        "The command line, or a variable in its place, cannot be parsed. Options that do not go together end with 1.",
+    ),
 ];
 /// The files of a server, which those commands use that take its directory.
 const FILES: [(&str, &str); 8] = [
@@ -137,5 +140,8 @@ fn see_also(own: &str, names: &[String], to: &mut Roff) {
         names.iter().filter(|name| *name != own).map(|name| format!("{name}(1)")).collect();
     to.text([roman(format!("{}, systemd.exec(5), journalctl(1)", others.join(", ")))]);
     to.control("PP", []);
-    to.text([roman("The operator's manual is OPERATIONS.md, in /usr/share/doc/placard.")]);
+    to.text([roman(
+        "The operator's manual is docs/OPERATIONS.md of the project; the Debian package has it as \
+         /usr/share/doc/placard/OPERATIONS.md.gz.",
+    )]);
 }

@@ -1,11 +1,13 @@
 //! Tells the service manager that started the program when it is ready and when it stops, as systemd wants it of a service
-//! of `Type=notify` (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names.
+//! of `Type=notify` (sd_notify(3)): a datagram to the socket at the path in `NOTIFY_SOCKET`. Abstract sockets are not known.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+/// How long a manager that does not read may hold the server up.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What a process takes to end on a busy machine, beside what the server takes to stop.
 const SPARE: Duration = Duration::from_secs(8);
 
@@ -31,7 +33,6 @@ fn tell(state: &str) {
 
 fn send(socket: &OsStr, state: &str) -> io::Result<()> {
     let datagrams = UnixDatagram::unbound()?;
-    // A manager that does not read must not hold the server up.
-    datagrams.set_nonblocking(true)?;
+    datagrams.set_write_timeout(Some(PATIENCE))?;
     datagrams.send_to(state.as_bytes(), socket).map(drop)
 }

@@ -69,7 +69,7 @@ impl Account {
         );
         text.gauge(
             "placard_autoscale_replicas_draining",
-            "Replicas that get no new requests because they are about to leave",
+            "Replicas that get no new requests because they are about to leave, or refuse them",
             reading.draining,
         );
         text.gauge(

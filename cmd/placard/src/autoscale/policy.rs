@@ -54,7 +54,7 @@ impl Rules {
 pub(crate) enum Why {
     /// The load needs more replicas.
     Up,
-    /// Replicas that were asked for have not come.
+    /// Replicas that were asked for have not come, or those that were there when it began do not serve.
     Again,
     /// The load has needed fewer replicas for the quiet time.
     Down,
@@ -184,6 +184,11 @@ impl Policy {
         self.asked
     }
 
+    /// Returns true for as long as no command is run because the last one failed.
+    pub(crate) fn is_backing_off(&self, now: Duration) -> bool {
+        now < self.retry_at
+    }
+
     /// Decides what to do after a reading, or without one if no balancer has answered.
     pub(crate) fn step(&mut self, now: Duration, reading: Option<&Reading>) -> Decision {
         let Some(reading) = reading else {
@@ -220,7 +225,7 @@ impl Policy {
         if self.running.is_some() {
             return Decision::Hold(Hold::Acting);
         }
-        if now < self.retry_at {
+        if self.is_backing_off(now) {
             return Decision::Hold(Hold::BackingOff);
         }
         if wanted > from {
@@ -228,7 +233,8 @@ impl Policy {
         }
         let is_due = now.saturating_sub(self.acted_at) >= AGAIN_AFTER;
         // An order of fewer than are seen would take some away.
-        if reading.is_whole && wanted > reading.serving && self.asked == Some(from) && is_due {
+        let is_less = self.asked.is_some_and(|asked| asked != from);
+        if reading.is_whole && wanted > reading.serving && !is_less && is_due {
             return order(from, Why::Again);
         }
         let Some(Quiet { since, .. }) = self.quiet else { return Decision::Hold(Hold::Enough) };
@@ -247,6 +253,7 @@ impl Policy {
     /// Takes over how the command has ended. Returns the pause before the next one, if it failed.
     pub(crate) fn ended(&mut self, now: Duration, succeeded: bool) -> Option<Duration> {
         let ordered = self.running.take();
+        // One that failed may have had its effect too.
         (self.acted_at, self.quiet) = (now, None);
         if succeeded {
             (self.asked, self.failures) = (ordered, 0);

@@ -2,12 +2,15 @@
 //! behind a real HAProxy.
 
 use std::fs;
+use std::time::Instant;
 
 use placard_testkit::process::Process;
 use placard_testkit::servers::haproxy::HaProxy;
 use placard_testkit::wait::until;
 use reqwest::StatusCode;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::{PLACARD, Server, client};
 
@@ -64,6 +67,12 @@ fn unanswered() -> Process {
     let places = ["--balancer", "http://127.0.0.1:1", "--metrics-listen", "127.0.0.1:0"];
     let arguments = [&arguments[..], &places, &["--", "false", "{replicas}"]].concat();
     Process::start(PLACARD, &arguments, &[])
+}
+
+/// Returns the number that a page of metrics has under this name.
+fn number(text: &str, name: &str) -> f64 {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name}: {text}"))
 }
 
 fn has_line(lines: &[String], parts: &[&str]) -> bool {
@@ -138,17 +147,18 @@ async fn command_past_its_time_is_killed() {
 async fn silent_balancer_is_logged_and_nothing_is_done() {
     let mut autoscaler = unanswered();
     let metrics = autoscaler.url().await;
+    let client = client();
     let text = until("two looks", async || {
-        let text = client().get(&metrics).send().await.ok()?.text().await.ok()?;
-        text.contains("\nplacard_autoscale_looks_incomplete_total 2\n").then_some(text)
+        let text = client.get(&metrics).send().await.ok()?.text().await.ok()?;
+        (number(&text, "placard_autoscale_looks_incomplete_total") >= 2.0).then_some(text)
     })
     .await;
     assert!(text.contains("\nplacard_autoscale_incomplete 1\n"), "{text}");
     assert!(text.contains("\nplacard_autoscale_ups_total 0\n"), "{text}");
     let root = metrics.replace("/metrics", "/");
     for (answer, status) in [
-        (client().get(&root).send(), StatusCode::NOT_FOUND),
-        (client().post(&metrics).send(), StatusCode::METHOD_NOT_ALLOWED),
+        (client.get(&root).send(), StatusCode::NOT_FOUND),
+        (client.post(&metrics).send(), StatusCode::METHOD_NOT_ALLOWED),
     ] {
         assert_eq!(answer.await.unwrap().status(), status);
     }
@@ -157,6 +167,62 @@ async fn silent_balancer_is_logged_and_nothing_is_done() {
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     let says = ["WARN", "a balancer cannot be read", "cannot use http://127.0.0.1:1/metrics"];
     assert!(has_line(&ended.err, &says), "{ended:#?}");
+}
+
+/// A balancer that is waited for must not make the rate of another one look greater than it is.
+#[tokio::test]
+async fn balancer_that_hangs_and_then_refuses_scales_nothing() {
+    let listen = async || TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let (steady, hanging) = (listen().await, listen().await);
+    let places = [&steady, &hanging].map(|one| one.local_addr().expect("it is bound"));
+    let began = Instant::now();
+    let serving = tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = steady.accept().await else { continue };
+            answer(stream, began).await;
+        }
+    });
+    let balancers = places.map(|place| format!("http://{place}")).join(",");
+    // Ten times the load would still be too little for a second replica.
+    let options = ["autoscale", "--balancer", &balancers, "--requests-per-replica", "1000"];
+    let more = ["--interval", "1", "--replicas-min", "1", "--metrics-listen", "127.0.0.1:0"];
+    let arguments = [&options[..], &more, &["--", "true", "{replicas}"]].concat();
+    let mut autoscaler = Process::start(PLACARD, &arguments, &[]);
+    let metrics = autoscaler.url().await;
+    let client = client();
+    let asked = async || hanging.accept().await.expect("the autoscaler asks").0;
+    for _ in 0..3 {
+        answer(asked().await, began).await;
+    }
+    let held = [asked().await, asked().await, asked().await];
+    drop((hanging, held));
+    let looks = |text: &str| number(text, "placard_autoscale_looks_total");
+    let page = async || client.get(&metrics).send().await.ok()?.text().await.ok();
+    let before = until("the metrics", page).await;
+    let after = until("three more looks", async || {
+        page().await.filter(|text| looks(text) >= looks(&before) + 3.0)
+    })
+    .await;
+    assert_eq!(number(&after, "placard_autoscale_replicas"), 1.0, "{after}");
+    serving.abort();
+}
+
+/// Answers as a balancer with one replica and 100 requests a second: no HAProxy hangs when it is asked to.
+async fn answer(mut stream: TcpStream, began: Instant) {
+    let mut head = [0; 4096];
+    let _ = stream.read(&mut head).await;
+    let requests = (began.elapsed().as_secs_f64() * 100.0) as u64;
+    let page = format!(
+        "haproxy_process_uptime_seconds 1000\nhaproxy_process_start_time_seconds 1\n\
+         haproxy_backend_current_queue{{proxy=\"replicas\"}} 0\n\
+         haproxy_backend_current_sessions{{proxy=\"replicas\"}} 0\n\
+         haproxy_backend_http_requests_total{{proxy=\"replicas\"}} {requests}\n\
+         haproxy_backend_response_time_average_seconds{{proxy=\"replicas\"}} 0.001\n\
+         haproxy_server_status{{proxy=\"replicas\",server=\"replica1\",state=\"UP\"}} 1\n"
+    );
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length";
+    let answer = format!("{head}: {}\r\n\r\n{page}", page.len());
+    let _ = stream.write_all(answer.as_bytes()).await;
 }
 
 /// The manual's table is what the page says; with `UPDATE` it is written.

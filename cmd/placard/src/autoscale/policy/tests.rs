@@ -338,3 +338,11 @@ fn pauses_grow_while_the_command_fails() {
     assert_eq!(order(policy.step(now, Some(&of(450.0, 4)))), Ok((5, Why::Up)));
     assert_eq!(policy.ended(now, false), Some(BACK_OFF));
 }
+
+#[test]
+fn replicas_that_were_down_at_the_start_are_asked_for() {
+    let mut policy = Policy::new(rules(1, 8));
+    let reading = Reading { serving: 1, ..of(250.0, 3) };
+    assert_eq!(order(policy.step(TICK, Some(&reading))), Err(Hold::Enough));
+    assert_eq!(order(policy.step(AGAIN_AFTER, Some(&reading))), Ok((3, Why::Again)));
+}
