@@ -54,7 +54,7 @@ def version():
 def health_paths():
     """What is answered beyond the maximum of connections: the routes that the table reserves."""
     names = re.findall(r"route\((?:\w+::)?(\w+_PATH), methods!\([^)]*\)\)\.reserved\(\)", text("internal/api/src/routes/mod.rs"))
-    files = "\n".join(text(f"internal/api/src/routes/{name}") for name in ("health/mod.rs", "metrics.rs"))
+    files = "\n".join(text(f"internal/api/src/{name}") for name in ("routes/health/mod.rs", "metrics/page.rs"))
     return [re.search(rf'{name}: &str = "([^"]+)"', files)[1] for name in names]
 
 

@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::http::requests::Identify;
 
 /// The path of the metrics.
-pub(crate) const PATH: &str = "/metrics";
+pub(crate) const METRICS_PATH: &str = "/metrics";
 
 /// Returns the answer with metrics as text.
 pub(crate) fn answer(text: String) -> Response {
@@ -27,7 +27,7 @@ pub fn metrics_page(write: impl Fn(&mut Exposition) + Clone + Send + Sync + 'sta
         answer(text.into_text())
     };
     Router::new()
-        .route(PATH, get(show))
+        .route(METRICS_PATH, get(show))
         .fallback(async || Problem::route_not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(Identify { spans: None, config: Arc::default(), route_of: |_| None })

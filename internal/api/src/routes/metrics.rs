@@ -14,7 +14,7 @@ use crate::metrics::{Shown, page};
 use crate::openapi::answers::{Answer, answers, invalid};
 
 /// The path of the metrics.
-pub(crate) const METRICS_PATH: &str = page::PATH;
+pub(crate) use page::METRICS_PATH;
 
 answers!([
     Answer::page(
