@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use placard_node::Outage;
+use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::task::JoinSet;
 
@@ -25,7 +26,9 @@ pub(crate) struct Balancers {
 impl Balancers {
     /// Begins with the URLs of their pages.
     pub(crate) fn new(urls: Vec<Url>, backend: String, every: Duration) -> anyhow::Result<Self> {
-        let client = Client::builder().no_proxy().timeout(DEADLINE).build();
+        // Another place than the operator's may be anything, and its address may hold a secret.
+        let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(DEADLINE);
+        let client = client.build();
         let client = client.context("cannot make a client")?;
         let outage = || Outage::of("a balancer cannot be read").tried_every(every);
         Ok(Self { client, backend, all: urls.into_iter().map(|url| (url, outage())).collect() })
@@ -58,6 +61,7 @@ async fn page(client: &Client, mut url: Url, backend: &str) -> anyhow::Result<Pa
     // The rest would be eight times as long.
     url.set_query(Some("scope=global&scope=backend&scope=server&no-maint"));
     let mut answer = client.get(url).send().await?.error_for_status()?;
+    ensure!(answer.status().is_success(), "it leads elsewhere ({})", answer.status());
     let mut text = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         ensure!(text.len() + chunk.len() <= PAGE_BYTES_MAX, "the page is too long");

@@ -218,7 +218,10 @@ impl Policy {
 
     fn decide(&self, now: Duration, reading: &Reading, (wanted, suffices): (u32, u32)) -> Decision {
         let from = self.outlook.there;
-        let order = |replicas, why| Decision::Order(Order { from, replicas, why });
+        // A cluster that was made larger by hand may have more than the bound; what only seems to be there does not count.
+        let most = self.rules.max.max(reading.serving);
+        let order =
+            |replicas: u32, why| Decision::Order(Order { from, replicas: replicas.min(most), why });
         if self.seen == 0 {
             return Decision::Hold(Hold::Blind);
         }
@@ -230,6 +233,13 @@ impl Policy {
         }
         if wanted > from {
             return order(wanted, Why::Up);
+        }
+        // What is there beyond what was asked for does not serve: it is about to leave, or has left.
+        if let Some(asked) = self.asked
+            && wanted > asked
+            && reading.serving <= asked
+        {
+            return Decision::Order(Order { from: asked, replicas: wanted, why: Why::Up });
         }
         let is_due = now.saturating_sub(self.acted_at) >= AGAIN_AFTER;
         // An order of fewer than are seen would take some away.

@@ -63,7 +63,10 @@ impl Meters {
             self.restarts += u64::from(again);
             is_whole &= before.is_some() && !again && page.uptime >= self.settling;
             let requests = before.map_or(0.0, |(then, before)| {
-                let elapsed = now.saturating_sub(then).as_secs_f64();
+                let elapsed = now.saturating_sub(then);
+                // A counter may fall by a fault as well: then it counts since the balancer's start.
+                let elapsed = if again { elapsed.max(page.uptime) } else { elapsed };
+                let elapsed = elapsed.as_secs_f64();
                 // The requests of one that was started again before that are not known.
                 let counted = page.requests - if again { 0.0 } else { before.requests };
                 if elapsed > 0.0 { counted / elapsed } else { 0.0 }
@@ -141,8 +144,8 @@ mod tests {
     #[test]
     fn restarted_balancer_gives_a_lower_bound_and_no_more() {
         for again in [
-            Page { requests: 40.0, ..page(0.0) },
-            Page { requests: 2_000_000.0, started: 2.0, ..page(0.0) },
+            Page { requests: 40.0, uptime: seconds(4), ..page(0.0) },
+            Page { requests: 2_000_000.0, started: 2.0, uptime: seconds(4), ..page(0.0) },
         ] {
             let mut meters = Meters::new(1, SETTLING);
             meters.read(seconds(5), &[Some(page(1_000_000.0))]);
@@ -156,6 +159,14 @@ mod tests {
             assert_eq!((reading.requests, reading.is_whole), (10.0, true));
             assert_eq!(meters.restarts(), 1);
         }
+    }
+
+    #[test]
+    fn counter_that_falls_a_little_is_no_load() {
+        let mut meters = Meters::new(1, SETTLING);
+        meters.read(seconds(5), &[Some(page(1_000_000.0))]);
+        let reading = meters.read(seconds(6), &[Some(page(999_990.0))]).unwrap();
+        assert_eq!(reading.requests, 9_999.9, "what it has answered in its 100 s");
     }
 
     #[test]

@@ -346,3 +346,26 @@ fn replicas_that_were_down_at_the_start_are_asked_for() {
     assert_eq!(order(policy.step(TICK, Some(&reading))), Err(Hold::Enough));
     assert_eq!(order(policy.step(AGAIN_AFTER, Some(&reading))), Ok((3, Why::Again)));
 }
+
+#[test]
+fn replicas_that_are_down_for_good_raise_no_bound() {
+    let mut policy = Policy::new(rules(1, 8));
+    let reading = Reading { serving: 4, ..of(0.0, 24) };
+    let mut step = |nth| order(policy.step(TICK * nth, Some(&reading)));
+    assert_eq!(step(1), Err(Hold::Quiet));
+    assert_eq!(step(1 + QUIET), Ok((8, Why::Down)));
+}
+
+#[test]
+fn load_that_returns_while_one_leaves_is_served_at_once() {
+    for leaving in [
+        Reading { serving: 3, draining: 1, ..of(390.0, 4) },
+        Reading { serving: 3, ..of(390.0, 4) },
+    ] {
+        let mut policy = Policy::new(rules(1, 8));
+        assert_eq!(order(policy.step(TICK, Some(&of(50.0, 4)))), Err(Hold::Quiet));
+        assert_eq!(order(policy.step(TICK * (1 + QUIET), Some(&of(50.0, 4)))), Ok((3, Why::Down)));
+        policy.ended(TICK * (1 + QUIET), true);
+        assert_eq!(order(policy.step(TICK * (2 + QUIET), Some(&leaving))), Ok((4, Why::Up)));
+    }
+}
