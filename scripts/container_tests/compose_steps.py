@@ -122,9 +122,12 @@ def follow_load(cluster, command, *changes):
                 cluster.await_replicas(4)
             cluster.await_replicas(3)
     except Failed as fault:
+        autoscaler.kill()
         raise Failed(f"{fault}: {log.read_text()[-3000:]}") from fault
     cluster.shell("kill $(cat /share/autoscale.pid)")
-    if autoscaler.wait():
+    # It lets a command finish, which may take --command-timeout.
+    wait_for("the end of the autoscaler", lambda: autoscaler.poll() is not None, seconds=180)
+    if autoscaler.returncode:
         raise Failed(f"placard autoscale has ended with {autoscaler.returncode}: {log.read_text()[-3000:]}")
     say(f"scaled by itself to 4 and to 3 under {load.requests + calm.requests} requests")
 

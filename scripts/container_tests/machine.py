@@ -12,6 +12,9 @@ from pathlib import Path
 
 from engine import HERE, Failed, Unable, delete_groups, unable, wait_for
 
+# Only stops a command that hangs.
+COMMAND_SECONDS = 600
+
 
 def hindrance():
     """Why no machine can be started here, or nothing."""
@@ -66,10 +69,13 @@ class Machine:
         """What a command in there says on its standard output, and on both outputs if it fails."""
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--wdns=/"]
         plain = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
-        done = subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", *enter, "--", *plain, *map(str, command)],
-            check=False, capture_output=True, text=True, errors="replace", input=text or "",
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                ["setpriv", "--pdeathsig", "KILL", *enter, "--", *plain, *map(str, command)],
+                check=False, capture_output=True, text=True, errors="replace", input=text or "", timeout=COMMAND_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as hung:
+            raise Failed(f"{' '.join(map(str, command))}: not within {COMMAND_SECONDS} s") from hung
         if check and done.returncode:
             raise Failed(f"{' '.join(map(str, command))}: {(done.stdout + done.stderr).strip()[-4000:]}")
         return done.stdout if check else done

@@ -31,8 +31,8 @@ impl Snapshot {
         self.position
     }
 
-    /// The ads and records, in no order. Takes time that grows with their number. Readers go on; the writer waits for a shard of the map
-    /// while that is being read.
+    /// The ads and records, in no order. Takes time that grows with their number. Readers go on; the writer waits for a
+    /// shard of the map while that is being read.
     pub fn collect(self) -> Vec<Encoded> {
         // If an ad has changed before it is read here, the old one was saved before that. The vector has room for all
         // from the start: the writer waits for a shard that is being read.

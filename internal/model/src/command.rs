@@ -298,13 +298,18 @@ impl Answer {
     /// Returns true if the same key must get the same answer. It must as soon as anything was written, whatever
     /// happened to the other commands: deciding them again would write the first ones twice. If nothing was written it
     /// must unless the request was malformed, which costs nothing to find again and changes once the client mends it,
-    /// or the journal refused a part of it, or a pool had no room, which it may have the next time.
+    /// or the journal refused a part of it, or a pool had no room or a replica was too old,
+    /// which may be different the next time.
     pub fn is_final(&self) -> bool {
         let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
         let unfit = |outcome: &Outcome| {
-            let not_yet = Refusal::NotYet;
-            matches!(outcome, Outcome::KeyReused | Outcome::Failed | Outcome::Exhausted { .. })
-                || matches!(outcome, Outcome::Refused { refusal, .. } if *refusal == not_yet)
+            matches!(
+                outcome,
+                Outcome::KeyReused
+                    | Outcome::Failed
+                    | Outcome::Exhausted { .. }
+                    | Outcome::Refused { refusal: Refusal::NotYet, .. }
+            )
         };
         let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
         wrote || !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)

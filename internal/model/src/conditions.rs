@@ -5,14 +5,14 @@ use crate::Version;
 /// Entity tags that a precondition lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tags {
-    /// That of any ad.
+    /// That of any object.
     Any,
     /// Those of these versions.
     Versions(Vec<Version>),
 }
 
 impl Tags {
-    /// Returns true if the tag of an ad at this version is among them.
+    /// Returns true if the tag of an object at this version is among them.
     pub fn name(&self, version: Version) -> bool {
         match self {
             Self::Any => true,
@@ -21,12 +21,12 @@ impl Tags {
     }
 }
 
-/// The preconditions of a request for one ad (RFC 9110, section 13).
+/// The preconditions of a request for one object (RFC 9110, section 13).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// `If-Match`: the ad is there, and its tag is listed.
+    /// `If-Match`: the object is there, and its tag is listed.
     pub if_match: Option<Tags>,
-    /// `If-None-Match`: the ad is not there, or its tag is not listed.
+    /// `If-None-Match`: the object is not there, or its tag is not listed.
     pub if_none_match: Option<Tags>,
 }
 
@@ -41,7 +41,7 @@ impl Conditions {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Returns true if they hold for an ad at this version, or for a missing ad if it is `None`.
+    /// Returns true if they hold for an object at this version, or for a missing one if it is `None`.
     pub fn hold(&self, version: Option<Version>) -> bool {
         let name = |tags: &Tags| version.is_some_and(|version| tags.name(version));
         self.if_match.as_ref().is_none_or(name) && !self.if_none_match.as_ref().is_some_and(name)

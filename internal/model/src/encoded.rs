@@ -11,7 +11,9 @@ use prost::Message;
 
 use crate::ad::{AdView, SpecView};
 use crate::dimensions::Stored;
-use crate::format::{FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, stamp, uuid};
+use crate::format::{
+    FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp, uuid,
+};
 use crate::protobuf::{Input, Value};
 use crate::{Ad, Version};
 
@@ -85,7 +87,7 @@ impl EncodedAd {
 const MARK: u8 = 0;
 
 /// The level that reading an ad needs, which is that of its newest dimension. The level after this build's has nothing
-/// new in it; its ads say that they have, so that two builds can be tested together.
+/// new in an ad; its ads say that they have, so that two builds can be tested together.
 fn needed(ad: &Ad, level: u8) -> u8 {
     let conditions = ad.spec.targeting.level();
     if format_level() > FORMAT_LEVEL { level.max(conditions) } else { conditions }
@@ -113,7 +115,7 @@ struct AdMessage {
 impl From<&Ad> for AdMessage {
     fn from(ad: &Ad) -> Self {
         Self {
-            id: Bytes::copy_from_slice(ad.id.as_bytes()),
+            id: id_bytes(ad.id),
             version: ad.version,
             created_at: ad.created_at.micros(),
             start_at: ad.spec.start_at.micros(),

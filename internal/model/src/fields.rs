@@ -1,6 +1,6 @@
 //! Reads JSON: a client's object becomes a [`Creation`], a [`Spec`] or a [`Patch`], or a list of everything that is
-//! wrong with it; `capacity::form` reads pools and reservations of it. Types are read field by field rather than by one `Deserialize`, because serde stops at the first
-//! wrong field and an answer should list all of them.
+//! wrong with it; `capacity::form` reads pools and reservations of it. Types are read field by field rather than by one
+//! `Deserialize`, because serde stops at the first wrong field and an answer should list all of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -224,12 +224,7 @@ impl Object {
 
     /// Returns what the body says about the fields that all objects have and no client can set.
     pub(crate) fn said_of_any(&mut self) -> Said {
-        let whole = |value: Given| match value {
-            Given::Number(number) if number.fract() == 0.0 && number >= 0.0 => {
-                Some(number as Version)
-            }
-            _ => None,
-        };
+        let whole = |value: Given| value.whole(0, Version::MAX);
         let id = self.id();
         let reading = &mut self.reading;
         Said {

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{Timestamp, dimensions};
@@ -9,14 +10,14 @@ use crate::{Timestamp, dimensions};
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
 ///
 /// It is that of the newest dimension. What else needs a newer reader goes behind a test of the level that
-/// [`Entry::encode`](crate::entry::Entry::encode) is given.
+/// [`Entry::encode`](crate::entry::Entry::encode) is given, or is refused while that is lower (`Refusal::NotYet`).
 pub const FORMAT_LEVEL: u8 = dimensions::LEVEL;
 
-/// The format level of pools, holds and tombstones. No build reads them yet, so that no build writes them:
-/// [`FORMAT_LEVEL`] becomes this one once they are stored and restored wherever ads are.
+/// The format level of pools, holds and tombstones. No build reads them yet, so that no build writes them. They are stored and
+/// restored wherever ads are; [`FORMAT_LEVEL`] becomes this one once clients can use them.
 pub const CAPACITY_LEVEL: u8 = 2;
 // A dimension that comes before has a level of its own, and so has one that comes after.
-const _: () = assert!(dimensions::LEVEL < CAPACITY_LEVEL && FORMAT_LEVEL < CAPACITY_LEVEL);
+const _: () = assert!(FORMAT_LEVEL < CAPACITY_LEVEL);
 
 static LEVEL: OnceLock<u8> = OnceLock::new();
 
@@ -46,8 +47,8 @@ pub enum Undecodable {
     /// The bytes are not a protobuf message of the expected shape.
     #[error("not a protobuf message of the expected shape")]
     Malformed(#[from] prost::DecodeError),
-    /// The bytes are not an ad's fields in sequence, each of its type.
-    #[error("not the fields of an ad")]
+    /// The bytes are not fields in sequence, each of its type.
+    #[error("not a sequence of fields, each of its type")]
     Torn,
     /// A field is missing or outside its domain.
     #[error("field {0} is missing or out of its domain")]
@@ -56,6 +57,10 @@ pub enum Undecodable {
 
 pub(crate) fn stamp(micros: i64, field: &'static str) -> Result<Timestamp, Undecodable> {
     Timestamp::from_micros(micros).ok_or(Undecodable::Field(field))
+}
+
+pub(crate) fn id_bytes(id: Uuid) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
 }
 
 pub(crate) fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Undecodable> {

@@ -38,12 +38,11 @@ impl Given {
         }
     }
 
-    /// Returns the number, if it is whole and within these bounds, up to which all whole numbers are exact.
+    /// Returns the number, if it is whole and from `min` to `max`.
     pub(crate) fn whole(self, min: u64, max: u64) -> Option<u64> {
-        const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
         let Self::Number(number) = self else { return None };
-        let is_exact = number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number);
-        is_exact.then_some(number as u64).filter(|number| (min..=max).contains(number))
+        let is_whole = number.fract() == 0.0 && number >= 0.0;
+        is_whole.then_some(number as u64).filter(|number| (min..=max).contains(number))
     }
 
     /// Returns the flag, if it is one.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::capacity::{Balance, CloseReason, Hold, Pacing, Pool, PoolSpec, Tombstone};
 use crate::dimensions::Stored;
-use crate::format::{CAPACITY_LEVEL, Undecodable, format_level, stamp, uuid};
+use crate::format::{CAPACITY_LEVEL, Undecodable, format_level, id_bytes, stamp, uuid};
 use crate::protobuf::Input;
 
 /// The kind of a record. Ids are unique within a kind.
@@ -363,8 +363,4 @@ impl TryFrom<TombstoneMessage> for Tombstone {
             reason: CloseReason::from_number(reason).ok_or(Undecodable::Field("reason"))?,
         })
     }
-}
-
-fn id_bytes(id: Uuid) -> Bytes {
-    Bytes::copy_from_slice(id.as_bytes())
 }

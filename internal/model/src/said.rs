@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{Ad, Status, Timestamp, Version, Violation};
 
-/// The read-only fields that a body gives of an ad; each is optional.
+/// The read-only fields that a body gives of an object; each is optional.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Said {
     /// Its id.

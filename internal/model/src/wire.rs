@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::capacity::{After, Balance, CloseReason, Closed, Counted, Moves, Refusal};
 use crate::command::{Answer, KeptAnswer, Outcome, Sums};
 use crate::entry::{Change, Digest, Entry, Reason};
-use crate::format::{Undecodable, format_level, stamp, uuid};
+use crate::format::{Undecodable, format_level, id_bytes, stamp, uuid};
 use crate::records::{EncodedRecord, Kind};
 use crate::{EncodedAd, Timestamp, TraceContext, Violation};
 
@@ -117,7 +117,7 @@ impl Entry {
     pub fn encode(&self, level: u8) -> Bytes {
         let message = EntryMessage {
             at: self.at.micros(),
-            request: Bytes::copy_from_slice(self.request.as_bytes()),
+            request: id_bytes(self.request),
             item: self.item,
             principal: self.principal.clone(),
             reason: match self.reason {
@@ -182,10 +182,6 @@ fn change(message: ChangeMessage) -> Result<Change, Undecodable> {
         ChangeMessage::DeletePool(id) => Change::DeletePool(uuid(&id, "pool_deleted")?),
         ChangeMessage::Move(moves) => Change::Move(moves.try_into()?),
     })
-}
-
-fn id_bytes(id: Uuid) -> Bytes {
-    Bytes::copy_from_slice(id.as_bytes())
 }
 
 impl From<&Moves> for MovesMessage {
@@ -412,7 +408,7 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         _ => &[],
     };
     OutcomeMessage {
-        id: Bytes::copy_from_slice(id.as_bytes()),
+        id: id_bytes(*id),
         version: *version,
         kind,
         ad,

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod golden;
+
 use std::sync::Once;
 
 use bytes::Bytes;
@@ -23,18 +23,12 @@ use placard_model::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use golden::{entry, golden, id, stamp};
+
 /// This build reads none of it yet.
 fn as_the_next_build() {
     static ONCE: Once = Once::new();
     ONCE.call_once(be_the_next_build);
-}
-
-fn id(last: u8) -> Uuid {
-    Uuid::from_bytes([0x0f, 1, 2, 3, 4, 5, 0x76, 7, 0x88, 9, 10, 11, 12, 13, 14, last])
-}
-
-fn stamp(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap()
 }
 
 fn pool() -> Pool {
@@ -110,33 +104,6 @@ fn moves() -> Moves {
     }
 }
 
-fn entry(change: Change, reason: Reason) -> Entry {
-    Entry {
-        at: stamp("2026-01-02T03:04:05.678901Z"),
-        request: id(9),
-        item: 3,
-        principal: "ops".to_owned(),
-        reason,
-        trace: None,
-        digest: Digest(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
-        change,
-    }
-}
-
-fn golden(name: &str, bytes: &[u8]) {
-    let mut hex = String::new();
-    for line in bytes.chunks(32) {
-        line.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
-        hex.push('\n');
-    }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, &hex).unwrap();
-    }
-    let expected = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(hex, expected, "{name} is written differently now");
-}
-
 #[test]
 fn records_match_golden_bytes_and_are_read_back() {
     as_the_next_build();
@@ -199,6 +166,7 @@ fn refusal_for_want_of_room_is_not_kept() {
     let deleted = Outcome::Deleted { id: id(5), version: 9 };
     assert!(!answer(vec![exhausted()]).is_final());
     assert!(!answer(vec![refused(Refusal::Paused), exhausted()]).is_final());
+    assert!(!answer(vec![refused(Refusal::NotYet)]).is_final());
     assert!(answer(vec![refused(Refusal::Closed)]).is_final());
     // A repetition would write the first again.
     assert!(answer(vec![deleted, exhausted()]).is_final());

@@ -99,11 +99,14 @@ fn each_rule_of_a_pool_names_its_field() {
     for capacity in [json!(0), json!(1e15), json!(1_000_000_000_000_000_u64)] {
         assert!(spec(&with(json!({"capacity": capacity}))).is_ok(), "{capacity}");
     }
+    let torn = json!({"start_at": "soon"});
+    let torn = told(spec(&with(torn)));
+    assert!(matches!(&torn[..], [one] if one.starts_with("/start_at: ")), "{torn:?}");
     let many = told(spec(&json!({"name": " ", "pacing": 1, "gender": ["x"], "paused": 0})));
     assert_eq!(many.len(), 5, "{many:?}");
 }
 
-/// What is in a pool's name is in no ad's.
+/// An ad has none of a pool's own fields.
 #[test]
 fn fields_of_pools_are_unknown_in_ads() {
     let ad = json!({

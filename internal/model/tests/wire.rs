@@ -4,25 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod golden;
 
 use bytes::Bytes;
 use placard_model::command::{Answer, KeptAnswer, Outcome, Sums};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
 use placard_model::{
-    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, Timestamp, TraceContext,
-    Undecodable, Violation, limits,
+    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, TraceContext, Undecodable,
+    Violation, limits,
 };
-use uuid::Uuid;
 
-fn id(last: u8) -> Uuid {
-    Uuid::from_bytes([0x0f, 1, 2, 3, 4, 5, 0x76, 7, 0x88, 9, 10, 11, 12, 13, 14, last])
-}
-
-fn stamp(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap()
-}
+use golden::{entry, golden, id, stamp};
 
 fn targeted() -> Ad {
     let countries = ["TW", "JP", "US"].iter().filter_map(|code| Country::from_code(code));
@@ -52,19 +44,6 @@ fn open() -> Ad {
     ad
 }
 
-fn entry(change: Change, reason: Reason) -> Entry {
-    Entry {
-        at: stamp("2026-01-02T03:04:05.678901Z"),
-        request: id(9),
-        item: 3,
-        principal: "ops".to_owned(),
-        reason,
-        trace: None,
-        digest: Digest(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
-        change,
-    }
-}
-
 fn answer() -> Answer {
     let ad = EncodedAd::encode(&open());
     Answer {
@@ -80,20 +59,6 @@ fn answer() -> Answer {
         ],
         replayed: false,
     }
-}
-
-fn golden(name: &str, bytes: &[u8]) {
-    let mut hex = String::new();
-    for line in bytes.chunks(32) {
-        line.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
-        hex.push('\n');
-    }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, &hex).unwrap();
-    }
-    let expected = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(hex, expected, "{name} is written differently now");
 }
 
 #[test]

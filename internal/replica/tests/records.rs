@@ -1,12 +1,17 @@
 //! Equal versions have equal digests, pools and holds included: in the journal, in a state that has applied each entry, and in
 //! one that was built from a snapshot. A process of the next build, since today's writes no records.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use placard_engine::{Builder, Engine, Refusal};
-use placard_model::capacity::{Books, Pool};
+use placard_model::capacity::{Books, Command, Pool};
+use placard_model::command::Conditions;
 use placard_model::entry::{CAPACITY_LEVEL, Change, Entry, be_the_next_build};
+use placard_model::records::{EncodedRecord, Key, Kind};
 use placard_model::{Encoded, Timestamp};
+use placard_replica::Current;
 use placard_testkit::capacity::{batch, command, id, reserve, spec};
 use placard_testkit::contract;
 use placard_testkit::models::JournalState;
@@ -67,6 +72,7 @@ fn streamed_and_restored_states_are_equal() {
     assert!(engine.books().holds().count() > 0 && engine.books().tombstones().count() > 0);
     a_digest_without_records_is_found(&journal);
     balances_that_differ_are_found();
+    hold_of_a_damaged_pool_is_not_closed();
 }
 
 /// A state that leaves out one record is not taken.
@@ -82,13 +88,9 @@ fn a_digest_without_records_is_found(journal: &JournalState) {
 /// A replica whose books are wrong does not go on with them.
 fn balances_that_differ_are_found() {
     let mut journal = JournalState::new(now());
-    let create = placard_model::capacity::Command::CreatePool { id: id(1), spec: spec(5) };
+    let create = Command::CreatePool { id: id(1), spec: spec(5) };
     let first = batch(1, vec![create], now(), CAPACITY_LEVEL);
     let first = journal.commit(&first).expect("an empty journal is taken");
-    let Ok(Entry { change: Change::PutPool(pool), .. }) = Entry::decode(&first.log[0].record.bytes)
-    else {
-        panic!("it is a pool")
-    };
     let second = batch(2, vec![reserve(7, 1, 2, None)], now(), CAPACITY_LEVEL);
     let second = journal.commit(&second).expect("it has a plan");
     let mut engine = Engine::new();
@@ -108,5 +110,33 @@ fn balances_that_differ_are_found() {
     let forged = placard_model::entry::Record { version: 3, chain, bytes };
     assert_eq!(engine.apply(&forged), Err(Refusal::Diverged(3)));
     engine.apply(&third).expect("the state is as it was");
-    assert_eq!(pool.balance.reserved, 0);
+}
+
+/// Its units could not go back: they would be missing for ever.
+fn hold_of_a_damaged_pool_is_not_closed() {
+    let mut journal = JournalState::new(now());
+    let create = Command::CreatePool { id: id(1), spec: spec(5) };
+    let create = batch(1, vec![create, reserve(7, 1, 2, None)], now(), CAPACITY_LEVEL);
+    journal.commit(&create).expect("an empty journal is taken");
+    let record = |kind, id| {
+        let key = Key { kind, id };
+        (id, journal.records[&key].encoded.clone())
+    };
+    let (pool, hold) = (record(Kind::Pool, id(1)), record(Kind::Hold, id(7)));
+    let damaged = (pool.0, EncodedRecord::from_bytes(Kind::Pool, Bytes::from_static(&[2, 0xff])));
+    let close = Command::Close { hold: id(7), only_if: Conditions::default(), used: 0 };
+    let close = batch(2, vec![close], now(), CAPACITY_LEVEL);
+    for (pool, written) in [(pool, 1), (damaged, 0)] {
+        let plan = close.plan(Current {
+            head: journal.head,
+            now: now(),
+            ads: HashMap::new(),
+            records: vec![pool, hold.clone()],
+            registered: None,
+            kept: HashMap::new(),
+            written: HashMap::new(),
+        });
+        let plan = plan.expect("the journal is not empty");
+        assert_eq!((plan.log.len(), plan.records.is_empty()), (written, written == 0));
+    }
 }

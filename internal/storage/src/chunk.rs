@@ -1,11 +1,11 @@
-//! Ads and records on their way to the builder of a state, in chunks. A chunk is large enough that handing it over costs little
-//! compared with reading it, and small enough that the ads on the way take little memory, however large each is.
+//! Ads and records on their way to the builder of a state, in chunks. A chunk is large enough that handing it over costs
+//! little compared with reading it, and small enough that those on the way take little memory, however large each is.
 
 use placard_model::Encoded;
 
-/// Ads in one chunk, at the most.
-const ADS_MAX: usize = 8_192;
-/// A chunk is full when its ads have this many bytes.
+/// Ads and records in one chunk, at the most.
+const ITEMS_MAX: usize = 8_192;
+/// A chunk is full when they have this many bytes.
 const BYTES_FULL: usize = 4 << 20;
 
 /// Some of the ads and records.
@@ -24,7 +24,7 @@ impl Chunk {
 
     /// Returns true if it is time to send the chunk.
     pub(crate) fn is_full(&self) -> bool {
-        self.all.len() >= ADS_MAX || self.bytes >= BYTES_FULL
+        self.all.len() >= ITEMS_MAX || self.bytes >= BYTES_FULL
     }
 
     /// Returns true if there is nothing to send.
@@ -56,8 +56,8 @@ mod tests {
     #[test]
     fn a_chunk_is_bounded_in_ads_and_in_bytes() {
         let mut chunk = Chunk::default();
-        assert_eq!(fill(&mut chunk, 200), ADS_MAX);
+        assert_eq!(fill(&mut chunk, 200), ITEMS_MAX);
         assert_eq!(fill(&mut chunk, 40_000), BYTES_FULL.div_ceil(40_000));
-        assert_eq!(fill(&mut chunk, 200), ADS_MAX);
+        assert_eq!(fill(&mut chunk, 200), ITEMS_MAX);
     }
 }

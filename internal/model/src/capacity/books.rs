@@ -79,17 +79,17 @@ impl Books {
     }
 
     /// Puts a pool in place of what has its id.
-    pub fn put_pool(&mut self, pool: Pool) {
+    fn put_pool(&mut self, pool: Pool) {
         self.pools.insert(pool.id, pool);
     }
 
     /// Takes a pool out.
-    pub fn remove_pool(&mut self, id: Uuid) {
+    fn remove_pool(&mut self, id: Uuid) {
         self.pools.remove(&id);
     }
 
     /// Puts a hold in place of what has its id.
-    pub fn put_hold(&mut self, hold: Hold) {
+    fn put_hold(&mut self, hold: Hold) {
         if let Some(end) = hold.expires_at {
             self.ends.insert((hold.pool, end, hold.id));
         }
@@ -101,14 +101,14 @@ impl Books {
     }
 
     /// Takes a hold out.
-    pub fn remove_hold(&mut self, id: Uuid) {
+    fn remove_hold(&mut self, id: Uuid) {
         if let Some(old) = self.holds.remove(&id) {
             self.forget_end(&old);
         }
     }
 
     /// Puts a tombstone in place of what has its id.
-    pub fn put_tombstone(&mut self, tombstone: Tombstone) {
+    fn put_tombstone(&mut self, tombstone: Tombstone) {
         self.tombstones.insert(tombstone.id, tombstone);
     }
 
@@ -140,7 +140,8 @@ impl Books {
         }
     }
 
-    /// Returns the keys of the records that moves write or remove, each once: a closed hold's is that of its tombstone too.
+    /// Returns the keys of the records that moves write or remove, each once: of a closed
+    /// hold its key and that of its tombstone.
     fn touched(moves: &Moves) -> BTreeSet<Key> {
         let key = |kind| move |id| Key { kind, id };
         let given = moves.given.iter().map(|hold| hold.id).map(key(Kind::Hold));

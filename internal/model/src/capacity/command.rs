@@ -134,7 +134,7 @@ impl Command {
             }
     }
 
-    /// Adds what it names, and so what is read of it.
+    /// Adds the ids that it names: a transaction reads what has them.
     pub fn names(&self, named: &mut Named) {
         match self {
             Self::CreatePool { id, .. }
@@ -203,7 +203,7 @@ pub enum Refusal {
     Foreign,
     /// The replica that holds it is still registered, for all that is known.
     Registered,
-    /// A registered replica is of a build that does not know pools. Nothing is decided, and a repetition may be.
+    /// A registered replica is of a build that does not know pools. Nothing is decided, and a repetition may be accepted.
     NotYet,
 }
 
@@ -251,7 +251,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns how many items it has; [`REPORT_ITEMS_MAX`](crate::limits::REPORT_ITEMS_MAX) at most are decided.
+    /// Returns how many items it has; with more than [`REPORT_ITEMS_MAX`](crate::limits::REPORT_ITEMS_MAX) it is refused.
     pub fn items(&self) -> usize {
         self.closes.len() + self.overruns.len() + self.gives.len() + self.counts.len()
     }

@@ -269,7 +269,11 @@ impl Form {
             broken.push(Violation::field("end_at", "must be after start_at"));
         }
         let pacing = self.pacing.unwrap_or_default();
-        if pacing == Pacing::Even && (start_at.is_none() || end_at.is_none()) {
+        let is_open = |at: Option<_>, name| {
+            let place = Violation::field(name, "").place;
+            at.is_none() && violations.iter().all(|old| old.place != place)
+        };
+        if pacing == Pacing::Even && (is_open(start_at, "start_at") || is_open(end_at, "end_at")) {
             broken.push(Violation::field("pacing", "can be even only with start_at and end_at"));
         }
         let targeting = self.conditions.finish(&mut broken);

@@ -1,4 +1,4 @@
-//! A hold: a part of a pool that is set aside. And what a client's hold leaves when it is closed.
+//! A hold: a part of a pool that is set aside. And the mark that a closed one may leave.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl CloseReason {
     }
 }
 
-/// The mark that a client's hold has been closed. No hold can be given under its id while there is one: a request to give
+/// The mark that a client's hold has been closed, or released before it was given, or that an overrun was counted. No hold can be given under its id while there is one: a request to give
 /// it that was under way for longer than its release cannot reserve units for nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {

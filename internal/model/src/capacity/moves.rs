@@ -9,9 +9,9 @@ use crate::Timestamp;
 /// All that one entry does to holds. What it gives and what it closes are of different holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Moves {
-    /// The new state of each hold that was given, confirmed, shrunk or renewed.
+    /// The new state of each hold that was given, confirmed, shrunk, grown or renewed.
     pub given: Vec<Hold>,
-    /// Holds that are gone.
+    /// Holds and tombstones that are gone, and ids that were released.
     pub closed: Vec<Closed>,
     /// What replicas have counted of ads.
     pub counted: Vec<Counted>,
@@ -26,7 +26,7 @@ impl Moves {
     }
 }
 
-/// A hold that is gone.
+/// A hold or a tombstone that is gone, or an id that was released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
     /// The hold.

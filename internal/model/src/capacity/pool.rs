@@ -63,7 +63,7 @@ impl PoolSpec {
         self.line(now).saturating_sub(balance.gone_to_replicas())
     }
 
-    /// Returns how many units may be out at a moment, so that an even pool is used evenly: a straight line over its window,
+    /// Returns how many units replicas may hold or have used at a moment, so that an even pool is used evenly: a straight line over its window,
     /// ahead by the units of one allotment, because those are given before they are used. It is 0 before the window. For
     /// a pool that is not paced it is the capacity.
     pub fn line(&self, now: Timestamp) -> u64 {
@@ -88,7 +88,7 @@ fn micros_from(start: Timestamp, end: Timestamp) -> u128 {
     u128::try_from(end.micros() - start.micros()).unwrap_or(0)
 }
 
-/// How much of a pool is out, by what has become of it. Only holds change it.
+/// How much of a pool is out, by what has become of it. Only holds and overruns change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Balance {
     /// Units that clients hold.
@@ -129,7 +129,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Returns how many units can be given. What has lapsed and is not yet returned does not count.
+    /// Returns how many units can be given. A lapsed reservation that is not closed yet still takes its units.
     pub fn available(&self) -> u64 {
         self.spec.available(self.balance)
     }

@@ -345,12 +345,14 @@ impl Planning {
         if decided_before {
             return records::rejected_then(asked);
         }
-        let (minus, plus) = self.records.apply(&change, version);
+        let entered = self.records.entered(&change, version);
+        let (minus, plus) = entered.sums;
         let digest = self.head.digest.minus(minus).plus(plus);
-        match self.write(request, item, digest, command, change) {
-            Some(_) => decision.outcome,
-            None => Outcome::Failed,
+        if self.write(request, item, digest, command, change).is_none() {
+            return Outcome::Failed;
         }
+        self.records.keep(entered);
+        decision.outcome
     }
 
     /// The ad as the commands so far leave it.

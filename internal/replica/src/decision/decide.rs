@@ -26,8 +26,7 @@ pub(crate) fn decide(command: &Command, current: Option<&Ad>, now: Timestamp) ->
     let version = current.map(|ad| ad.version);
     let id = command.ad().unwrap_or_default();
     if command.only_if().is_some_and(|only_if| !only_if.hold(version)) {
-        let (id, version) = (id, version.unwrap_or(0));
-        return Decision::Reject(Outcome::VersionMismatch { id, version });
+        return Decision::Reject(Outcome::VersionMismatch { id, version: version.unwrap_or(0) });
     }
     match (command, current) {
         (Command::Create { id, .. }, Some(ad)) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use placard_model::Version;
-use placard_model::capacity::{Books, Command, Named};
+use placard_model::capacity::{Books, Command, Named, Refusal};
 use placard_model::command::Outcome;
 use placard_model::entry::{CAPACITY_LEVEL, Change, Digest};
 use placard_model::records::{EncodedRecord, Key, Row};
@@ -15,7 +15,7 @@ use super::capacity::{Clocks, Decision, State, decide};
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     books: Books,
-    /// The ids of those that cannot be read. What names one of them fails.
+    /// The ids of those that cannot be read. What names one of them, or a hold of such a pool, fails.
     damaged: HashSet<Uuid>,
     registered: Option<HashSet<Uuid>>,
     touched: BTreeSet<Key>,
@@ -46,7 +46,9 @@ impl Records {
     ) -> Decision {
         let mut named = Named::default();
         command.names(&mut named);
-        let mut ids = named.pools.iter().chain(&named.holds);
+        let parents =
+            named.holds.iter().filter_map(|id| self.books.hold(*id)).map(|hold| &hold.pool);
+        let mut ids = named.pools.iter().chain(&named.holds).chain(parents);
         if ids.any(|id| self.damaged.contains(id)) {
             return Decision { change: None, outcome: Outcome::Failed };
         }
@@ -55,10 +57,17 @@ impl Records {
         decide(command, &State { books, clocks, next, registered, ads, named: &HashSet::new() })
     }
 
-    /// Applies the change of an entry. Returns what that takes out of the digest, and what it adds to it.
-    pub(super) fn apply(&mut self, change: &Change, version: Version) -> (Digest, Digest) {
-        self.touched.extend(Books::keys(change));
-        self.books.enter(change, version)
+    /// Returns what the change of an entry makes of them, for [`Records::keep`] once the entry is written.
+    pub(super) fn entered(&self, change: &Change, version: Version) -> Entered {
+        let mut books = self.books.clone();
+        let sums = books.enter(change, version);
+        Entered { books, touched: Books::keys(change), sums }
+    }
+
+    /// Takes over what the change of a written entry has made of them.
+    pub(super) fn keep(&mut self, entered: Entered) {
+        self.books = entered.books;
+        self.touched.extend(entered.touched);
     }
 
     /// Returns the records that were written or removed, by key.
@@ -66,6 +75,14 @@ impl Records {
         let Self { books, touched, .. } = self;
         touched.into_iter().map(|key| (key, books.row(key))).collect()
     }
+}
+
+/// The records after one more entry.
+pub(super) struct Entered {
+    books: Books,
+    touched: BTreeSet<Key>,
+    /// What it takes out of the digest, and what it adds to it.
+    pub(super) sums: (Digest, Digest),
 }
 
 /// Returns the outcome of a command that an earlier try has written, or nothing if its entry is of another command.
@@ -87,12 +104,12 @@ pub(super) fn outcome_of(command: &Command, change: &Change, version: Version) -
         }
         (Change::Move(_), Command::Lapse { id, .. }) => Outcome::Deleted { id: *id, version },
         (Change::Move(moves), Command::Report(report)) => {
-            let done: HashSet<_> = moves.given.iter().map(|hold| hold.id).collect();
+            let given: HashSet<_> = moves.given.iter().map(|hold| hold.id).collect();
             let closed: HashSet<_> = moves.closed.iter().map(|closed| closed.hold).collect();
             let counted: HashSet<_> = moves.counted.iter().map(|counted| counted.ad).collect();
             let items = report.closes.iter().map(|item| closed.contains(&item.hold));
             let items = items.chain(report.overruns.iter().map(|one| closed.contains(&one.hold)));
-            let items = items.chain(report.gives.iter().map(|one| done.contains(&one.hold)));
+            let items = items.chain(report.gives.iter().map(|one| given.contains(&one.hold)));
             let items = items.chain(report.counts.iter().map(|one| counted.contains(&one.ad)));
             // The entry does not say why.
             let left_out = items.enumerate().filter(|(_, is_taken)| !is_taken);
@@ -105,14 +122,15 @@ pub(super) fn outcome_of(command: &Command, change: &Change, version: Version) -
 
 /// Returns why a command was not written when an earlier try decided its request, if it would be accepted now.
 pub(super) fn rejected_then(command: &Command) -> Outcome {
-    let mut named = Named::default();
-    command.names(&mut named);
-    let id = named.holds.first().or(named.pools.first()).copied().unwrap_or_default();
+    let id = first_of(command);
     match command {
         Command::CreatePool { .. } => Outcome::Exists { id, version: 0 },
         Command::Reserve { pool, .. } => Outcome::Exhausted { pool: *pool, available: 0 },
         Command::Lapse { .. } => Outcome::VersionMismatch { id, version: 0 },
-        Command::Report(_) => Outcome::Reported { version: None, left_out: Vec::new() },
+        Command::Report(report) => {
+            let left_out = (0..report.items()).map(|nth| (nth, Outcome::Failed)).collect();
+            Outcome::Reported { version: None, left_out }
+        }
         _ => match command.only_if().is_none_or(|only_if| only_if.is_empty()) {
             true => Outcome::NotFound { id },
             false => Outcome::VersionMismatch { id, version: 0 },
@@ -122,9 +140,13 @@ pub(super) fn rejected_then(command: &Command) -> Outcome {
 
 /// Returns the outcome of a command for which the replicas' builds are too old.
 pub(super) fn not_yet(command: &Command, level: u8) -> Option<Outcome> {
+    (level < CAPACITY_LEVEL)
+        .then(|| Outcome::Refused { id: first_of(command), refusal: Refusal::NotYet })
+}
+
+/// Returns the id of the hold that a command is about, or of the pool.
+fn first_of(command: &Command) -> Uuid {
     let mut named = Named::default();
     command.names(&mut named);
-    let id = named.holds.first().or(named.pools.first()).copied().unwrap_or_default();
-    let refusal = placard_model::capacity::Refusal::NotYet;
-    (level < CAPACITY_LEVEL).then_some(Outcome::Refused { id, refusal })
+    named.holds.first().or(named.pools.first()).copied().unwrap_or_default()
 }

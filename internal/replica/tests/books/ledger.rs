@@ -7,7 +7,6 @@ use placard_model::capacity::{
     Balance, Books, Command, Expires, Hold, Pacing, Pool, PoolSpec, ReservationSaid,
 };
 use placard_model::command::{Conditions, Outcome};
-use placard_model::entry::Change;
 use placard_model::{Targeting, Timestamp, Version};
 use placard_replica::capacity::{Clocks, Decision, State, decide};
 use uuid::Uuid;
@@ -64,12 +63,7 @@ impl Ledger {
         let decision = self.decide(&command);
         if let Some(change) = &decision.change {
             self.version += 1;
-            match change {
-                Change::PutPool(pool) => self.books.put_pool(pool.clone()),
-                Change::DeletePool(id) => self.books.remove_pool(*id),
-                Change::Move(moves) => self.books.apply(moves, self.version),
-                Change::Put(_) | Change::Delete(_) => panic!("{change:?} is of an ad"),
-            }
+            self.books.enter(change, self.version);
         }
         decision
     }

@@ -484,6 +484,13 @@ mod tests {
 
     use super::*;
 
+    /// Tables that were restored from a dump of the build before have no `records`, and nothing of this level is in them.
+    #[test]
+    fn nothing_about_records_is_prepared_below_their_level() {
+        assert!(PREPARE.contains("placard_state AS") && PREPARE.contains("placard_write_0 AS"));
+        assert!(!PREPARE.contains("records"), "{}", *PREPARE);
+    }
+
     fn batch(commands: u128) -> Batch {
         let request = request(1, (1..=commands).map(delete).collect());
         contract::batch(vec![Arc::new(request)])

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{Record, format_level};
+use placard_model::entry::{CAPACITY_LEVEL, Record, format_level};
 use placard_model::records::{EncodedRecord, Kind};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
@@ -156,8 +156,11 @@ fn named(batch: &Batch) -> Option<[Value<'static>; 3]> {
 
 /// Prepares the statements that [`execute`] calls.
 pub(super) fn prepare() -> String {
-    let with_records = &*CURRENT_WITH_RECORDS;
-    format!("PREPARE placard_state AS {CURRENT}; PREPARE placard_state_records AS {with_records}")
+    let plain = format!("PREPARE placard_state AS {CURRENT}");
+    if format_level() < CAPACITY_LEVEL {
+        return plain;
+    }
+    format!("{plain}; PREPARE placard_state_records AS {}", *CURRENT_WITH_RECORDS)
 }
 
 /// Has the prepared statement read what the batch touches: for a message that takes the head's lock first. Like every

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{FORMAT_LEVEL_MIN, format_level};
+use placard_model::entry::{CAPACITY_LEVEL, FORMAT_LEVEL_MIN, format_level};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
@@ -166,9 +166,14 @@ const READ: usize = 16;
 
 /// Prepares the statements that [`execute`] calls.
 pub(super) fn prepare() -> String {
-    let prepare =
-        |nth| format!("PREPARE placard_write_{nth} AS {}", Statement::numbered(nth).text());
-    (0..READ).map(prepare).collect::<Vec<_>>().join("; ")
+    // Tables that were restored from a dump of the build before have no records, and no batch asks for them.
+    let has_records = format_level() >= CAPACITY_LEVEL;
+    let statements = (0..READ).map(|nth| (nth, Statement::numbered(nth)));
+    let needed = statements.filter(|(_, statement)| has_records || !statement.records);
+    let prepare = |(nth, statement): (_, Statement)| {
+        format!("PREPARE placard_write_{nth} AS {}", statement.text())
+    };
+    needed.map(prepare).collect::<Vec<_>>().join("; ")
 }
 
 /// Has a prepared statement write a plan down that rests on what was read: for a message that goes on behind it.
