@@ -2,6 +2,6 @@
 //! run it together with today's.
 
 fn main() -> std::process::ExitCode {
-    placard_model::entry::be_the_next_build();
+    placard_model::entry::be_a_build_of(placard_model::entry::FORMAT_LEVEL + 1);
     placard::main()
 }

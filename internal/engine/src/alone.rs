@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use placard_model::Timestamp;
+use placard_model::capacity::Books;
 use placard_model::entry::Position;
 
 use crate::by_id::{self, ById};
@@ -22,7 +23,7 @@ impl Alone {
     /// An index of all these ads, in whatever order, at a time.
     pub fn build(ads: Vec<Arc<StoredAd>>, now: Timestamp) -> Self {
         let (mut index, ads) = (Index::build(ads, now), Arc::new(by_id::empty()));
-        let reader = Reader::new(index.root(Position::START, &ads));
+        let reader = Reader::new(index.root(Position::START, (&ads, &Books::default())));
         Self { index, reader, ads }
     }
 
@@ -38,7 +39,7 @@ impl Alone {
 
     /// Makes what was changed visible to readers, as [`crate::Engine::publish`] does.
     pub fn publish(&mut self) {
-        let root = self.index.root(Position::START, &self.ads);
+        let root = self.index.root(Position::START, (&self.ads, &Books::default()));
         self.index.retire(self.reader.publish(root));
     }
 

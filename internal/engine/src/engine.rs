@@ -143,7 +143,7 @@ impl Engine {
     }
 
     fn over(applied: Position, ads: Arc<ById>, books: Books, mut index: Index) -> Self {
-        let reader = Reader::new(index.root(applied, &ads));
+        let reader = Reader::new(index.root(applied, (&ads, &books)));
         let (deleted, snapshots) = (HashSet::new(), UnderWay::default());
         Self { applied, ads, deleted, books, index, reader, snapshots }
     }
@@ -253,7 +253,7 @@ impl Engine {
 
     /// Makes everything applied so far visible to readers, at once.
     pub fn publish(&mut self) -> Position {
-        let root = self.index.root(self.applied, &self.ads);
+        let root = self.index.root(self.applied, (&self.ads, &self.books));
         self.index.retire(self.reader.publish(root));
         for id in self.deleted.drain() {
             self.ads.remove(&id);
@@ -300,7 +300,7 @@ impl Engine {
         let engine = std::mem::replace(self, other);
         // Readers keep to the handles that they have.
         let own = std::mem::replace(&mut self.reader, engine.reader.clone());
-        let root = self.reader.publish(self.index.root(self.applied, &self.ads));
+        let root = self.reader.publish(self.index.root(self.applied, (&self.ads, &self.books)));
         drop(own);
         Box::new(Replaced { engine, root })
     }

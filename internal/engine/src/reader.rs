@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use placard_model::capacity::Books;
 use placard_model::entry::Position;
 use placard_model::{Query, Timestamp, Version};
 use uuid::Uuid;
@@ -80,6 +81,12 @@ impl Reader {
         let root = self.root.load();
         let total = root.search(query, now, give);
         Found { version: root.position().version, total }
+    }
+
+    /// Passes pools, holds and tombstones to `read`, all at one version, which it returns too.
+    pub fn books<T>(&self, read: impl FnOnce(&Books) -> T) -> (Version, T) {
+        let root = self.root.load();
+        (root.position().version, read(root.books()))
     }
 
     /// The ad of an id, served or not, at the published version or a moment later.

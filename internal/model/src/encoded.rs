@@ -86,11 +86,11 @@ impl EncodedAd {
 /// The first byte of an ad that is not of the first level; the level follows.
 const MARK: u8 = 0;
 
-/// The level that reading an ad needs, which is that of its newest dimension. The level after this build's has nothing
+/// The level that reading an ad needs, which is that of its newest dimension. A level after this build's has nothing
 /// new in an ad; its ads say that they have, so that two builds can be tested together.
 fn needed(ad: &Ad, level: u8) -> u8 {
     let conditions = ad.spec.targeting.level();
-    if format_level() > FORMAT_LEVEL { level.max(conditions) } else { conditions }
+    if level > FORMAT_LEVEL { level } else { conditions }
 }
 
 /// The message that is written, without the fields of the dimensions, which follow.

@@ -12,7 +12,7 @@ use crate::records::EncodedRecord;
 use crate::{Encoded, EncodedAd, Timestamp, TraceContext, Version, limits};
 
 pub use crate::format::{
-    CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_the_next_build, format_level,
+    CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, be_a_build_of, format_level,
 };
 
 /// SHA-256 over (previous chain, version, entry bytes): two logs with the same chain at a version are equal
@@ -192,11 +192,13 @@ pub enum Change {
 }
 
 impl Change {
-    /// Returns the format level that reading it needs, apart from that of an ad in it.
+    /// Returns the format level that reading it needs.
     pub fn level(&self) -> u8 {
         match self {
-            Self::Put(_) | Self::Delete(_) => FORMAT_LEVEL_MIN,
-            Self::PutPool(_) | Self::DeletePool(_) | Self::Move(_) => CAPACITY_LEVEL,
+            Self::Put(ad) => ad.level(),
+            Self::Delete(_) => FORMAT_LEVEL_MIN,
+            Self::PutPool(pool) => pool.spec.targeting.level().max(CAPACITY_LEVEL),
+            Self::DeletePool(_) | Self::Move(_) => CAPACITY_LEVEL,
         }
     }
 }

@@ -9,30 +9,28 @@ use crate::{Timestamp, dimensions};
 
 /// The newest format that this build reads, and the newest that it writes if every replica reads it.
 ///
-/// It is that of the newest dimension. What else needs a newer reader goes behind a test of the level that
-/// [`Entry::encode`](crate::entry::Entry::encode) is given, or is refused while that is lower (`Refusal::NotYet`).
-pub const FORMAT_LEVEL: u8 = dimensions::LEVEL;
+/// It is that of the newest dimension, or of pools. A command whose entry needs a higher level than the oldest replica reads
+/// is refused (`Refusal::NotYet`).
+pub const FORMAT_LEVEL: u8 =
+    if dimensions::LEVEL > CAPACITY_LEVEL { dimensions::LEVEL } else { CAPACITY_LEVEL };
 
-/// The format level of pools, holds and tombstones. No build reads them yet, so that no build writes them. They are stored and
-/// restored wherever ads are; [`FORMAT_LEVEL`] becomes this one once clients can use them.
+/// The format level of pools, holds and tombstones. A dimension that comes later has a level of its own.
 pub const CAPACITY_LEVEL: u8 = 2;
-// A dimension that comes before has a level of its own, and so has one that comes after.
-const _: () = assert!(FORMAT_LEVEL < CAPACITY_LEVEL);
 
 static LEVEL: OnceLock<u8> = OnceLock::new();
 
-/// The newest format that this process reads and writes: [`FORMAT_LEVEL`], or one more after [`be_the_next_build`].
+/// The newest format that this process reads and writes: [`FORMAT_LEVEL`], or another one after [`be_a_build_of`].
 pub fn format_level() -> u8 {
     *LEVEL.get_or_init(|| FORMAT_LEVEL)
 }
 
-/// Makes this process one of the next build, so that two builds can be tested together. The level after this build's has
-/// only new in it what [`CAPACITY_LEVEL`] says.
+/// Makes this process one of an older or a newer build, by the newest format that it reads, so that two builds can be tested
+/// together. A level above [`FORMAT_LEVEL`] has nothing new in it; its ads say that they have.
 ///
 /// # Panics
 /// The process has used its level before.
-pub fn be_the_next_build() {
-    LEVEL.set(FORMAT_LEVEL + 1).expect("the level is set before it is used");
+pub fn be_a_build_of(level: u8) {
+    LEVEL.set(level).expect("the level is set before it is used");
 }
 
 /// The oldest format that this build writes, for replicas of older builds.

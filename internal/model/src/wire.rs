@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::capacity::{After, Balance, CloseReason, Closed, Counted, Moves, Refusal};
 use crate::command::{Answer, KeptAnswer, Outcome, Sums};
 use crate::entry::{Change, Digest, Entry, Reason};
-use crate::format::{Undecodable, format_level, id_bytes, stamp, uuid};
+use crate::format::{
+    CAPACITY_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp, uuid,
+};
 use crate::records::{EncodedRecord, Kind};
 use crate::{EncodedAd, Timestamp, TraceContext, Violation};
 
@@ -112,9 +114,8 @@ struct AfterMessage {
 }
 
 impl Entry {
-    /// Encodes the entry for readers of `level`, after a byte for that level. An entry that needs a higher one says so
-    /// whatever it is encoded for, so that older builds refuse it.
-    pub fn encode(&self, level: u8) -> Bytes {
+    /// Encodes the entry, after a byte for the format level that reading it needs.
+    pub fn encode(&self) -> Bytes {
         let message = EntryMessage {
             at: self.at.micros(),
             request: id_bytes(self.request),
@@ -139,7 +140,7 @@ impl Entry {
                 .trace
                 .map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace.to_bytes())),
         };
-        leveled(level.max(self.change.level()), &message)
+        leveled(self.change.level(), &message)
     }
 
     /// Reads an entry back. The ad in it, if any, stays encoded.
@@ -318,9 +319,19 @@ struct ViolationMessage {
 }
 
 impl Answer {
-    /// Encodes the answer for readers of `level`.
-    pub fn encode(&self, level: u8) -> Bytes {
-        leveled(level, &self.message())
+    /// Encodes the answer, after a byte for the format level that reading it needs.
+    pub fn encode(&self) -> Bytes {
+        leveled(self.level(), &self.message())
+    }
+
+    fn level(&self) -> u8 {
+        let level = |outcome: &Outcome| match outcome {
+            Outcome::Created { ad, .. } | Outcome::Updated { ad, .. } => ad.level(),
+            Outcome::Recorded { record, .. } => record.level(),
+            Outcome::Exhausted { .. } | Outcome::Refused { .. } => CAPACITY_LEVEL,
+            _ => FORMAT_LEVEL_MIN,
+        };
+        self.outcomes.iter().map(level).max().unwrap_or(FORMAT_LEVEL_MIN)
     }
 
     /// Reads an answer back.
@@ -343,12 +354,12 @@ impl Answer {
 }
 
 impl KeptAnswer {
-    /// Encodes the answer for readers of `level`, with the sums that identify a repetition of the request.
-    pub fn new(scope: [u8; 32], body: [u8; 32], sums: &Sums, answer: &Answer, level: u8) -> Self {
+    /// Encodes the answer, with the sums that identify a repetition of the request.
+    pub fn new(scope: [u8; 32], body: [u8; 32], sums: &Sums, answer: &Answer) -> Self {
         let sum = |sum: &[u8; 32]| Bytes::copy_from_slice(sum);
         let (conditions, meaning) = (sum(&sums.conditions), sum(&sums.meaning));
         let message = AnswerMessage { conditions, meaning, ..answer.message() };
-        Self { scope, body, answer: leveled(level, &message) }
+        Self { scope, body, answer: leveled(answer.level(), &message) }
     }
 
     /// Reads the answer back, and the sums, which an older build has not kept.
@@ -376,7 +387,6 @@ fn outcome_message(outcome: &Outcome) -> OutcomeMessage {
         Outcome::Invalid { id, .. } => (7, id, &0),
         // A build that does not know this kind answers that all commands have failed, and writes none of them again.
         Outcome::Failed => (8, &nil, &0),
-        // Only builds of the level of pools read answers with these.
         Outcome::Recorded { id, version, .. } => (9, id, version),
         Outcome::Exhausted { pool, .. } => (10, pool, &0),
         Outcome::Refused { id, .. } => (11, id, &0),

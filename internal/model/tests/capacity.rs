@@ -5,17 +5,13 @@
 
 mod golden;
 
-use std::sync::Once;
-
 use bytes::Bytes;
 use placard_model::capacity::{
     After, Balance, CloseReason, Closed, Counted, Hold, Moves, Pacing, Pool, PoolSpec, Refusal,
     Tombstone,
 };
 use placard_model::command::{Answer, Outcome};
-use placard_model::entry::{
-    CAPACITY_LEVEL, Change, Digest, Entry, FORMAT_LEVEL_MIN, Reason, be_the_next_build,
-};
+use placard_model::entry::{CAPACITY_LEVEL, Change, Digest, Entry, FORMAT_LEVEL_MIN, Reason};
 use placard_model::records::{EncodedRecord, Kind};
 use placard_model::{
     AgeRange, Country, Gender, Platform, Targeting, Timestamp, TraceContext, Undecodable, limits,
@@ -24,12 +20,6 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use golden::{entry, golden, id, stamp};
-
-/// This build reads none of it yet.
-fn as_the_next_build() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(be_the_next_build);
-}
 
 fn pool() -> Pool {
     let countries = ["TW", "JP"].iter().filter_map(|code| Country::from_code(code));
@@ -106,7 +96,6 @@ fn moves() -> Moves {
 
 #[test]
 fn records_match_golden_bytes_and_are_read_back() {
-    as_the_next_build();
     for (name, pool) in [("pool.hex", pool()), ("pool_open.hex", open_pool())] {
         let encoded = EncodedRecord::of_pool(&pool);
         golden(name, encoded.bytes());
@@ -124,14 +113,12 @@ fn records_match_golden_bytes_and_are_read_back() {
 
 #[test]
 fn entries_match_golden_bytes_and_are_read_back() {
-    as_the_next_build();
     for (name, entry) in [
         ("entry_pool.hex", entry(Change::PutPool(pool()), Reason::Client)),
         ("entry_pool_deleted.hex", entry(Change::DeletePool(id(1)), Reason::Client)),
         ("entry_moves.hex", entry(Change::Move(moves()), Reason::Replica)),
     ] {
-        // Whatever level the replicas read, it says which one it needs.
-        let bytes = entry.encode(FORMAT_LEVEL_MIN);
+        let bytes = entry.encode();
         assert_eq!(bytes[0], CAPACITY_LEVEL);
         golden(name, &bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
@@ -148,13 +135,12 @@ fn exhausted() -> Outcome {
 
 #[test]
 fn kept_answers_match_golden_bytes_and_are_read_back() {
-    as_the_next_build();
     let record = EncodedRecord::of_hold(&reservation());
     let recorded = Outcome::Recorded { id: id(5), version: 301, record, is_new: true };
     let refused = Refusal::ALL.map(|refusal| Outcome::Refused { id: id(6), refusal });
     let outcomes = [vec![recorded, exhausted()], refused.into()].concat();
     let kept = answer(outcomes);
-    let bytes = kept.encode(CAPACITY_LEVEL);
+    let bytes = kept.encode();
     golden("answer_capacity.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(kept));
 }
@@ -189,7 +175,6 @@ fn digests_of_records_match_golden_bytes() {
 
 #[test]
 fn record_of_another_kind_or_level_is_refused() {
-    as_the_next_build();
     let encoded = EncodedRecord::of_hold(&reservation());
     assert_eq!(encoded.pool(), Err(Undecodable::Field("kind")));
     assert_eq!(encoded.tombstone(), Err(Undecodable::Field("kind")));
@@ -210,11 +195,10 @@ fn record_of_another_kind_or_level_is_refused() {
 /// Builds of the first level do not know these changes, and an entry that says it is for them is damaged.
 #[test]
 fn entry_marked_with_too_low_a_level_is_refused() {
-    as_the_next_build();
     for change in
         [Change::PutPool(pool()), Change::DeletePool(id(1)), Change::Move(Moves::default())]
     {
-        let bytes = entry(change, Reason::Client).encode(CAPACITY_LEVEL);
+        let bytes = entry(change, Reason::Client).encode();
         let marked = [&[FORMAT_LEVEL_MIN], &bytes[1..]].concat();
         assert_eq!(Entry::decode(&marked.into()), Err(Undecodable::Field("format level")));
     }
@@ -242,7 +226,7 @@ fn the_largest_moves_are_within_an_entrys_bound() {
     let mut entry = entry(Change::Move(moves), Reason::Replica);
     entry.principal = "p".repeat(limits::TOKEN_NAME_BYTES_MAX);
     entry.trace = Some(TraceContext { trace_id: u128::MAX, span_id: u64::MAX });
-    let bytes = entry.encode(CAPACITY_LEVEL).len();
+    let bytes = entry.encode().len();
     assert!(bytes <= limits::ENTRY_BYTES_MAX, "{bytes} bytes");
     assert!(bytes > limits::ENTRY_BYTES_MAX * 2 / 3, "{bytes} bytes");
 }
@@ -345,14 +329,12 @@ fn any_change() -> impl Strategy<Value = Change> {
 proptest! {
     #[test]
     fn whatever_an_entry_says_is_read_back(change in any_change()) {
-        as_the_next_build();
         let entry = entry(change, Reason::Client);
-        prop_assert_eq!(Entry::decode(&entry.encode(CAPACITY_LEVEL)), Ok(entry));
+        prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
     }
 
     #[test]
     fn whatever_a_tombstone_says_is_read_back(closed in any_closed(), version in any::<u64>()) {
-        as_the_next_build();
         let Closed { hold: id, used, reason, until, .. } = closed;
         let until = until.unwrap_or(Timestamp::EPOCH);
         let tombstone = Tombstone { id, version, until, used, reason };
@@ -367,8 +349,7 @@ proptest! {
         more in prop::collection::vec(any::<u8>(), 0..12),
         places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        as_the_next_build();
-        let mut bytes = entry(change, Reason::Client).encode(CAPACITY_LEVEL).to_vec();
+        let mut bytes = entry(change, Reason::Client).encode().to_vec();
         if places.is_empty() {
             bytes.truncate(cut.index(bytes.len()));
         }
@@ -378,7 +359,7 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok(entry) = Entry::decode(&bytes.into()) {
-            prop_assert_eq!(Entry::decode(&entry.encode(CAPACITY_LEVEL)), Ok(entry));
+            prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
         }
     }
 }

@@ -75,7 +75,7 @@ fn entries_match_golden_bytes_and_are_read_back() {
     let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client);
     let delete = entry(Change::Delete(id(1)), Reason::Expired);
     for (name, entry) in [("entry_put.hex", put), ("entry_delete.hex", delete)] {
-        let bytes = entry.encode(FORMAT_LEVEL);
+        let bytes = entry.encode();
         golden(name, &bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
     }
@@ -87,10 +87,10 @@ fn trace_is_appended_as_one_optional_field() {
     let untraced = entry(Change::Delete(id(1)), Reason::Client);
     let trace = TraceContext { trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span_id: 7 };
     let traced = Entry { trace: Some(trace), ..untraced.clone() };
-    let bytes = traced.encode(FORMAT_LEVEL);
+    let bytes = traced.encode();
     golden("entry_traced.hex", &bytes);
     assert_eq!(Entry::decode(&bytes), Ok(traced));
-    let before = untraced.encode(FORMAT_LEVEL);
+    let before = untraced.encode();
     let field: &[u8] = &[9 << 3 | 2, 24];
     assert!(bytes.starts_with(&before) && bytes[before.len()..].starts_with(field));
     // What names no trace says nothing against the entry.
@@ -104,13 +104,13 @@ fn trace_is_appended_as_one_optional_field() {
 #[test]
 fn fields_that_a_build_does_not_know_are_passed_over() {
     let entry = entry(Change::Delete(id(1)), Reason::Client);
-    let bytes = [&entry.encode(FORMAT_LEVEL)[..], &[15 << 3 | 2, 3, 1, 2, 3]].concat();
+    let bytes = [&entry.encode()[..], &[15 << 3 | 2, 3, 1, 2, 3]].concat();
     assert_eq!(Entry::decode(&bytes.into()), Ok(entry));
 }
 
 #[test]
 fn kept_answers_match_golden_bytes_and_are_read_back() {
-    let bytes = answer().encode(FORMAT_LEVEL);
+    let bytes = answer().encode();
     golden("answer.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(answer()));
 }
@@ -119,9 +119,9 @@ fn kept_answers_match_golden_bytes_and_are_read_back() {
 #[test]
 fn sums_are_appended_as_two_optional_fields() {
     let sums = Sums { conditions: [3; 32], meaning: [4; 32] };
-    let kept = KeptAnswer::new([1; 32], [2; 32], &sums, &answer(), FORMAT_LEVEL);
+    let kept = KeptAnswer::new([1; 32], [2; 32], &sums, &answer());
     golden("answer_kept.hex", &kept.answer);
-    let before = answer().encode(FORMAT_LEVEL);
+    let before = answer().encode();
     let fields = [&[3 << 3 | 2, 32][..], &[3; 32], &[4 << 3 | 2, 32], &[4; 32]].concat();
     assert_eq!(kept.answer, [&before[..], &fields].concat());
     assert_eq!(Answer::decode(&kept.answer), Ok(answer()));
@@ -132,9 +132,8 @@ fn sums_are_appended_as_two_optional_fields() {
 
 #[test]
 fn chain_and_digest_match_golden_bytes() {
-    let put =
-        entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
-    let delete = entry(Change::Delete(id(1)), Reason::Expired).encode(FORMAT_LEVEL);
+    let put = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode();
+    let delete = entry(Change::Delete(id(1)), Reason::Expired).encode();
     let first = Chain::GENESIS.next(1, &put);
     let second = first.next(2, &delete);
     let (one, two) =
@@ -146,8 +145,7 @@ fn chain_and_digest_match_golden_bytes() {
 
 #[test]
 fn damaged_bytes_are_refused_and_never_panic() {
-    let bytes =
-        entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode(FORMAT_LEVEL);
+    let bytes = entry(Change::Put(EncodedAd::encode(&targeted())), Reason::Client).encode();
     for cut in 0..bytes.len() {
         // A cut between two fields can be a shorter message; then a field is missing, or the chain tells.
         let _ = Entry::decode(&bytes.slice(..cut));
@@ -175,7 +173,7 @@ fn an_answer_that_wrote_anything_is_kept() {
     let mut answer = answer();
     answer.outcomes.push(Outcome::Failed);
     assert!(answer.is_final());
-    let bytes = answer.encode(FORMAT_LEVEL);
+    let bytes = answer.encode();
     golden("answer_failed.hex", &bytes);
     assert_eq!(Answer::decode(&bytes), Ok(answer.clone()));
     answer.outcomes.retain(|outcome| outcome.entry().is_none());
@@ -197,7 +195,7 @@ fn the_largest_entry_is_within_its_bound() {
     entry.principal = "p".repeat(limits::TOKEN_NAME_BYTES_MAX);
     entry.item = u32::MAX;
     entry.trace = Some(TraceContext { trace_id: u128::MAX, span_id: u64::MAX });
-    let bytes = entry.encode(FORMAT_LEVEL).len();
+    let bytes = entry.encode().len();
     assert!(bytes <= limits::ENTRY_BYTES_MAX, "{bytes} bytes");
     assert!(bytes > limits::ENTRY_BYTES_MAX * 3 / 4, "{bytes} bytes");
 }

@@ -1,12 +1,11 @@
-//! Every journal keeps the contract of records, and a checkpoint has them. This is a process of the next build: today's writes none.
+//! Every journal keeps the contract of records, and a checkpoint has them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::Once;
 use std::time::Duration;
 
 use placard_model::capacity::{Balance, Pool};
-use placard_model::entry::{Chain, Digest, Position, be_the_next_build};
+use placard_model::entry::{Chain, Digest, Position};
 use placard_model::records::EncodedRecord;
 use placard_model::{Encoded, Timestamp};
 use placard_replica::ports::{Checkpoints, Unavailable};
@@ -21,14 +20,8 @@ use placard_testkit::servers::postgres::PostgresServer;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-fn as_the_next_build() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(be_the_next_build);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_contract_of_records() {
-    as_the_next_build();
     let directory = tempfile::tempdir().unwrap();
     let open = || SqliteJournal::open(directory.path()).unwrap();
     let reopen = async |journal: SqliteJournal| {
@@ -40,7 +33,6 @@ async fn sqlite_keeps_the_contract_of_records() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_keeps_the_contract_of_records() {
-    as_the_next_build();
     let server = PostgresServer::start().await.unwrap();
     let url = server.url();
     let open = async || PostgresJournal::connect(&url, Options::default()).await.unwrap();
@@ -54,7 +46,6 @@ async fn postgresql_keeps_the_contract_of_records() {
 /// So far away that values are written out.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_from_afar_keeps_the_contract_of_records() {
-    as_the_next_build();
     let server = PostgresServer::start().await.unwrap();
     let proxy = Proxy::start(server.port()).await.unwrap();
     for way in [Way::Requests, Way::Answers] {
@@ -71,7 +62,6 @@ async fn postgresql_from_afar_keeps_the_contract_of_records() {
 
 #[tokio::test]
 async fn the_model_keeps_the_contract_of_records() {
-    as_the_next_build();
     let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
     contract::records(ModelJournal::new(now), async |journal| journal).await;
 }
@@ -79,7 +69,6 @@ async fn the_model_keeps_the_contract_of_records() {
 /// More than one chunk of them, behind the ads; and whatever is cut off is noticed.
 #[tokio::test]
 async fn checkpoint_has_the_records_or_is_refused() {
-    as_the_next_build();
     let directory = tempfile::tempdir().unwrap();
     let file = CheckpointFile::open(directory.path()).unwrap();
     let pool = |id| Pool {

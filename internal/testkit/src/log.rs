@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use placard_model::entry::{Change, Digest, Entry, FORMAT_LEVEL, Position, Reason, Record};
+use placard_model::entry::{Change, Digest, Entry, Position, Reason, Record};
 use placard_model::{Ad, EncodedAd, Timestamp};
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ impl Log {
             digest,
             change: ad.map_or(Change::Delete(id), Change::Put),
         };
-        let bytes = entry.encode(FORMAT_LEVEL);
+        let bytes = entry.encode();
         let chain = self.head.chain.next(version, &bytes);
         self.head = Position { version, chain, digest };
         Record { version, chain, bytes }

@@ -69,16 +69,16 @@ async fn new_build_writes_old_level_until_old_build_leaves() {
     assert!(old.process.ended().await.status.success());
     knows(&new, 1).await;
     new.create(ADS, "by the new build, for new builds").await;
-    assert_eq!(levels(&servers).await, [1, 1, 2]);
+    assert_eq!(levels(&servers).await, [1, 1, 3]);
     servers.verify_by(&next, &new).await;
-    assert_eq!(journal_level(&servers).await, 2);
+    assert_eq!(journal_level(&servers).await, 3);
     let old = servers.replica_starting(PLACARD, &servers.postgres.url(), &[]).ended().await;
     refuses(&old);
     let url = servers.postgres.url();
     refuses(&Process::start(PLACARD, &["verify", "--postgres-url", &url], &[]).ended().await);
     // No replica of a lower level is on the register any more, so the new one goes on with its own level.
     new.create(ADS, "for new builds again").await;
-    assert_eq!(levels(&servers).await, [1, 1, 2, 2]);
+    assert_eq!(levels(&servers).await, [1, 1, 3, 3]);
 }
 
 /// An old build showed such an ad to every visitor, since it skipped the conditions that it did not know.
@@ -105,7 +105,7 @@ async fn an_old_build_refuses_a_checkpoint_of_a_newer_level() {
     let new = servers.replica_of(&next, &arguments).await;
     new.reaches(1).await;
     new.create(ADS, "for new builds").await;
-    begins(b"PLACARD2").await;
+    begins(b"PLACARD3").await;
     new.process.terminate();
     assert!(new.process.ended().await.status.success());
     let away = "postgres://nobody@127.0.0.1:1/none";
@@ -115,7 +115,7 @@ async fn an_old_build_refuses_a_checkpoint_of_a_newer_level() {
     // It never says where it listens, since it is never ready.
     let old = Replica::launch(PLACARD, (away, &servers.redis.url()), &arguments).await;
     until("why the old build does not read it", async || {
-        old.process.err().iter().any(|line| line.contains("format level 2 is newer")).then_some(())
+        old.process.err().iter().any(|line| line.contains("format level 3 is newer")).then_some(())
     })
     .await;
     assert_ne!(old.get("/readyz").await.status(), 200);
@@ -132,6 +132,6 @@ async fn journal_level(servers: &Servers) -> i16 {
 
 fn refuses(ended: &Ended) {
     assert_eq!(ended.status.code(), Some(1), "{:?}", ended.err);
-    let says = |line: &&String| line.contains("needs format level 2, and this build reads 1");
+    let says = |line: &&String| line.contains("needs format level 3, and this build reads 2");
     assert_eq!(ended.err.iter().filter(says).count(), 1, "{:?}", ended.err);
 }

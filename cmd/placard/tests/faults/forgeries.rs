@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use placard_model::Timestamp;
-use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
+use placard_model::entry::{Chain, Change, Digest, Entry, Reason};
 use placard_testkit::servers::redis::RedisServer;
 use placard_testkit::wait::until;
 use uuid::Uuid;
@@ -75,7 +75,7 @@ fn entry(digest: Digest) -> Bytes {
         digest,
         change: Change::Delete(Uuid::from_u128(2)),
     };
-    entry.encode(FORMAT_LEVEL)
+    entry.encode()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 
+use placard_model::capacity::Books;
 use placard_model::entry::Position;
 use placard_model::{Query, Timestamp};
 use uuid::Uuid;
@@ -71,6 +72,7 @@ pub(crate) struct Root {
     position: Position,
     tree: Tree<Ads>,
     ads: Arc<ById>,
+    books: Books,
 }
 
 /// Returns true for an ad that has another place once the clock was set back.
@@ -151,9 +153,14 @@ impl Index {
     }
 
     /// Returns a root of the current state, for publication to readers.
-    pub(crate) fn root(&mut self, position: Position, ads: &Arc<ById>) -> Arc<Root> {
+    pub(crate) fn root(
+        &mut self,
+        position: Position,
+        (ads, books): (&Arc<ById>, &Books),
+    ) -> Arc<Root> {
         self.settle();
-        Arc::new(Root { position, tree: self.tree.clone(), ads: Arc::clone(ads) })
+        let (tree, ads, books) = (self.tree.clone(), Arc::clone(ads), books.clone());
+        Arc::new(Root { position, tree, ads, books })
     }
 
     /// Takes back a root that readers do not find any more, and drops those that no reader holds.
@@ -175,6 +182,10 @@ impl Root {
 
     pub(crate) fn ads(&self) -> &ById {
         &self.ads
+    }
+
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
     }
 
     pub(crate) fn search<'a>(
@@ -218,7 +229,8 @@ mod tests {
     }
 
     fn served(index: &mut Index, ads: &[Arc<StoredAd>], at: Timestamp) {
-        let root = index.root(Position::START, &Arc::new(crate::by_id::empty()));
+        let root =
+            index.root(Position::START, (&Arc::new(crate::by_id::empty()), &Books::default()));
         let fitting = ads.iter().filter(|ad| ad.start_at <= at && at < ad.end_at).count();
         assert_eq!(root.search(&Query::default(), at, |_| {}), fitting as u64, "at {at}");
     }

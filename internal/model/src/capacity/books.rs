@@ -2,8 +2,9 @@
 //! is now so. Whether the statement adds up is for [`Books::audit`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use imbl::{HashMap, OrdSet};
+use imbl::{HashMap, OrdMap, OrdSet};
 use uuid::Uuid;
 
 use super::hold::{Hold, Tombstone};
@@ -18,7 +19,7 @@ use crate::{Timestamp, Version};
 /// it takes no time that grows with their number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Books {
-    pools: HashMap<Uuid, Pool>,
+    pools: OrdMap<Uuid, Arc<Pool>>,
     holds: HashMap<Uuid, Hold>,
     tombstones: HashMap<Uuid, Tombstone>,
     /// The holds that can lapse, by pool and time.
@@ -39,7 +40,7 @@ pub struct Fault {
 impl Books {
     /// Returns a pool.
     pub fn pool(&self, id: Uuid) -> Option<&Pool> {
-        self.pools.get(&id)
+        self.pools.get(&id).map(Arc::as_ref)
     }
 
     /// Returns a hold.
@@ -52,9 +53,9 @@ impl Books {
         self.tombstones.get(&id)
     }
 
-    /// Returns all pools, in no order.
+    /// Returns all pools, in the order of their ids.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.pools.values()
+        self.pools.values().map(Arc::as_ref)
     }
 
     /// Returns all holds, in no order.
@@ -80,7 +81,7 @@ impl Books {
 
     /// Puts a pool in place of what has its id.
     fn put_pool(&mut self, pool: Pool) {
-        self.pools.insert(pool.id, pool);
+        self.pools.insert(pool.id, Arc::new(pool));
     }
 
     /// Takes a pool out.
@@ -202,7 +203,7 @@ impl Books {
         }
         for after in &moves.after {
             if let Some(pool) = self.pools.get_mut(&after.pool) {
-                pool.balance = after.balance;
+                Arc::make_mut(pool).balance = after.balance;
             }
         }
     }

@@ -129,7 +129,7 @@ pub(super) fn deletion(version: Version, level: u8, digest: Digest) -> Record {
         digest,
         change: Change::Delete(Uuid::from_u128(2)),
     };
-    let mut bytes = entry.encode(FORMAT_LEVEL).to_vec();
+    let mut bytes = entry.encode().to_vec();
     bytes[0] = level;
     let bytes = Bytes::from(bytes);
     Record { version, chain: Chain::GENESIS.next(version, &bytes), bytes }

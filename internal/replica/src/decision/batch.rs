@@ -240,8 +240,7 @@ impl Planning {
             && answer.is_final()
         {
             for scope in key.scopes() {
-                let level = self.format_level;
-                let kept = KeptAnswer::new(scope, key.body, &key.sums, &answer, level);
+                let kept = KeptAnswer::new(scope, key.body, &key.sums, &answer);
                 self.kept.insert(scope, kept.clone());
                 self.newly_kept.push(kept);
             }
@@ -387,7 +386,7 @@ impl Planning {
             digest,
             change,
         };
-        let bytes = entry.encode(self.format_level);
+        let bytes = entry.encode();
         let version: Version = self.head.version + 1;
         let record = Record { version, chain: self.head.chain.next(version, &bytes), bytes };
         dry_run(&record).ok()?;

@@ -109,9 +109,12 @@ const WRITTEN_OUT_BYTES: usize = 64 << 10;
 /// write-ahead log that is never read. It changes no row, and discards no replica's plan.
 const BEHIND_ALL: &str = "SELECT pg_logical_emit_message(true, 'placard', '')";
 
-/// Prepares what messages of several statements call.
-static PREPARE: LazyLock<String> =
-    LazyLock::new(|| format!("{}; {};", rows::prepare(), write::prepare()));
+/// Prepares what messages of several statements call, and what only batches with records call in addition. The second is
+/// sent with the first such batch: tables that were restored from a dump of a build before pools have no `records`, and
+/// no batch asks for them.
+static PREPARE: LazyLock<[String; 2]> = LazyLock::new(|| {
+    [false, true].map(|records| format!("{}; {};", rows::prepare(records), write::prepare(records)))
+});
 
 pub(super) struct Committer {
     set: ConnectionSet,
@@ -353,12 +356,17 @@ impl Committer {
         let limit = Manner::of(batch, TRIP_MAX, losses).answer();
         let locked = self.set.repeatable(limit, |checkout| {
             let manner = Manner::of(batch, checkout.trip(), losses);
-            let (prepare, read) = match manner.form {
-                Form::Bound => ("", String::new()),
-                // Prepared statements outlive a transaction that is rolled back.
-                Form::WrittenOut if *checkout.prepared() => ("", rows::execute(batch)),
-                Form::WrittenOut => (&**PREPARE, rows::execute(batch)),
+            let needed = match manner.form {
+                Form::Bound => [false; 2],
+                Form::WrittenOut => [true, batch.named().is_some()],
             };
+            let read = if needed[0] { rows::execute(batch) } else { String::new() };
+            // Prepared statements outlive a transaction that is rolled back.
+            let prepare = [0, 1].map(|nth| match needed[nth] && !checkout.prepared()[nth] {
+                true => PREPARE[nth].as_str(),
+                false => "",
+            });
+            let prepare = prepare.concat();
             let message = format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
                  {} {prepare} SELECT FROM head FOR UPDATE; {read}",
@@ -367,7 +375,8 @@ impl Committer {
             Box::pin(async move {
                 let message = sqlx::raw_sql(AssertSqlSafe(message));
                 let mut rows = message.fetch_all(&mut checkout.connection).await?;
-                *checkout.prepared() |= manner.form == Form::WrittenOut;
+                let prepared = checkout.prepared();
+                *prepared = [0, 1].map(|nth| prepared[nth] || needed[nth]);
                 // The lock's own row has no columns.
                 rows.retain(|row| !row.is_empty());
                 Ok((rows, manner))
@@ -484,11 +493,16 @@ mod tests {
 
     use super::*;
 
-    /// Tables that were restored from a dump of the build before have no `records`, and nothing of this level is in them.
+    /// Tables that were restored from a dump of a build before pools have no `records`.
     #[test]
-    fn nothing_about_records_is_prepared_below_their_level() {
-        assert!(PREPARE.contains("placard_state AS") && PREPARE.contains("placard_write_0 AS"));
-        assert!(!PREPARE.contains("records"), "{}", *PREPARE);
+    fn records_are_prepared_only_for_batches_with_them() {
+        let [plain, with_records] = &*PREPARE;
+        assert!(plain.contains("placard_state AS") && plain.contains("placard_write_0 AS"));
+        assert!(!plain.contains("records"), "{plain}");
+        let state = with_records.contains("placard_state_records AS");
+        assert!(state && with_records.contains("placard_write_1 AS"), "{with_records}");
+        let statements = PREPARE.each_ref().map(|text| text.matches("PREPARE ").count());
+        assert_eq!(statements, [9, 9]);
     }
 
     fn batch(commands: u128) -> Batch {

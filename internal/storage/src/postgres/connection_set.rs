@@ -104,7 +104,7 @@ struct Known {
     owner: Uuid,
     run: Run,
     trip: Duration,
-    prepared: bool,
+    prepared: [bool; 2],
 }
 
 struct Idle {
@@ -240,7 +240,7 @@ impl ConnectionSet {
         if !self.may_use(run) {
             return Err(Failure::Moved);
         }
-        Ok((connection, Known { owner, run, trip, prepared: false }))
+        Ok((connection, Known { owner, run, trip, prepared: [false; 2] }))
     }
 
     /// Returns whether the set could get a connection when it last asked for one.
@@ -336,8 +336,9 @@ impl Checkout<'_> {
         self.session.trip
     }
 
-    /// Returns the flag that says whether its owner's statements have been prepared on it, which is done once.
-    pub(super) fn prepared(&mut self) -> &mut bool {
+    /// Returns the flags that say which of its owner's two sets of statements have been prepared on it, each of which is done
+    /// once.
+    pub(super) fn prepared(&mut self) -> &mut [bool; 2] {
         &mut self.session.prepared
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use placard_model::command::KeptAnswer;
-use placard_model::entry::{CAPACITY_LEVEL, Record, format_level};
+use placard_model::entry::{Record, format_level};
 use placard_model::records::{EncodedRecord, Kind};
 use placard_model::{EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current};
@@ -154,13 +154,12 @@ fn named(batch: &Batch) -> Option<[Value<'static>; 3]> {
     Some([Value::Ids(named.pools), Value::Ids(named.holds), Value::Number(max)])
 }
 
-/// Prepares the statements that [`execute`] calls.
-pub(super) fn prepare() -> String {
-    let plain = format!("PREPARE placard_state AS {CURRENT}");
-    if format_level() < CAPACITY_LEVEL {
-        return plain;
+/// Prepares the statement that [`execute`] calls: with records, or without.
+pub(super) fn prepare(with_records: bool) -> String {
+    match with_records {
+        false => format!("PREPARE placard_state AS {CURRENT}"),
+        true => format!("PREPARE placard_state_records AS {}", *CURRENT_WITH_RECORDS),
     }
-    format!("{plain}; PREPARE placard_state_records AS {}", *CURRENT_WITH_RECORDS)
 }
 
 /// Has the prepared statement read what the batch touches: for a message that takes the head's lock first. Like every

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use placard_model::Timestamp;
-use placard_model::entry::{CAPACITY_LEVEL, FORMAT_LEVEL_MIN, format_level};
+use placard_model::entry::{FORMAT_LEVEL_MIN, format_level};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
@@ -164,12 +164,10 @@ pub(super) enum Basis {
 /// The number of statements for plans that rest on what was read.
 const READ: usize = 16;
 
-/// Prepares the statements that [`execute`] calls.
-pub(super) fn prepare() -> String {
-    // Tables that were restored from a dump of the build before have no records, and no batch asks for them.
-    let has_records = format_level() >= CAPACITY_LEVEL;
+/// Prepares the statements that [`execute`] calls for plans with records, or for those without.
+pub(super) fn prepare(with_records: bool) -> String {
     let statements = (0..READ).map(|nth| (nth, Statement::numbered(nth)));
-    let needed = statements.filter(|(_, statement)| has_records || !statement.records);
+    let needed = statements.filter(|(_, statement)| statement.records == with_records);
     let prepare = |(nth, statement): (_, Statement)| {
         format!("PREPARE placard_write_{nth} AS {}", statement.text())
     };

@@ -1,5 +1,5 @@
 //! What a journal promises of pools and holds: a batch is decided on what is there, whatever that is, and all of it is
-//! written in the same transaction. Runs in a process of the next build, since today's writes no records.
+//! written in the same transaction.
 
 use std::collections::HashSet;
 use std::sync::Arc;

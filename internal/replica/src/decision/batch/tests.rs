@@ -86,11 +86,7 @@ fn under(key: Idempotency) -> Arc<Request> {
 fn answers_are_given_again_across_a_rolling_upgrade() {
     let first = plan(request(1), Vec::new());
     let spelt = [9; 32];
-    let old = |scope| KeptAnswer {
-        scope,
-        body: key().body,
-        answer: first.answers[0].encode(FORMAT_LEVEL),
-    };
+    let old = |scope| KeptAnswer { scope, body: key().body, answer: first.answers[0].encode() };
     let replayed = Answer { replayed: true, ..first.answers[0].clone() };
     for kept in [old(key().scope), old(spelt)] {
         let again = plan(under(Idempotency { spelt: Some(spelt), ..key() }), vec![kept]);
@@ -101,7 +97,7 @@ fn answers_are_given_again_across_a_rolling_upgrade() {
     // One that took other items for well-formed has answered others than are asked for.
     let mut answer = first.answers[0].clone();
     answer.outcomes.pop();
-    let fewer = KeptAnswer { answer: answer.encode(FORMAT_LEVEL), ..old(key().scope) };
+    let fewer = KeptAnswer { answer: answer.encode(), ..old(key().scope) };
     let other = plan(request(1), vec![fewer]);
     assert_eq!(other.answers[0].outcomes, [Outcome::KeyReused, Outcome::KeyReused]);
     assert!(other.log.is_empty());
