@@ -1,15 +1,23 @@
-//! The status of expiry and housekeeping, and the one command that an operator can give them. It is in this crate
-//! because the crates that do the work and those that show it do not know each other.
+//! The status of expiry and housekeeping, the one command that an operator can give them, and the journal's clock as expiry
+//! believes it. It is in this crate because the crates that do the work and those that use it do not know each other.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use placard_model::Timestamp;
 
 use crate::counters::counters;
+use crate::runtime::Reading;
 
 /// A shared account of expiry on this replica; cloning it is cheap.
 #[derive(Debug, Clone, Default)]
-pub struct Expiry(Arc<Mutex<Account>>);
+pub struct Expiry(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    account: Account,
+    /// The last reading of the journal's clock that the brake has accepted.
+    accepted: Option<Reading>,
+}
 
 /// What has been done so far, and what prevents more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,21 +101,64 @@ pub struct Chored {
 impl Expiry {
     /// Returns the account as it is now.
     pub fn account(&self) -> Account {
-        self.lock().clone()
+        self.lock().account.clone()
     }
 
     /// Changes the account.
     pub fn note(&self, change: impl FnOnce(&mut Account)) {
-        change(&mut self.lock());
+        change(&mut self.lock().account);
+    }
+
+    /// Takes a reading of the journal's clock that can be trusted, in place of the last one.
+    pub fn accept(&self, reading: Reading) {
+        self.lock().accepted = Some(reading);
+    }
+
+    /// Returns the journal's time as this replica believes it: the last reading that was accepted, and the time since it was
+    /// answered. It is a lower bound, since the clock was read before that. `None` if no reading was accepted yet.
+    pub fn own_clock(&self) -> Option<Timestamp> {
+        let reading = self.lock().accepted?;
+        let since = i64::try_from(reading.answered.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Some(reading.journal.saturating_add_micros(since))
     }
 
     /// Releases the brake: an operator has looked at the journal's clock and says that it is right. Returns
     /// whether it was on.
     pub fn release(&self) -> bool {
-        self.lock().braked.take().is_some()
+        self.lock().account.braked.take().is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Account> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::Uptime;
+
+    #[test]
+    fn own_clock_goes_on_from_the_last_reading() {
+        let expiry = Expiry::default();
+        assert_eq!(expiry.own_clock(), None);
+        for (second, ago) in [(3_000, 9), (1_000, 5)] {
+            let journal = Timestamp::EPOCH.saturating_add_micros(second * 1_000_000);
+            // It took a second, at any moment of which the clock may have been read.
+            let [asked, answered] =
+                [ago + 1, ago].map(|ago| Uptime::earlier(Duration::from_secs(ago)));
+            expiry.accept(Reading { journal, asked, answered });
+            let before = micros(answered.elapsed());
+            let own = expiry.own_clock().expect("a reading was accepted");
+            let after = micros(answered.elapsed());
+            let since = own.micros() - journal.micros();
+            assert!((before..=after).contains(&since), "{since}, not {before} to {after}");
+        }
+    }
+
+    fn micros(duration: Duration) -> i64 {
+        i64::try_from(duration.as_micros()).expect("it is short")
     }
 }

@@ -116,6 +116,9 @@ impl<J: Expirations> Expirer<J> {
             self.expiry.note(|account| account.clock_off = off);
         }
         let braked = before.braked.is_some() || matches!(verdict, Verdict::Jumped(_));
+        if !braked && !off {
+            self.expiry.accept(reading);
+        }
         !braked && !off && is_ready
     }
 

@@ -83,12 +83,14 @@ impl Scheduler {
     ) -> Self {
         let Config { log_kept, own_clock } = config;
         let name = replica.replica();
-        let expirer = Expirer::new(journal.clone(), replica, expiry.clone(), own_clock);
+        let expirer = Expirer::new(journal.clone(), replica.clone(), expiry.clone(), own_clock);
         let expirer = Arc::new(expirer);
         let (opened, is_open) = watch::channel(false);
         let mut running = JoinSet::new();
         let swept = Arc::clone(&expirer);
-        running.spawn(keep("sweep", expiry.clone(), move || sweep(Arc::clone(&swept))));
+        running.spawn(keep("sweep", expiry.clone(), move || {
+            sweep(Arc::clone(&swept), replica.clone(), sweep_pause)
+        }));
         let due = Arc::new(Due { expirer, expiry: expiry.clone() });
         let runs = Arc::new(AtomicU64::new(0));
         let store = tasks.clone();
@@ -130,15 +132,24 @@ async fn keep<F: Future<Output = ()> + Send>(
     }
 }
 
-/// Periodically deletes ended ads that are still there, whatever happened to their tasks.
-#[expect(clippy::disallowed_methods, reason = "replicas draw their pauses apart")]
-async fn sweep<J: Expirations>(expirer: Arc<Expirer<J>>) {
+/// Periodically deletes ended ads that are still there, whatever happened to their tasks. The first look is at the clock: it
+/// is made as soon as there is another reading to compare with, so that the replica has a clock that it can trust.
+async fn sweep<J: Expirations>(
+    expirer: Arc<Expirer<J>>,
+    replica: Handle,
+    pause: impl Fn() -> Duration,
+) {
+    replica.anchored().await;
     loop {
-        // Replicas that start together must not sweep together.
-        let jitter = rand::rng().random_range(0.8..1.2);
-        tokio::time::sleep(limits::EXPIRY_SWEEP.mul_f64(jitter)).await;
         expirer.expire().await;
+        tokio::time::sleep(pause()).await;
     }
+}
+
+/// Replicas that start together must not sweep together.
+#[expect(clippy::disallowed_methods, reason = "replicas draw their pauses apart")]
+fn sweep_pause() -> Duration {
+    limits::EXPIRY_SWEEP.mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
 /// Opens the tasks' store, and does what is due in it. An error ends a worker; the next one has another name, since a

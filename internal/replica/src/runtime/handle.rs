@@ -247,6 +247,13 @@ impl Handle {
         Ok(Receipts { confirmed, unconfirmed })
     }
 
+    /// Waits until the readers' clock is the journal's.
+    pub async fn anchored(&self) {
+        let mut state = self.state.clone();
+        // An error means that the replica has stopped.
+        let _ = state.wait_for(|_| self.clock.is_anchored()).await;
+    }
+
     /// Waits until clients may be sent to the replica.
     pub async fn ready(&self) {
         let mut state = self.state.clone();

@@ -99,6 +99,12 @@ impl World {
         self.expiry.account().braked.map(|brake| brake.jump)
     }
 
+    /// By how many seconds the replica's estimate of the journal's time is ahead of this machine's clock.
+    fn estimate_ahead(&self) -> Option<i64> {
+        let ahead = self.expiry.own_clock()?.micros() - system_now().micros();
+        Some((ahead as f64 / SECOND as f64).round() as i64)
+    }
+
     /// Looks a few times: nothing is deleted, since the clock has jumped by about an hour.
     async fn is_braked(&self) {
         for _ in 0..3 {
@@ -124,14 +130,30 @@ async fn clock_jump_stops_deletion_until_brake_is_released() {
     static AHEAD: AtomicI64 = AtomicI64::new(0);
     let clock = || system_now().saturating_add_micros(AHEAD.load(Ordering::Relaxed));
     let world = World::start(clock, clock, HOUR / 2).await;
+    assert_eq!(world.estimate_ahead(), None);
     world.expirer.expire().await;
-    assert_eq!(world.jump(), None);
+    assert_eq!((world.jump(), world.estimate_ahead()), (None, Some(0)));
     world.set(&AHEAD, HOUR);
     world.is_braked().await;
+    assert_eq!(world.estimate_ahead(), Some(0));
     assert!(world.expiry.release());
     assert!(!world.expiry.release(), "it was off");
     world.expire_until(1).await;
     assert_eq!(world.expiry.account().counts.deleted, 1);
+    assert_eq!(world.estimate_ahead(), Some(HOUR / SECOND));
+    assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_look_is_made_before_the_first_pause() {
+    let world = World::of(Config::default(), system_now, system_now, HOUR).await;
+    let handle = world.replica.handle().clone();
+    let sweep = crate::sweep(Arc::clone(&world.expirer), handle, || Duration::from_secs(3_600));
+    tokio::select! {
+        () = sweep => unreachable!("it goes on for ever"),
+        ahead = until("an estimate", async || world.estimate_ahead()) => assert_eq!(ahead, 0),
+    }
+    assert_eq!(world.expiry.account().counts.looks, 1);
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
 
@@ -188,6 +210,7 @@ async fn machine_an_hour_ahead_deletes_nothing() {
     let account = world.expiry.account();
     assert_eq!((account.counts.looks - before, account.clock_off, account.braked), (3, true, None));
     assert_eq!((world.ads(), account.counts.deleted), (2, 0));
+    assert_eq!(world.estimate_ahead(), None);
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
 
