@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::misconfigured::Misconfigured;
 use crate::options::AutoscaleOptions;
 use crate::output::announce;
 use crate::serve::bind;
@@ -72,8 +73,10 @@ struct Scaler {
 
 impl Scaler {
     fn new(options: AutoscaleOptions) -> anyhow::Result<Self> {
+        check(&options).map_err(Misconfigured::new)?;
+        let timeout = Duration::from_secs(options.command_timeout);
+        let template = Template::new(options.command, timeout).map_err(Misconfigured::new)?;
         let AutoscaleOptions { replicas_min: min, replicas_max: max, targets, .. } = options;
-        ensure!(min <= max, "--replicas-min {min} is more than --replicas-max {max}");
         let rules = Rules {
             min,
             max,
@@ -88,7 +91,7 @@ impl Scaler {
             balancers: Balancers::new(options.balancer, options.backend, interval)?,
             meters,
             policy: Policy::new(rules),
-            template: Template::new(options.command, Duration::from_secs(options.command_timeout))?,
+            template,
             interval,
             is_dry_run: options.dry_run,
             shown: Shared::default(),
@@ -208,6 +211,17 @@ impl Scaler {
             tracing::warn!(error = format!("{error:#}"), retry_in_s, "the command has failed");
         }
     }
+}
+
+/// Refuses options that do not go together.
+fn check(options: &AutoscaleOptions) -> anyhow::Result<()> {
+    let AutoscaleOptions { replicas_min: min, replicas_max: max, balancer: urls, .. } = options;
+    ensure!(min <= max, "--replicas-min {min} is more than --replicas-max {max}");
+    let again = urls.iter().enumerate().find(|(nth, url)| urls[..*nth].contains(url));
+    if let Some((_, url)) = again {
+        bail!("--balancer names {url} twice: its load would count twice");
+    }
+    Ok(())
 }
 
 /// Waits until the command has ended, or for ever without one.

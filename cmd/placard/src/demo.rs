@@ -6,6 +6,7 @@ use anyhow::Context;
 use placard_node::{ApiConfig, Config, Storage};
 use reqwest::Client;
 
+use crate::misconfigured::Misconfigured;
 use crate::options::DemoOptions;
 use crate::output::{Log, announce};
 use crate::signals::Signals;
@@ -18,7 +19,7 @@ const EXAMPLE: &str = concat!(
 );
 
 pub(crate) async fn run(options: DemoOptions, log: &Log) -> anyhow::Result<()> {
-    access::require(options.listen, options.insecure, "--insecure")?;
+    access::require(options.listen, options.insecure, "--insecure").map_err(Misconfigured::new)?;
     let directory = tempfile::Builder::new()
         .prefix("placard-demo-")
         .tempdir()

@@ -10,6 +10,7 @@ mod environment;
 mod healthcheck;
 mod manual;
 mod migrate;
+mod misconfigured;
 mod notify;
 mod options;
 mod output;
@@ -29,10 +30,11 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
+use misconfigured::Misconfigured;
 use options::{Command, LogFormat, Options};
 use output::{LastLines, Log};
 
-/// Bad usage, as shells and clap have it.
+/// Bad usage, as shells and clap have it, and a configuration that cannot work.
 const USAGE: u8 = 2;
 
 /// Runs the program with the command line of this process.
@@ -103,7 +105,7 @@ fn run(log: &Log) -> ExitCode {
 /// Prints the chain of sources on one line: what failed, then why.
 fn failure(error: &anyhow::Error, log: &Log) -> ExitCode {
     log.say(&format!("error: {error:#}"));
-    ExitCode::FAILURE
+    if Misconfigured::is(error) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
 /// Prints the help or the version that was asked for; anything else is an error of one line, with code 2.

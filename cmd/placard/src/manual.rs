@@ -29,7 +29,9 @@ const CODES: [(&str, &str); 3] = [
     ),
     (
         "2",
-        "The command line, or a variable in its place, cannot be parsed. Options that do not go together end with 1.",
+        "The command cannot work until its configuration is changed: the command line, or a variable in its place, cannot be \
+         parsed, options do not go together, or a file that an option names cannot be used. A service manager should not \
+         start it again.",
     ),
 ];
 /// The files of a server, which those commands use that take its directory.

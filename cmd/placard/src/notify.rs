@@ -1,9 +1,14 @@
 //! Tells the service manager that started the program when it is ready and when it stops, as systemd wants it of a service
-//! of `Type=notify` (sd_notify(3)): a datagram to the socket at the path in `NOTIFY_SOCKET`. Abstract sockets are not known.
+//! of `Type=notify` (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names: a path, or on Linux an
+//! abstract socket as `@name`.
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::net::UnixDatagram;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// How long a manager that does not read may hold the server up.
@@ -34,5 +39,13 @@ fn tell(state: &str) {
 fn send(socket: &OsStr, state: &str) -> io::Result<()> {
     let datagrams = UnixDatagram::unbound()?;
     datagrams.set_write_timeout(Some(PATIENCE))?;
-    datagrams.send_to(state.as_bytes(), socket).map(drop)
+    datagrams.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+}
+
+fn address(socket: &OsStr) -> io::Result<SocketAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = socket.as_bytes().strip_prefix(b"@") {
+        return SocketAddr::from_abstract_name(name);
+    }
+    SocketAddr::from_pathname(socket)
 }

@@ -17,6 +17,7 @@ use reqwest::{Client, ClientBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::access;
+use crate::misconfigured::Misconfigured;
 use crate::options::{RETRY_FOR_DEFAULT, SeedOptions};
 use crate::output::Log;
 
@@ -47,7 +48,8 @@ struct Problem {
 
 pub(crate) async fn run(options: SeedOptions, log: &Log) -> anyhow::Result<()> {
     // The token is for the server, and no proxy in between may see it.
-    let client = Client::builder().no_proxy().default_headers(access::headers(&options.token)?);
+    let headers = access::headers(&options.token).map_err(Misconfigured::new)?;
+    let client = Client::builder().no_proxy().default_headers(headers);
     let sender = Sender::new(client, &options.target, Duration::from_secs(options.retry_for))?;
     send_all(sender, options.ads, options.seed, log).await
 }

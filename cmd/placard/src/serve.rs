@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config;
+use crate::misconfigured::Misconfigured;
 use crate::notify;
 use crate::options::serve::ServeOptions;
 use crate::output::{Log, announce};
@@ -22,7 +23,7 @@ const OWN_DESCRIPTORS: u64 = 128;
 pub(crate) async fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let (listen, admin_listen) = (options.listen, options.admin_listen);
-    let mut config = config::config(options)?;
+    let mut config = config::config(options).map_err(Misconfigured::new)?;
     config.api.log_lost = log.lost();
     prepare(config.connections.max);
     let storage = config.storage.clone();

@@ -10,6 +10,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 
 use crate::access;
+use crate::misconfigured::Misconfigured;
 use crate::options::StatusOptions;
 use crate::output::{Reader, print_aside};
 use crate::signals::Signals;
@@ -79,7 +80,7 @@ impl Member {
 }
 
 pub(crate) async fn run(options: StatusOptions) -> anyhow::Result<()> {
-    let client = client(access::headers(&options.token)?)?;
+    let client = client(access::headers(&options.token).map_err(Misconfigured::new)?)?;
     let watched = !options.once && io::stdout().is_terminal();
     let mut signals = Signals::listen()?;
     loop {

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use placard_node::{Audited, Report};
 use reqwest::header::HeaderMap;
 
+use crate::misconfigured::Misconfigured;
 use crate::options::VerifyOptions;
 use crate::output::print;
 use crate::{config, status};
@@ -15,7 +16,7 @@ use crate::{config, status};
 const SHOWN: usize = 20;
 
 pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
-    let cluster = config::postgres_url(&options.postgres)?;
+    let cluster = config::postgres_url(&options.postgres).map_err(Misconfigured::new)?;
     let (mut claims, mut unasked) = (Vec::new(), Vec::new());
     if let Some(target) = &options.target {
         // Asked first: what replicas have published by then is in the journal that is read afterwards.

@@ -97,6 +97,14 @@ pub enum StartError {
     Telemetry(#[from] placard_telemetry::StartError),
 }
 
+impl StartError {
+    /// Returns true if the node cannot start until its configuration is changed: a URL, or a file that one names, cannot
+    /// be used. What other servers, files and tables are like may change by itself.
+    pub fn is_of_the_configuration(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Journal(postgres::OpenError::Url(_)))
+    }
+}
+
 /// The started parts of a node: its replica, and what runs beside it.
 #[derive(Debug)]
 pub(crate) struct Started {

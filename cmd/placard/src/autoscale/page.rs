@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+
+/// The most that a number may be: up to it, a counter of this kind counts every request (2^53).
+const NUMBER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The numbers of a page that are used here.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -31,22 +34,21 @@ impl Page {
     /// Reads the page's text.
     ///
     /// # Errors
-    /// It does not have all the numbers of the backend.
+    /// It does not have all the numbers of the backend, or one of them cannot be.
     pub(crate) fn parse(text: &str, backend: &str) -> anyhow::Result<Self> {
         let samples: Vec<_> = text.lines().filter_map(Sample::parse).collect();
-        let number = |name: &str| {
+        let number = |name: String, whose: &str| {
             let found = samples.iter().find(|sample| sample.name == name && sample.is_of(backend));
-            let found = found.filter(|sample| sample.value >= 0.0 && sample.value.is_finite());
-            found.map(|sample| sample.value)
+            let value = found.with_context(|| format!("the page has no {name}{whose}"))?.value;
+            ensure!(
+                (0.0..=NUMBER_MAX).contains(&value),
+                "the page's {name}{whose} is {value:e}, which is not a number from 0 to {NUMBER_MAX:e}"
+            );
+            Ok(value)
         };
-        let of_backend = |name: &str| {
-            let name = format!("haproxy_backend_{name}");
-            number(&name).with_context(|| format!("the page has no {name} of '{backend}'"))
-        };
-        let of_process = |name: &str| {
-            let name = format!("haproxy_process_{name}");
-            number(&name).with_context(|| format!("the page has no {name}"))
-        };
+        let whose = format!(" of '{backend}'");
+        let of_backend = |name: &str| number(format!("haproxy_backend_{name}"), &whose);
+        let of_process = |name: &str| number(format!("haproxy_process_{name}"), "");
         let mut page = Self {
             started: of_process("start_time_seconds")?,
             uptime: Duration::try_from_secs_f64(of_process("uptime_seconds")?)?,
@@ -144,16 +146,26 @@ haproxy_server_status{proxy="replicas",server="replica5",state="MAINT"} 1
 
     #[test]
     fn page_that_lacks_a_number_is_refused_by_its_name() {
-        for (line, says) in [
-            ("haproxy_process_uptime_seconds 61", "the page has no haproxy_process_uptime_seconds"),
+        for (series, value, name) in [
+            ("haproxy_process_uptime_seconds", "61", "haproxy_process_uptime_seconds"),
             (
-                "haproxy_backend_current_sessions{proxy=\"replicas\"} 7",
-                "the page has no haproxy_backend_current_sessions of 'replicas'",
+                "haproxy_backend_current_sessions{proxy=\"replicas\"}",
+                "7",
+                "haproxy_backend_current_sessions of 'replicas'",
             ),
         ] {
-            for without in ["", &line.replace(" 7", " NaN").replace(" 61", " -1")] {
-                let error = Page::parse(&TEXT.replace(line, without), "replicas").unwrap_err();
-                assert_eq!(error.to_string(), says);
+            let line = format!("{series} {value}\n");
+            let refused = |text: &str| {
+                let page = Page::parse(&TEXT.replace(&line, text), "replicas");
+                page.unwrap_err().to_string()
+            };
+            assert_eq!(refused(""), format!("the page has no {name}"));
+            for (value, shown) in
+                [("NaN", "NaN"), ("-1", "-1e0"), ("1e308", "1e308"), ("+Inf", "inf")]
+            {
+                let says = format!("the page's {name} is {shown}, which is not a number from 0 to");
+                let error = refused(&format!("{series} {value}\n"));
+                assert!(error.starts_with(&says), "{error}");
             }
         }
         for text in ["", "404 page not found", "{", "a{b 1", "haproxy_process_uptime_seconds"] {

@@ -10,8 +10,8 @@ async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     Process::start(PLACARD, arguments, variables).ended().await
 }
 
-fn one_line(ended: &Ended, says: &str) {
-    assert_eq!(ended.status.code(), Some(1), "{:?}", ended.err);
+fn one_line(ended: &Ended, code: i32, says: &str) {
+    assert_eq!(ended.status.code(), Some(code), "{:?}", ended.err);
     let errors: Vec<_> = ended.err.iter().filter(|line| line.starts_with("error:")).collect();
     assert_eq!(errors.len(), 1, "{:?}", ended.err);
     assert!(errors[0].contains(says), "{}", errors[0]);
@@ -21,18 +21,20 @@ fn one_line(ended: &Ended, says: &str) {
 async fn serve_requires_both_postgresql_and_redis() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let postgres = [("PLACARD_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none")];
-    one_line(&run(&serve, &postgres).await, "needs Redis beside PostgreSQL");
+    one_line(&run(&serve, &postgres).await, 2, "needs Redis beside PostgreSQL");
     let redis = [("PLACARD_REDIS_URL", "redis://127.0.0.1:1")];
-    one_line(&run(&serve, &redis).await, "needs PostgreSQL beside Redis");
+    one_line(&run(&serve, &redis).await, 2, "needs PostgreSQL beside Redis");
 }
 
 #[tokio::test]
 async fn unusable_url_fails_in_one_line_without_password() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let redis = ("PLACARD_REDIS_URL", "redis://127.0.0.1:1");
-    for url in ["postgres://me:secret@127.0.0.1:1/none", "mysql://me:secret@127.0.0.1/none"] {
+    for (url, code) in
+        [("postgres://me:secret@127.0.0.1:1/none", 1), ("mysql://me:secret@127.0.0.1/none", 2)]
+    {
         let ended = run(&serve, &[("PLACARD_POSTGRES_URL", url), redis]).await;
-        one_line(&ended, "PostgreSQL");
+        one_line(&ended, code, "PostgreSQL");
         assert!(!ended.err.concat().contains("secret"), "{:?}", ended.err);
     }
 }
@@ -48,7 +50,7 @@ async fn a_node_of_a_redis_cluster_is_refused_by_name() {
     let urls = [postgres.url(), redis.url()];
     let variables = [("PLACARD_POSTGRES_URL", &*urls[0]), ("PLACARD_REDIS_URL", &*urls[1])];
     let ended = run(&["serve", "--listen", "127.0.0.1:0"], &variables).await;
-    one_line(&ended, "Redis Cluster");
+    one_line(&ended, 1, "Redis Cluster");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +63,7 @@ async fn secrets_come_from_files_and_tables_from_migrate() {
     let redis = servers.redis.url();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--no-migrate", "--postgres-url-file", file];
     let variables = [("PLACARD_REDIS_URL", redis.as_str())];
-    one_line(&run(&serve, &variables).await, "placard migrate");
+    one_line(&run(&serve, &variables).await, 1, "placard migrate");
     for _ in 0..2 {
         let migrated = run(&["migrate", "--postgres-url-file", file], &[]).await;
         assert!(migrated.status.success(), "{:?}", migrated.err);

@@ -13,8 +13,8 @@ async fn run(arguments: &[&str]) -> Ended {
     Process::start(PLACARD, arguments, &[]).ended().await
 }
 
-fn failed(ended: &Ended, says: &str) {
-    assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+fn failed(ended: &Ended, code: i32, says: &str) {
+    assert_eq!(ended.status.code(), Some(code), "{ended:#?}");
     let [line] = ended.err.as_slice() else { panic!("{ended:#?}") };
     assert!(line.starts_with("error: ") && line.contains(says), "{line}");
     assert!(ended.out.is_empty() && !line.contains(TOKEN), "{ended:#?}");
@@ -30,9 +30,9 @@ async fn non_loopback_server_requires_tokens_or_insecure() {
     let data = text(directory.path());
     for listen in [EVERYWHERE, "[::]:0"] {
         let refused = run(&["serve", "--listen", listen, "--data-dir", data]).await;
-        failed(&refused, "--admin-token-file, or --insecure");
+        failed(&refused, 2, "--admin-token-file, or --insecure");
     }
-    failed(&run(&["demo", "--listen", EVERYWHERE]).await, "give --insecure");
+    failed(&run(&["demo", "--listen", EVERYWHERE]).await, 2, "give --insecure");
     let arguments = ["serve", "--listen", EVERYWHERE, "--data-dir", data, "--insecure"];
     let mut open = Server::of(Process::start(PLACARD, &arguments, &[])).await;
     open.url = open.url.replace("0.0.0.0", "127.0.0.1");
@@ -47,7 +47,7 @@ async fn a_file_of_tokens_that_cannot_be_used_is_one_line() {
     let file = directory.path().join("tokens");
     let arguments =
         ["serve", "--listen", ANY_PORT, "--data-dir", data, "--admin-token-file", text(&file)];
-    failed(&run(&arguments).await, "cannot read");
+    failed(&run(&arguments).await, 2, "cannot read");
     for (content, says) in [
         ("", "it contains no token"),
         ("# ann\nann:too-short", "line 2: a token must have 16"),
@@ -55,7 +55,7 @@ async fn a_file_of_tokens_that_cannot_be_used_is_one_line() {
         (&format!("{TOKEN}\n{TOKEN}"), "line 2: duplicate token"),
     ] {
         std::fs::write(&file, content).unwrap();
-        failed(&run(&arguments).await, says);
+        failed(&run(&arguments).await, 2, says);
     }
     std::fs::write(&file, TOKEN).unwrap();
     let both = run(&[&arguments[..], &["--insecure"]].concat()).await;
@@ -71,7 +71,7 @@ async fn seed_and_status_show_a_token() {
     std::fs::write(&file, format!("# the seeder's\nseeder:{TOKEN}\n")).unwrap();
     let server = Server::with(directory.path(), &["--admin-token-file", text(&file)]).await;
     let seed = ["seed", "--target", &server.url, "--ads", "3"];
-    failed(&run(&seed).await, "--token-file");
+    failed(&run(&seed).await, 1, "--token-file");
     let with_token = [&seed[..], &["--token-file", text(&file)]].concat();
     let seeded = run(&with_token).await;
     assert_eq!(seeded.status.code(), Some(0), "{seeded:#?}");

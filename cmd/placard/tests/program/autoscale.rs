@@ -30,6 +30,10 @@ struct Scaled {
 impl Scaled {
     /// Starts it with this command, which a shell runs in its directory and which finds the number in `$1`.
     async fn start(script: &str, options: &[&str]) -> Self {
+        Self::with(script, options, &[]).await
+    }
+
+    async fn with(script: &str, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let server = Server::on(&directory.path().join("data")).await;
         let port = server.url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
@@ -40,7 +44,7 @@ impl Scaled {
         let script = format!("cd {} && {script}", directory.path().display());
         let command = ["--", "sh", "-c", &script, "sh", "{replicas}"];
         let arguments = [&first[..], &second, options, &command].concat();
-        let mut autoscaler = Process::start(PLACARD, &arguments, &[]);
+        let mut autoscaler = Process::start(PLACARD, &arguments, variables);
         let metrics = autoscaler.url().await;
         Self { autoscaler, metrics, directory, _server: server, _haproxy: haproxy }
     }
@@ -130,6 +134,36 @@ async fn command_that_runs_is_finished_at_the_end() {
     let ended = autoscaler.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(fs::read_to_string(directory.path().join("done")).unwrap(), "2\n");
+}
+
+/// The command may be half-way through starting or stopping replicas.
+#[tokio::test]
+async fn killed_autoscaler_leaves_its_command_alone() {
+    let script =
+        "touch begun && until [ -e go ]; do sleep 0.05; done && echo said >&2 && echo $1 > done";
+    let scaled = Scaled::start(script, &[]).await;
+    until("the command", async || scaled.file("begun")).await;
+    let (autoscaler, directory) = (scaled.autoscaler, scaled.directory);
+    assert!(autoscaler.kill().await.status.code().is_none());
+    fs::write(directory.path().join("go"), "").unwrap();
+    let done = directory.path().join("done");
+    until("the command's end", async || {
+        fs::read_to_string(&done).ok().filter(|text| text == "2\n")
+    })
+    .await;
+}
+
+/// Without a place for temporary files, what the command says goes into the log as it is.
+#[tokio::test]
+async fn command_runs_without_a_temporary_file() {
+    let script = "echo said >&2 && echo $1 > done && exit 1";
+    let scaled = Scaled::with(script, &[], &[("TMPDIR", "/nowhere")]).await;
+    let done = async || scaled.file("done").filter(|text| text == "2\n");
+    until("the command's end", done).await;
+    scaled.shows(&["placard_autoscale_commands_failed_total 1"]).await;
+    scaled.autoscaler.terminate();
+    let ended = scaled.autoscaler.ended().await;
+    assert!(ended.err.iter().any(|line| line == "said"), "{ended:#?}");
 }
 
 #[tokio::test]
@@ -260,10 +294,15 @@ async fn option_that_makes_no_sense_is_refused_in_one_line() {
             "--replicas-min 5",
         ),
         (&["--", "docker", "compose", "up"], "the command has no {replicas}"),
+        (&["--", "", "{replicas}"], "the command has no program"),
+        (
+            &["--balancer", "http://127.0.0.1:1/metrics", "--", "true", "{replicas}"],
+            "--balancer names http://127.0.0.1:1/metrics twice",
+        ),
     ] {
         let arguments = [&["autoscale"][..], &valid, more].concat();
         let ended = Process::start(PLACARD, &arguments, &[]).ended().await;
-        assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+        assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
         assert!(matches!(ended.err.as_slice(), [line] if line.contains(says)), "{ended:#?}");
     }
 }

@@ -222,7 +222,7 @@ async fn board_requires_a_token_when_tokens_are_set() {
 
 async fn refused(arguments: &[&str]) {
     let ended: Ended = Process::start(PLACARD, arguments, &[]).ended().await;
-    assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+    assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
     let [line] = ended.err.as_slice() else { panic!("{ended:#?}") };
     assert!(line.starts_with("error: ") && line.contains("--admin-token-file"), "{line}");
     assert!(ended.out.is_empty(), "{ended:#?}");

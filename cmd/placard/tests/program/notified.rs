@@ -1,5 +1,6 @@
 //! What a service manager learns through `NOTIFY_SOCKET`, as systemd does of a service of `Type=notify`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use placard_model::limits;
@@ -21,12 +22,32 @@ async fn manager_learns_when_the_server_is_ready_and_stops() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    let data = directory.path().join("data");
-    let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data.to_str().unwrap()];
+    is_told(socket, path.to_str().unwrap(), directory.path()).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn manager_may_listen_on_an_abstract_socket() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net;
+    let directory = tempfile::tempdir().unwrap();
+    // The name is this machine's: a directory that only this test has makes it one of its own.
+    let name = directory.path().join("notify").to_str().unwrap().to_owned();
+    let address = net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = net::UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let socket = UnixDatagram::from_std(socket).unwrap();
+    is_told(socket, &format!("@{name}"), directory.path()).await;
+}
+
+/// Starts and stops a server, which tells the socket so.
+async fn is_told(socket: UnixDatagram, name: &str, directory: &Path) {
+    let data = directory.join("data");
+    let data = data.to_str().expect("the path is text");
+    let arguments = ["serve", "--listen", ANY_PORT, "--data-dir", data];
     let delay = Duration::from_millis(300);
     let milliseconds = delay.as_millis().to_string();
-    let variables =
-        [("NOTIFY_SOCKET", path.to_str().unwrap()), ("PLACARD_DRAIN_DELAY", &*milliseconds)];
+    let variables = [("NOTIFY_SOCKET", name), ("PLACARD_DRAIN_DELAY", &*milliseconds)];
     let process = Process::start(PLACARD, &arguments, &variables);
     assert_eq!(received(&socket).await, "READY=1");
     let server = Server::of(process).await;

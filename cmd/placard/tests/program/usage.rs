@@ -1,4 +1,4 @@
-//! The command line: an error is one line, with code 2 for usage and 1 for everything else.
+//! The command line: an error is one line, with code 2 for usage and configuration, and 1 for everything else.
 
 use std::path::Path;
 
@@ -123,6 +123,49 @@ async fn a_mistyped_option_is_shown() {
     }
 }
 
+/// A service manager must not start it again every few seconds.
+#[tokio::test]
+async fn configuration_that_cannot_work_is_code_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    let missing = text(&missing);
+    let file = directory.path().join("url");
+    std::fs::write(&file, "not-a-url").unwrap();
+    let postgres = ("PLACARD_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none");
+    let redis = ("PLACARD_REDIS_URL", "redis://127.0.0.1:1");
+    let serve = ["serve", "--listen", ANY_PORT];
+    for (more, variables) in [
+        (&["--redis-url", "redis://127.0.0.1:1"][..], &[][..]),
+        (&["--postgres-url", "postgres://nobody@127.0.0.1:1/none"], &[]),
+        (&["--admin-token-file", missing], &[]),
+        (&["--admin-listen", "0.0.0.0:0"], &[]),
+        (&["--redis-url-file", missing], &[postgres]),
+        (&["--redis-url-file", text(&file)], &[postgres]),
+        (&["--postgres-url-file", text(&file)], &[redis]),
+        (&["--redis-ca-file", missing], &[postgres, redis]),
+        (&[], &[("PLACARD_POSTGRES_URL", "postgres://h/db?sslmode=none"), redis]),
+        (&[], &[postgres, ("PLACARD_REDIS_URL", "http://127.0.0.1:1")]),
+    ] {
+        let ended = run(&[&serve[..], more].concat(), variables).await;
+        failed(&ended, 2, &format!("{more:?} {variables:?}"));
+    }
+    let url_file = ["--postgres-url-file", text(&file)];
+    let token_file = ["--target", "http://127.0.0.1:1", "--token-file", missing];
+    for arguments in [
+        [&["verify"][..], &url_file].concat(),
+        [&["migrate"][..], &url_file].concat(),
+        vec!["migrate"],
+        [&["status"][..], &token_file].concat(),
+        [&["seed", "--ads", "1"][..], &token_file].concat(),
+        vec!["demo", "--listen", "0.0.0.0:0"],
+    ] {
+        failed(&run(&arguments, &[]).await, 2, &format!("{arguments:?}"));
+    }
+    // A server that is away may come back.
+    let ended = run(&serve, &[postgres, redis]).await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
+}
+
 /// The options that the program takes from the environment, as its source has them.
 pub(crate) fn variables() -> Vec<String> {
     let sources = [
@@ -173,7 +216,7 @@ async fn flag_variable_accepts_words_for_yes_and_no() {
     let tokens = text(&tokens);
     for no in ["0", "false", "False", "no", "n", "off", "f", ""] {
         let insecure = ("PLACARD_INSECURE", no);
-        failed(&run(&everywhere, &[insecure]).await, 1, no);
+        failed(&run(&everywhere, &[insecure]).await, 2, no);
         // It does not exclude what the flag excludes.
         let variables = [insecure, ("PLACARD_ADMIN_TOKEN_FILE", tokens)];
         Server::of(Process::start(PLACARD, &everywhere, &variables)).await.stop().await;
@@ -197,7 +240,7 @@ async fn a_replica_without_its_cluster_does_not_start() {
         ("PLACARD_LOG_KEEP_HOURS", "168"),
     ] {
         let ended = run(&arguments, &[&urls[..], &[(name, value)]].concat()).await;
-        failed(&ended, 1, name);
+        failed(&ended, 2, name);
         let option = name.trim_start_matches("PLACARD_").to_lowercase().replace('_', "-");
         let says = format!("--{option} is for a cluster's replicas: name PostgreSQL and Redis");
         assert!(ended.err[0].contains(&says), "{ended:#?}");
