@@ -40,11 +40,11 @@ pub const ALLOTMENT_MIN: Duration = Duration::from_secs(2);
 /// Longest time that an allotment of an even pool is meant for.
 pub const ALLOTMENT_MAX: Duration = Duration::from_secs(60);
 
-/// Ads on a page if the request does not say.
+/// Ads, or pools, on a page if the request does not say.
 pub const PAGE_ADS_DEFAULT: u32 = 10;
-/// Fewest ads that a page can be asked for.
+/// Fewest ads, or pools, that a page can be asked for.
 pub const PAGE_ADS_MIN: u32 = 1;
-/// Most ads that a page can be asked for.
+/// Most ads, or pools, that a page can be asked for.
 pub const PAGE_ADS_MAX: u32 = 100;
 /// Largest offset, in ads.
 pub const OFFSET_MAX: u32 = 10_000_000;
@@ -58,6 +58,8 @@ pub const BATCH_ITEMS_MAX: usize = 1_000;
 pub const BATCH_BODY_BYTES_MAX: usize = 8 << 20;
 /// Largest body of a single write, in bytes: the longest content, wholly written as `\uXXXX` pairs, fits.
 pub const AD_BODY_BYTES_MAX: usize = 256 << 10;
+/// Largest body of a write of a pool or a reservation, in bytes.
+pub const POOL_BODY_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of request bodies that are being read and decided at once; one more waits, and is refused with
 /// 503 if it waits for too long.
 pub const BODIES_BYTES_MAX: usize = 256 << 20;

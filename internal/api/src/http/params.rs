@@ -5,9 +5,10 @@ use std::borrow::Cow;
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
+use placard_model::capacity::PoolStatus;
 use placard_model::dimensions::{self, Listed, Visitor};
 use placard_model::limits::{
-    OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
+    CAPACITY_MAX, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
 };
 use placard_model::{Filter, Query, UNKNOWN, Version, Violation, whole};
 use uuid::Uuid;
@@ -26,6 +27,16 @@ pub(crate) struct Search {
     pub(crate) min_version: Option<Version>,
 }
 
+/// The parameters of a listing of pools.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PoolList {
+    /// The targeting filters, and which of the pools to show.
+    pub(crate) query: Query,
+    pub(crate) status: Option<PoolStatus>,
+    /// The fewest units that a pool must have available.
+    pub(crate) available: Option<u64>,
+}
+
 /// The name-value pairs of one query string, checked off as they are asked for.
 struct Params<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -34,29 +45,30 @@ struct Params<'a> {
 
 pub(crate) fn search(query: Option<&str>) -> Result<Search, Vec<Violation>> {
     let mut params = Params::new(query);
-    let limit = format!("must be a whole number from {PAGE_ADS_MIN} to {PAGE_ADS_MAX}");
-    let offset = format!("must be a whole number from 0 to {OFFSET_MAX}");
-    let query = Query {
-        offset: params.take("offset", &offset, |text| whole(text, 0, OFFSET_MAX)).unwrap_or(0),
-        limit: params
-            .take("limit", &limit, |text| whole(text, PAGE_ADS_MIN, PAGE_ADS_MAX))
-            .unwrap_or(PAGE_ADS_DEFAULT),
-        ..Query::default()
-    };
-    let mut filters = Filters { params, query };
-    dimensions::each(&mut filters);
-    let Filters { mut params, query } = filters;
+    let query = params.query();
     let min_version = params.min_version();
     params.finish().map(|()| Search { query, min_version })
 }
 
+/// Returns the parameters of a listing of pools, and the version that it must have reached.
+pub(crate) fn pools(query: Option<&str>) -> Result<(PoolList, Option<Version>), Vec<Violation>> {
+    let mut params = Params::new(query);
+    let query = params.query();
+    let rule = format!("must be one of {}", PoolStatus::ALL.map(PoolStatus::code).join(", "));
+    let status = params.take("status", &rule, PoolStatus::from_code);
+    let rule = format!("must be a whole number from 1 to {CAPACITY_MAX}");
+    let available = params.take("available", &rule, |text| whole(text, 1, CAPACITY_MAX));
+    let min_version = params.min_version();
+    params.finish().map(|()| (PoolList { query, status, available }, min_version))
+}
+
 /// Reads the filter of each dimension.
-struct Filters<'a> {
-    params: Params<'a>,
+struct Filters<'p, 'a> {
+    params: &'p mut Params<'a>,
     query: Query,
 }
 
-impl Visitor for Filters<'_> {
+impl Visitor for Filters<'_, '_> {
     fn visit<D: Listed>(&mut self) {
         let filter = self.params.take(D::NAME, &D::rule(), |text| match text {
             UNKNOWN => Some(Filter::Unknown),
@@ -90,13 +102,17 @@ shape! {
 /// The parameters of a write.
 pub(crate) fn ack(query: Option<&str>) -> Result<Ack, Vec<Violation>> {
     let mut params = Params::new(query);
-    let read = |text: &str| match text {
-        "applied" => Some(Ack::Applied),
-        "all" => Some(Ack::All),
-        _ => None,
-    };
-    let ack = params.take("ack", "must be applied or all", read).unwrap_or(Ack::Applied);
+    let ack = params.ack();
     params.finish().map(|()| ack)
+}
+
+/// The parameters of a release: whom it waits for, and how many units were used.
+pub(crate) fn release(query: Option<&str>) -> Result<(Ack, u64), Vec<Violation>> {
+    let mut params = Params::new(query);
+    let ack = params.ack();
+    let rule = format!("must be a whole number from 0 to {CAPACITY_MAX}");
+    let used = params.take("used", &rule, |text| whole(text, 0, CAPACITY_MAX)).unwrap_or(0);
+    params.finish().map(|()| (ack, used))
 }
 
 /// The id in a path.
@@ -121,6 +137,22 @@ pub(crate) fn version(text: &str) -> Option<Version> {
 }
 
 impl<'a> Params<'a> {
+    /// Returns the targeting filters, and which of what they find to show.
+    fn query(&mut self) -> Query {
+        let limit = format!("must be a whole number from {PAGE_ADS_MIN} to {PAGE_ADS_MAX}");
+        let offset = format!("must be a whole number from 0 to {OFFSET_MAX}");
+        let query = Query {
+            offset: self.take("offset", &offset, |text| whole(text, 0, OFFSET_MAX)).unwrap_or(0),
+            limit: self
+                .take("limit", &limit, |text| whole(text, PAGE_ADS_MIN, PAGE_ADS_MAX))
+                .unwrap_or(PAGE_ADS_DEFAULT),
+            ..Query::default()
+        };
+        let mut filters = Filters { params: self, query };
+        dimensions::each(&mut filters);
+        filters.query
+    }
+
     fn new(query: Option<&'a str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
         Self { pairs, violations: Vec::new() }
@@ -144,6 +176,15 @@ impl<'a> Params<'a> {
             self.violations.push(Violation::parameter(name, rule));
         }
         value
+    }
+
+    fn ack(&mut self) -> Ack {
+        let read = |text: &str| match text {
+            "applied" => Some(Ack::Applied),
+            "all" => Some(Ack::All),
+            _ => None,
+        };
+        self.take("ack", "must be applied or all", read).unwrap_or(Ack::Applied)
     }
 
     fn min_version(&mut self) -> Option<Version> {

@@ -3,8 +3,9 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use placard_model::capacity::Refusal;
 use placard_model::command::{Conditions, Outcome};
-use placard_model::limits::{TOLD_BYTES_MAX, VIOLATIONS_MAX};
+use placard_model::limits::{CAPACITY_MAX, TOLD_BYTES_MAX, VIOLATIONS_MAX};
 use placard_model::{Place, Version, Violation, limits};
 use serde::Serialize;
 use serde_json::json;
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::http::render::{self, with_replayed, with_version};
 use crate::openapi::schema::{object, shown_as, text, version, whole};
 use crate::openapi::shape::shape;
+use crate::routes::Subject;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -27,6 +29,8 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<Violation>,
     version: Option<Version>,
+    /// How many units of a pool can be had, if that is why.
+    available: Option<u64>,
     /// Whether it was given before, to the same idempotency key.
     replayed: bool,
     field: Option<Box<(HeaderName, HeaderValue)>>,
@@ -43,11 +47,13 @@ pub(crate) struct Details {
     errors: Vec<Error>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available: Option<u64>,
 }
 
 shape! {
     /// What went wrong (RFC 9457).
-    Details as "Problem" = |shapes| object(&["errors", "version"], vec![
+    Details as "Problem" = |shapes| object(&["errors", "version", "available"], vec![
         ("type", json!({
             "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$", "maxLength": 64,
             "description": "What a program may compare.", "examples": ["/problems/invalid-request"],
@@ -61,6 +67,7 @@ shape! {
             "examples": [[shapes.example::<Error>()]],
         })),
         ("version", version("The version that the answer depends on, if it does.", 42)),
+        ("available", whole(0, CAPACITY_MAX, "Only of a pool that has too few: how many units there are to be had.", 2)),
     ])
 }
 
@@ -111,33 +118,37 @@ pub(crate) enum Overload {
 }
 
 impl Problem {
-    /// Returns the problem of a command that was not accepted, or the outcome of one that was.
+    /// Returns the problem of a command about a thing that was not accepted, or the outcome of one that was.
     pub(crate) fn unless_accepted(
         outcome: Outcome,
         decided_at: Version,
+        subject: Subject,
         only_if: &Conditions,
     ) -> Result<Outcome, Self> {
-        match outcome {
-            Outcome::NotFound { .. } => Err(Self::ad_not_found().at(decided_at)),
-            Outcome::Exists { version, .. } => Err(Self::ad_exists().at(decided_at.max(version))),
-            Outcome::VersionMismatch { version, .. } => {
-                Err(Self::version_mismatch(only_if, version).at(decided_at.max(version)))
+        let problem = match outcome {
+            Outcome::NotFound { .. } => Self::not_found(subject),
+            Outcome::Exists { version, .. } => {
+                return Err(Self::exists(subject).at(decided_at.max(version)));
             }
-            Outcome::Invalid { violations, .. } => Err(Self::invalid(violations).at(decided_at)),
-            Outcome::KeyReused => Err(Self::key_reused().at(decided_at)),
-            // No command of an ad has one of the others.
-            Outcome::Failed
-            | Outcome::Recorded { .. }
-            | Outcome::Exhausted { .. }
-            | Outcome::Refused { .. }
-            | Outcome::Reported { .. } => Err(Self::failed()),
-            accepted => Ok(accepted),
-        }
+            Outcome::VersionMismatch { version, .. } => {
+                let problem = Self::version_mismatch(subject, only_if, version);
+                return Err(problem.at(decided_at.max(version)));
+            }
+            Outcome::Invalid { violations, .. } => Self::invalid(violations),
+            Outcome::KeyReused => Self::key_reused(),
+            Outcome::Exhausted { available, .. } => Self::capacity_exhausted(available),
+            Outcome::Refused { refusal, .. } => Self::refused(refusal, subject),
+            // A replica's report is no request of a client.
+            Outcome::Failed | Outcome::Reported { .. } => return Err(Self::failed()),
+            accepted => return Ok(accepted),
+        };
+        Err(problem.at(decided_at))
     }
 
     fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let (detail, errors) = (detail.into(), Vec::new());
-        Self { status, kind, detail, errors, version: None, replayed: false, field: None }
+        let (version, available, field) = (None, None, None);
+        Self { status, kind, detail, errors, version, available, replayed: false, field }
     }
 
     pub(crate) fn invalid(mut errors: Vec<Violation>) -> Self {
@@ -167,23 +178,75 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "foreign-page", detail)
     }
 
-    pub(crate) fn ad_not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "ad-not-found", "there is no ad with this id")
+    pub(crate) fn not_found(subject: Subject) -> Self {
+        let kind = match subject {
+            Subject::Ad => "ad-not-found",
+            Subject::Pool => "pool-not-found",
+            Subject::Reservation => "reservation-not-found",
+        };
+        let detail = format!("there is no {} with this id", subject.noun());
+        Self::new(StatusCode::NOT_FOUND, kind, detail)
     }
 
-    pub(crate) fn ad_exists() -> Self {
-        Self::new(StatusCode::CONFLICT, "ad-exists", "there is an ad with this id already")
+    fn exists(subject: Subject) -> Self {
+        let kind = match subject {
+            Subject::Ad => "ad-exists",
+            Subject::Pool => "pool-exists",
+            Subject::Reservation => "reservation-exists",
+        };
+        let detail = format!("there is {} with this id already", subject.one());
+        Self::new(StatusCode::CONFLICT, kind, detail)
     }
 
-    /// These preconditions do not hold for an ad at this version; 0 if the ad does not exist.
-    pub(crate) fn version_mismatch(only_if: &Conditions, version: Version) -> Self {
+    /// These preconditions do not hold for a thing at this version; 0 if it does not exist.
+    pub(crate) fn version_mismatch(
+        subject: Subject,
+        only_if: &Conditions,
+        version: Version,
+    ) -> Self {
+        let noun = subject.noun();
         // If-Match comes first (RFC 9110, section 13.2.2).
         let detail = match &only_if.if_match {
-            Some(_) if version == 0 => "there is no ad with this id, and If-Match asks for one",
-            Some(tags) if !tags.name(version) => "the ad is at another version than If-Match names",
-            _ => "the ad is at a version that If-None-Match names",
+            Some(_) if version == 0 => {
+                format!("there is no {noun} with this id, and If-Match asks for one")
+            }
+            Some(tags) if !tags.name(version) => {
+                format!("the {noun} is at another version than If-Match names")
+            }
+            _ => format!("the {noun} is at a version that If-None-Match names"),
         };
         Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", detail)
+    }
+
+    fn capacity_exhausted(available: u64) -> Self {
+        let detail = format!("the pool has fewer units than that available: {available}");
+        let problem = Self::new(StatusCode::CONFLICT, "capacity-exhausted", detail);
+        Self { available: Some(available), ..problem }
+    }
+
+    fn refused(refusal: Refusal, subject: Subject) -> Self {
+        let (kind, detail) = match refusal {
+            Refusal::Paused => ("pool-paused", "the pool is paused: nothing is given from it"),
+            Refusal::Ended => ("pool-ended", "the pool's window is over"),
+            Refusal::Scheduled => ("pool-scheduled", "the pool's window has not begun"),
+            Refusal::NotPaused => ("pool-not-paused", "only a paused pool can be deleted"),
+            Refusal::Held => ("pool-held", "units of the pool are reserved or allotted"),
+            Refusal::Named => ("pool-named", "ads name the pool"),
+            Refusal::Closed => ("reservation-closed", "the reservation is closed"),
+            Refusal::Lapsed => ("reservation-lapsed", "the reservation has lapsed"),
+            Refusal::NotYet => return Self::not_yet(),
+            // It is a replica's, which no client can name rightly.
+            Refusal::Foreign => return Self::not_found(subject),
+            // Only replicas ask for what is refused with one of these.
+            Refusal::NotLapsed | Refusal::Registered => return Self::failed(),
+        };
+        Self::new(StatusCode::CONFLICT, kind, detail)
+    }
+
+    fn not_yet() -> Self {
+        let detail =
+            "a replica of the cluster is of a build that does not know pools; nothing was done";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail)
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {
@@ -341,6 +404,7 @@ impl Problem {
             detail: self.detail,
             errors: self.errors.into_iter().map(error).collect(),
             version: self.version,
+            available: self.available,
         }
     }
 }

@@ -20,6 +20,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use crate::http::params::Ack;
+use crate::routes::{Pacing, PoolStatus, ReservationStatus};
 
 /// All of the document but the routes.
 #[derive(OpenApi)]
@@ -36,9 +37,11 @@ use crate::http::params::Ack;
     servers((url = "/", description = "The server that this document was read from.")),
     tags(
         (name = "ads", description = "What is served."),
+        (name = "pools", description = "What can be used up, and how much of it there is."),
+        (name = "reservations", description = "Parts of pools that clients hold."),
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
-    components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, Ack)),
+    components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, Ack, PoolStatus, Pacing, ReservationStatus)),
     modifiers(&Bearer, &Codes),
 )]
 pub(crate) struct Frame;

@@ -33,6 +33,10 @@ pub(crate) use groups;
 groups! {
     /// Which ad.
     Id = vec![of("path", "id", id("The ad's id."))];
+    /// Which pool.
+    PoolId = vec![of("path", "id", id("The pool's id."))];
+    /// Which reservation.
+    ReservationId = vec![of("path", "id", id("The reservation's id."))];
     /// How new the answer must be.
     MinVersion = ["query", "header"].map(|place| {
         let name = if place == "query" { "min_version" } else { "Placard-Min-Version" };
@@ -71,6 +75,26 @@ groups! {
              names, and a write is refused if the ad is at such a version.",
         )),
     ];
+}
+
+groups! {
+    /// Only if the pool or the reservation is still what the client has seen, or is not.
+    VersionConditions = vec![
+        of("header", "If-Match", versions(
+            "The version in quotes, or several, or * for any: refused if it is at another version, or if there is none.",
+        )),
+        of("header", "If-None-Match", versions(
+            "The version in quotes, or several, or * for any: refused if it is at such a version.",
+        )),
+    ];
+}
+
+fn versions(description: &str) -> Value {
+    let tag = "\"[0-9]{1,20}\"";
+    json!({
+        "type": "string", "minLength": 1, "maxLength": 1024, "pattern": format!("^(\\*|{tag}(, {tag})*)$"),
+        "description": description, "examples": ["\"42\""],
+    })
 }
 
 fn tags(before: &str, description: &str) -> Value {

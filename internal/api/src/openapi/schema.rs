@@ -36,6 +36,14 @@ pub(crate) fn nullable(mut schema: Value) -> Value {
     schema
 }
 
+/// A schema that many have in common, or null.
+pub(crate) fn or_null(mut shared: Value) -> Value {
+    let (description, examples) = (shared["description"].take(), shared["examples"].take());
+    json!({
+        "oneOf": [{"$ref": shared["$ref"]}, {"type": "null"}], "description": description, "examples": examples,
+    })
+}
+
 pub(crate) fn id(description: &str) -> Value {
     json!({
         "type": "string", "format": "uuid", "minLength": ID.len(), "maxLength": ID.len(), "pattern": ID_PATTERN,

@@ -2,10 +2,18 @@
 //! while there are too many connections follow from it. What a route takes and answers stands in its handler's file.
 
 mod ads;
+mod answers;
 mod cluster;
 mod document;
+mod freshness;
 mod health;
 mod metrics;
+mod outcome;
+mod pools;
+mod receipts;
+mod reservations;
+mod subject;
+mod write_request;
 
 use std::sync::Arc;
 
@@ -24,6 +32,9 @@ use crate::metrics::Metrics;
 use crate::openapi::{self, ui};
 
 pub use ads::{ADS_PATH, BATCH_PATH};
+pub(crate) use pools::{Pacing, PoolStatus};
+pub(crate) use reservations::ReservationStatus;
+pub(crate) use subject::Subject;
 
 /// The handlers of a path: for each method a module with a `handle`, which says the method, and its `Answers`.
 macro_rules! methods {
@@ -43,6 +54,17 @@ static ROUTES: &[Route] = &[
     route(ads::AD_PATH, methods!(ads::show, ads::replace, ads::patch, ads::delete))
         .timed()
         .traced(),
+    route(pools::POOLS_PATH, methods!(pools::list, pools::create)).timed().traced(),
+    route(pools::POOL_PATH, methods!(pools::show, pools::replace, pools::patch, pools::delete))
+        .timed()
+        .traced(),
+    route(reservations::RESERVATIONS_PATH, methods!(reservations::create)).timed().traced(),
+    route(
+        reservations::RESERVATION_PATH,
+        methods!(reservations::show, reservations::change, reservations::release),
+    )
+    .timed()
+    .traced(),
     route(cluster::CLUSTER_PATH, methods!(cluster::show)),
     route(cluster::RELEASE_PATH, methods!(cluster::release)).traced(),
     route(health::LIVE_PATH, methods!(health::live)).reserved(),
@@ -198,6 +220,10 @@ mod tests {
             ("/api/v1/ad", "GET POST"),
             ("/api/v1/ad/batch", "POST"),
             ("/api/v1/ad/{id}", "GET PUT PATCH DELETE"),
+            ("/api/v1/pool", "GET POST"),
+            ("/api/v1/pool/{id}", "GET PUT PATCH DELETE"),
+            ("/api/v1/reservation", "POST"),
+            ("/api/v1/reservation/{id}", "GET PATCH DELETE"),
         ];
         assert!(timed.eq(labels.map(|(path, methods)| (path, methods.to_owned()))));
     }

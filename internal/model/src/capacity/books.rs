@@ -58,6 +58,11 @@ impl Books {
         self.pools.values().map(Arc::as_ref)
     }
 
+    /// Returns the numbers of pools, holds and tombstones.
+    pub fn len(&self) -> (usize, usize, usize) {
+        (self.pools.len(), self.holds.len(), self.tombstones.len())
+    }
+
     /// Returns all holds, in no order.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.holds.values()

@@ -186,6 +186,8 @@ impl Fields {
     pub fn into_reservation_change(self) -> Result<ReservationChange, Vec<Violation>> {
         let mut object = Object::new(self);
         let (of_any, pool) = (object.said_of_any(), object.uuid("pool"));
+        // It changes by itself, so that nothing is made of it.
+        drop(object.reading.values.remove("status"));
         let amount = amount(&mut object);
         let renewed = expires_in(&mut object).map(Expires::In);
         let confirms = object.reading.values.get("expires_at") == Some(&Given::Null);

@@ -30,6 +30,40 @@ impl Hold {
     pub fn has_lapsed(&self, by: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= by)
     }
+
+    /// Returns its status at a moment.
+    pub fn status(&self, now: Timestamp) -> HoldStatus {
+        match self.expires_at {
+            None => HoldStatus::Confirmed,
+            Some(_) if self.has_lapsed(now) => HoldStatus::Lapsed,
+            Some(_) => HoldStatus::Held,
+        }
+    }
+}
+
+/// What is true of a reservation that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldStatus {
+    /// It lapses at a time to come.
+    Held,
+    /// It does not lapse.
+    Confirmed,
+    /// Its time is over: its units are available, and it is closed soon.
+    Lapsed,
+}
+
+impl HoldStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Held, Self::Confirmed, Self::Lapsed];
+
+    /// Returns its name in the API.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Confirmed => "confirmed",
+            Self::Lapsed => "lapsed",
+        }
+    }
 }
 
 /// When a reservation is to lapse.

@@ -168,6 +168,15 @@ pub enum PoolStatus {
 }
 
 impl PoolStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] =
+        [Self::Scheduled, Self::Active, Self::Paused, Self::Exhausted, Self::Ended];
+
+    /// Returns the status with this name in the API.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.code() == code)
+    }
+
     /// Returns its name in the API.
     pub fn code(self) -> &'static str {
         match self {

@@ -6,7 +6,9 @@ use placard_model::entry::Entry;
 use placard_node::{Access, ApiConfig, Cors};
 use rusqlite::Connection;
 use serde_json::json;
+use uuid::Uuid;
 
+use crate::pools::{POOLS, RESERVATIONS};
 use crate::server::{ADS, Answer, BATCH, Call, Server, ad};
 
 const ANN: &str = "0123456789abcdef";
@@ -37,6 +39,13 @@ fn writes<'a>(server: &'a Server, one: &str) -> Vec<Call<'a>> {
     ]
 }
 
+/// Every read of what only those may see who write.
+fn guarded_reads(server: &Server) -> Vec<Call<'_>> {
+    let (pool, reservation) =
+        (format!("{POOLS}/{}", Uuid::nil()), format!("{RESERVATIONS}/{}", Uuid::nil()));
+    [POOLS, &pool, &reservation].map(|path| server.call("GET", path)).into()
+}
+
 fn refused(answer: &Answer) {
     answer.problem(401, "unauthorized");
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
@@ -48,8 +57,12 @@ async fn writes_need_a_token_and_reads_do_not() {
     let bearer = format!("Bearer {ANN}");
     let created = server.call("POST", ADS).header("authorization", &bearer).json(&ad()).send();
     let one = created.await.is(201).location();
-    for call in writes(&server, &one) {
+    for call in writes(&server, &one).into_iter().chain(guarded_reads(&server)) {
         refused(&call.send().await);
+    }
+    for call in guarded_reads(&server) {
+        let answer = call.header("authorization", &bearer).send().await;
+        assert!([200, 404].contains(&answer.status), "{answer:?}");
     }
     for wrong in
         ["Bearer 0123456789abcdeX", "Bearer 0123456789abcdef0", "Bearer ", "Basic YTpi", ANN]

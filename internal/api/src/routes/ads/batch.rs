@@ -9,11 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::ad::{NOT_YET, refused_body, refused_write};
+use super::BATCH_PATH;
 use super::create::NewAd;
-use super::receipts::ReceiptsBody;
-use super::write_request::{CommittedWrite, WriteRequest, new_id};
-use super::{BATCH_PATH, JSON, receipts};
 use crate::http::headers::Unconditional;
 use crate::http::problem::{Details, Problem};
 use crate::http::render::{self, with_replayed, with_version};
@@ -21,6 +18,11 @@ use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{id, object, version, whole};
 use crate::openapi::shape::shape;
+use crate::routes::answers::{NOT_YET, refused_body, refused_write};
+use crate::routes::receipts;
+use crate::routes::receipts::ReceiptsBody;
+use crate::routes::subject::Subject;
+use crate::routes::write_request::{CommittedWrite, JSON, WriteRequest, new_id};
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -194,7 +196,7 @@ fn meaning(items: &[Result<Creation, Vec<Violation>>]) -> Value {
 }
 
 fn item(outcome: Outcome, decided_at: Version) -> Item {
-    match Problem::unless_accepted(outcome, decided_at, &Conditions::default()) {
+    match Problem::unless_accepted(outcome, decided_at, Subject::Ad, &Conditions::default()) {
         Ok(Outcome::Created { id, version, .. }) => {
             Item::Created(CreatedItem { status: StatusCode::CREATED.as_u16(), id, version })
         }

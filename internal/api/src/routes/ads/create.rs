@@ -5,10 +5,8 @@ use axum::response::Response;
 use placard_model::command::{Command, Conditions};
 use placard_model::{Fields, limits};
 
-use super::ad::{NOT_YET, failed, refused_body, refused_write, spec_fields};
-use super::outcome::{WrittenAd, one};
-use super::write_request::{WriteRequest, new_id};
-use super::{ADS_PATH, JSON};
+use super::ADS_PATH;
+use super::ad::{WrittenAd, spec_fields};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
 use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
@@ -16,6 +14,10 @@ use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
+use crate::routes::answers::{NOT_YET, failed, refused_body, refused_write};
+use crate::routes::outcome::one;
+use crate::routes::subject::Subject;
+use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
 /// A new ad, as [`Fields`] reads it.
 #[derive(Debug)]
@@ -70,5 +72,5 @@ pub(crate) async fn handle(
     let idempotency = write.idempotency(None, &none, &raw, || creation.to_json())?;
     let id = creation.id.unwrap_or_else(new_id);
     let command = Command::Create { id, spec: creation.spec };
-    one(&write, ack, idempotency, command).await
+    one(&write, ack, idempotency, Subject::Ad, command).await
 }

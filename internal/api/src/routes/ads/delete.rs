@@ -5,13 +5,14 @@ use placard_model::command::Command;
 use serde_json::Value;
 
 use super::AD_PATH;
-use super::ad::{NOT_YET, failed, refused_write};
-use super::outcome::{Gone, absent, one};
-use super::write_request::WriteRequest;
 use crate::http::params::Id;
 use crate::http::problem::Problem;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
+use crate::routes::answers::{NOT_YET, failed, refused_write};
+use crate::routes::outcome::{Gone, absent, one};
+use crate::routes::subject::Subject;
+use crate::routes::write_request::WriteRequest;
 
 answers!(
     [
@@ -21,7 +22,7 @@ answers!(
             Answer::json::<Gone>(202, NOT_YET).with(&[VERSION, REPLAYED]),
         ]
         .into(),
-        absent(),
+        absent(Subject::Ad),
         refused_write(),
         vec![failed()],
     ]
@@ -43,7 +44,7 @@ answers!(
 pub(crate) async fn handle(write: WriteRequest, Id(id): Id) -> Result<Response, Problem> {
     let ack = write.ack()?;
     let only_if = write.conditions()?;
-    let idempotency = write.idempotency(Some(id), &only_if, b"", || Value::Null)?;
+    let idempotency = write.idempotency(Some((Subject::Ad, id)), &only_if, b"", || Value::Null)?;
     let command = Command::Delete { id, only_if };
-    one(&write, ack, idempotency, command).await
+    one(&write, ack, idempotency, Subject::Ad, command).await
 }

@@ -7,9 +7,7 @@ use placard_model::{Fields, limits};
 use serde_json::json;
 
 use super::AD_PATH;
-use super::ad::{READ_ONLY, failed, read_only_fields, refused_body, refused_write, spec_fields};
-use super::outcome::{changed, one};
-use super::write_request::WriteRequest;
+use super::ad::{READ_ONLY, WrittenAd, read_only_fields, spec_fields};
 use crate::http::params::Id;
 use crate::http::problem::Problem;
 use crate::openapi::answers::answers;
@@ -17,8 +15,10 @@ use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
-
-const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
+use crate::routes::answers::{failed, refused_body, refused_write};
+use crate::routes::outcome::{changed, one};
+use crate::routes::subject::Subject;
+use crate::routes::write_request::{MERGE_PATCH, WriteRequest};
 
 /// A change of an ad, as [`Fields`] reads it.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ shape! {
 
 answers!(
     [
-        changed(),
+        changed::<WrittenAd>(Subject::Ad),
         refused_body(limits::AD_BODY_BYTES_MAX, "application/merge-patch+json or application/json"),
         refused_write(),
         vec![failed()],
@@ -69,7 +69,7 @@ pub(crate) async fn handle(
     let fields = Fields::from_json(&raw).and_then(Fields::into_patch);
     let (patch, said) = fields.map_err(Problem::invalid)?;
     let meaning = || json!([patch.to_json(), said.to_json()]);
-    let idempotency = write.idempotency(Some(id), &only_if, &raw, meaning)?;
+    let idempotency = write.idempotency(Some((Subject::Ad, id)), &only_if, &raw, meaning)?;
     let command = Command::Patch { id, only_if, said, patch };
-    one(&write, ack, idempotency, command).await
+    one(&write, ack, idempotency, Subject::Ad, command).await
 }

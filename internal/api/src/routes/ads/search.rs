@@ -11,8 +11,7 @@ use placard_replica::Handle;
 use serde_json::json;
 
 use super::ADS_PATH;
-use super::ad::{Ad, not_to_be_read};
-use super::freshness::{fresh, wait_for};
+use super::ad::Ad;
 use crate::http::headers::Unconditional;
 use crate::http::params::{self, Search};
 use crate::http::problem::Problem;
@@ -22,6 +21,8 @@ use crate::openapi::conditions;
 use crate::openapi::parameters::{self, groups, of};
 use crate::openapi::schema::{object, whole, with_default};
 use crate::openapi::shape::shape;
+use crate::routes::answers::not_to_be_read;
+use crate::routes::freshness::{fresh, wait_for};
 
 groups! {
     /// Which ads fit, and which of them to answer.

@@ -8,8 +8,7 @@ use placard_model::fragment_with_status;
 use placard_replica::Handle;
 
 use super::AD_PATH;
-use super::ad::{UNMET, not_to_be_read, shown_fields};
-use super::freshness::{fresh, wait_for};
+use super::ad::shown_fields;
 use crate::http::entity_tag::EntityTag;
 use crate::http::headers;
 use crate::http::params::{self, Id};
@@ -20,6 +19,9 @@ use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{object, shared};
 use crate::openapi::shape::shape;
+use crate::routes::answers::{not_to_be_read, unmet};
+use crate::routes::freshness::{fresh, wait_for};
+use crate::routes::subject::Subject;
 
 /// An ad, as [`fragment_with_status`] writes it.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ answers!([
         .with(&[VERSION, STALE, CLOCK, ETAG]),
     invalid(),
     Answer::problem(404, "There is no ad with this id.").with(&[VERSION, STALE, CLOCK]),
-    Answer::problem(412, UNMET).with(&[VERSION, STALE, CLOCK]),
+    Answer::problem(412, unmet(Subject::Ad)).with(&[VERSION, STALE, CLOCK]),
     not_to_be_read(),
 ]);
 
@@ -64,8 +66,8 @@ pub(crate) async fn handle(
     let version = replica.reader().published().version;
     let Some(ad) = replica.reader().ad(id) else {
         let problem = match only_if.hold(None) {
-            true => Problem::ad_not_found(),
-            false => Problem::version_mismatch(&only_if, 0),
+            true => Problem::not_found(Subject::Ad),
+            false => Problem::version_mismatch(Subject::Ad, &only_if, 0),
         };
         return fresh(&replica, asked, problem.at(version).into_response());
     };
@@ -79,7 +81,7 @@ pub(crate) async fn handle(
             response
         }
         Judged::Known => render::not_modified(tag),
-        Judged::Refused => Problem::version_mismatch(&only_if, ad.version)
+        Judged::Refused => Problem::version_mismatch(Subject::Ad, &only_if, ad.version)
             .at(version.max(ad.version))
             .into_response(),
     };

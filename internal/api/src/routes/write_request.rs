@@ -5,19 +5,25 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use placard_model::capacity;
 use placard_model::command::{Answer, Command, Conditions, Idempotency, Request, Sums};
-use placard_replica::{Handle, Reply};
+use placard_replica::{Expiry, Handle, Reply};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::ADS_PATH;
+use super::subject::Subject;
 use crate::app::App;
 use crate::http::body::{BodyBudget, BufferedBody};
 use crate::http::headers;
 use crate::http::params::{self, Ack};
 use crate::http::problem::{Overload, Problem};
 use crate::principal::Principal;
+
+/// The media types of a form.
+pub(super) const JSON: &[&str] = &["application/json"];
+/// The media types of a merge patch.
+pub(super) const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -29,6 +35,7 @@ pub(crate) struct WriteRequest {
     uri: Uri,
     headers: HeaderMap,
     replica: Handle,
+    expiry: Expiry,
     body_budget: BodyBudget,
 }
 
@@ -39,8 +46,9 @@ impl FromRequestParts<App> for WriteRequest {
         let principal = Principal::from_request_parts(parts, app).await?;
         let Parts { method, uri, headers, .. } = parts;
         let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
-        let (replica, body_budget) = (app.replica.clone(), app.body_budget.clone());
-        Ok(Self { principal, method, uri, headers, replica, body_budget })
+        let (replica, expiry) = (app.replica.clone(), app.expiry.clone());
+        let body_budget = app.body_budget.clone();
+        Ok(Self { principal, method, uri, headers, replica, expiry, body_budget })
     }
 }
 
@@ -78,16 +86,27 @@ impl WriteRequest {
         params::ack(self.uri.query()).map_err(Problem::invalid)
     }
 
-    /// Returns the preconditions for the ad.
+    /// Reads the query of a release: which replicas the answer waits for, and how many units were used.
+    pub(super) fn release(&self) -> Result<(Ack, u64), Problem> {
+        params::release(self.uri.query()).map_err(Problem::invalid)
+    }
+
+    /// Returns a command on pools and holds, with this replica's own estimate of the journal's time.
+    pub(super) fn of_capacity(&self, command: capacity::Command) -> Command {
+        let own_clock = self.expiry.own_clock();
+        Command::Capacity { command: Box::new(command), own_clock }
+    }
+
+    /// Returns the preconditions for what the request is about.
     pub(super) fn conditions(&self) -> Result<Conditions, Problem> {
         headers::conditions(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
     }
 
-    /// Returns what identifies the request if it is sent again: the ad that its path names, if it names one, its
+    /// Returns what identifies the request if it is sent again: what its path names, if it names something, its
     /// preconditions, and its body, as it came and as it is meant.
     pub(super) fn idempotency(
         &self,
-        id: Option<Uuid>,
+        named: Option<(Subject, Uuid)>,
         only_if: &Conditions,
         raw: &[u8],
         meaning: impl FnOnce() -> Value,
@@ -97,7 +116,7 @@ impl WriteRequest {
         let Some(key) = key else { return Ok(None) };
         let scope = |path| sum([self.principal.name(), self.method.as_str(), path, key]);
         let spelt = self.uri.path();
-        let path = id.map_or_else(|| spelt.to_owned(), |id| format!("{ADS_PATH}/{id}"));
+        let path = named.map_or_else(|| spelt.to_owned(), |(subject, id)| subject.path(id));
         Ok(Some(Idempotency {
             scope: scope(&path),
             spelt: (path != spelt).then(|| scope(spelt)),
@@ -156,7 +175,7 @@ fn sum(parts: [&str; 4]) -> [u8; 32] {
     sum.finalize().into()
 }
 
-/// Returns the id of a new ad or request.
+/// Returns the id of a new ad, pool, reservation or request.
 #[expect(clippy::disallowed_methods, reason = "the core takes ids as inputs")]
 pub(crate) fn new_id() -> Uuid {
     Uuid::now_v7()

@@ -1,4 +1,4 @@
-//! How new an answer must be, and how old it may be. Both reads ask this before and after they look at the ads.
+//! How new an answer must be, and how old it may be. Every read asks this before and after it looks at the state.
 
 use axum::response::Response;
 use http::HeaderMap;

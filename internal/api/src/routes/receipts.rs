@@ -21,7 +21,7 @@ use crate::openapi::schema::{address, id, object, version};
 use crate::openapi::shape::{Shapes, shape};
 
 #[derive(Serialize)]
-pub(super) struct ReceiptsBody {
+pub(crate) struct ReceiptsBody {
     confirmed: Vec<Receipt>,
     unconfirmed: Vec<Receipt>,
 }
