@@ -17,4 +17,5 @@ pub(crate) mod pulse;
 pub(crate) mod render;
 pub(crate) mod requests;
 pub(crate) mod serve;
+pub(crate) mod subject;
 pub(crate) mod timed;

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::http::render::{self, with_replayed, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::schema::{object, shown_as, text, version, whole};
 use crate::openapi::shape::shape;
-use crate::routes::Subject;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 

@@ -20,7 +20,6 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use crate::http::params::Ack;
-use crate::routes::{Pacing, PoolStatus, ReservationStatus};
 
 /// All of the document but the routes.
 #[derive(OpenApi)]
@@ -41,7 +40,7 @@ use crate::routes::{Pacing, PoolStatus, ReservationStatus};
         (name = "reservations", description = "Parts of pools that clients hold."),
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
-    components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, Ack, PoolStatus, Pacing, ReservationStatus)),
+    components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, values::PoolStatus, values::Pacing, values::ReservationStatus, Ack)),
     modifiers(&Bearer, &Codes),
 )]
 pub(crate) struct Frame;

@@ -81,7 +81,7 @@ groups! {
     /// Only if the pool or the reservation is still what the client has seen, or is not.
     VersionConditions = vec![
         of("header", "If-Match", versions(
-            "The version in quotes, or several, or * for any: refused if it is at another version, or if there is none.",
+            "The version in quotes, or several, or * for any: refused if it is at another version, or if it does not exist.",
         )),
         of("header", "If-None-Match", versions(
             "The version in quotes, or several, or * for any: refused if it is at such a version.",

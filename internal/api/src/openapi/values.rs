@@ -1,8 +1,8 @@
 //! The values that shapes, parameters and headers have in common. Their types are the model's, which does not know the
 //! document. It lists them all, so that they can be referred to by their names alone.
 
-use placard_model::UNKNOWN;
 use placard_model::limits::VERSION_MAX;
+use placard_model::{UNKNOWN, capacity};
 use serde_json::json;
 
 use super::schema::{code, whole};
@@ -45,4 +45,33 @@ pub(crate) struct Status;
 shape! {
     /// Where an ad's window stands: the time is before it, in it, or after it.
     Status as "Status" = |_| code(&["scheduled", "active", "ended"], "", "active")
+}
+
+/// A [`capacity::PoolStatus`].
+#[derive(Debug)]
+pub(crate) struct PoolStatus;
+
+shape! {
+    /// The first of these that is true: the pool's window is over (ended), it is paused, its window has not begun
+    /// (scheduled), nothing of it is available (exhausted), or none of these (active).
+    PoolStatus as "PoolStatus" = |_| code(&capacity::PoolStatus::ALL.map(capacity::PoolStatus::code), "", "active")
+}
+
+/// A [`capacity::Pacing`].
+#[derive(Debug)]
+pub(crate) struct Pacing;
+
+shape! {
+    /// How replicas use a pool over its window: as soon as there is demand, or evenly from its start to its end.
+    Pacing as "Pacing" = |_| code(&capacity::Pacing::ALL.map(capacity::Pacing::code), "", "asap")
+}
+
+/// A [`capacity::HoldStatus`].
+#[derive(Debug)]
+pub(crate) struct ReservationStatus;
+
+shape! {
+    /// It lapses at a time to come (held), it does not lapse (confirmed), or its time is over: its units are available, and it
+    /// is closed soon (lapsed).
+    ReservationStatus as "ReservationStatus" = |_| code(&capacity::HoldStatus::ALL.map(capacity::HoldStatus::code), "", "held")
 }

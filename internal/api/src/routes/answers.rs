@@ -2,7 +2,7 @@
 
 use placard_model::limits::{ACK_ALL_WAIT, BODY_DEADLINE, WRITE_DEADLINE};
 
-use super::subject::Subject;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{
     ACCEPT_ENCODING, ACCEPT_PATCH, Answer, RETRY_AFTER, VERSION, invalid, renamed, unauthorised,
 };

@@ -12,7 +12,6 @@ mod outcome;
 mod pools;
 mod receipts;
 mod reservations;
-mod subject;
 mod write_request;
 
 use std::sync::Arc;
@@ -32,9 +31,6 @@ use crate::metrics::Metrics;
 use crate::openapi::{self, ui};
 
 pub use ads::{ADS_PATH, BATCH_PATH};
-pub(crate) use pools::{Pacing, PoolStatus};
-pub(crate) use reservations::ReservationStatus;
-pub(crate) use subject::Subject;
 
 /// The handlers of a path: for each method a module with a `handle`, which says the method, and its `Answers`.
 macro_rules! methods {

@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::answers::{NOT_YET, unmet};
 use super::receipts::{self, ReceiptsBody};
-use super::subject::Subject;
 use super::write_request::WriteRequest;
 use crate::http::entity_tag::EntityTag;
 use crate::http::params::Ack;
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_etag, with_replayed, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, ETAG, REPLAYED, VERSION};
 use crate::openapi::schema::{id, object, version};
 use crate::openapi::shape::shape;

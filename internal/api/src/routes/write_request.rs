@@ -12,12 +12,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::subject::Subject;
 use crate::app::App;
 use crate::http::body::{BodyBudget, BufferedBody};
 use crate::http::headers;
 use crate::http::params::{self, Ack};
 use crate::http::problem::{Overload, Problem};
+use crate::http::subject::Subject;
 use crate::principal::Principal;
 
 /// The media types of a form.

@@ -14,6 +14,7 @@ use super::create::NewAd;
 use crate::http::headers::Unconditional;
 use crate::http::problem::{Details, Problem};
 use crate::http::render::{self, with_replayed, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{id, object, version, whole};
@@ -21,7 +22,6 @@ use crate::openapi::shape::shape;
 use crate::routes::answers::{NOT_YET, refused_body, refused_write};
 use crate::routes::receipts;
 use crate::routes::receipts::ReceiptsBody;
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{CommittedWrite, JSON, WriteRequest, new_id};
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ use super::ADS_PATH;
 use super::ad::{WrittenAd, spec_fields};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
 use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
@@ -16,7 +17,6 @@ use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{NOT_YET, failed, refused_body, refused_write};
 use crate::routes::outcome::one;
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
 /// A new ad, as [`Fields`] reads it.

@@ -14,6 +14,7 @@ use crate::http::headers;
 use crate::http::params::{self, Id};
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_etag, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, CLOCK, ETAG, STALE, VERSION, answers, invalid};
 use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
@@ -21,7 +22,6 @@ use crate::openapi::schema::{object, shared};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{not_to_be_read, unmet};
 use crate::routes::freshness::{fresh, wait_for};
-use crate::routes::subject::Subject;
 
 /// An ad, as [`fragment_with_status`] writes it.
 #[derive(Debug)]

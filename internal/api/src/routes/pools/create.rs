@@ -10,6 +10,7 @@ use super::POOLS_PATH;
 use super::pool::{WrittenPool, spec_fields};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
 use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
@@ -17,7 +18,6 @@ use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{NOT_YET, failed, refused_body, refused_capacity_write};
 use crate::routes::outcome::one;
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
 /// A new pool, as [`Fields`] reads it.

@@ -7,11 +7,11 @@ use serde_json::Value;
 use super::POOL_PATH;
 use crate::http::params::Id;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::routes::answers::{NOT_YET, failed, refused_capacity_write};
 use crate::routes::outcome::{Gone, absent, one};
-use crate::routes::subject::Subject;
 use crate::routes::write_request::WriteRequest;
 
 answers!(

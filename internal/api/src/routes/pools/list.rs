@@ -74,7 +74,7 @@ static LOOKS: Semaphore = Semaphore::const_new(2);
 /// Lists pools: what is available for whom.
 ///
 /// The targeting filters are those of the list of ads: a filter keeps the pools that target its value, or leave that condition
-/// open. What is available is advice: whoever reserves it first gets it.
+/// open. What is available is advice: the client that reserves it first gets it.
 #[utoipa::path(
     get,
     path = POOLS_PATH,

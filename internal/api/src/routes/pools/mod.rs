@@ -8,8 +8,6 @@ mod pool;
 pub(super) mod replace;
 pub(super) mod show;
 
-pub(crate) use pool::{PacingCode as Pacing, Status as PoolStatus};
-
 /// The path of the pools.
 pub(super) const POOLS_PATH: &str = "/api/v1/pool";
 /// The path of one pool.

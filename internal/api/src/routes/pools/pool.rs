@@ -1,11 +1,10 @@
 //! The shapes of a pool, for the document. The model writes and reads the pools themselves, which does not know the document.
 
-use placard_model::capacity::{Pacing, PoolStatus};
 use placard_model::limits::{CAPACITY_MAX, POOL_NAME_CHARS_MAX, POOL_NAME_CHARS_MIN};
 use serde_json::{Value, json};
 
 use crate::openapi::conditions::{self, OPEN};
-use crate::openapi::schema::{code, id, later, object, or_null, shared, stamp, version, whole};
+use crate::openapi::schema::{id, later, object, or_null, shared, stamp, version, whole};
 use crate::openapi::shape::shape;
 use crate::routes::receipts::ReceiptsBody;
 
@@ -29,25 +28,6 @@ shape! {
         &optional(&["receipts"]),
         [shown_fields(), vec![("receipts", shapes.reference::<ReceiptsBody>())]].concat(),
     )
-}
-
-/// A [`PoolStatus`].
-#[derive(Debug)]
-pub(crate) struct Status;
-
-shape! {
-    /// The first of these that is true: the pool's window is over (ended), it is paused, its window has not begun
-    /// (scheduled), nothing of it is available (exhausted), or none of these (active).
-    Status as "PoolStatus" = |_| code(&PoolStatus::ALL.map(PoolStatus::code), "", "active")
-}
-
-/// A [`Pacing`].
-#[derive(Debug)]
-pub(crate) struct PacingCode;
-
-shape! {
-    /// How replicas use a pool over its window: as soon as there is demand, or evenly from its start to its end.
-    PacingCode as "Pacing" = |_| code(&Pacing::ALL.map(Pacing::code), "", "asap")
 }
 
 /// The fields that an answer may leave out, and these.

@@ -10,6 +10,7 @@ use super::POOL_PATH;
 use super::pool::{READ_ONLY, WrittenPool, read_only_fields, spec_fields};
 use crate::http::params::Id;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::answers;
 use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
@@ -17,7 +18,6 @@ use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{failed, refused_body, refused_capacity_write};
 use crate::routes::outcome::{changed, one};
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{JSON, WriteRequest};
 
 /// What a pool becomes, as [`Fields`] reads it.

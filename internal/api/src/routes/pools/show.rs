@@ -13,12 +13,12 @@ use crate::http::headers::Unconditional;
 use crate::http::params::{self, Id};
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, CLOCK, STALE, VERSION, answers, invalid, unauthorised};
 use crate::openapi::parameters;
 use crate::principal::Principal;
 use crate::routes::answers::not_to_be_read;
 use crate::routes::freshness::{fresh, wait_for};
-use crate::routes::subject::Subject;
 
 answers!([
     Answer::json::<Pool>(200, "The pool.").with(&[VERSION, STALE, CLOCK]),
@@ -30,7 +30,7 @@ answers!([
 
 /// Shows a pool, and how much of it there is.
 ///
-/// What is available is advice: whoever reserves it first gets it. `If-Match` of a write takes its version, in quotes.
+/// What is available is advice: the client that reserves it first gets it. `If-Match` of a write takes its version, in quotes.
 #[utoipa::path(
     get,
     path = POOL_PATH,

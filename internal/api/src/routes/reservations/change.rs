@@ -10,13 +10,13 @@ use super::RESERVATION_PATH;
 use super::reservation::{WrittenReservation, amount, expires_in, shown_fields, status};
 use crate::http::params::Id;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, nullable, object, shown_as};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{failed, refused_body, refused_capacity_write};
 use crate::routes::outcome::{changed, one};
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{MERGE_PATCH, WriteRequest};
 
 /// A change of a reservation, as [`Fields`] reads it.

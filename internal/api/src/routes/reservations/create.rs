@@ -10,13 +10,13 @@ use super::RESERVATIONS_PATH;
 use super::reservation::{WrittenReservation, amount, expires_in};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
 use crate::routes::answers::{NOT_YET, failed, refused_body, refused_capacity_write};
 use crate::routes::outcome::one;
-use crate::routes::subject::Subject;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
 /// A request for units, as [`Fields`] reads it.

@@ -6,8 +6,6 @@ pub(super) mod release;
 mod reservation;
 pub(super) mod show;
 
-pub(crate) use reservation::Status as ReservationStatus;
-
 /// The path of the reservations.
 pub(super) const RESERVATIONS_PATH: &str = "/api/v1/reservation";
 /// The path of one reservation.

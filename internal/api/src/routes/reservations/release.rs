@@ -8,12 +8,12 @@ use serde_json::json;
 use super::RESERVATION_PATH;
 use crate::http::params::Id;
 use crate::http::problem::Problem;
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters::{self, groups, of};
 use crate::openapi::schema::{whole, with_default};
 use crate::routes::answers::{NOT_YET, failed, refused_capacity_write};
 use crate::routes::outcome::{Gone, absent, one};
-use crate::routes::subject::Subject;
 use crate::routes::write_request::WriteRequest;
 
 groups! {

@@ -1,10 +1,9 @@
 //! The shapes of a reservation, for the document. The model writes and reads the reservations themselves.
 
-use placard_model::capacity::HoldStatus;
 use placard_model::limits::{CAPACITY_MAX, EXPIRES_IN_MAX, EXPIRES_IN_MIN};
 use serde_json::Value;
 
-use crate::openapi::schema::{code, id, object, or_null, shared, stamp, version, whole};
+use crate::openapi::schema::{id, object, or_null, shared, stamp, version, whole};
 use crate::openapi::shape::shape;
 use crate::routes::receipts::ReceiptsBody;
 
@@ -27,16 +26,6 @@ shape! {
         &["receipts"],
         [shown_fields(), vec![("receipts", shapes.reference::<ReceiptsBody>())]].concat(),
     )
-}
-
-/// A [`HoldStatus`].
-#[derive(Debug)]
-pub(crate) struct Status;
-
-shape! {
-    /// It lapses at a time to come (held), it does not lapse (confirmed), or its time is over: its units are available, and it
-    /// is closed soon (lapsed).
-    Status as "ReservationStatus" = |_| code(&HoldStatus::ALL.map(HoldStatus::code), "", "held")
 }
 
 /// Returns the status, which a client reads and cannot set.

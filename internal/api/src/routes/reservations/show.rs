@@ -12,12 +12,12 @@ use crate::http::headers::Unconditional;
 use crate::http::params::{self, Id};
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_version};
+use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, CLOCK, STALE, VERSION, answers, invalid, unauthorised};
 use crate::openapi::parameters;
 use crate::principal::Principal;
 use crate::routes::answers::not_to_be_read;
 use crate::routes::freshness::{fresh, wait_for};
-use crate::routes::subject::Subject;
 
 answers!([
     Answer::json::<Reservation>(200, "The reservation.").with(&[VERSION, STALE, CLOCK]),
