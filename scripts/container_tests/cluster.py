@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-from engine import ROOT, Failed, wait_for
+from harness import ROOT, Failed, wait_for
 from images import TREE
 
 TOKEN = "placard-on-this-machine"

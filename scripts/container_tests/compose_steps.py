@@ -8,7 +8,8 @@ import images
 import manual
 import metrics
 from cluster import Load, page
-from engine import Failed, say, wait_for
+from engine import say
+from harness import Failed, wait_for
 
 # What Docker and Compose call each thing that could be left behind.
 LEFT = (("container", "ps --all --quiet"), ("volume", "volume ls --quiet"), ("network", "network ls --quiet --filter type=custom"))

@@ -1,76 +1,22 @@
 """A Docker Engine of its own, in namespaces of its own. It ends with the process that started it, whatever ends that."""
 
 import ctypes
-import fcntl
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-# For what is waited for: generous, since it only stops a test that hangs.
-PATIENCE_SECONDS = 120
+from harness import HERE, Failed, Unable, wait_for
+from roots import wait_in_turn
+
 CLONE_NEWNET = 0x40000000
-
-
-class Failed(Exception):
-    """What went wrong, in words."""
-
-
-class Unable(Exception):
-    """Why no engine can run here, in words."""
 
 
 def say(text):
     print(f"test-compose: {text}", flush=True)
-
-
-def unable():
-    """Why no engine can be started here, or nothing."""
-    if not sys.platform.startswith("linux"):
-        return "this is not Linux"
-    if os.geteuid():
-        return "it needs root"
-    for program in ("unshare", "nsenter", "setpriv", "pivot_root", "apt-get"):
-        if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
-            return f"{program} is missing"
-    tried = "mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && ip link add probe0 type veth peer name probe1"
-    if not shutil.which("ip"):
-        tried = tried.partition(" && ip")[0]
-    words = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "sh", "-c", tried]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    if done.returncode:
-        return f"namespaces cannot be made: {done.stderr.strip()}"
-    mounts = re.findall(r"(?m)^\S+ (\S+) cgroup2? ", Path("/proc/self/mounts").read_text())
-    try:
-        for mount in mounts:
-            tried = Path(mount) / f"placard-{os.getpid()}"
-            tried.mkdir()
-            tried.rmdir()
-    except OSError as fault:
-        return f"control groups cannot be made: {fault}"
-    return None if mounts else "there are no control groups"
-
-
-def wait_for(what, condition, seconds=PATIENCE_SECONDS, pause=0.2):
-    """What the condition returns, as soon as that is true. What it cannot reach meanwhile is not there yet."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            found, fault = condition(), ""
-        except (OSError, ValueError, KeyError, Failed) as error:
-            found, fault = None, f": {error}"
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise Failed(f"{what}: not within {seconds} s{fault}")
-        time.sleep(pause)
 
 
 class Engine:
@@ -84,11 +30,7 @@ class Engine:
         """Waits for another run with the same cache, and deletes what a killed one has left."""
         self.roots.cache.mkdir(parents=True, exist_ok=True)
         self.lock = (self.roots.cache / "lock").open("w")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another run that uses {self.roots.cache}")
-            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        wait_in_turn(self.lock, f"another run uses {self.roots.cache}", say)
         for left in self.roots.cache.glob("run-*"):
             clear(left)
 

@@ -9,8 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import engine as engines
-from engine import HERE, ROOT, Failed
+from harness import HERE, ROOT, Failed
 
 # A registry is out of reach, and Grafana has no stand-in. The rest of docker-compose.yml is used as it is, and of the
 # Dockerfile what follows the stage that compiles.

@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from engine import HERE, Failed, Unable, delete_groups, unable, wait_for
+from engine import delete_groups
+from harness import HERE, Failed, Unable, unable, wait_for
 
 # Only stops a command that hangs.
 COMMAND_SECONDS = 600

@@ -2,7 +2,7 @@
 
 import re
 
-from engine import ROOT, Failed
+from harness import ROOT, Failed
 
 TEXT = (ROOT / "docs/OPERATIONS.md").read_text()
 

@@ -7,7 +7,7 @@ import re
 import urllib.parse
 
 from cluster import page
-from engine import ROOT, Failed, wait_for
+from harness import ROOT, Failed, wait_for
 
 SCRAPE_SECONDS = 5
 # What Grafana makes of it at this interval.

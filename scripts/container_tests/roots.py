@@ -2,16 +2,19 @@
 directory, each under a hash of what it is made of.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parent.parent
+from harness import ROOT, Failed, aside
+
+SCRIPTS = ROOT / "scripts"
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Docker Engine with Compose, which bookworm has too old ones of: no `required` in `depends_on`, no `--start-interval`.
 ENGINE = ("trixie", "docker.io docker-cli docker-compose docker-buildx iptables iproute2 ca-certificates")
@@ -76,54 +79,69 @@ class Roots:
             return
         subprocess.run([SCRIPTS / "install-servers", "--only", "mmdebstrap"], check=True)
         say(f"making {', '.join(path.name.partition('-')[0] for path in missing)}, once, in {self.cache}")
-        faults = []
-        builders = [threading.Thread(target=build, args=(path, wanted[path], say, faults)) for path in missing]
-        for builder in builders:
-            builder.start()
-        for builder in builders:
-            builder.join()
+        building = [aside(build, path, wanted[path], say) for path in missing]
+        faults = [str(fault) for fault in (one.exception() for one in building) if fault]
         if faults:
-            sys.exit("\n".join(faults))
+            raise Failed("\n".join(faults))
 
 
-def build(path, recipe, say, faults):
+def build(path, recipe, say):
     started = time.monotonic()
     suite, packages = recipe
     # An archive's format goes by its name.
     unfinished = path.with_name(f"{path.stem}-unfinished{path.suffix}")
     remove(unfinished)
-    words = ["mmdebstrap", "--quiet", *options(suite)]
+    words = options(suite)
     if packages:
-        words.append(f"--include={packages.replace(' ', ',')}")
-    done = subprocess.run([*words, suite, str(unfinished)], check=False, capture_output=True, text=True)
-    if done.returncode:
-        faults.append(f"{' '.join(words)} {suite}: {done.stderr.strip()}")
-        remove(unfinished)
-        return
+        words = [*words, f"--include={packages.replace(' ', ',')}"]
+    bootstrap(*words, suite, unfinished)
     os.rename(unfinished, path)
     say(f"{path.name.partition('-')[0]}: {time.monotonic() - started:.0f} s")
 
 
+@contextlib.contextmanager
 def folder(name, suite, packages, say):
-    """A folder under target/ with these of Debian's packages, which is made if it is missing."""
+    """A folder under target/ with these of Debian's packages, which is made if it is missing, and is this run's alone until
+    the end of the `with`. Those of earlier lists of packages are deleted.
+    """
     # Packages that are installed later keep their pages.
     words = [*OPTIONS, '--customize-hook=rm "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap', f"--include={','.join(packages)}", suite]
     digest = hashlib.sha256(repr(words).encode()).hexdigest()[:12]
-    target = SCRIPTS.parent / "target"
+    target = ROOT / "target"
+    target.mkdir(exist_ok=True)
     root = target / f"{name}-{digest}"
-    if not root.exists():
-        # Ubuntu does not know Debian's keys by itself.
-        keys = [] if KEYS.exists() else ["debian-archive-keyring"]
-        subprocess.run([SCRIPTS / "install-servers", "--only", "mmdebstrap", *keys], check=True)
-        say(f"making {root.relative_to(SCRIPTS.parent)} of Debian's packages")
-        target.mkdir(exist_ok=True)
-        unfinished = root.with_name(f"{root.name}-unfinished")
-        remove(unfinished)
-        done = subprocess.run(["mmdebstrap", "--quiet", *words, unfinished], check=False, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"mmdebstrap: {done.stderr.strip()}")
-        unfinished.rename(root)
-    return root
+    with (target / f"{name}.lock").open("w") as lock:
+        wait_in_turn(lock, f"another run uses {root.relative_to(ROOT)}", say)
+        for old in target.glob(f"{name}-*"):
+            if old != root and re.fullmatch(rf"{name}-[0-9a-f]{{12}}(-unfinished)?", old.name):
+                remove(old)
+        if not root.exists():
+            # Ubuntu does not know Debian's keys by itself.
+            keys = [] if KEYS.exists() else ["debian-archive-keyring"]
+            subprocess.run([SCRIPTS / "install-servers", "--only", "mmdebstrap", *keys], check=True)
+            say(f"making {root.relative_to(ROOT)} of Debian's packages")
+            unfinished = root.with_name(f"{root.name}-unfinished")
+            bootstrap(*words, unfinished)
+            unfinished.rename(root)
+        yield root
+
+
+def wait_in_turn(lock, reason, say):
+    """Locks an open file until it is closed. The lock ends with the process, whatever ends that."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"waiting: {reason}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def bootstrap(*words):
+    """Runs mmdebstrap, whose last word is the place. What it mounts there ends with it, also if it is killed."""
+    command = ["unshare", "--mount", "mmdebstrap", "--quiet", *map(str, words)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        remove(Path(words[-1]))
+        raise Failed(f"{' '.join(command[2:])}: {done.stderr.strip()}")
 
 
 def remove(path):

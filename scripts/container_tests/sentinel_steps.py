@@ -5,7 +5,8 @@ import time
 
 import manual
 from compose_steps import await_stream, nothing_left, tails
-from engine import Failed, say, wait_for
+from engine import say
+from harness import Failed, wait_for
 
 FAILOVER_SECONDS = 10
 SECRET = "a-token-of-the-tests-own"

@@ -7,7 +7,8 @@ import images
 import manual
 from cluster import Cluster, Load
 from compose_steps import LEFT, follow_load
-from engine import Failed, say, wait_for
+from engine import say
+from harness import Failed, wait_for
 
 SERVICE = "placard_placard"
 

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::process::{NotStarted, PAUSE, Place, Process, without_settings};
-use crate::replica::{Replica, Serve};
+use crate::admission::{admit, look};
+use crate::process::{NotStarted, Place, Process, without_settings};
+use crate::replica::{Replica, Serve, name};
 use crate::servers::haproxy::{HaProxy, SLOTS};
 use crate::servers::postgres::PostgresServer;
 use crate::servers::redis::RedisServer;
@@ -28,8 +29,6 @@ const CONNECTIONS_PER_REPLICA: u16 = 9;
 const CONNECTIONS_SPARE: u16 = 20;
 /// Longer than the balancer needs to see that a replica is about to go; haproxy.cfg says how long that is.
 const DRAIN_DELAY_MS: &str = "2000";
-/// How long the balancer may take to find a replica ready that says so.
-const ADMISSION: Duration = Duration::from_secs(30);
 /// A replica takes its drain delay and then up to 4.9 s for what is under way and its last spans.
 const STOP: Duration = Duration::from_secs(15);
 /// The least time between two starts of a part that keeps ending.
@@ -326,7 +325,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts again what has died, as an orchestrator would.
+    /// Starts again what has died, as an orchestrator would. It waits until a server is ready, without which no command
+    /// works, and for no replica: a later look finds it ready.
     pub async fn mend(&mut self, tell: Tell<'_>) {
         let Self { postgres, redis, haproxy, replicas, retries, .. } = self;
         if let Some(server) = postgres
@@ -344,7 +344,9 @@ impl Cluster {
         {
             told("haproxy", server.restart().await, tell);
             // It knows of no replica.
-            replicas.values_mut().for_each(|replica| replica.admitted = None);
+            replicas.values_mut().for_each(|replica| {
+                (replica.admitted, replica.announced) = (None, None);
+            });
         }
         for (slot, replica) in replicas {
             let name = name(*slot);
@@ -353,12 +355,12 @@ impl Cluster {
                 // elsewhere. It may take long until this one is ready: a later look admits it.
                 replica.spawn()
             } else if let Some(port) = replica.unadmitted() {
-                let admitted = admit(haproxy.as_ref(), *slot, port).await;
-                if admitted.is_ok() {
+                let found = look(haproxy.as_ref(), *slot, port, replica).await;
+                if matches!(found, Ok(true)) {
                     replica.admitted = Some(port);
                     tell(&format!("cluster: {name} is ready at 127.0.0.1:{port}"));
                 }
-                admitted
+                found.map(drop)
             } else {
                 Ok(())
             };
@@ -420,26 +422,9 @@ impl Retries {
     }
 }
 
-fn name(slot: u16) -> String {
-    format!("replica-{slot}")
-}
-
 fn serve<'a>(postgres_url: &'a str, redis_url: &'a str) -> Serve<'a> {
     let (listen, drain_delay) = ("127.0.0.1:0", DRAIN_DELAY_MS);
     Serve { listen, drain_delay, postgres_url, redis_url, options: &[] }
-}
-
-/// Has the balancer send a ready replica requests, once it has found it ready itself.
-async fn admit(haproxy: Option<&HaProxy>, slot: u16, port: u16) -> io::Result<()> {
-    let Some(haproxy) = haproxy else { return Ok(()) };
-    haproxy.admit(slot, port).await?;
-    let found = async {
-        while !haproxy.has_found(slot).await {
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    let late = |_| io::Error::other(format!("the balancer does not find {} ready", name(slot)));
-    tokio::time::timeout(ADMISSION, found).await.map_err(late)
 }
 
 /// Awaits the end of a part, which is killed if it takes too long.

@@ -7,6 +7,7 @@
     reason = "a supervisor of processes has deadlines, and draws ports and names"
 )]
 
+mod admission;
 pub mod cluster;
 pub mod control;
 pub mod directory;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -43,6 +44,8 @@ pub(crate) struct Replica {
     process: Option<Process>,
     /// The port at which the balancer has found it ready, since it was started.
     pub(crate) admitted: Option<u16>,
+    /// The port at which the balancer looks for it, and since when.
+    pub(crate) announced: Option<(u16, Instant)>,
     place: Place,
     command: Vec<String>,
     variables: Vec<(String, OsString)>,
@@ -55,12 +58,12 @@ impl Replica {
         command: Vec<String>,
         variables: Vec<(String, OsString)>,
     ) -> Self {
-        Self { process: None, admitted: None, place, command, variables }
+        Self { process: None, admitted: None, announced: None, place, command, variables }
     }
 
     /// Starts it; it may still be restoring.
     pub(crate) fn spawn(&mut self) -> io::Result<()> {
-        (self.process, self.admitted) = (None, None);
+        (self.process, self.admitted, self.announced) = (None, None, None);
         let process = Process::start_with(&self.place, &self.command, &self.variables)?;
         self.process = Some(process);
         Ok(())
@@ -111,6 +114,11 @@ impl Replica {
             None => Ok(()),
         }
     }
+}
+
+/// Returns the name of the replica in a slot.
+pub(crate) fn name(slot: u16) -> String {
+    format!("replica-{slot}")
 }
 
 /// It says where it serves in a line of its standard output once it is ready.

@@ -1,11 +1,12 @@
 //! A whole cluster as `make cluster` has it: its parts are started again when they die, and none outlives it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use placard_testkit::cluster::{Cluster, Options};
 use placard_testkit::directory::Directory;
 use placard_testkit::wait::until;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 
 use crate::cluster::{ADS, PLACARD};
 
@@ -39,8 +40,12 @@ fn is_gone(process: u32) -> bool {
 }
 
 fn kill(process: u32) {
-    let killed = std::process::Command::new("kill").args(["-KILL", &process.to_string()]).status();
-    assert!(killed.expect("kill can be run").success());
+    signal(process, "-KILL");
+}
+
+fn signal(process: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.expect("kill can be run").success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +79,48 @@ async fn dead_parts_of_a_cluster_are_started_again() {
     let path = directory.path().to_owned();
     drop(directory);
     assert!(!path.exists() && !place.path().join("link").is_symlink());
+}
+
+/// Until the balancer has found it, which may take half a minute, other commands are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn look_does_not_wait_for_a_held_replica() {
+    let place = tempfile::tempdir().expect("a directory can be made");
+    let (_directory, mut cluster) = prepared(&place.path().join("link"), PLACARD).await;
+    cluster.start(1, &|_| {}).await.expect("the cluster starts");
+    let (_, before, _) = cluster.parts().swap_remove(3);
+    kill(before.expect("the replica runs"));
+    let client = Client::builder().no_proxy().build().expect("a client can be made");
+    let url = format!("{}{ADS}", cluster.url());
+    until("the balancer to miss it", async || {
+        let answer = client.get(&url).send().await.ok()?;
+        (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    let look = async |cluster: &mut Cluster| {
+        let looked = tokio::time::timeout(Duration::from_secs(15), cluster.mend(&|_| {})).await;
+        looked.expect("a look does not wait for a replica");
+    };
+    // Held before the balancer has looked for it.
+    let held = until("the replica that was killed", async || {
+        let (_, id, address) = cluster.parts().swap_remove(3);
+        match id.filter(|id| Some(*id) != before) {
+            Some(id) => address.map(|_| id),
+            None => {
+                look(&mut cluster).await;
+                None
+            }
+        }
+    })
+    .await;
+    signal(held, "-STOP");
+    look(&mut cluster).await;
+    look(&mut cluster).await;
+    signal(held, "-CONT");
+    until("an answer through the balancer", async || {
+        look(&mut cluster).await;
+        client.get(&url).send().await.ok()?.status().is_success().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
