@@ -1,5 +1,5 @@
 //! The error of a command that cannot work until an operator changes its options or a file that they name. The program ends
-//! with another code then, so that a service manager does not start it again and again.
+//! with another code then, so that a service manager does not keep starting it.
 
 use std::error::Error;
 use std::fmt;
