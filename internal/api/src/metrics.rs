@@ -286,12 +286,12 @@ fn spread<const N: usize>(
     family.spread(&[], cumulative, (samples.count(), samples.sum() as f64 / scale));
 }
 
-/// Writes what has been done about ads that end.
+/// Writes what has been done about what ends.
 fn expired(text: &mut Exposition, account: &Account) {
     text.counted(expiry::Counts::COUNTERS, &account.counts);
     text.gauge(
         "placard_expiry_seconds_pending",
-        "Future seconds in which ads end, as far as this replica has looked ahead",
+        "Future seconds in which ads end or reservations lapse, as far as this replica has looked ahead",
         account.seconds_pending as f64,
     );
     text.gauge(

@@ -116,11 +116,11 @@ pub const MEMBER_KEPT: Duration = Duration::from_secs(3600);
 /// Most rows of the register; beyond, those that were seen longest ago are deleted.
 pub const MEMBERS_MAX: i64 = 1_024;
 
-/// Most ads whose deletion is proposed in one request, because they have ended.
-pub const EXPIRE_ADS_MAX: usize = COMMIT_ENTRIES_MAX;
+/// Most ads, reservations and tombstones whose deletion is proposed in one request, because they have ended.
+pub const EXPIRED_MAX: usize = COMMIT_ENTRIES_MAX;
 /// How often a replica asks the journal what has ended, whatever tasks there are (plus or minus a fifth).
 pub const EXPIRY_SWEEP: Duration = Duration::from_secs(5);
-/// How often a replica asks the journal in which seconds ads will end, and puts a task for each into the queue.
+/// How often a replica asks the journal in which seconds ads will end or reservations lapse, and puts a task for each into the queue.
 pub const EXPIRY_PLAN: Duration = Duration::from_secs(1);
 /// How far ahead it asks.
 pub const EXPIRY_AHEAD: Duration = Duration::from_secs(60);
@@ -128,7 +128,7 @@ pub const EXPIRY_AHEAD: Duration = Duration::from_secs(60);
 pub const EXPIRY_SECONDS_MAX: usize = 128;
 /// How often a worker asks the queue for tasks that are due.
 pub const EXPIRY_POLL: Duration = Duration::from_millis(100);
-/// By how much the journal's clock may drift from elapsed time between two queries for ended ads, and by how much it
+/// By how much the journal's clock may drift from elapsed time between two queries for what has ended, and by how much it
 /// may differ from this machine's; beyond that nothing is deleted.
 pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How often old rows of the log are dropped.

@@ -40,11 +40,16 @@ counters! {
     pub struct Counts {
         /// Ads deleted by this replica because they had ended.
         deleted = "placard_expired_total";
-        /// Searches for ended ads, by a task or by the sweep.
+        /// Reservations that this replica has closed because they had lapsed, not counting those whose units were given to
+        /// another client at once.
+        lapsed = "placard_reservations_lapsed_total";
+        /// Tombstones of closed reservations that this replica has dropped after their day.
+        forgotten = "placard_tombstones_dropped_total";
+        /// Searches for what has ended, by a task or by the sweep.
         looks = "placard_expiry_looks_total";
         /// Searches that failed; the next sweep repeats them.
         failures = "placard_expiry_failures_total";
-        /// Tasks put into the queue, one for each second in which ads end.
+        /// Tasks put into the queue, one for each second in which ads end or reservations lapse.
         tasks_pushed = "placard_expiry_tasks_pushed_total";
         /// Tasks done by this replica.
         tasks_done = "placard_expiry_tasks_done_total";

@@ -1,5 +1,5 @@
-//! The one way in which ended ads are deleted: ask the journal which ads have ended, and propose their deletion, a
-//! batch at a time, until nothing is left. No matter which replicas propose it, and how often, each ad is deleted once:
+//! The one way in which ended ads are deleted and reservations lapse: ask the journal what has ended, and propose that it goes,
+//! a batch at a time, until nothing is left. No matter which replicas propose it, and how often, each of them goes once:
 //! its version is the condition.
 
 #![expect(
@@ -7,6 +7,7 @@
     reason = "it compares clocks for the brake, and makes the ids of its requests"
 )]
 
+use placard_model::capacity;
 use placard_model::command::{Answer, Command, Outcome, Request};
 use placard_model::{Timestamp, limits};
 use placard_replica::expiry::Brake;
@@ -22,7 +23,7 @@ use crate::ports::{Expirations, Expired, Unavailable};
 pub(crate) enum Failure {
     #[error(transparent)]
     Journal(#[from] Unavailable),
-    #[error("cannot propose that ended ads are deleted: {0}")]
+    #[error("cannot propose that what has ended is deleted: {0}")]
     Refused(&'static str),
 }
 
@@ -48,12 +49,13 @@ impl<J: Expirations> Expirer<J> {
         expiry: Expiry,
         own_clock: fn() -> Timestamp,
     ) -> Self {
-        let outage = Outage::of("ended ads are not deleted yet").tried_every(limits::EXPIRY_SWEEP);
+        let outage =
+            Outage::of("what has ended is not deleted yet").tried_every(limits::EXPIRY_SWEEP);
         let rounds = Mutex::new(Rounds { watch: Watch::default(), outage });
         Self { journal, replica, expiry, own_clock, rounds }
     }
 
-    /// Deletes all ads that have ended, unless a clock cannot be trusted.
+    /// Deletes all that has ended, unless a clock cannot be trusted.
     pub(crate) async fn expire(&self) {
         let mut rounds = self.rounds.lock().await;
         let done = self.round(&mut rounds.watch).await;
@@ -64,21 +66,21 @@ impl<J: Expirations> Expirer<J> {
     }
 
     async fn round(&self, watch: &mut Watch) -> Result<(), Failure> {
-        let mut last = Vec::new();
+        let mut last = None;
         loop {
             let asked = Uptime::now();
-            let expired = self.journal.expired(limits::EXPIRE_ADS_MAX).await?;
+            let expired = self.journal.expired(limits::EXPIRED_MAX).await?;
             self.expiry.note(|account| account.counts.looks += 1);
-            if !self.may_propose(watch, asked, &expired) || expired.ads.is_empty() {
+            if !self.may_propose(watch, asked, &expired) || expired.items().next().is_none() {
                 return Ok(());
             }
-            // Ads that were proposed and are still there will not go this time either: the journal's clock was set
-            // back, or this replica does not see what it has committed.
-            if expired.ads == last {
+            // What was proposed and is still there will not go this time either: the journal's clock was set back, or this
+            // replica does not see what it has committed.
+            if last.is_some_and(|last: Expired| last.items().eq(expired.items())) {
                 return Ok(());
             }
             self.propose(&expired).await?;
-            last = expired.ads;
+            last = Some(expired);
         }
     }
 
@@ -97,8 +99,8 @@ impl<J: Expirations> Expirer<J> {
         if let Verdict::Jumped(jump) = verdict {
             tracing::error!(
                 jump_ms = jump / 1_000,
-                "the journal's clock has jumped: ended ads are not deleted until an operator releases the \
-                 brake by POST /api/v1/admin/expiry/release"
+                "the journal's clock has jumped: ended ads are not deleted, and reservations do not lapse, until an \
+                 operator releases the brake by POST /api/v1/admin/expiry/release"
             );
             let brake = Brake { jump, since: expired.now };
             self.expiry.note(|account| account.braked = Some(account.braked.unwrap_or(brake)));
@@ -108,7 +110,7 @@ impl<J: Expirations> Expirer<J> {
                 let by_ms = (own.micros() - expired.now.micros()) / 1_000;
                 tracing::error!(
                     by_ms,
-                    "this machine's clock and the journal's differ: it deletes no ended ads"
+                    "this machine's clock and the journal's differ: it deletes nothing that has ended"
                 );
             } else {
                 tracing::info!("this machine's clock and the journal's agree again");
@@ -123,8 +125,15 @@ impl<J: Expirations> Expirer<J> {
     }
 
     async fn propose(&self, expired: &Expired) -> Result<(), Failure> {
-        let commands: Vec<_> =
-            expired.ads.iter().map(|&(id, version)| Command::Expire { id, version }).collect();
+        let ads = expired.ads.iter().map(|&(id, version)| Command::Expire { id, version });
+        let own_clock = self.expiry.own_clock();
+        let records = expired.reservations.iter().chain(&expired.tombstones);
+        let records = records.map(|&(id, version)| {
+            let command = Box::new(capacity::Command::Lapse { id, version });
+            Command::Capacity { command, own_clock }
+        });
+        let commands: Vec<_> = ads.chain(records).collect();
+        let proposed = commands.len();
         let request = Request {
             id: Uuid::now_v7(),
             principal: String::new(),
@@ -139,9 +148,18 @@ impl<J: Expirations> Expirer<J> {
             Ok(Reply::Unknown) => return Err(Failure::Refused("the outcome is not known")),
             Ok(Reply::Overloaded) | Err(_) => return Err(Failure::Refused("the queue is full")),
         };
-        let gone = outcomes.iter().filter(|one| matches!(one, Outcome::Deleted { .. })).count();
-        tracing::debug!(proposed = expired.ads.len(), deleted = gone, "ended ads were deleted");
-        self.expiry.note(|account| account.counts.deleted += gone as u64);
+        let mut gone = outcomes.iter().map(|one| matches!(one, Outcome::Deleted { .. }));
+        let mut gone_of =
+            |items: &[_]| gone.by_ref().take(items.len()).filter(|gone| *gone).count();
+        let deleted = gone_of(&expired.ads);
+        let lapsed = gone_of(&expired.reservations);
+        let forgotten = gone_of(&expired.tombstones);
+        tracing::debug!(proposed, deleted, lapsed, forgotten, "what had ended was deleted");
+        self.expiry.note(|account| {
+            account.counts.deleted += deleted as u64;
+            account.counts.lapsed += lapsed as u64;
+            account.counts.forgotten += forgotten as u64;
+        });
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Decides when ended ads, and data that need not be kept, are deleted: tasks at the seconds in which ads end, a sweep
-//! that makes up for lost tasks, and the timers of housekeeping. It declares the [`ports`] that it needs, and knows none of
+//! Decides when ended ads are deleted, when reservations lapse, and when data goes that need not be kept: tasks at the seconds
+//! in which ads and reservations end, a sweep that makes up for lost tasks, and the timers of housekeeping. It declares the [`ports`] that it needs, and knows none of
 //! their adapters.
 //!
 //! Nothing that a reader sees depends on any of it: reads judge time themselves.
@@ -72,7 +72,7 @@ impl<J: Expirations> Expire for Due<J> {
 }
 
 impl Scheduler {
-    /// Starts to delete ended ads on behalf of a replica, and to do the housekeeping. `expiry` records what is done,
+    /// Starts to delete what has ended on behalf of a replica, and to do the housekeeping. `expiry` records what is done,
     /// and what prevents it.
     pub fn start<J: Expirations + Chores, T: TaskStore>(
         journal: J,
@@ -132,7 +132,7 @@ async fn keep<F: Future<Output = ()> + Send>(
     }
 }
 
-/// Periodically deletes ended ads that are still there, whatever happened to their tasks. The first look is at the clock: it
+/// Periodically deletes what has ended and is still there, whatever happened to their tasks. The first look is at the clock: it
 /// is made as soon as there is another reading to compare with, so that the replica has a clock that it can trust.
 async fn sweep<J: Expirations>(
     expirer: Arc<Expirer<J>>,
@@ -186,8 +186,8 @@ async fn work<T: TaskStore>(
     }
 }
 
-/// Every second, stores a task for each second in which ads will end. An ad whose end is moved, or that is
-/// deleted, needs nothing more: its task finds nothing to do.
+/// Every second, stores a task for each second in which ads will end or reservations lapse. One whose end is moved, or that
+/// is deleted, needs nothing more: its task finds nothing to do.
 async fn plan<J: Expirations, T: TaskStore>(
     journal: J,
     tasks: T,
@@ -219,7 +219,7 @@ async fn look_ahead<J: Expirations, T: TaskStore>(
     expiry: &Expiry,
 ) -> Result<(), BoxError> {
     let seconds = journal.upcoming(limits::EXPIRY_AHEAD, limits::EXPIRY_SECONDS_MAX).await?;
-    // They are all in the future: each second before the first of them has passed, or has no ads left that end in it.
+    // They are all in the future: each second before the first of them has passed, or has nothing left that ends in it.
     agenda.pass(seconds.first().copied().unwrap_or(u64::MAX));
     for second in seconds {
         if !agenda.has(second) {

@@ -6,27 +6,66 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::{Timestamp, Version};
+use placard_model::records::{EncodedRecord, Kind};
+use placard_model::{Timestamp, Undecodable, Version};
 use uuid::Uuid;
 
 pub use placard_replica::ports::{BoxError, Unavailable};
 
-/// Ads that have ended and are still there.
+/// What has ended and is still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
     /// The journal's clock when it was read.
     pub now: Timestamp,
     /// Each ad and the version at which it ended, those that ended first first.
     pub ads: Vec<(Uuid, Version)>,
+    /// The reservations that have lapsed, in the same way.
+    pub reservations: Vec<(Uuid, Version)>,
+    /// The tombstones that need not be kept any more, in the same way.
+    pub tombstones: Vec<(Uuid, Version)>,
 }
 
-/// What expiry needs of a journal: the ads that have ended, and when others will.
+impl Expired {
+    /// Ads that have ended, and nothing else.
+    pub fn of_ads(now: Timestamp, ads: Vec<(Uuid, Version)>) -> Self {
+        Self { now, ads, reservations: Vec::new(), tombstones: Vec::new() }
+    }
+
+    /// Adds a record that is due.
+    ///
+    /// # Errors
+    /// It cannot be read, or nothing of its kind is ever due.
+    pub fn push(&mut self, record: &EncodedRecord) -> Result<(), Undecodable> {
+        match record.kind() {
+            Kind::Hold => {
+                let hold = record.hold()?;
+                self.reservations.push((hold.id, hold.version));
+            }
+            Kind::Tombstone => {
+                let tombstone = record.tombstone()?;
+                self.tombstones.push((tombstone.id, tombstone.version));
+            }
+            Kind::Pool => return Err(Undecodable::Field("kind")),
+        }
+        Ok(())
+    }
+
+    /// Returns all that it has: the ads, then the reservations, then the tombstones.
+    pub fn items(&self) -> impl Iterator<Item = (Uuid, Version)> {
+        self.ads.iter().chain(&self.reservations).chain(&self.tombstones).copied()
+    }
+}
+
+/// What expiry needs of a journal: what has ended, and when more will.
 pub trait Expirations: Clone + Send + Sync + 'static {
-    /// Reads at most `max` ads whose end is past by the journal's clock, and that clock.
+    /// Reads what is past its end by the journal's clock, and that clock: at most `max` items, ads before reservations before
+    /// tombstones. Below [`CAPACITY_LEVEL`](placard_model::entry::CAPACITY_LEVEL) a journal has only ads, and its records
+    /// are not asked for.
     fn expired(&self, max: usize) -> impl Future<Output = Result<Expired, Unavailable>> + Send;
 
-    /// Reads the seconds to come in which ads end, as seconds since the Unix epoch, in order: each is the first
-    /// whole second at or after an end. At most `max`, and none further ahead than `ahead`.
+    /// Reads the seconds to come in which ads end or reservations lapse, as seconds since the Unix epoch, in order: each is
+    /// the first whole second at or after an end. At most `max`, and none further ahead than `ahead`. The sweep is soon
+    /// enough for tombstones: nobody waits for their end.
     fn upcoming(
         &self,
         ahead: Duration,
@@ -55,7 +94,7 @@ pub trait Expire: Send + Sync {
     fn due(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// A store of tasks: one for each second in which ads end, shared by the replicas of a cluster. Tasks are hints. They may
+/// A store of tasks: one for each second in which ads end or reservations lapse, shared by the replicas of a cluster. Tasks are hints. They may
 /// be lost, done twice, or done by another replica; the sweep and the version conditions make up for it.
 pub trait TaskStore: Clone + Send + Sync + 'static {
     /// Makes the store ready for use, which is done before anything else is asked of it. It may be done again, and by

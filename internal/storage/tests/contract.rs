@@ -1,12 +1,18 @@
 //! Every adapter passes the suite of its port, and so do the models that the simulations use.
 
+#![allow(clippy::disallowed_methods, reason = "tests use clocks as they like")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use placard_model::Timestamp;
+use placard_model::command::Command;
 use placard_model::entry::Position;
+use placard_model::records::Kind;
 use placard_replica::ports::{CommitError, Journal};
+use placard_replica::system_now;
+use placard_scheduler::ports::Expirations;
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::directory::DirectoryError;
 use placard_storage::in_process::InProcess;
@@ -14,6 +20,7 @@ use placard_storage::sqlite::{OpenError, SqliteAudit, SqliteJournal};
 use placard_testkit::contract;
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::requests::{create, keyed, request};
+use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_journals_contract() {
@@ -67,7 +74,47 @@ async fn sqlite_keeps_the_audits_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_the_expirations_contract() {
     let directory = tempfile::tempdir().unwrap();
-    contract::expirations(SqliteJournal::open(directory.path()).unwrap()).await;
+    let date = async |_: &SqliteJournal, seconds: i64| {
+        let file = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+        let due = "UPDATE records SET due = (unixepoch() + ?1) * 1000000 WHERE kind = 3";
+        assert_eq!(file.execute(due, [seconds]).unwrap(), 1);
+    };
+    contract::expirations(SqliteJournal::open(directory.path()).unwrap(), date).await;
+}
+
+/// Its clock goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_keeps_the_expirations_contract() {
+    let journal = ModelJournal::new(system_now());
+    let (mut going, model) = (JoinSet::new(), journal.clone());
+    going.spawn(async move {
+        loop {
+            model.state().now = system_now();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let date = async |journal: &ModelJournal, seconds: i64| {
+        let mut state = journal.state();
+        let due = Some(state.now.saturating_add_micros(seconds * 1_000_000));
+        let tombstones = state.records.values_mut().filter(|row| row.key.kind == Kind::Tombstone);
+        tombstones.for_each(|row| row.due = due);
+    };
+    contract::expirations(journal, date).await;
+}
+
+/// An older build has made the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_without_records_expires_ads() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(directory.path()).unwrap();
+    let mut create = request(1, vec![create(1, "An ad that ends")]);
+    let [Command::Create { spec, .. }] = &mut create.commands[..] else { unreachable!() };
+    spec.end_at = system_now().saturating_add_micros(60_000_000);
+    journal.commit(Arc::new(contract::batch(vec![Arc::new(create)]))).await.unwrap();
+    let file = rusqlite::Connection::open(directory.path().join("journal.sqlite")).unwrap();
+    file.execute("DROP TABLE records", []).unwrap();
+    assert_eq!(journal.expired(10).await.unwrap().items().count(), 0);
+    assert_eq!(journal.upcoming(Duration::from_secs(120), 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

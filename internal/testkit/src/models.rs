@@ -187,28 +187,41 @@ impl ModelJournal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns its clock, and at most `max` of the ads that have ended by it, those that ended first first.
-    pub fn ended_ads(&self, max: usize) -> (Timestamp, Vec<(Uuid, Version)>) {
+    /// Returns its clock, and what has ended by it: at most `max` ads and records, in the order in which they expire.
+    pub fn ended(&self, max: usize) -> (Timestamp, Vec<(Uuid, Version)>, Vec<EncodedRecord>) {
         let state = self.state();
         let mut ads: Vec<_> = state.decoded().filter(|ad| ad.spec.end_at <= state.now).collect();
         ads.sort_by_key(|ad| ad.spec.end_at);
-        (state.now, ads.iter().take(max).map(|ad| (ad.id, ad.version)).collect())
+        let ads: Vec<_> = ads.iter().take(max).map(|ad| (ad.id, ad.version)).collect();
+        let is_due = |row: &&Row| row.due.is_some_and(|due| due <= state.now);
+        let mut due: Vec<_> = state.records.values().filter(is_due).collect();
+        due.sort_by_key(|row| (row.key.kind, row.due));
+        let due = due.into_iter().take(max - ads.len()).map(|row| row.encoded.clone());
+        (state.now, ads, due.collect())
     }
 }
 
 impl Expirations for ModelJournal {
     async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
-        let (now, ads) = self.ended_ads(max);
-        Ok(Expired { now, ads })
+        let (now, ads, due) = self.ended(max);
+        let mut expired = Expired::of_ads(now, ads);
+        due.iter()
+            .try_for_each(|record| expired.push(record))
+            .expect("records that were encoded here");
+        Ok(expired)
     }
 
     async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
         let state = self.state();
         let until = state.now.saturating_add_micros(ahead.as_micros() as i64);
+        let reservations = state.records.values().filter(|row| row.key.kind == Kind::Hold);
+        let lapses = reservations.filter_map(|row| row.due);
         let seconds: BTreeSet<_> = state
             .decoded()
-            .filter(|ad| ad.spec.end_at > state.now)
-            .map(|ad| (ad.spec.end_at.micros() as u64).div_ceil(1_000_000))
+            .map(|ad| ad.spec.end_at)
+            .chain(lapses)
+            .filter(|end| *end > state.now)
+            .map(|end| (end.micros() as u64).div_ceil(1_000_000))
             .filter(|second| second * 1_000_000 <= until.micros() as u64)
             .collect();
         Ok(seconds.into_iter().take(max).collect())

@@ -14,6 +14,7 @@ mod expiry;
 mod freshness;
 mod held;
 mod joining;
+mod lapsing;
 mod logging;
 mod serving;
 mod setup;

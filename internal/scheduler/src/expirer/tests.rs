@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use placard_model::capacity::Command as Asked;
 use placard_model::command::Command;
+use placard_model::records::{Key, Kind};
 use placard_replica::core::Phase;
 use placard_replica::ports::NoCheckpoints;
 use placard_replica::{Config, Replica, system_now};
+use placard_testkit::capacity::{self, id, reserve};
 use placard_testkit::models::{ModelJournal, ModelStream};
 use placard_testkit::requests::{request, spec};
 use placard_testkit::wait::until;
@@ -24,8 +27,10 @@ struct Model(ModelJournal);
 
 impl Expirations for Model {
     async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
-        let (now, ads) = self.0.ended_ads(max);
-        Ok(Expired { now, ads })
+        let (now, ads, due) = self.0.ended(max);
+        let mut expired = Expired::of_ads(now, ads);
+        due.iter().try_for_each(|record| expired.push(record)).expect("it was encoded here");
+        Ok(expired)
     }
 
     async fn upcoming(&self, _: Duration, _: usize) -> Result<Vec<u64>, Unavailable> {
@@ -115,6 +120,23 @@ impl World {
         assert!(jump.is_some_and(|jump| (jump - HOUR).abs() < 60 * SECOND), "{jump:?}");
     }
 
+    /// Has commands on pools and holds decided, by this clock of the replica's own.
+    async fn ask(&self, id: u128, commands: Vec<Asked>, own_clock: Option<Timestamp>) -> Answer {
+        let capacity = |command| Command::Capacity { command: Box::new(command), own_clock };
+        let commands = commands.into_iter().map(capacity).collect();
+        match self.replica.handle().write(request(id, commands)).await {
+            Ok(Reply::Applied(answer)) => answer,
+            reply => panic!("it is not applied: {reply:?}"),
+        }
+    }
+
+    /// How many holds and tombstones there are.
+    fn holds(&self) -> (usize, usize) {
+        let state = self.journal.state();
+        let of = |kind| state.records.keys().filter(|key| key.kind == kind).count();
+        (of(Kind::Hold), of(Kind::Tombstone))
+    }
+
     /// Expires until `left` ads are left.
     async fn expire_until(&self, left: usize) {
         until("the ended ads to go", async || {
@@ -168,6 +190,58 @@ async fn jump_before_the_first_look_is_braked() {
     assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn reservation_lapses_once_and_its_tombstone_goes() {
+    static AHEAD: AtomicI64 = AtomicI64::new(0);
+    let clock = || system_now().saturating_add_micros(AHEAD.load(Ordering::Relaxed));
+    let world = World::start(clock, clock, 48 * HOUR).await;
+    let create = Asked::CreatePool { id: id(1), spec: capacity::spec(9) };
+    let wanted = [(10, Some(0)), (11, Some(1_800)), (12, None)];
+    let wanted = wanted.map(|(hold, seconds)| reserve(hold, 1, 2, seconds));
+    world.ask(2, [create].into_iter().chain(wanted).collect(), None).await;
+    until("the first to lapse", async || {
+        world.expirer.expire().await;
+        (world.holds() == (2, 1)).then_some(())
+    })
+    .await;
+    // Half an hour is not over because the clock says so.
+    world.set(&AHEAD, HOUR);
+    world.is_braked().await;
+    assert_eq!(world.holds(), (2, 1));
+    assert!(world.expiry.release());
+    world.expirer.expire().await;
+    assert_eq!(world.holds(), (1, 2));
+    world.set(&AHEAD, 24 * HOUR + 60 * SECOND);
+    world.expirer.expire().await;
+    assert_eq!(world.holds(), (1, 2));
+    assert!(world.expiry.release());
+    world.expirer.expire().await;
+    // What is left of the first was to be kept for a day; the second has lapsed an hour later.
+    assert_eq!(world.holds(), (1, 1));
+    let counts = world.expiry.account().counts;
+    assert_eq!((counts.lapsed, counts.forgotten, counts.deleted), (2, 1, 0));
+    assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
+}
+
+/// As when the journal's clock is set back between the look and the decision.
+#[tokio::test(flavor = "multi_thread")]
+async fn reservation_that_does_not_lapse_ends_a_round() {
+    let world = World::start(system_now, system_now, SECOND).await;
+    let create = Asked::CreatePool { id: id(1), spec: capacity::spec(9) };
+    world.ask(2, vec![create, reserve(10, 1, 2, Some(3_600))], None).await;
+    let hold = Key { kind: Kind::Hold, id: id(10) };
+    world.journal.state().records.get_mut(&hold).expect("it was given").due =
+        Some(Timestamp::EPOCH);
+    let ended = async || world.journal.ended(2).1.first().copied();
+    until("the ad to end", ended).await;
+    world.expirer.expire().await;
+    let counts = world.expiry.account().counts;
+    // One look finds both, the next the reservation alone, and the last that it is still there.
+    assert_eq!((counts.looks, counts.deleted, counts.lapsed, counts.failures), (3, 1, 0, 0));
+    assert_eq!((world.ads(), world.holds()), (1, (1, 0)));
+    assert!(world.replica.stop(Duration::from_secs(5)).await.is_ok());
+}
+
 /// It took ten hours, in which readers' clock lost the hour again, one part in ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn expiry_resumes_once_clock_is_right_and_released() {
@@ -198,7 +272,7 @@ async fn machine_an_hour_ahead_deletes_nothing() {
     let own = || system_now().saturating_add_micros(HOUR);
     let world = World::start(system_now, own, SECOND).await;
     until("one of the ads to end, by the journal's clock", async || {
-        let (_, ads) = world.journal.ended_ads(1);
+        let (_, ads, _) = world.journal.ended(1);
         (!ads.is_empty()).then_some(())
     })
     .await;
@@ -223,7 +297,7 @@ async fn replica_that_refuses_reads_deletes_nothing() {
     let world = World::of(config, system_now, system_now, SECOND).await;
     let handle = world.replica.handle();
     until("it is caught up, and one of the ads has ended", async || {
-        let (_, ads) = world.journal.ended_ads(1);
+        let (_, ads, _) = world.journal.ended(1);
         (handle.state().phase == Phase::Ready && !ads.is_empty()).then_some(())
     })
     .await;

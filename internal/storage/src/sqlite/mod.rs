@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod expirations;
 mod opened;
 mod records;
 mod rows;
@@ -282,13 +283,15 @@ impl SqliteJournal {
 
 impl Expirations for SqliteJournal {
     async fn expired(&self, max: usize) -> Result<Expired, Unavailable> {
-        let read = move |connection: &mut Connection| rows::expired(connection, system_now(), max);
+        let read =
+            move |connection: &mut Connection| expirations::expired(connection, system_now(), max);
         Self::ask(&self.read, "read what has ended", read).await
     }
 
     async fn upcoming(&self, ahead: Duration, max: usize) -> Result<Vec<u64>, Unavailable> {
-        let read =
-            move |connection: &mut Connection| rows::upcoming(connection, system_now(), ahead, max);
+        let read = move |connection: &mut Connection| {
+            expirations::upcoming(connection, system_now(), ahead, max)
+        };
         Self::ask(&self.read, "read what will end", read).await
     }
 }

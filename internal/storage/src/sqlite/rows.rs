@@ -1,13 +1,11 @@
 //! The statements: rows in, rows out, inside the caller's transaction.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use placard_model::command::KeptAnswer;
 use placard_model::entry::{Chain, Digest, Entry, FORMAT_LEVEL_MIN, Incarnation, Position, Record};
 use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
 use placard_replica::{Batch, Current, LogRow, Plan};
-use placard_scheduler::ports::Expired;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
 
@@ -89,44 +87,6 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         chain: Chain(row.get(1)?),
         bytes: row.get::<_, Vec<u8>>(2)?.into(),
     })
-}
-
-/// Reads the ads that ended first, up to a time.
-pub(super) fn expired(
-    connection: &Connection,
-    now: Timestamp,
-    max: usize,
-) -> rusqlite::Result<Expired> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, version FROM ads WHERE end_at <= ?1 ORDER BY end_at LIMIT ?2",
-    )?;
-    let ads = statement.query_map(params![now.micros(), max], |row| {
-        Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
-    })?;
-    Ok(Expired { now, ads: ads.collect::<Result<_, _>>()? })
-}
-
-/// Reads the seconds in which ads end, with one probe of the index for each.
-pub(super) fn upcoming(
-    connection: &Connection,
-    now: Timestamp,
-    ahead: Duration,
-    max: usize,
-) -> rusqlite::Result<Vec<u64>> {
-    const SECOND: i64 = 1_000_000;
-    let until = now.saturating_add_micros(ahead.as_micros() as i64).micros();
-    let mut statement =
-        connection.prepare_cached("SELECT min(end_at) FROM ads WHERE end_at > ?1")?;
-    let (mut ends, mut after) = (Vec::new(), now.micros());
-    while ends.len() < max
-        && let Some(end) = statement.query_row([after], |row| row.get::<_, Option<i64>>(0))?
-        && let second = end.div_euclid(SECOND) + i64::from(end.rem_euclid(SECOND) > 0)
-        && second * SECOND <= until
-    {
-        ends.extend(u64::try_from(second));
-        after = second * SECOND;
-    }
-    Ok(ends)
 }
 
 /// Reads what the batch touches.

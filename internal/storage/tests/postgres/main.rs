@@ -147,7 +147,11 @@ async fn postgres_keeps_the_audits_contract() {
 #[tokio::test]
 async fn postgres_keeps_the_expirations_contract() {
     let server = server().await;
-    contract::expirations(open(&server.url()).await).await;
+    let date = async |_: &PostgresJournal, seconds: i64| {
+        let due = format!("UPDATE records SET due = now() + interval '{seconds} s' WHERE kind = 3");
+        server.sql(&due).unwrap();
+    };
+    contract::expirations(open(&server.url()).await, date).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use placard_model::command::Command;
 use placard_replica::ports::Journal;
+use placard_replica::system_now;
 use placard_scheduler::ports::{Chores, Expirations};
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::secret::Secret;
@@ -38,13 +40,34 @@ async fn a_role_with_data_rights_alone_serves() {
     assert_eq!(head.position.version, position.version);
     placard_tasks::migrate(&journal.tasks_pool(), wording()).await.unwrap();
     // What ends, and when.
-    assert_eq!(journal.expired(10).await.unwrap().ads, []);
+    assert_eq!(journal.expired(10).await.unwrap().items().count(), 0);
     journal.upcoming(Duration::from_secs(60), 10).await.unwrap();
     // Housekeeping too.
     const HOUR: Duration = Duration::from_secs(3_600);
     journal.trim_log(HOUR).await.unwrap();
     journal.forget_answers().await.unwrap();
     journal.leave(uuid::Uuid::from_u128(1)).await.unwrap();
+}
+
+/// The table came with a build that was started by another role, or a dump of an older build has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn ads_expire_without_a_right_to_records() {
+    let server = server().await;
+    let owner = open(&server.url()).await;
+    placard_tasks::migrate(&owner.tasks_pool(), wording()).await.unwrap();
+    server.sql("CREATE ROLE teller LOGIN").unwrap();
+    server.sql(&grants("teller")).unwrap();
+    let journal = open(&as_role(&server.url(), "teller", None)).await;
+    let mut ending = request(1, vec![create(1, "it ends in a minute")]);
+    let [Command::Create { spec, .. }] = &mut ending.commands[..] else { unreachable!() };
+    spec.end_at = system_now().saturating_add_micros(60_000_000);
+    commit(&journal, vec![ending]).await;
+    const AHEAD: Duration = Duration::from_secs(120);
+    for taken in ["REVOKE ALL ON records FROM teller", "DROP TABLE records"] {
+        server.sql(taken).unwrap();
+        assert_eq!(journal.expired(10).await.unwrap().items().count(), 0, "{taken}");
+        assert_eq!(journal.upcoming(AHEAD, 10).await.unwrap().len(), 1, "{taken}");
+    }
 }
 
 async fn refused(url: &str) -> String {
