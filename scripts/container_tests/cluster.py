@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-from harness import ROOT, Failed, wait_for
+from harness import ROOT, Failed, Final, wait_for
 from images import TREE
 
 TOKEN = "placard-on-this-machine"
@@ -68,7 +68,7 @@ class Cluster:
     def still_attached(self):
         if self.attached.poll() is not None:
             log = (self.engine.share / "attached.log").read_text()
-            raise SystemExit(f"test-compose: docker compose up has ended: {log[-4000:]}")
+            raise Final(f"docker compose up has ended: {log[-4000:]}")
 
     def detach(self):
         """As Ctrl-C a second time does, or a terminal that is closed: what runs goes on."""

@@ -7,7 +7,7 @@ import subprocess
 import images
 import manual
 import metrics
-from cluster import Load, page
+from cluster import Load, addresses, ask, page
 from engine import say
 from harness import Failed, wait_for
 
@@ -25,6 +25,7 @@ def start(cluster):
 
     wait_for("docker compose up", begun)
     cluster.await_replicas(3)
+    cluster.shell(manual.row("look"))
     image = f"placard:{version()}"
     size = int(cluster.engine.docker("image", "inspect", "--format", "{{.Size}}", image))
     times = [start_seconds(one) for one in cluster.inspect(*cluster.containers("placard"))]
@@ -134,20 +135,32 @@ def follow_load(cluster, command, *changes):
 
 
 def killing(cluster):
-    """A replica that docker kill has ended stays away until it is started; one that crashed comes back by itself."""
+    """A replica that docker kill or docker stop has ended stays away until it is started; one that crashed comes back by
+    itself. Both begin from a checkpoint of those that have gone.
+    """
     with Load(cluster, share=0.005) as load:
-        killed = cluster.containers("placard")[0]
-        cluster.engine.docker("kill", killed)
-        cluster.await_replicas(2)
-        if cluster.inspect(killed)[0]["RestartCount"]:
-            raise Failed("a replica that docker kill has ended was started again")
-        cluster.shell(scaled(3))
-        cluster.await_replicas(3)
+        for command in ("stop", "kill"):
+            ended = cluster.containers("placard")[0]
+            cluster.engine.docker(command, ended)
+            cluster.await_replicas(2)
+            if cluster.inspect(ended)[0]["RestartCount"]:
+                raise Failed(f"a replica that docker {command} has ended was started again")
+            cluster.shell(scaled(3))
+            cluster.await_replicas(3)
+            begun_from_checkpoint(cluster, ended)
         crashed = cluster.containers("placard")[0]
         cluster.engine.run("bash", "-c", f"kill -KILL {cluster.inspect(crashed)[0]['State']['Pid']}")
         wait_for("a crashed replica", lambda: cluster.inspect(crashed)[0]["RestartCount"] == 1)
         cluster.await_replicas(3)
+        begun_from_checkpoint(cluster, crashed)
     say(f"killed and returned under {load.requests} requests, of which {load.failed} failed")
+
+
+def begun_from_checkpoint(cluster, replica):
+    (address,) = addresses(cluster.inspect(replica)[0])
+    text = ask(f"http://{address}:8080/metrics")[1]
+    if not re.search(r"(?m)^placard_checkpoints_loaded_total 1$", text):
+        raise Failed(f"a replica did not begin from a checkpoint: {re.findall('placard_(?:restores|checkpoints)_.*', text)}")
 
 
 def upgrade(cluster):
@@ -183,7 +196,7 @@ def backup(cluster):
             break
     if done.returncode:
         raise Failed(f"pg_restore: {done.stderr}")
-    wait_for("the ads of the backup", lambda: [cluster.total(one) for one in cluster.replicas()] == [kept] * 3)
+    wait_for("the ads of the backup", lambda: agreed(cluster) == kept)
     cluster.await_replicas(3)
     cluster.write_all(3)
     verify(cluster)
@@ -235,13 +248,14 @@ def postgres(cluster):
 
 def new_journal(cluster):
     """The volume of the journal is lost: replicas serve on and refuse writes, until a new one is begun on purpose."""
-    total = cluster.total()
     cluster.compose("rm --stop --force postgres")
+    # A write of k6's may have been under way when that had ended.
+    total = wait_for("replicas that agree", lambda: agreed(cluster))
     cluster.engine.docker("volume", "rm", "placard_postgres")
     cluster.shell(scaled(3))
     status, _ = cluster.write(timeout=60, key=False)
-    if status not in (503, 504) or [cluster.total(one) for one in cluster.replicas()] != [total] * 3:
-        raise Failed(f"with an empty journal a write got {status}")
+    if status not in (503, 504) or agreed(cluster) != total:
+        raise Failed(f"with an empty journal a write got {status}, and of {total} ads there are {totals(cluster)}")
     cluster.shell(manual.span("PLACARD_NEW_JOURNAL=1 "))
     cluster.await_replicas(1)
     cluster.write_all(1, count=1)
@@ -250,6 +264,16 @@ def new_journal(cluster):
     cluster.await_replicas(3)
     if cluster.total() != 1:
         raise Failed(f"a new journal has {cluster.total()} ads")
+
+
+def totals(cluster):
+    return [cluster.total(one) for one in cluster.replicas()]
+
+
+def agreed(cluster):
+    """The number of ads that all three replicas have, or nothing."""
+    found = totals(cluster)
+    return found[0] if found == found[:1] * 3 else None
 
 
 def down(cluster):

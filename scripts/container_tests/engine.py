@@ -15,8 +15,24 @@ from roots import wait_in_turn
 CLONE_NEWNET = 0x40000000
 
 
+# What this process tests, in front of each line: several do so at the same time.
+part = "test-compose"
+
+
 def say(text):
-    print(f"test-compose: {text}", flush=True)
+    print(f"{part}: {text}", flush=True)
+
+
+def prepare(cache):
+    """Waits for another run with the same cache, and deletes what a killed one has left. The run ends when what is returned
+    is closed.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = (cache / "lock").open("w")
+    wait_in_turn(lock, f"another run uses {cache}", say)
+    for left in cache.glob("run-*"):
+        clear(left)
+    return lock
 
 
 class Engine:
@@ -24,15 +40,7 @@ class Engine:
 
     def __init__(self, roots):
         self.roots = roots
-        self.lock = self.process = self.pid = self.work = None
-
-    def prepare(self):
-        """Waits for another run with the same cache, and deletes what a killed one has left."""
-        self.roots.cache.mkdir(parents=True, exist_ok=True)
-        self.lock = (self.roots.cache / "lock").open("w")
-        wait_in_turn(self.lock, f"another run uses {self.roots.cache}", say)
-        for left in self.roots.cache.glob("run-*"):
-            clear(left)
+        self.process = self.pid = self.work = None
 
     def start(self):
         self.work = Path(tempfile.mkdtemp(prefix="run-", dir=self.roots.cache))
@@ -111,8 +119,6 @@ class Engine:
             self.process.wait()
         if self.work:
             clear(self.work)
-        if self.lock:
-            self.lock.close()
 
 
 def group(work):

@@ -17,6 +17,8 @@ VARIABLES = {
     "PORT": "18080",
     "STATS_PORT": "18404",
     "PROMETHEUS_PORT": "19090",
+    "REPLICA_MEMORY": "768m",
+    "POSTGRES_MEMORY": "1536m",
 }
 
 
@@ -45,6 +47,10 @@ def token_file(cluster):
 def start(cluster):
     cluster.compose("up --detach --scale placard=3")
     cluster.await_replicas(3)
+    for service, megabytes in (("placard", 768), ("postgres", 1536)):
+        limits = [one["HostConfig"]["Memory"] for one in cluster.inspect(*cluster.containers(service))]
+        if set(limits) != {megabytes << 20}:
+            raise Failed(f"the limits of {service} are {limits}")
     # The first write makes the stream.
     cluster.write_all(3)
     await_stream(cluster)
@@ -86,14 +92,20 @@ def old_master(cluster):
 
 
 def down_and_up(cluster):
-    """Without --volumes the journal stays, and only what has a name if the documented command deletes the rest."""
+    """Without --volumes the journal stays, and only what has a name if the documented command deletes the rest. What was in
+    the environment may be in .env too.
+    """
     total = cluster.total()
     cluster.shell(manual.span("docker compose rm "), manual.row("stop"))
     left = cluster.engine.docker("volume", "ls", "--quiet").split()
     if not left or not all(name.startswith("placard_") for name in left):
         raise Failed(f"docker compose down has left {left}")
+    moved = {name: cluster.variables.pop(name) for name in ("COMPOSE_PROFILES", "POSTGRES_PASSWORD", "TOKEN_FILE")}
+    (cluster.engine.share / "placard/.env").write_text("".join(f"{name}={value}\n" for name, value in moved.items()))
     cluster.compose("up --detach")
     cluster.await_replicas(1)
+    if "sentinel" not in cluster.compose("ps --services"):
+        raise Failed("COMPOSE_PROFILES in .env starts no Sentinels")
     if cluster.total() != total:
         raise Failed(f"{cluster.total()} of {total} ads are left after docker compose down")
     cluster.shell(f"{manual.row('stop')} --volumes")

@@ -2,15 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import images
 import manual
 from cluster import Cluster, Load
 from compose_steps import LEFT, follow_load
 from engine import say
-from harness import Failed, wait_for
+from harness import Failed, Final, wait_for
 
 SERVICE = "placard_placard"
+UPGRADE = manual.block("docker stack deploy", lacking="docker swarm init")
 
 
 class Stack(Cluster):
@@ -64,7 +66,7 @@ def upgrade(stack):
     new = "0.0.0-swarm"
     images.retag(stack.engine, images.checked_out(stack.engine), new)
     with Load(stack) as load:
-        stack.shell(*manual.block("docker stack deploy", lacking="docker swarm init"))
+        stack.shell(*UPGRADE)
         wait_for("the update", lambda: updated(stack))
         stack.await_replicas(3)
     names = [one["Config"]["Image"] for one in stack.inspect(*stack.tasks(SERVICE))]
@@ -72,6 +74,25 @@ def upgrade(stack):
         raise Failed(f"after the upgrade there are {names}")
     stack.write_all(3)
     say(f"upgraded under {load.requests} requests")
+
+
+def bad_upgrade(stack):
+    """A version that does not start is taken back, by the documented commands too."""
+    program = stack.engine.share / Path(images.PROGRAM).relative_to("/share")
+    kept = program.rename(program.with_name("kept"))
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    before = images.checked_out(stack.engine)
+    images.retag(stack.engine, before, "0.0.0-bad")
+    with Load(stack) as load:
+        stack.shell(*UPGRADE)
+        wait_for("the rollback", lambda: update_state(stack) == "rollback_completed")
+        stack.await_replicas(2)
+    names = [one["Config"]["Image"] for one in stack.inspect(*stack.tasks(SERVICE))]
+    if names != [f"placard:{before}"] * 2:
+        raise Failed(f"after a rollback there are {names}")
+    kept.rename(program)
+    say(f"taken back under {load.requests} requests")
 
 
 def autoscaling(stack):
@@ -82,16 +103,23 @@ def autoscaling(stack):
     follow_load(stack, command, ("http://node-1:8404,http://node-2:8404", "http://127.0.0.1:8404 --replicas-max 4"))
 
 
+def update_state(stack):
+    return json.loads(stack.engine.docker("service", "inspect", SERVICE))[0].get("UpdateStatus", {}).get("State", "")
+
+
 def updated(stack):
-    status = json.loads(stack.engine.docker("service", "inspect", SERVICE))[0].get("UpdateStatus", {})
-    if "rollback" in status.get("State", ""):
-        raise SystemExit(f"test-compose: the update was taken back: {status}")
-    return status.get("State") == "completed"
+    state = update_state(stack)
+    if "rollback" in state:
+        raise Final(f"the update was taken back: {state}")
+    return state == "completed"
 
 
 def remove(stack):
     stack.shell(manual.span("docker stack rm placard"))
     wait_for("the end of the tasks", lambda: not stack.engine.docker("ps", "--all", "--quiet").split())
+    secrets = stack.engine.docker("secret", "ls", "--format", "{{.Name}}").split()
+    if sorted(secrets) != ["placard_postgres_password", "placard_postgres_url", "placard_tokens"]:
+        raise Failed(f"docker stack rm leaves the secrets {secrets}")
     stack.shell("docker swarm leave --force", "docker volume rm placard_postgres")
     left = stack.engine.docker(*dict(LEFT)["volume"].split()).split()
     if left:
@@ -103,6 +131,7 @@ STEPS = (
     ("deploy", deploy),
     ("what tasks are allowed", confinement),
     ("scale 3, 5, 2", scaling),
+    ("an upgrade that does not start", bad_upgrade),
     ("rolling upgrade", upgrade),
     # The next deploy would take its port away from the balancer.
     ("autoscaling", autoscaling),
