@@ -88,6 +88,8 @@ const ORDINARY: &[&str] = &[
     "placard_commit_entries_total",
     "placard_applied_total",
     "placard_expired_total",
+    "placard_reservations_lapsed_total",
+    "placard_tombstones_dropped_total",
     "placard_spans_total",
     "placard_expiry_looks_total",
     "placard_expiry_failures_total",
