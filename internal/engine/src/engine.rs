@@ -232,13 +232,16 @@ impl Engine {
             return Err(Refusal::Diverged(found));
         }
         self.snapshots.changes(id, old.as_ref());
-        if let Some(old) = old {
+        // A paused ad is found by its id alone.
+        if let Some(old) = old.filter(|old| !old.paused) {
             self.index.remove(&old);
         }
         match change {
             Prepare::Put(new) => {
                 let new = Arc::new(new);
-                self.index.insert(&new);
+                if !new.paused {
+                    self.index.insert(&new);
+                }
                 self.deleted.remove(&id);
                 self.ads.insert(id, new);
             }
@@ -278,7 +281,7 @@ impl Engine {
     pub fn rewind(&mut self, now: Timestamp) -> bool {
         let Self { index, ads, deleted, .. } = self;
         index.rewind(now, |moved| {
-            let all = ads.par_iter().filter(|ad| !deleted.contains(&ad.id));
+            let all = ads.par_iter().filter(|ad| !ad.paused && !deleted.contains(&ad.id));
             all.filter(|ad| moved(ad)).map(|ad| Arc::clone(&ad)).collect()
         })
     }
@@ -353,6 +356,8 @@ impl Builder {
             return Err(Refusal::Diverged(position.version));
         }
         let ads = Arc::new(by_id::of(&self.ads));
-        Ok(Engine::over(position, ads, self.books, Index::build(self.ads, now)))
+        let mut indexed = self.ads;
+        indexed.retain(|ad| !ad.paused);
+        Ok(Engine::over(position, ads, self.books, Index::build(indexed, now)))
     }
 }

@@ -20,6 +20,8 @@ pub struct StoredAd {
     pub end_at: Timestamp,
     /// The visitors to whom it is served.
     pub targeting: Targeting,
+    /// Whether it is paused: then it is in no answer to a query.
+    pub paused: bool,
     /// Its share in the engine's digest.
     pub digest: Digest,
     /// Its stored form, as the log has it.
@@ -40,6 +42,7 @@ impl StoredAd {
             start_at: ad.spec.start_at,
             end_at: ad.spec.end_at,
             targeting: ad.spec.targeting,
+            paused: ad.spec.delivery.paused,
             digest: Digest::of(&encoded),
             fragment: OnceLock::new(),
             encoded,
@@ -59,9 +62,9 @@ impl StoredAd {
         self.fragment.get().expect("one of them was kept")
     }
 
-    /// Returns where `now` lies in its window.
+    /// Returns its status at `now`.
     pub fn status(&self, now: Timestamp) -> Status {
-        Status::of(self.start_at, self.end_at, now)
+        Status::of((self.start_at, self.end_at), self.paused, now)
     }
 
     /// Its place in the order of every answer: by end, then by id.

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use placard_engine::{Builder, Engine, Reader, Refusal};
 use placard_model::entry::{Digest, Position, Record};
 use placard_model::{
-    Ad, AgeRange, Country, Encoded, Filter, Gender, Platform, Query, Spec, Targeting, Timestamp,
+    Ad, AgeRange, Country, Delivery, Encoded, Filter, Gender, Platform, Query, Spec, Targeting,
+    Timestamp,
 };
 use placard_testkit::log::Log;
 use placard_testkit::scan::Scan;
@@ -71,6 +72,8 @@ impl Draw {
             start_at: stamp(start),
             end_at: stamp(end),
             targeting: self.targeting(),
+            // One that is paused is in no answer.
+            delivery: Delivery { paused: self.chance(10), ..Delivery::default() },
         }
     }
 
@@ -139,7 +142,9 @@ impl World {
         self.apply(&record);
         if let Some(sqlite) = &mut self.sqlite {
             sqlite.remove(ad.id);
-            sqlite.insert(&ad);
+            if !ad.spec.delivery.paused {
+                sqlite.insert(&ad);
+            }
         }
         self.scan.put(ad);
     }

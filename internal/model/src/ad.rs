@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{Targeting, Timestamp, Version};
+use crate::{Delivery, DeliveryView, Targeting, Timestamp, Version};
 
 /// The part of an ad that its advertiser sets; all of it can be changed later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Spec {
     pub end_at: Timestamp,
     /// The visitors to whom it is served.
     pub targeting: Targeting,
+    /// How it is delivered.
+    pub delivery: Delivery,
 }
 
 /// An ad as the journal holds it.
@@ -45,6 +47,8 @@ pub struct SpecView<'a> {
     pub end_at: Timestamp,
     /// The visitors to whom it is served.
     pub targeting: Targeting,
+    /// How it is delivered.
+    pub delivery: DeliveryView<'a>,
 }
 
 /// An [`Ad`] whose texts lie elsewhere, as in its stored form.
@@ -62,9 +66,9 @@ pub struct AdView<'a> {
 
 impl<'a> From<&'a Spec> for SpecView<'a> {
     fn from(spec: &'a Spec) -> Self {
-        let Spec { title, content, start_at, end_at, targeting } = spec;
+        let Spec { title, content, start_at, end_at, targeting, delivery } = spec;
         let (start_at, end_at, targeting) = (*start_at, *end_at, *targeting);
-        Self { title, content, start_at, end_at, targeting }
+        Self { title, content, start_at, end_at, targeting, delivery: delivery.into() }
     }
 }
 
@@ -77,29 +81,43 @@ impl<'a> From<&'a Ad> for AdView<'a> {
 
 impl From<AdView<'_>> for Ad {
     fn from(ad: AdView<'_>) -> Self {
-        let SpecView { title, content, start_at, end_at, targeting } = ad.spec;
-        let (title, content) = (title.to_owned(), content.to_owned());
-        let spec = Spec { title, content, start_at, end_at, targeting };
+        let SpecView { title, content, start_at, end_at, targeting, delivery } = ad.spec;
+        let (title, content, delivery) = (title.to_owned(), content.to_owned(), delivery.into());
+        let spec = Spec { title, content, start_at, end_at, targeting, delivery };
         Self { id: ad.id, version: ad.version, created_at: ad.created_at, spec }
     }
 }
 
-/// The position of an instant relative to an ad's window.
+/// What is true of an ad at an instant: the first of these, from the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// Before its start.
     Scheduled,
     /// From its start, before its end: it is served.
     Active,
+    /// It is paused, before its end: it is not served.
+    Paused,
     /// From its end on: it is no longer served, and stays readable by id until it is deleted.
     Ended,
 }
 
+impl Spec {
+    /// Returns the status at a moment.
+    pub fn status(&self, now: Timestamp) -> Status {
+        Status::of((self.start_at, self.end_at), self.delivery.paused, now)
+    }
+}
+
 impl Status {
-    /// The status of a window `[start_at, end_at)` at `now`.
-    pub fn of(start_at: Timestamp, end_at: Timestamp, now: Timestamp) -> Self {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Active, Self::Paused, Self::Ended];
+
+    /// The status of an ad with the window `[start_at, end_at)` at `now`.
+    pub fn of((start_at, end_at): (Timestamp, Timestamp), is_paused: bool, now: Timestamp) -> Self {
         if now >= end_at {
             Self::Ended
+        } else if is_paused {
+            Self::Paused
         } else if now >= start_at {
             Self::Active
         } else {
@@ -109,9 +127,7 @@ impl Status {
 
     /// Returns the status with this name in the API.
     pub fn from_code(code: &str) -> Option<Self> {
-        [Self::Scheduled, Self::Active, Self::Ended]
-            .into_iter()
-            .find(|status| status.code() == code)
+        Self::ALL.into_iter().find(|status| status.code() == code)
     }
 
     /// Returns its name in the API.
@@ -119,6 +135,7 @@ impl Status {
         match self {
             Self::Scheduled => "scheduled",
             Self::Active => "active",
+            Self::Paused => "paused",
             Self::Ended => "ended",
         }
     }

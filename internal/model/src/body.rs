@@ -3,7 +3,8 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::{AdView, Spec, SpecView, Status};
+use crate::limits::WEIGHT_DEFAULT;
+use crate::{AdView, DeliveryView, Spec, SpecView, Status};
 
 /// An ad as clients see it.
 struct AdBody<'a>(AdView<'a>);
@@ -32,13 +33,26 @@ impl Serialize for SpecBody<'_> {
 }
 
 impl SpecBody<'_> {
-    /// An open dimension is left out, as it may be when an ad is created.
+    /// What is open, or as it is unless it is said, is left out, as it may be when an ad is created.
     fn entries<M: SerializeMap>(&self, ad: &mut M) -> Result<(), M::Error> {
-        let SpecView { title, content, start_at, end_at, targeting } = self.0;
+        let SpecView { title, content, start_at, end_at, targeting, delivery } = self.0;
         ad.serialize_entry("title", title)?;
         ad.serialize_entry("content", content)?;
         ad.serialize_entry("start_at", &start_at.to_string())?;
         ad.serialize_entry("end_at", &end_at.to_string())?;
+        let DeliveryView { pool, weight, link, paused } = delivery;
+        if let Some(pool) = pool {
+            ad.serialize_entry("pool", &pool.to_string())?;
+        }
+        if weight != WEIGHT_DEFAULT {
+            ad.serialize_entry("weight", &weight)?;
+        }
+        if let Some(link) = link {
+            ad.serialize_entry("link", link)?;
+        }
+        if paused {
+            ad.serialize_entry("paused", &paused)?;
+        }
         targeting.show(ad)
     }
 }

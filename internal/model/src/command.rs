@@ -144,6 +144,15 @@ impl Command {
         }
     }
 
+    /// The pool that the ad is to name, which must exist.
+    pub fn pool(&self) -> Option<Uuid> {
+        match self {
+            Self::Create { spec, .. } | Self::Replace { spec, .. } => spec.delivery.pool,
+            Self::Patch { patch, .. } => patch.pool(),
+            Self::Delete { .. } | Self::Expire { .. } | Self::Capacity { .. } => None,
+        }
+    }
+
     /// Its preconditions, if a client could have given some.
     pub fn only_if(&self) -> Option<&Conditions> {
         match self {
@@ -160,7 +169,8 @@ impl Command {
         size_of::<Self>()
             + match self {
                 Self::Create { spec, .. } | Self::Replace { spec, .. } => {
-                    spec.title.len() + spec.content.len()
+                    let link = spec.delivery.link.as_ref().map_or(0, String::len);
+                    spec.title.len() + spec.content.len() + link
                 }
                 Self::Patch { patch, .. } => patch.bytes(),
                 Self::Delete { .. } | Self::Expire { .. } => 0,

@@ -12,10 +12,12 @@ use prost::Message;
 use crate::ad::{AdView, SpecView};
 use crate::dimensions::Stored;
 use crate::format::{
-    FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp, uuid,
+    CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp,
+    uuid,
 };
+use crate::limits::{WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::protobuf::{Input, Value};
-use crate::{Ad, Version};
+use crate::{Ad, Delivery, DeliveryView, Version};
 
 /// An ad in its stored form. The bytes are kept as the log has them, never encoded again, because the digest
 /// is taken over them.
@@ -38,12 +40,15 @@ impl EncodedAd {
         let message = AdMessage::from(ad);
         let needed = needed(ad, level);
         let conditions = ad.spec.targeting.encode();
-        let mut bytes = BytesMut::with_capacity(2 + message.encoded_len() + conditions.len());
+        let delivery = DeliveryMessage::from(&ad.spec.delivery);
+        let len = message.encoded_len() + conditions.len() + delivery.encoded_len();
+        let mut bytes = BytesMut::with_capacity(2 + len);
         if needed > FORMAT_LEVEL_MIN {
             bytes.put_slice(&[MARK, needed]);
         }
         message.encode(&mut bytes).expect("the buffer grows");
         bytes.put_slice(&conditions);
+        delivery.encode(&mut bytes).expect("the buffer grows");
         Self(bytes.freeze())
     }
 
@@ -86,14 +91,16 @@ impl EncodedAd {
 /// The first byte of an ad that is not of the first level; the level follows.
 const MARK: u8 = 0;
 
-/// The level that reading an ad needs, which is that of its newest dimension. A level after this build's has nothing
+/// The level that reading an ad needs, which is that of the newest that it says. A level after this build's has nothing
 /// new in an ad; its ads say that they have, so that two builds can be tested together.
 fn needed(ad: &Ad, level: u8) -> u8 {
     let conditions = ad.spec.targeting.level();
-    if level > FORMAT_LEVEL { level } else { conditions }
+    let is_plain = DeliveryView::from(&ad.spec.delivery).is_default();
+    let delivery = if is_plain { FORMAT_LEVEL_MIN } else { CAPACITY_LEVEL };
+    if level > FORMAT_LEVEL { level } else { conditions.max(delivery) }
 }
 
-/// The message that is written, without the fields of the dimensions, which follow.
+/// The message that is written, without the fields of the dimensions and of the [`DeliveryMessage`], which follow.
 #[derive(Clone, PartialEq, Message)]
 struct AdMessage {
     #[prost(bytes = "bytes", tag = "1")]
@@ -126,6 +133,33 @@ impl From<&Ad> for AdMessage {
     }
 }
 
+/// The fields of how an ad is delivered, behind those of the dimensions. Each is left out if it says nothing.
+#[derive(Clone, PartialEq, Message)]
+struct DeliveryMessage {
+    /// 16 bytes, or none.
+    #[prost(bytes = "bytes", tag = "13")]
+    pool: Bytes,
+    /// 0: the default.
+    #[prost(uint32, tag = "14")]
+    weight: u32,
+    #[prost(string, tag = "15")]
+    link: String,
+    #[prost(bool, tag = "16")]
+    paused: bool,
+}
+
+impl From<&Delivery> for DeliveryMessage {
+    fn from(delivery: &Delivery) -> Self {
+        let Delivery { pool, weight, link, paused } = delivery;
+        Self {
+            pool: pool.map_or_else(Bytes::new, id_bytes),
+            weight: if *weight == WEIGHT_DEFAULT { 0 } else { *weight },
+            link: link.clone().unwrap_or_default(),
+            paused: *paused,
+        }
+    }
+}
+
 /// An [`AdMessage`] as it is read: missing fields have protobuf's defaults, and fields that this build does not know
 /// are skipped.
 #[derive(Default)]
@@ -138,6 +172,10 @@ struct AdFields<'a> {
     title: &'a [u8],
     content: &'a [u8],
     conditions: Stored<'a>,
+    pool: &'a [u8],
+    weight: u64,
+    link: &'a [u8],
+    paused: bool,
 }
 
 impl<'a> AdFields<'a> {
@@ -153,7 +191,11 @@ impl<'a> AdFields<'a> {
                 (5, Value::Fixed(number)) => ad.end_at = number,
                 (6, Value::Bytes(bytes)) => ad.title = bytes,
                 (7, Value::Bytes(bytes)) => ad.content = bytes,
-                (1..=7, _) => return Err(Undecodable::Torn),
+                (13, Value::Bytes(bytes)) => ad.pool = bytes,
+                (14, Value::Varint(number)) => ad.weight = number,
+                (15, Value::Bytes(bytes)) => ad.link = bytes,
+                (16, Value::Varint(number)) => ad.paused = number != 0,
+                (1..=7 | 13..=16, _) => return Err(Undecodable::Torn),
                 (tag, value) => ad.conditions.take(tag, value).ok_or(Undecodable::Torn)?,
             }
         }
@@ -175,9 +217,22 @@ impl<'a> TryFrom<AdFields<'a>> for AdView<'a> {
             start_at,
             end_at,
             targeting: ad.conditions.targeting().map_err(Undecodable::Field)?,
+            delivery: DeliveryView {
+                pool: if ad.pool.is_empty() { None } else { Some(uuid(ad.pool, "pool")?) },
+                weight: weight(ad.weight).ok_or(Undecodable::Field("weight"))?,
+                link: Some(text(ad.link, "link")?).filter(|link| !link.is_empty()),
+                paused: ad.paused,
+            },
         };
         let created_at = stamp(ad.created_at, "created_at")?;
         Ok(Self { id: uuid(ad.id, "id")?, version: ad.version, created_at, spec })
+    }
+}
+
+fn weight(stored: u64) -> Option<u32> {
+    match u32::try_from(stored).ok()? {
+        0 => Some(WEIGHT_DEFAULT),
+        weight => Some(weight).filter(|weight| *weight <= WEIGHT_MAX),
     }
 }
 
@@ -188,8 +243,8 @@ fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a str, Undecodable
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Timestamp;
     use crate::generator::Generator;
+    use crate::{Spec, Timestamp};
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -224,6 +279,14 @@ mod tests {
         /// Alpha-2 codes without separators, sorted; empty: any.
         #[prost(string, tag = "12")]
         countries: String,
+        #[prost(bytes = "bytes", tag = "13")]
+        pool: Bytes,
+        #[prost(uint32, tag = "14")]
+        weight: u32,
+        #[prost(string, tag = "15")]
+        link: String,
+        #[prost(bool, tag = "16")]
+        paused: bool,
     }
 
     /// Reads an ad with prost, which is the other reader of the same format.
@@ -248,6 +311,10 @@ mod tests {
             title: ad.title.as_bytes(),
             content: ad.content.as_bytes(),
             conditions,
+            pool: &ad.pool,
+            weight: ad.weight.into(),
+            link: ad.link.as_bytes(),
+            paused: ad.paused,
         };
         AdView::try_from(fields).ok().map(Ad::from)
     }
@@ -258,17 +325,36 @@ mod tests {
             id: Uuid::from_u128(nth as u128),
             version: 1 << (nth % 64),
             created_at: Timestamp::EPOCH,
-            spec,
+            spec: Spec { delivery: delivery(nth), ..spec },
         })
+    }
+
+    /// Each field of a delivery, alone and together.
+    fn delivery(nth: usize) -> Delivery {
+        let bit = |bit: usize| nth >> bit & 1 == 1;
+        Delivery {
+            pool: bit(1).then(|| Uuid::from_u128(nth as u128)),
+            weight: if bit(2) { WEIGHT_MAX } else { WEIGHT_DEFAULT },
+            link: bit(3).then(|| "https://shop.example/".to_owned()),
+            paused: bit(4),
+        }
+    }
+
+    /// The message behind the mark, if there is one.
+    fn message(encoded: &EncodedAd) -> &[u8] {
+        match encoded.bytes()[..] {
+            [MARK, _, ref message @ ..] => message,
+            ref message => message,
+        }
     }
 
     #[test]
     fn an_ad_is_read_as_it_was_written() {
         for ad in ads(1).take(1_000) {
             let encoded = EncodedAd::encode(&ad);
-            assert_eq!(by_prost(encoded.bytes()).as_ref(), Some(&ad));
-            let whole = Whole::decode(&encoded.bytes()[..]).expect("prost has read it");
-            assert_eq!(whole.encode_to_vec(), encoded.bytes()[..]);
+            assert_eq!(by_prost(message(&encoded)).as_ref(), Some(&ad));
+            let whole = Whole::decode(message(&encoded)).expect("prost has read it");
+            assert_eq!(whole.encode_to_vec(), message(&encoded));
             assert_eq!(encoded.decode(), Ok(ad));
         }
     }
@@ -316,7 +402,7 @@ mod tests {
             places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         ) {
             let ad = ads(seed).nth(1).expect("there is no end of ads");
-            let mut bytes = EncodedAd::encode(&ad).bytes().to_vec();
+            let mut bytes = message(&EncodedAd::encode(&ad)).to_vec();
             if cut < bytes.len() {
                 bytes.truncate(cut);
             }

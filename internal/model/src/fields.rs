@@ -13,6 +13,7 @@ use validator::Validate;
 use crate::dimensions::{self, Drafts};
 use crate::form::{Form, Patch};
 use crate::given::Given;
+use crate::limits::{WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::reading::Reading;
 use crate::said::Said;
 use crate::violation::told;
@@ -38,8 +39,11 @@ pub struct Creation {
     pub spec: Spec,
 }
 
+const WEIGHT_RULE: &str = "must be a whole number from 1 to 1,000,000";
+
 /// What a client can set beside the fields of the dimensions.
-const OWN: &[&str] = &["title", "content", "start_at", "end_at"];
+const OWN: &[&str] =
+    &["title", "content", "start_at", "end_at", "pool", "weight", "link", "paused"];
 /// What a client reads of an ad and cannot set; a creation may choose the id.
 const READ_ONLY: [&str; 4] = ["id", "version", "created_at", "status"];
 /// The names that objects other than ads have.
@@ -47,7 +51,6 @@ const OTHERS: &[&str] = &[
     "name",
     "capacity",
     "pacing",
-    "paused",
     "reserved",
     "allotted",
     "used",
@@ -55,7 +58,6 @@ const OTHERS: &[&str] = &[
     "available",
     "lapsed",
     "as_of",
-    "pool",
     "amount",
     "expires_at",
     "expires_in",
@@ -161,13 +163,21 @@ impl Object {
 
     /// The settable fields, and the names of those that were given (null included).
     fn form(&mut self) -> (Form, Vec<&'static str>) {
+        let values = &self.reading.values;
+        let given = settable().filter(|name| values.contains_key(*name)).collect();
+        let pool = self.uuid("pool");
         let reading = &mut self.reading;
-        let given = settable().filter(|name| reading.values.contains_key(*name)).collect();
+        let weight = |value: Given| value.whole(u64::from(WEIGHT_DEFAULT), u64::from(WEIGHT_MAX));
+        let weight = reading.field("weight", WEIGHT_RULE, weight);
         let form = Form {
             title: reading.text("title"),
             content: reading.text("content"),
             start_at: reading.stamp("start_at"),
             end_at: reading.stamp("end_at"),
+            pool,
+            weight: weight.and_then(|weight| u32::try_from(weight).ok()),
+            link: reading.text("link"),
+            paused: reading.field("paused", "must be true or false", Given::flag),
             conditions: Drafts::read(reading),
         };
         self.validated(&form);
@@ -218,7 +228,8 @@ impl Object {
     /// Returns what the body says about the fields that cannot be set. A null says nothing.
     fn said(&mut self) -> Said {
         let status = |value: Given| Status::from_code(&value.text()?);
-        let status = self.reading.field("status", "must be scheduled, active or ended", status);
+        let status =
+            self.reading.field("status", "must be scheduled, active, paused or ended", status);
         Said { status, ..self.said_of_any() }
     }
 

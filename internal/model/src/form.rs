@@ -2,11 +2,15 @@
 //! of them. The rules of a single field are `validator`'s; `fields` reads the types.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 use validator::{Validate, ValidationError};
 
+use crate::delivery::is_a_link;
 use crate::dimensions::Drafts;
-use crate::limits::{CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX, TITLE_CHARS_MIN};
-use crate::{Spec, Timestamp, Violation};
+use crate::limits::{
+    CONTENT_CHARS_MAX, CONTENT_CHARS_MIN, TITLE_CHARS_MAX, TITLE_CHARS_MIN, WEIGHT_DEFAULT,
+};
+use crate::{Delivery, Spec, Timestamp, Violation};
 
 /// A JSON merge patch (RFC 7396) of an ad, with its types and single-field rules already checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,11 @@ pub(crate) struct Form {
     pub(crate) content: Option<String>,
     pub(crate) start_at: Option<Timestamp>,
     pub(crate) end_at: Option<Timestamp>,
+    pub(crate) pool: Option<Uuid>,
+    pub(crate) weight: Option<u32>,
+    #[validate(custom(function = is_a_link))]
+    pub(crate) link: Option<String>,
+    pub(crate) paused: Option<bool>,
     pub(crate) conditions: Drafts,
 }
 
@@ -90,11 +99,20 @@ impl Patch {
                 "content" => form.content.clone_from(&patch.content),
                 "start_at" => form.start_at = patch.start_at,
                 "end_at" => form.end_at = patch.end_at,
+                "pool" => form.pool = patch.pool,
+                "weight" => form.weight = patch.weight,
+                "link" => form.link.clone_from(&patch.link),
+                "paused" => form.paused = patch.paused,
                 condition => form.conditions.patch(&patch.conditions, condition),
             }
         }
         let mut violations = Vec::new();
         form.finish(&mut violations).filter(|_| violations.is_empty()).ok_or(violations)
+    }
+
+    /// Returns the pool that the ad is to name from now on, if it is to name another.
+    pub(crate) fn pool(&self) -> Option<Uuid> {
+        self.form.pool
     }
 
     /// Returns true if it changes nothing.
@@ -104,13 +122,18 @@ impl Patch {
 
     /// Returns the fields that were given, in one canonical form however they were sent.
     pub fn to_json(&self) -> Value {
-        let Form { title, content, start_at, end_at, conditions } = &self.form;
+        let Form { title, content, start_at, end_at, pool, weight, link, paused, conditions } =
+            &self.form;
         let stamp = |stamp: &Option<Timestamp>| json!(stamp.map(|stamp| stamp.to_string()));
         let value = |name: &str| match name {
             "title" => json!(title),
             "content" => json!(content),
             "start_at" => stamp(start_at),
             "end_at" => stamp(end_at),
+            "pool" => json!(pool.map(|pool| pool.to_string())),
+            "weight" => json!(weight),
+            "link" => json!(link),
+            "paused" => json!(paused),
             condition => json!(conditions.to_json(condition)),
         };
         let fields = self.given.iter().map(|name| ((*name).to_owned(), value(name)));
@@ -120,7 +143,10 @@ impl Patch {
     /// Bytes that the patch holds, about.
     pub fn bytes(&self) -> usize {
         let text = |field: &Option<String>| field.as_ref().map_or(0, String::len);
-        size_of::<Self>() + text(&self.form.title) + text(&self.form.content)
+        size_of::<Self>()
+            + text(&self.form.title)
+            + text(&self.form.content)
+            + text(&self.form.link)
     }
 }
 
@@ -131,6 +157,10 @@ impl Form {
             content: Some(spec.content.clone()),
             start_at: Some(spec.start_at),
             end_at: Some(spec.end_at),
+            pool: spec.delivery.pool,
+            weight: Some(spec.delivery.weight),
+            link: spec.delivery.link.clone(),
+            paused: Some(spec.delivery.paused),
             conditions: Drafts::of(&spec.targeting),
         }
     }
@@ -157,6 +187,13 @@ impl Form {
         broken.retain(|new| violations.iter().all(|old| old.place != new.place));
         violations.append(&mut broken);
         let (start_at, end_at) = (self.start_at?, self.end_at?);
-        Some(Spec { title: self.title?, content: self.content?, start_at, end_at, targeting })
+        let delivery = Delivery {
+            pool: self.pool,
+            weight: self.weight.unwrap_or(WEIGHT_DEFAULT),
+            link: self.link,
+            paused: self.paused.unwrap_or_default(),
+        };
+        let (title, content) = (self.title?, self.content?);
+        Some(Spec { title, content, start_at, end_at, targeting, delivery })
     }
 }

@@ -11,7 +11,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Spec, Targeting, Timestamp};
+use crate::{Delivery, Spec, Targeting, Timestamp};
 
 const WORDS: [&str; 24] = [
     "autumn", "bargain", "coffee", "concert", "cycling", "daily", "early", "family", "fresh",
@@ -66,6 +66,7 @@ impl Iterator for Generator {
             start_at: self.now.saturating_add_micros(starts_in),
             end_at: self.now.saturating_add_micros(ends_in),
             targeting,
+            delivery: Delivery::default(),
         })
     }
 }

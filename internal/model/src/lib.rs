@@ -6,6 +6,7 @@ mod body;
 pub mod capacity;
 pub mod command;
 mod conditions;
+mod delivery;
 pub mod dimensions;
 mod encoded;
 pub mod entry;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use ad::{Ad, AdView, Spec, SpecView, Status};
 pub use body::{fragment, fragment_with_status};
+pub use delivery::{Delivery, DeliveryView};
 pub use dimensions::{
     Age, AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Query, Targeting,
 };

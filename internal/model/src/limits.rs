@@ -56,6 +56,12 @@ pub const VERSION_MAX: u64 = i64::MAX as u64;
 pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Largest body of a batch request, in bytes.
 pub const BATCH_BODY_BYTES_MAX: usize = 8 << 20;
+/// Lowest weight of an ad, and the one of an ad that says none.
+pub const WEIGHT_DEFAULT: u32 = 1;
+/// Highest weight of an ad.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+/// Longest link of an ad, in bytes.
+pub const LINK_BYTES_MAX: usize = 2_048;
 /// Largest body of a single write, in bytes: the longest content, wholly written as `\uXXXX` pairs, fits.
 pub const AD_BODY_BYTES_MAX: usize = 256 << 10;
 /// Largest body of a write of a pool or a reservation, in bytes.

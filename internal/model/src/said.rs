@@ -24,7 +24,7 @@ pub struct Said {
 impl Said {
     /// Returns every field that is untrue for an ad at this time.
     pub fn violations(&self, ad: &Ad, now: Timestamp) -> Vec<Violation> {
-        let status = Status::of(ad.spec.start_at, ad.spec.end_at, now);
+        let status = ad.spec.status(now);
         let mut untrue = self.untrue(ad.id, ad.version, ad.created_at);
         if self.status.is_some_and(|said| said != status) {
             untrue.push(read_only("status", status.code()));

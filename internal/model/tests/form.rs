@@ -119,7 +119,7 @@ fn each_rule_names_its_field() {
             "/content: must not contain control characters other than line ends and tabs",
         ),
         (json!({"version": "3"}), "/version: must be a whole number"),
-        (json!({"status": "gone"}), "/status: must be scheduled, active or ended"),
+        (json!({"status": "gone"}), "/status: must be scheduled, active, paused or ended"),
     ] {
         assert_eq!(broken(&with(changes.clone())), [place], "{changes}");
     }

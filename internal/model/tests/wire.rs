@@ -8,10 +8,10 @@ mod golden;
 
 use bytes::Bytes;
 use placard_model::command::{Answer, KeptAnswer, Outcome, Sums};
-use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
+use placard_model::entry::{CAPACITY_LEVEL, Chain, Change, Digest, Entry, FORMAT_LEVEL, Reason};
 use placard_model::{
-    Ad, AgeRange, Country, EncodedAd, Gender, Platform, Spec, Targeting, TraceContext, Undecodable,
-    Violation, limits,
+    Ad, AgeRange, Country, Delivery, EncodedAd, Gender, Platform, Spec, Targeting, TraceContext,
+    Undecodable, Violation, limits,
 };
 
 use golden::{entry, golden, id, stamp};
@@ -33,6 +33,7 @@ fn targeted() -> Ad {
                 gender: [Gender::Female].into_iter().collect(),
                 platform: [Platform::Android, Platform::Web].into_iter().collect(),
             },
+            delivery: Delivery::default(),
         },
     }
 }
@@ -42,6 +43,30 @@ fn open() -> Ad {
     ad.id = id(2);
     ad.spec.targeting = Targeting::default();
     ad
+}
+
+fn delivered() -> Ad {
+    let mut ad = targeted();
+    let link = Some("https://shop.example/sale".to_owned());
+    ad.spec.delivery = Delivery { pool: Some(id(7)), weight: 1_000_000, link, paused: false };
+    ad
+}
+
+fn paused() -> Ad {
+    let mut ad = open();
+    ad.spec.delivery.paused = true;
+    ad
+}
+
+/// A build before pools would have shown them.
+#[test]
+fn ads_with_a_delivery_need_the_level_of_pools() {
+    assert_eq!([targeted(), open()].map(|ad| EncodedAd::encode(&ad).level()), [1, 1]);
+    for ad in [delivered(), paused()] {
+        let encoded = EncodedAd::encode(&ad);
+        assert_eq!(encoded.level(), CAPACITY_LEVEL);
+        assert_eq!(entry(Change::Put(encoded), Reason::Client).encode()[0], CAPACITY_LEVEL);
+    }
 }
 
 fn answer() -> Answer {
@@ -63,7 +88,12 @@ fn answer() -> Answer {
 
 #[test]
 fn ads_match_golden_bytes_and_are_read_back() {
-    for (name, ad) in [("ad_targeted.hex", targeted()), ("ad_open.hex", open())] {
+    for (name, ad) in [
+        ("ad_targeted.hex", targeted()),
+        ("ad_open.hex", open()),
+        ("ad_delivered.hex", delivered()),
+        ("ad_paused.hex", paused()),
+    ] {
         let encoded = EncodedAd::encode(&ad);
         golden(name, encoded.bytes());
         assert_eq!(encoded.decode(), Ok(ad));

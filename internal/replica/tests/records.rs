@@ -1,7 +1,7 @@
 //! Equal versions have equal digests, pools and holds included: in the journal, in a state that has applied each entry, and in
 //! one that was built from a snapshot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,6 +131,7 @@ fn hold_of_a_damaged_pool_is_not_closed() {
             now: now(),
             ads: HashMap::new(),
             records: vec![pool, hold.clone()],
+            pools_of_ads: HashSet::new(),
             registered: None,
             kept: HashMap::new(),
             written: HashMap::new(),

@@ -2,7 +2,7 @@
 //! documentation says and nothing else, so that an adapter can be compared with them and a simulation can
 //! put faults between them and the core.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ impl JournalState {
             now: self.now,
             ads: batch.ads().into_iter().filter_map(of).collect(),
             records: batch.named().map(|named| self.touched(&named)).unwrap_or_default(),
+            pools_of_ads: self.pools_of_ads(),
             registered: Some(self.members.keys().copied().collect()),
             kept: self.kept.clone(),
             written,
@@ -93,6 +94,12 @@ impl JournalState {
         self.level = self.level.max(plan.level());
         self.kept.extend(plan.kept.iter().map(|kept| (kept.scope, kept.clone())));
         Ok(plan)
+    }
+
+    /// The pools that ads name.
+    fn pools_of_ads(&self) -> HashSet<Uuid> {
+        let ads = self.ads.values().filter_map(|ad| ad.view().ok());
+        ads.filter_map(|ad| ad.spec.delivery.pool).collect()
     }
 
     /// The records that commands touch.

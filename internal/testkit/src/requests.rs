@@ -1,7 +1,7 @@
 //! Requests as clients send them, for tests that talk to a committer directly.
 
 use placard_model::command::{Command, Conditions, Idempotency, Request, Sums};
-use placard_model::{Said, Spec, Targeting, Timestamp};
+use placard_model::{Delivery, Said, Spec, Targeting, Timestamp};
 use uuid::Uuid;
 
 /// An open ad with this title, served from 2020 to 2099.
@@ -13,6 +13,7 @@ pub fn spec(title: &str) -> Spec {
         start_at: stamp("2020-01-01T00:00:00Z"),
         end_at: stamp("2099-01-01T00:00:00Z"),
         targeting: Targeting::default(),
+        delivery: Delivery::default(),
     }
 }
 

@@ -34,10 +34,8 @@ impl Scan {
 
     /// The ids of the page and the true total of what fits `query` and is served at `now`.
     pub fn search(&self, query: &Query, now: Timestamp) -> (Vec<Uuid>, u64) {
-        let served = |ad: &&Ad| {
-            Status::of(ad.spec.start_at, ad.spec.end_at, now) == Status::Active
-                && ad.spec.targeting.fits(query)
-        };
+        let served =
+            |ad: &&Ad| ad.spec.status(now) == Status::Active && ad.spec.targeting.fits(query);
         let mut fitting: Vec<_> =
             self.ads.values().filter(served).map(|ad| (ad.spec.end_at, ad.id)).collect();
         fitting.sort_unstable();

@@ -80,7 +80,7 @@ pub(crate) const CLOCK: Header = ("Placard-Clock", || {
 pub(crate) const ETAG: Header = ("ETag", || {
     let text = "The ad's version in quotes, for If-Match; with its status, once that is not the one at its creation.";
     json!({
-        "type": "string", "pattern": "^\"[0-9]{1,20}(-(scheduled|active|ended))?\"$", "minLength": 3, "maxLength": 32,
+        "type": "string", "pattern": "^\"[0-9]{1,20}(-(scheduled|active|paused|ended))?\"$", "minLength": 3, "maxLength": 32,
         "description": text, "examples": ["\"42\""],
     })
 });

@@ -98,7 +98,7 @@ fn versions(description: &str) -> Value {
 }
 
 fn tags(before: &str, description: &str) -> Value {
-    let tag = format!("{before}\"[0-9]{{1,20}}(-(scheduled|active|ended))?\"");
+    let tag = format!("{before}\"[0-9]{{1,20}}(-(scheduled|active|paused|ended))?\"");
     json!({
         "type": "string", "minLength": 1, "maxLength": 1024, "pattern": format!("^(\\*|{tag}(, {tag})*)$"),
         "description": description, "examples": ["\"42\""],

@@ -43,8 +43,9 @@ shape! {
 pub(crate) struct Status;
 
 shape! {
-    /// Where an ad's window stands: the time is before it, in it, or after it.
-    Status as "Status" = |_| code(&["scheduled", "active", "ended"], "", "active")
+    /// The first of these that is true of an ad: its window is over (ended), it is paused, its window has not begun
+    /// (scheduled), or none of these (active).
+    Status as "Status" = |_| code(&placard_model::Status::ALL.map(placard_model::Status::code), "", "active")
 }
 
 /// A [`capacity::PoolStatus`].

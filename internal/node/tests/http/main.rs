@@ -12,6 +12,7 @@ mod by_id;
 mod caching;
 mod changes;
 mod creation;
+mod delivery;
 mod docs;
 mod document;
 mod golden;

@@ -5,8 +5,8 @@
 use std::time::SystemTime;
 
 use placard_model::{
-    Ad, AgeRange, Country, CountrySet, Filter, Gender, GenderSet, Platform, PlatformSet, Query,
-    Spec, Targeting, Timestamp,
+    Ad, AgeRange, Country, CountrySet, Delivery, Filter, Gender, GenderSet, Platform, PlatformSet,
+    Query, Spec, Targeting, Timestamp,
 };
 use placard_testkit::scan::Scan;
 use proptest::collection::vec;
@@ -42,6 +42,7 @@ struct Form {
     starts: i64,
     ends: i64,
     targeting: Targeting,
+    delivery: Delivery,
 }
 
 impl Form {
@@ -52,6 +53,7 @@ impl Form {
             start_at: now.saturating_add_micros(self.starts * HOUR),
             end_at: now.saturating_add_micros(self.ends * HOUR),
             targeting: self.targeting,
+            delivery: self.delivery.clone(),
         }
     }
 }
@@ -81,11 +83,15 @@ fn targeting() -> impl Strategy<Value = Targeting> {
 fn form() -> impl Strategy<Value = Form> {
     // Few ends, so that many ads end together and the id decides; a fifth has not started.
     let starts = prop_oneof![4 => -9i64..=-1, 1 => 1i64..=2];
-    (starts, 3i64..=6, targeting()).prop_map(|(starts, ends, targeting)| Form {
-        starts,
-        ends,
-        targeting,
-    })
+    (starts, 3i64..=6, targeting(), delivery())
+        .prop_map(|(starts, ends, targeting, delivery)| Form { starts, ends, targeting, delivery })
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    let link = option::of(Just("https://shop.example/sale".to_owned()));
+    let paused = prop_oneof![6 => Just(false), 1 => Just(true)];
+    (prop_oneof![Just(1u32), 1u32..=1_000_000], link, paused)
+        .prop_map(|(weight, link, paused)| Delivery { pool: None, weight, link, paused })
 }
 
 fn filter<T: Copy + std::fmt::Debug + 'static>(
@@ -265,13 +271,14 @@ impl History {
 /// The merge patch that brings the chosen parts of `spec`: an open dimension as null.
 fn patch(spec: &Spec, bits: u8) -> Value {
     let whole = spec.to_json();
-    let parts: [&[&str]; 6] = [
+    let parts: [&[&str]; 7] = [
         &["title", "content"],
         &["start_at", "end_at"],
         &["age_start", "age_end"],
         &["country"],
         &["gender"],
         &["platform"],
+        &["weight", "link", "paused"],
     ];
     let chosen = (0..).zip(parts).filter(|(bit, _)| bits >> bit & 1 == 1);
     let names = chosen.flat_map(|(_, names)| names.iter().copied());
@@ -292,6 +299,7 @@ fn patched(old: &Spec, new: &Spec, bits: u8) -> Spec {
             gender: from(4).targeting.gender,
             platform: from(5).targeting.platform,
         },
+        delivery: from(6).delivery.clone(),
     }
 }
 

@@ -341,6 +341,7 @@ mod tests {
             head: Position::START,
             log: Vec::new(),
             ads: Vec::new(),
+            names_pools: false,
             records: Vec::new(),
             kept: Vec::new(),
             now: Timestamp::EPOCH,

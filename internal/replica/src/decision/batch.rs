@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use placard_engine::dry_run;
-use placard_model::capacity::{self, Named};
+use placard_model::capacity::{self, Named, Refusal};
 use placard_model::command::{Answer, Command, Idempotency, KeptAnswer, Outcome, Request};
 use placard_model::entry::{Chain, Change, Digest, Entry, FORMAT_LEVEL_MIN, Position, Record};
 use placard_model::records::{EncodedRecord, Key, Row};
-use placard_model::{Ad, EncodedAd, Timestamp, Version, limits};
+use placard_model::{Ad, EncodedAd, Timestamp, Version, Violation, limits};
 use uuid::Uuid;
 
 use super::capacity::Clocks;
@@ -50,6 +50,8 @@ pub struct Current {
     pub ads: HashMap<Uuid, EncodedAd>,
     /// The records that [`Batch::named`] asks for, each with its id.
     pub records: Vec<(Uuid, EncodedRecord)>,
+    /// Those of the pools of [`Batch::named`] that ads name.
+    pub pools_of_ads: HashSet<Uuid>,
     /// The replicas that are registered; `None` if that was not read.
     pub registered: Option<HashSet<Uuid>>,
     /// The answers kept under [`Batch::scopes`].
@@ -80,6 +82,8 @@ pub struct Plan {
     pub log: Vec<LogRow>,
     /// Ads that are different now: their new state, or `None` for a deleted one.
     pub ads: Vec<(Uuid, Option<(Ad, EncodedAd)>)>,
+    /// Whether one of those ads names a pool, or did.
+    pub names_pools: bool,
     /// Records that are different now, by key: their new state, or `None` for one that is gone.
     pub records: Vec<(Key, Option<Row>)>,
     /// Answers to keep.
@@ -118,7 +122,7 @@ impl Batch {
         sorted(ads.chain(self.named().into_iter().flat_map(|named| named.ads)).collect())
     }
 
-    /// The records that the batch touches, if it touches any: these pools, and the pools of these holds; these holds and
+    /// The records that the batch touches, if it touches any: these pools, those of ads too, and the pools of these holds; these holds and
     /// tombstones; and of each of those pools the first reservations that have lapsed by the journal's clock, as many as
     /// [`Batch::lapsed_max`].
     pub fn named(&self) -> Option<Named> {
@@ -126,6 +130,9 @@ impl Batch {
         for command in self.commands() {
             if let Command::Capacity { command, .. } = command {
                 command.names(named.get_or_insert_default());
+            }
+            if let Some(pool) = command.pool() {
+                named.get_or_insert_default().pools.push(pool);
             }
         }
         let Named { pools, holds, ads, takes } = named?;
@@ -169,6 +176,7 @@ impl Batch {
                 .map(|(id, encoded)| (id, Slot { old: Some(encoded), new: None }))
                 .collect(),
             records: Records::read(current.records, current.registered),
+            pools_of_ads: current.pools_of_ads,
             kept: current.kept,
             written: current.written,
             format_level: self.format_level,
@@ -176,6 +184,8 @@ impl Batch {
             newly_kept: Vec::new(),
         };
         let answers = self.requests.iter().map(|request| planning.answer(request)).collect();
+        let changed = || planning.ads.values().filter(|slot| slot.new.is_some());
+        let names_pools = changed().any(|slot| slot.old_pool().or(slot.new_pool()).is_some());
         let mut ads: Vec<_> =
             planning.ads.into_iter().filter_map(|(id, slot)| Some((id, slot.new?))).collect();
         ads.sort_unstable_by_key(|(id, _)| *id);
@@ -183,6 +193,7 @@ impl Batch {
             head: planning.head,
             log: planning.log,
             ads,
+            names_pools,
             records: planning.records.changed(),
             kept: planning.newly_kept,
             now: planning.now,
@@ -204,12 +215,25 @@ struct Slot {
     new: Option<Option<(Ad, EncodedAd)>>,
 }
 
+impl Slot {
+    /// The pool that the ad named.
+    fn old_pool(&self) -> Option<Uuid> {
+        self.old.as_ref()?.view().ok()?.spec.delivery.pool
+    }
+
+    /// The pool that the ad names now, if it has changed.
+    fn new_pool(&self) -> Option<Uuid> {
+        self.new.as_ref()?.as_ref()?.0.spec.delivery.pool
+    }
+}
+
 /// The state of a plan in the making.
 struct Planning {
     head: Position,
     now: Timestamp,
     ads: HashMap<Uuid, Slot>,
     records: Records,
+    pools_of_ads: HashSet<Uuid>,
     kept: HashMap<[u8; 32], KeptAnswer>,
     written: HashMap<(Uuid, u32), Record>,
     format_level: u8,
@@ -297,8 +321,14 @@ impl Planning {
             _ if decided_before => return rejected_then(command),
             Decision::Put { spec, created_at } => {
                 let version = self.head.version + 1;
+                if let Some(refused) = self.unfit_pool(command) {
+                    return refused;
+                }
                 let ad = Ad { id, version, created_at, spec };
                 let encoded = EncodedAd::encode_for(&ad, self.format_level);
+                if encoded.level() > self.format_level {
+                    return Outcome::Refused { id, refusal: Refusal::NotYet };
+                }
                 Some((ad, encoded))
             }
             Decision::Delete => None,
@@ -321,6 +351,17 @@ impl Planning {
         outcome_of(command, &record)
     }
 
+    /// Returns why an ad cannot name the pool that a command says.
+    fn unfit_pool(&self, command: &Command) -> Option<Outcome> {
+        let (id, pool) = (command.ad().unwrap_or_default(), command.pool()?);
+        let unknown = || vec![Violation::field("pool", "is no pool's id")];
+        match self.records.pool_exists(pool) {
+            Some(true) => None,
+            Some(false) => Some(Outcome::Invalid { id, violations: unknown() }),
+            None => Some(Outcome::Failed),
+        }
+    }
+
     /// Decides a command on pools and holds, and writes what it changes.
     fn of_capacity(
         &mut self,
@@ -339,7 +380,10 @@ impl Planning {
         };
         let ads = self.ads.iter().filter(|(_, slot)| is_there(slot)).map(|(id, _)| *id).collect();
         let version = self.head.version + 1;
-        let decision = self.records.decide(asked, clocks, version, &ads);
+        // An ad that gives its pool up in this batch still counts as naming it.
+        let newly = self.ads.values().filter_map(Slot::new_pool);
+        let named = newly.chain(self.pools_of_ads.iter().copied()).collect();
+        let decision = self.records.decide(asked, clocks, version, (&ads, &named));
         let Some(change) = decision.change else { return decision.outcome };
         if decided_before {
             return records::rejected_then(asked);

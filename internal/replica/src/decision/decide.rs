@@ -99,8 +99,8 @@ fn expire(ad: &Ad, version: Version, now: Timestamp) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use placard_model::Targeting;
     use placard_model::command::Conditions;
+    use placard_model::{Delivery, Targeting};
     use uuid::Uuid;
 
     use super::*;
@@ -118,6 +118,7 @@ mod tests {
             start_at: at(0),
             end_at: at(end_at),
             targeting: Targeting::default(),
+            delivery: Delivery::default(),
         };
         Ad { id: ID, version, created_at: at(0), spec }
     }

@@ -36,13 +36,18 @@ impl Records {
         read
     }
 
-    /// Decides a command. `ads` are those that it names and that exist.
+    /// Returns whether there is a pool with this id; `None` if what is there cannot be read.
+    pub(super) fn pool_exists(&self, id: Uuid) -> Option<bool> {
+        (!self.damaged.contains(&id)).then(|| self.books.pool(id).is_some())
+    }
+
+    /// Decides a command. The ads are those that it names and that exist, and then come the pools that ads name.
     pub(super) fn decide(
         &self,
         command: &Command,
         clocks: Clocks,
         next: Version,
-        ads: &HashSet<Uuid>,
+        (ads, pools_of_ads): (&HashSet<Uuid>, &HashSet<Uuid>),
     ) -> Decision {
         let mut named = Named::default();
         command.names(&mut named);
@@ -52,9 +57,8 @@ impl Records {
         if ids.any(|id| self.damaged.contains(id)) {
             return Decision { change: None, outcome: Outcome::Failed };
         }
-        // No ad names a pool yet.
         let (books, registered) = (&self.books, self.registered.as_ref());
-        decide(command, &State { books, clocks, next, registered, ads, named: &HashSet::new() })
+        decide(command, &State { books, clocks, next, registered, ads, named: pools_of_ads })
     }
 
     /// Returns what the change of an entry makes of them, for [`Records::keep`] once the entry is written.

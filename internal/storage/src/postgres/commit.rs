@@ -20,7 +20,7 @@
 //! written out as text. That has several times the bytes and work, and PostgreSQL's log has them if it refuses the
 //! statement. So it is not done with a batch of some size.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -256,6 +256,7 @@ impl Committer {
             now: written.at.saturating_add_micros(elapsed.as_micros() as i64),
             ads: HashMap::new(),
             records: Vec::new(),
+            pools_of_ads: HashSet::new(),
             registered: None,
             kept: HashMap::new(),
             written: HashMap::new(),
@@ -411,7 +412,10 @@ impl Committer {
             return self.settle(checkout, "COMMIT").await.map_err(at_commit);
         }
         // If the statement fails the server does nothing with the rest of the message.
-        let message = format!("{}; COMMIT", write::execute(from, plan));
+        // An ad that gives its pool up is written as such, and nobody could say so before it was read.
+        let prepare = if write::is_of_capacity(plan) { 1 } else { 0 };
+        let prepare = if checkout.prepared()[prepare] { "" } else { PREPARE[prepare].as_str() };
+        let message = format!("{prepare} {}; COMMIT", write::execute(from, plan));
         let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut checkout.connection);
         let rows = self.set.within(manner.answer(), message).await.map_err(at_commit)?;
         let moved = rows.first().map(|row| row.try_get::<i64, _>("moved"));

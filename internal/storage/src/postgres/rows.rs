@@ -76,6 +76,7 @@ const KEPT: i32 = 2;
 const WRITTEN: i32 = 3;
 const RECORD: i32 = 4;
 const REGISTERED: i32 = 5;
+const POOL_OF_AD: i32 = 6;
 
 /// Everything that a batch touches, as rows of one shape so that it takes one round trip. The head's row says in its
 /// item whether commits wait for a standby, which a reload may change. The age of a key is compared by a sum, which no
@@ -96,8 +97,8 @@ const CURRENT: &str = "
      WHERE request = ANY ($4)";
 
 /// The records that a batch touches, behind [`CURRENT`]: holds and tombstones by id, the pools that are named and those of
-/// the holds, and of each of these the reservations that lapsed first. And the register, for holds that replicas have left
-/// behind.
+/// the holds, and of each of these the reservations that lapsed first. The register, for holds that replicas have left
+/// behind. And which of the pools ads name.
 const RECORDS: &str = "
     UNION ALL
     SELECT 4, kind, uuid_send(id), encoded, NULL, 0, NULL, 0 FROM records
@@ -112,7 +113,10 @@ const RECORDS: &str = "
            WHERE kind = 2 AND parent = pools.id AND due <= clock.now ORDER BY due LIMIT $7
       ) AS lapsed
     UNION ALL
-    SELECT 5, 0, uuid_send(replica), NULL, NULL, 0, NULL, 0 FROM replicas";
+    SELECT 5, 0, uuid_send(replica), NULL, NULL, 0, NULL, 0 FROM replicas
+    UNION ALL
+    SELECT 6, 0, uuid_send(pools.id), NULL, NULL, 0, NULL, 0 FROM pools
+     WHERE EXISTS (SELECT FROM ads WHERE ads.pool = pools.id)";
 
 /// The pools that a batch touches.
 const POOLS: &str = ", pools AS MATERIALIZED (
@@ -191,6 +195,7 @@ pub(super) async fn state(connection: &mut PgConnection, batch: &Batch) -> Resul
 pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
     let (mut ads, mut kept, mut written) = (HashMap::new(), HashMap::new(), HashMap::new());
     let (mut records, mut registered) = (Vec::new(), HashSet::new());
+    let mut pools_of_ads = HashSet::new();
     let mut head = None;
     // A row may have come as text, whose bytes cannot be borrowed.
     let bytes = |row: &PgRow, name: &str| row.try_get::<Vec<u8>, _>(name);
@@ -232,6 +237,7 @@ pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
                 records.push((id(bytes(row, "a")?)?, encoded));
             }
             REGISTERED => drop(registered.insert(id(bytes(row, "a")?)?)),
+            POOL_OF_AD => drop(pools_of_ads.insert(id(bytes(row, "a")?)?)),
             _ => return Err(Failure::Malformed("a kind")),
         }
     }
@@ -239,6 +245,6 @@ pub(super) fn read(rows: &[PgRow]) -> Result<State, Failure> {
     let from = HeadGuard { writes, chain: head.chain };
     // A replica that decides is registered, or the register was not asked for.
     let registered = Some(registered).filter(|registered| !registered.is_empty());
-    let current = Current { head, now, ads, records, registered, kept, written };
+    let current = Current { head, now, ads, records, pools_of_ads, registered, kept, written };
     Ok(State { current, from, standby })
 }

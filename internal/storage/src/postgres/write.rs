@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use placard_model::Timestamp;
 use placard_model::entry::{FORMAT_LEVEL_MIN, format_level};
+use placard_model::{Ad, Timestamp};
 use placard_replica::Plan;
 use sqlx::{PgConnection, Row};
 
@@ -21,7 +21,8 @@ struct Statement {
     kept: bool,
     deleted: bool,
     raised: bool,
-    records: bool,
+    /// Whether it writes records, and the pools of ads.
+    capacity: bool,
 }
 
 impl Statement {
@@ -34,14 +35,14 @@ impl Statement {
     /// Those that rest on what was read come first.
     fn numbered(nth: usize) -> Self {
         let basis = if nth < READ { Basis::Read } else { Basis::Nothing };
-        let (kept, deleted, raised, records) =
+        let (kept, deleted, raised, capacity) =
             (nth & 8 != 0, nth & 4 != 0, nth & 2 != 0, nth & 1 != 0);
-        Self { basis, kept, deleted, raised, records }
+        Self { basis, kept, deleted, raised, capacity }
     }
 
     fn number(&self) -> usize {
         let is_blind = self.basis == Basis::Nothing;
-        let flags = [is_blind, self.kept, self.deleted, self.raised, self.records];
+        let flags = [is_blind, self.kept, self.deleted, self.raised, self.capacity];
         flags.iter().fold(0, |nth, flag| nth * 2 + usize::from(*flag))
     }
 
@@ -52,7 +53,7 @@ impl Statement {
             kept: !plan.kept.is_empty(),
             deleted: plan.ads.iter().any(|(_, ad)| ad.is_none()),
             raised: plan.level() > FORMAT_LEVEL_MIN,
-            records: !plan.records.is_empty(),
+            capacity: is_of_capacity(plan),
         }
     }
 
@@ -71,8 +72,12 @@ impl Statement {
         };
         let delete = optional(self.deleted, 1, delete);
         let raise = optional(self.raised, 1, raise);
-        let records = optional(self.records, 7, records);
+        // The pools of ads first, then the records.
+        let pools = optional(self.capacity, 1, |nth| format!(", ${nth}::uuid[]"));
+        let records = optional(self.capacity, 7, records);
+        let pool_column = if self.capacity { ", pool" } else { "" };
         let (none, replace) = match self.basis {
+            Basis::Read if self.capacity => (String::new(), REPLACE_WITH_POOL),
             Basis::Read => (String::new(), REPLACE),
             // To look for a conflict too would cost a write of 16 new ads a seventh of the server's time.
             Basis::Nothing => {
@@ -92,10 +97,10 @@ impl Statement {
                 SELECT new.* FROM moved, unnest($6::bigint[], $7::bytea[], $8::uuid[], $9::int[],
                                                 $10::timestamptz[], $11::bytea[]) AS new
             ), put AS (
-                INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded)
+                INSERT INTO ads (id, version, created_at, start_at, end_at, title, encoded{pool_column})
                 SELECT new.* FROM moved, unnest($12::uuid[], $13::bigint[], $14::timestamptz[],
                                                 $15::timestamptz[], $16::timestamptz[], $17::text[],
-                                                $18::bytea[]) AS new {replace}
+                                                $18::bytea[]{pools}) AS new {replace}
             ) {keep} {delete} {raise} {records}
             SELECT (SELECT count(*) FROM moved) AS moved, clock_timestamp() AS now"
         )
@@ -108,6 +113,11 @@ const REPLACE: &str = "
                 SET version = excluded.version, created_at = excluded.created_at,
                     start_at = excluded.start_at, end_at = excluded.end_at, title = excluded.title,
                     encoded = excluded.encoded";
+const REPLACE_WITH_POOL: &str = "
+                ON CONFLICT (id) DO UPDATE
+                SET version = excluded.version, created_at = excluded.created_at,
+                    start_at = excluded.start_at, end_at = excluded.end_at, title = excluded.title,
+                    encoded = excluded.encoded, pool = excluded.pool";
 const UNKEPT: &str = "OR EXISTS (SELECT FROM idempotency WHERE scope = ANY ($20))";
 const KEEP: &str = ", kept AS (
         INSERT INTO idempotency (scope, body, answer, at)
@@ -167,7 +177,7 @@ const READ: usize = 16;
 /// Prepares the statements that [`execute`] calls for plans with records, or for those without.
 pub(super) fn prepare(with_records: bool) -> String {
     let statements = (0..READ).map(|nth| (nth, Statement::numbered(nth)));
-    let needed = statements.filter(|(_, statement)| statement.records == with_records);
+    let needed = statements.filter(|(_, statement)| statement.capacity == with_records);
     let prepare = |(nth, statement): (_, Statement)| {
         format!("PREPARE placard_write_{nth} AS {}", statement.text())
     };
@@ -236,10 +246,17 @@ fn written<'v>(from: &'v HeadGuard, plan: &'v Plan) -> Vec<Value<'v>> {
     if level > FORMAT_LEVEL_MIN {
         values.push(Value::Level(level.into()));
     }
-    if !plan.records.is_empty() {
+    if is_of_capacity(plan) {
+        let pool = |ad: &Ad| ad.spec.delivery.pool;
+        values.push(Value::OptionalIds(list(&put, |(_, (ad, _))| pool(ad))));
         values.extend(record_values(plan));
     }
     values
+}
+
+/// Returns true if a plan writes records, or ads that name pools or did: what builds before pools have no column for.
+pub(super) fn is_of_capacity(plan: &Plan) -> bool {
+    !plan.records.is_empty() || plan.names_pools
 }
 
 fn record_values(plan: &Plan) -> [Value<'_>; 7] {

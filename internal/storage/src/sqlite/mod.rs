@@ -98,6 +98,7 @@ impl SqliteJournal {
             M::up(include_str!("../../../../migrations/sqlite/0001_journal.sql")),
             M::up(include_str!("../../../../migrations/sqlite/0002_identity.sql")),
             M::up(include_str!("../../../../migrations/sqlite/0003_records.sql")),
+            M::up(include_str!("../../../../migrations/sqlite/0004_pools_of_ads.sql")),
         ]);
         match migrations.to_latest(&mut connection) {
             // Those that only a newer build knows are left alone: they only ever add.

@@ -1,6 +1,6 @@
 //! The statements on pools, holds and tombstones, inside the caller's transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use placard_model::Timestamp;
 use placard_model::records::{EncodedRecord, Kind};
@@ -12,6 +12,7 @@ const ONE: &str = "SELECT encoded, parent FROM records WHERE kind = ?1 AND id = 
 const LAPSED: &str = "
     SELECT id, encoded FROM records
      WHERE kind = ?1 AND parent = ?2 AND due <= ?3 ORDER BY due LIMIT ?4";
+const AD: &str = "SELECT 1 FROM ads WHERE pool = ?1 LIMIT 1";
 const PUT: &str = "
     INSERT OR REPLACE INTO records (kind, id, parent, due, encoded) VALUES (?1, ?2, ?3, ?4, ?5)";
 const REMOVE: &str = "DELETE FROM records WHERE kind = ?1 AND id = ?2";
@@ -54,6 +55,22 @@ pub(super) fn touched(
         })?;
         for row in rows {
             found.push(row?);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns those of the pools that the batch names which ads name too.
+pub(super) fn pools_of_ads(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+) -> rusqlite::Result<HashSet<Uuid>> {
+    let Some(named) = batch.named() else { return Ok(HashSet::new()) };
+    let mut ad = transaction.prepare_cached(AD)?;
+    let mut found = HashSet::new();
+    for pool in named.pools {
+        if ad.exists([pool.as_bytes()])? {
+            found.insert(pool);
         }
     }
     Ok(found)

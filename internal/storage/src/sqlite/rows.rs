@@ -127,9 +127,10 @@ pub(super) fn current(
     }
     let head = head(transaction)?;
     let records = records::touched(transaction, batch, now)?;
+    let pools_of_ads = records::pools_of_ads(transaction, batch)?;
     // The one replica of the directory is not in a table.
     let registered = None;
-    Ok(Current { head, now, ads, records, registered, kept, written })
+    Ok(Current { head, now, ads, records, pools_of_ads, registered, kept, written })
 }
 
 /// Writes a plan down.
@@ -148,8 +149,8 @@ pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Res
         ])?;
     }
     let mut put = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO ads (id, version, created_at, start_at, end_at, title, encoded)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO ads (id, version, created_at, start_at, end_at, title, encoded, pool)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     let mut delete = transaction.prepare_cached("DELETE FROM ads WHERE id = ?1")?;
     for (id, ad) in &plan.ads {
@@ -162,6 +163,7 @@ pub(super) fn write(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Res
                 spec.end_at.micros(),
                 spec.title,
                 encoded.bytes().as_ref(),
+                spec.delivery.pool.as_ref().map(Uuid::as_bytes),
             ])?,
             None => delete.execute([id.as_bytes()])?,
         };

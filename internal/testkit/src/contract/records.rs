@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::{poll, snapshot};
 use crate::capacity::{batch, command, id, reserve, spec};
+use crate::requests;
 use crate::seed::seed;
-use placard_model::capacity::{Books, Command, Giving, Refusal, Report};
+use placard_model::capacity::{Books, Command, Giving, PoolSpec, Refusal, Report};
+use placard_model::command as ad;
 use placard_model::command::{Conditions, Outcome};
 use placard_model::entry::{CAPACITY_LEVEL, Change, Digest, Entry, FORMAT_LEVEL_MIN};
-use placard_model::{Encoded, Timestamp};
+use placard_model::{Delivery, Encoded, Said, Spec, Timestamp};
 use placard_replica::capacity::{Clocks, State, decide};
 use placard_replica::ports::Journal;
 use placard_replica::{Batch, Plan};
@@ -55,6 +57,48 @@ pub async fn records<J: Journal>(journal: J, reopen: impl AsyncFn(J) -> J) {
     lapsed_ones_make_room_for_a_whole_batch(&mut followed).await;
     a_repeated_batch_is_written_once(&mut followed).await;
     followed.holds_what_it_must().await;
+    pool_that_ads_name_is_not_deleted(&followed).await;
+}
+
+/// Whichever way a batch is committed.
+async fn pool_that_ads_name_is_not_deleted<J: Journal>(followed: &Followed<J>) {
+    let named = |pool: Option<u128>| Delivery { pool: pool.map(id), ..Delivery::default() };
+    let ad = |pool| Spec { delivery: named(pool), ..requests::spec("an ad of a pool") };
+    let create = |pool| ad::Command::Create { id: id(70), spec: ad(Some(pool)) };
+    let replace = || {
+        let (only_if, said, spec) = (Conditions::default(), Said::default(), ad(None));
+        ad::Command::Replace { id: id(70), only_if, said, spec }
+    };
+    let of_pools = |command| {
+        let own_clock = Some(followed.now);
+        ad::Command::Capacity { command: Box::new(command), own_clock }
+    };
+    let drop_pool = || of_pools(Command::DeletePool { id: id(60), only_if: Conditions::default() });
+    let paused = PoolSpec { paused: true, ..spec(5) };
+    let refused = Outcome::Refused { id: id(60), refusal: Refusal::Named };
+    let gone = |outcomes: &[Outcome]| {
+        outcomes.iter().filter(|one| matches!(one, Outcome::Deleted { .. })).count()
+    };
+    for (nth, repeated) in [(4_000, false), (4_010, true)] {
+        let commit = async |nth: u128, commands: Vec<ad::Command>| {
+            let request = Arc::new(requests::request(nth, commands));
+            let batch = Batch { repeated, ..super::batch(vec![request]) };
+            let plan = followed.journal.commit(Arc::new(batch)).await;
+            plan.expect("a healthy journal commits").answers[0].outcomes.clone()
+        };
+        let unknown = commit(nth, vec![create(60)]).await;
+        assert!(matches!(unknown[..], [Outcome::Invalid { .. }]), "{unknown:?}");
+        let pool = of_pools(Command::CreatePool { id: id(60), spec: paused.clone() });
+        let made = commit(nth + 1, vec![pool, create(60), drop_pool()]).await;
+        assert!(matches!(made[1], Outcome::Created { .. }), "{made:?}");
+        assert_eq!(made[2], refused);
+        assert_eq!(commit(nth + 2, vec![drop_pool()]).await, std::slice::from_ref(&refused));
+        // A batch that says nothing of pools takes the ad out of one.
+        let replaced = commit(nth + 3, vec![replace()]).await;
+        assert!(matches!(replaced[..], [Outcome::Updated { .. }]), "{replaced:?}");
+        let none = ad::Command::Delete { id: id(70), only_if: Conditions::default() };
+        assert_eq!(gone(&commit(nth + 4, vec![drop_pool(), none]).await), 2);
+    }
 }
 
 /// A replica of an older build is registered.

@@ -6,12 +6,11 @@ use placard_model::command::{Command, Conditions};
 use placard_model::{Fields, limits};
 
 use super::ADS_PATH;
-use super::ad::{WrittenAd, spec_fields};
+use super::ad::{OPTIONAL, WrittenAd, spec_fields};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
 use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
-use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
@@ -26,7 +25,7 @@ pub(super) struct NewAd;
 shape! {
     /// A new ad.
     NewAd as "Creation" = |_| closed(object(
-        &[&["id"], &OPEN[..]].concat(),
+        &[&["id"], &OPTIONAL[..]].concat(),
         [vec![("id", nullable(id("Chosen by the client, or drawn by the server if it is left out.")))], spec_fields(true)].concat(),
     ))
 }

@@ -7,12 +7,11 @@ use placard_model::{Fields, limits};
 use serde_json::json;
 
 use super::AD_PATH;
-use super::ad::{READ_ONLY, WrittenAd, read_only_fields, spec_fields};
+use super::ad::{OPTIONAL, READ_ONLY, WrittenAd, read_only_fields, spec_fields};
 use crate::http::params::Id;
 use crate::http::problem::Problem;
 use crate::http::subject::Subject;
 use crate::openapi::answers::answers;
-use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
@@ -28,7 +27,7 @@ shape! {
     /// What an ad becomes, wholly: a condition that is left out is opened. The read-only fields may stay in what was read:
     /// they are refused if they are not so.
     Replacement as "Replacement" = |shapes| shown_as(
-        closed(object(&[&READ_ONLY[..], &OPEN[..]].concat(), [read_only_fields(), spec_fields(true)].concat())),
+        closed(object(&[&READ_ONLY[..], &OPTIONAL[..]].concat(), [read_only_fields(), spec_fields(true)].concat())),
         shapes.example_of(&object(&[], spec_fields(true))),
     )
 }

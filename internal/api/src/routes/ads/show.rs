@@ -8,7 +8,7 @@ use placard_model::fragment_with_status;
 use placard_replica::Handle;
 
 use super::AD_PATH;
-use super::ad::shown_fields;
+use super::ad::{OPTIONAL, shown_fields};
 use crate::http::entity_tag::EntityTag;
 use crate::http::headers;
 use crate::http::params::{self, Id};
@@ -16,7 +16,6 @@ use crate::http::problem::Problem;
 use crate::http::render::{self, with_etag, with_version};
 use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, CLOCK, ETAG, STALE, VERSION, answers, invalid};
-use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{object, shared};
 use crate::openapi::shape::shape;
@@ -28,8 +27,8 @@ use crate::routes::freshness::{fresh, wait_for};
 pub(super) struct AdAndStatus;
 
 shape! {
-    /// An ad, and where its window stands by the clock of the replica that answers.
-    AdAndStatus as "AdAndStatus" = |_| object(&OPEN, [shown_fields(), vec![("status", shared("Status", "Where its window stands.", "active"))]].concat())
+    /// An ad, and what is true of it by the clock of the replica that answers.
+    AdAndStatus as "AdAndStatus" = |_| object(&OPTIONAL, [shown_fields(), vec![("status", shared("Status", "What is true of it.", "active"))]].concat())
 }
 
 answers!([
@@ -44,7 +43,7 @@ answers!([
 
 /// Shows an ad.
 ///
-/// It is shown until it is deleted, also before and after its window; its status says where that stands.
+/// It is shown until it is deleted, also before and after its window and while it is paused; its status says so.
 #[utoipa::path(
     get,
     path = AD_PATH,

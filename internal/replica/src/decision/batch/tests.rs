@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use placard_model::command::Sums;
 use placard_model::entry::FORMAT_LEVEL;
-use placard_model::{Spec, Targeting};
+use placard_model::{Delivery, Spec, Targeting};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn request(id: u128) -> Arc<Request> {
         start_at: at(0),
         end_at: at(100),
         targeting: Targeting::default(),
+        delivery: Delivery::default(),
     };
     let create = |id| Command::Create { id, spec: spec.clone() };
     Arc::new(Request {
@@ -43,6 +44,7 @@ fn plan(request: Arc<Request>, kept: Vec<KeptAnswer>) -> Plan {
         now: Timestamp::EPOCH,
         ads: HashMap::from([(BROKEN, EncodedAd::from_bytes(Bytes::from_static(b"\xff")))]),
         records: Vec::new(),
+        pools_of_ads: HashSet::new(),
         registered: None,
         kept: kept.into_iter().map(|kept| (kept.scope, kept)).collect(),
         written: HashMap::new(),
