@@ -1,4 +1,4 @@
-//! An embedded server deletes what has ended from its journal.
+//! An embedded server deletes what has ended from its journal: ads, and reservations that have lapsed.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -67,4 +67,36 @@ async fn an_ended_ad_is_deleted_from_the_file() {
     assert!(server.process.ended().await.status.success());
     let journal = journal::read(directory.path());
     assert_eq!((journal.version, journal.ads.len()), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reservations_lapse_before_and_after_a_restart() {
+    const RESERVATIONS: &str = "/api/v1/reservation";
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let mut server = Server::on(directory.path()).await;
+    let send = async |server: &Server, path: &str, body: Value| -> String {
+        let sent = server.client.post(server.path(path)).json(&body).send().await;
+        let answer = sent.expect("the server answers");
+        let (status, body) = (answer.status(), answer.json::<Value>().await.expect("it is JSON"));
+        assert_eq!(status, 201, "{body}");
+        body["id"].as_str().expect("it has an id").to_owned()
+    };
+    let pool = send(&server, "/api/v1/pool", json!({"name": "Slots", "capacity": 1})).await;
+    for restarts in [false, true] {
+        let wanted = json!({"pool": pool, "amount": 1, "expires_in": 2});
+        let id = send(&server, RESERVATIONS, wanted).await;
+        if restarts {
+            server.process.terminate();
+            assert!(server.process.ended().await.status.success());
+            server = Server::on(directory.path()).await;
+        }
+        until("the reservation to be closed", async || {
+            let answer = server.get(&format!("{RESERVATIONS}/{id}")).await;
+            (answer.status() == 404).then_some(())
+        })
+        .await;
+        let shown = server.json(&format!("/api/v1/pool/{pool}")).await;
+        let units = (&shown["available"], &shown["reserved"], &shown["lapsed"]);
+        assert_eq!(units, (&json!(1), &json!(0), &json!(0)));
+    }
 }
