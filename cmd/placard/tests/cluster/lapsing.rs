@@ -16,12 +16,12 @@ use uuid::Uuid;
 use crate::cluster::{Replica, Servers};
 use crate::expiry::{all_equal, id, metric};
 
-const POOLS: &str = "/api/v1/pool";
-const RESERVATIONS: &str = "/api/v1/reservation";
+pub(crate) const POOLS: &str = "/api/v1/pool";
+pub(crate) const RESERVATIONS: &str = "/api/v1/reservation";
 const HOUR: i64 = 3_600;
 
 /// Creates a pool of this capacity, and returns its id.
-async fn pool(replica: &Replica, capacity: u64) -> Uuid {
+pub(crate) async fn pool(replica: &Replica, capacity: u64) -> Uuid {
     let body = json!({ "name": "Slots", "capacity": capacity });
     let answer = replica.send(Method::POST, POOLS, Some(&body), None).await;
     let (status, pool) = read(answer).await;
@@ -41,7 +41,7 @@ async fn reserved(replica: &Replica, pool: Uuid, seconds: u64) -> Value {
     reservation
 }
 
-async fn read(answer: reqwest::Response) -> (StatusCode, Value) {
+pub(crate) async fn read(answer: reqwest::Response) -> (StatusCode, Value) {
     (answer.status(), answer.json().await.expect("the answer is JSON"))
 }
 

@@ -16,6 +16,7 @@ mod held;
 mod joining;
 mod lapsing;
 mod logging;
+mod reserving;
 mod serving;
 mod setup;
 mod shared;
