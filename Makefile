@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose package test-package bench-index bench-cluster bench-expiry bench-autoscale faults storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose package test-package bench-index bench-cluster bench-expiry bench-autoscale faults planted storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-autoscale: ## Have a cluster sized by its load, under k6's spike; writes d
 faults: ## Run every test of faults and measure stalls and recoveries; writes docs/performance/faults.*
 	scripts/install-servers
 	scripts/faults
+
+planted: ## Write the table of planted faults in docs/TESTING.md again, after the simulation has changed
+	UPDATE=1 cargo test --locked --workspace --test simulation --quiet planted_faults
 
 storm: ## Random faults under load for a while, and a replica that joins at full speed, in release (MINUTES=10 WRITERS=96)
 	scripts/install-servers

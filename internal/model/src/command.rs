@@ -7,6 +7,7 @@ use crate::capacity::{self, Refusal};
 pub use crate::conditions::{Conditions, Tags};
 use crate::entry::Reason;
 pub use crate::form::Patch;
+use crate::planted::Planted;
 use crate::records::EncodedRecord;
 use crate::{EncodedAd, Said, Spec, Timestamp, TraceContext, Version, Violation};
 
@@ -312,14 +313,12 @@ impl Answer {
     /// which may be different the next time.
     pub fn is_final(&self) -> bool {
         let wrote = self.outcomes.iter().any(|outcome| outcome.entry().is_some());
-        let unfit = |outcome: &Outcome| {
-            matches!(
-                outcome,
-                Outcome::KeyReused
-                    | Outcome::Failed
-                    | Outcome::Exhausted { .. }
-                    | Outcome::Refused { refusal: Refusal::NotYet, .. }
-            )
+        let unfit = |outcome: &Outcome| match outcome {
+            Outcome::KeyReused
+            | Outcome::Failed
+            | Outcome::Refused { refusal: Refusal::NotYet, .. } => true,
+            Outcome::Exhausted { .. } => !Planted::RefusalKept.is_there(),
+            _ => false,
         };
         let malformed = |outcome: &Outcome| matches!(outcome, Outcome::Invalid { .. });
         wrote || !self.outcomes.iter().any(unfit) && !self.outcomes.iter().all(malformed)

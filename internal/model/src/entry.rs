@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::capacity::{Moves, Pool};
+use crate::planted::Planted;
 use crate::records::EncodedRecord;
 use crate::{Encoded, EncodedAd, Timestamp, TraceContext, Version, limits};
 
@@ -60,6 +61,9 @@ impl Digest {
 
     /// The digest of a single record, whose kind counts too.
     pub fn of_record(record: &EncodedRecord) -> Self {
+        if Planted::DigestWithoutRecords.is_there() {
+            return Self::default();
+        }
         let kind = [record.kind().number()];
         Self::first_of(
             Sha256::new().chain_update(kind).chain_update(record.bytes()).finalize().into(),

@@ -18,6 +18,7 @@ pub mod generator;
 mod given;
 pub mod limits;
 mod number;
+pub mod planted;
 mod protobuf;
 mod reading;
 pub mod records;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use placard_engine::{Builder, Engine, Refusal};
-use placard_model::capacity::{Books, Command, Pool};
-use placard_model::command::Conditions;
+use placard_model::capacity::{Books, Closing, Command, Giving, Pool, Report};
+use placard_model::command::{Conditions, Outcome};
 use placard_model::entry::{CAPACITY_LEVEL, Change, Entry};
 use placard_model::records::{EncodedRecord, Key, Kind};
 use placard_model::{Encoded, Timestamp};
-use placard_replica::Current;
+use placard_replica::{Batch, Current};
 use placard_testkit::capacity::{batch, command, id, reserve, spec};
 use placard_testkit::contract;
 use placard_testkit::models::JournalState;
@@ -138,5 +138,34 @@ fn hold_of_a_damaged_pool_is_not_closed() {
         });
         let plan = plan.expect("the journal is not empty");
         assert_eq!((plan.log.len(), plan.records.is_empty()), (written, written == 0));
+    }
+}
+
+/// What a try has written does not say why it left out an item, and it must not say that it took it.
+#[test]
+fn repeated_report_leaves_out_the_same_items() {
+    let mut journal = JournalState::new(now());
+    let give = Giving { hold: id(7), pool: id(1), least: 1, most: 5 };
+    let (owner, gives) = (id(9), vec![give]);
+    let gives = Report { owner, gives, ..Report::default() };
+    let create = Command::CreatePool { id: id(1), spec: spec(5) };
+    let first = batch(1, vec![create, Command::Report(gives)], now(), CAPACITY_LEVEL);
+    journal.commit(&first).expect("an empty journal is taken");
+    let close = |used| Closing { hold: id(7), used };
+    for closes in [[close(1), close(2)], [close(6), close(2)]] {
+        let mut journal = journal.clone();
+        let report = Report { owner, closes: closes.to_vec(), ..Report::default() };
+        let tried = batch(2, vec![Command::Report(report)], now(), CAPACITY_LEVEL);
+        let again = Batch { repeated: true, ..tried.clone() };
+        let left_out = [tried, again].map(|batch| {
+            let plan = journal.commit(&batch).expect("the journal is not empty");
+            let [Outcome::Reported { version: Some(3), left_out }] = &plan.answers[0].outcomes[..]
+            else {
+                panic!("it was taken: {:?}", plan.answers)
+            };
+            left_out.iter().map(|(nth, _)| *nth).collect::<Vec<_>>()
+        });
+        assert_eq!(left_out[0].len(), 1);
+        assert_eq!(left_out[0], left_out[1]);
     }
 }

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use crate::requests::request;
 
+pub mod model;
+
 /// A batch of one request, from a replica that believes the journal's clock to be `now`.
 pub fn batch(id: u128, commands: Vec<Asked>, now: Timestamp, format_level: u8) -> Batch {
     let own_clock = Some(now);

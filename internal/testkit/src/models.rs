@@ -43,6 +43,8 @@ pub struct JournalState {
     pub incarnation: Incarnation,
     /// The format level that reading it needs.
     pub level: u8,
+    /// Counts the transactions that have written, or might have been tried before.
+    pub writes: u64,
 }
 
 impl JournalState {
@@ -50,8 +52,8 @@ impl JournalState {
     pub fn new(now: Timestamp) -> Self {
         let (log, ads, records, kept, members, left) = Default::default();
         let incarnation = Incarnation { journal: Uuid::nil(), database: 0, started: now };
-        let (head, level) = (Position::START, FORMAT_LEVEL_MIN);
-        Self { head, log, ads, records, kept, members, left, now, incarnation, level }
+        let (head, level, writes) = (Position::START, FORMAT_LEVEL_MIN, 0);
+        Self { head, log, ads, records, kept, members, left, now, incarnation, level, writes }
     }
 
     /// One transaction.
@@ -59,6 +61,18 @@ impl JournalState {
     /// # Errors
     /// It is empty, and the batch refuses that.
     pub fn commit(&mut self, batch: &Batch) -> Result<Plan, Emptied> {
+        let plan = self.plan(batch)?;
+        self.write(&plan);
+        // An earlier try of it that was decided before, and is still under way, must find that something was written.
+        self.writes += u64::from(batch.repeated);
+        Ok(plan)
+    }
+
+    /// Decides a batch, and writes nothing.
+    ///
+    /// # Errors
+    /// It is empty, and the batch refuses that.
+    pub fn plan(&self, batch: &Batch) -> Result<Plan, Emptied> {
         let mut written = HashMap::new();
         if batch.repeated {
             let ids = batch.request_ids();
@@ -67,16 +81,22 @@ impl JournalState {
             }
         }
         let of = |id: Uuid| Some((id, self.ads.get(&id)?.clone()));
-        let plan = batch.plan(Current {
+        let kept = |scope: [u8; 32]| Some((scope, self.kept.get(&scope)?.clone()));
+        batch.plan(Current {
             head: self.head,
             now: self.now,
             ads: batch.ads().into_iter().filter_map(of).collect(),
             records: batch.named().map(|named| self.touched(&named)).unwrap_or_default(),
             pools_of_ads: self.pools_of_ads(),
             registered: Some(self.members.keys().copied().collect()),
-            kept: self.kept.clone(),
+            kept: batch.scopes().into_iter().filter_map(kept).collect(),
             written,
-        })?;
+        })
+    }
+
+    /// Writes a plan down. Nothing was written since it was made.
+    pub fn write(&mut self, plan: &Plan) {
+        self.writes += u64::from(!plan.log.is_empty() || !plan.kept.is_empty());
         self.head = plan.head;
         self.log.extend(plan.log.iter().cloned());
         for (id, ad) in &plan.ads {
@@ -93,7 +113,6 @@ impl JournalState {
         }
         self.level = self.level.max(plan.level());
         self.kept.extend(plan.kept.iter().map(|kept| (kept.scope, kept.clone())));
-        Ok(plan)
     }
 
     /// The pools that ads name.

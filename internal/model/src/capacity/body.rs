@@ -7,6 +7,7 @@ use super::form::{PoolCreation, ReservationChange, ReservationRequest, Reservati
 use super::hold::{Expires, Hold};
 use super::pool::{Balance, Pool, PoolSpec};
 use crate::Timestamp;
+use crate::planted::Planted;
 
 /// A pool as an answer shows it.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,8 @@ impl PoolBody<'_> {
     }
 
     fn balance(&self) -> Balance {
-        let lapsed = self.seen.map_or(0, |(_, lapsed)| lapsed);
+        let seen = self.seen.filter(|_| !Planted::LapsedUnavailable.is_there());
+        let lapsed = seen.map_or(0, |(_, lapsed)| lapsed);
         let Balance { reserved, .. } = self.pool.balance;
         Balance { reserved: reserved.saturating_sub(lapsed), ..self.pool.balance }
     }

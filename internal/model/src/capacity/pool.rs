@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::limits::{ALLOTMENT_MAX, ALLOTMENT_MIN, ALLOTMENTS_OF_A_FLIGHT};
+use crate::planted::Planted;
 use crate::{Targeting, Timestamp, Version};
 
 /// How a pool's capacity is to be used over its window.
@@ -55,6 +56,9 @@ pub struct PoolSpec {
 impl PoolSpec {
     /// Returns how many units can be given, if this many are out. It is 0 while more is out than a lowered capacity.
     pub fn available(&self, balance: Balance) -> u64 {
+        if Planted::LoweredCapacity.is_there() {
+            return self.capacity.wrapping_sub(balance.out());
+        }
         self.capacity.saturating_sub(balance.out())
     }
 

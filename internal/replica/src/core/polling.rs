@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use placard_model::entry::{FORMAT_LEVEL_MIN, Incarnation, Position};
 use placard_model::limits;
+use placard_model::planted::Planted;
 
 use super::cluster::{Asked, Cluster};
 use super::io::{Moment, Output, Phase};
@@ -83,8 +84,10 @@ impl Core {
         let (position, chain_at) = (head.position, head.chain_at);
         let asked = Asked { poll: self.poll.number, sent: self.poll.sent_at, returned: now };
         self.cluster = Some(Arc::new(Cluster::polled(self.cluster.as_deref(), head, asked)));
-        // The head read after registering: a replica is ready when it is there.
-        let target = *self.target.get_or_insert(position.version);
+        // The head read after registering: a replica is ready when it is there. What was above the head that is read now
+        // is lost.
+        let target = self.target.map_or(position.version, |target| target.min(position.version));
+        self.target = Some(target);
         let Some(sent) = sent else { return };
         // A head below what was applied when the poll was sent, or another chain at that version: the journal
         // tells another history than the one this state comes from, and the journal is the truth.
@@ -173,7 +176,8 @@ impl Core {
     /// Replicas that cannot read what the journal holds already do not count: a level that they can read would not help
     /// them.
     pub(super) fn format_level(&self) -> u8 {
-        let needed = self.cluster.as_ref().map_or(FORMAT_LEVEL_MIN, |cluster| cluster.level);
+        let known = self.cluster.as_ref().filter(|_| !Planted::LevelOfRegister.is_there());
+        let needed = known.map_or(FORMAT_LEVEL_MIN, |cluster| cluster.level);
         let members = self.cluster.iter().flat_map(|cluster| &cluster.members);
         let levels = members.map(|member| member.identity.format_level);
         let oldest = levels.filter(|level| *level >= needed).min();
@@ -286,6 +290,22 @@ mod tests {
     fn submit(core: &mut Core) -> Vec<Output> {
         let write = Arc::new(request(1, vec![create(7, "New")]));
         step(core, Input::Submit(vec![(1, write)], Moment(Duration::from_secs(5))))
+    }
+
+    /// The journal was restored to an older state while the replica started: it was to reach a head that is lost.
+    #[test]
+    fn lost_head_keeps_no_replica_from_being_ready() {
+        let (mut core, mut engine, mut log) = (core(None), Engine::new(), Log::default());
+        let (id, version, created_at) = (Uuid::from_u128(1), 0, Timestamp::EPOCH);
+        let record = log.put(&mut Ad { id, version, created_at, spec: spec("An ad") });
+        engine.apply(&record).expect("it follows");
+        let lost = Position { version: 5, chain: Chain([7; 32]), ..log.head() };
+        step(&mut core, Input::Tick);
+        step(&mut core, Input::Polled(Ok(head(lost))));
+        step(&mut core, Input::Restored(Some(Box::new(engine))));
+        assert_eq!(core.phase(), Phase::CatchingUp);
+        polled(&mut core, head(log.head()));
+        assert_eq!(core.phase(), Phase::Ready);
     }
 
     #[test]

@@ -108,15 +108,18 @@ pub(super) fn outcome_of(command: &Command, change: &Change, version: Version) -
         }
         (Change::Move(_), Command::Lapse { id, .. }) => Outcome::Deleted { id: *id, version },
         (Change::Move(moves), Command::Report(report)) => {
-            let given: HashSet<_> = moves.given.iter().map(|hold| hold.id).collect();
-            let closed: HashSet<_> = moves.closed.iter().map(|closed| closed.hold).collect();
+            let mut given: HashSet<_> = moves.given.iter().map(|hold| hold.id).collect();
+            // Of two items that name one hold, one was taken.
+            let mut closed: HashSet<_> =
+                moves.closed.iter().map(|closed| (closed.hold, closed.used)).collect();
             let counted: HashSet<_> = moves.counted.iter().map(|counted| counted.ad).collect();
-            let items = report.closes.iter().map(|item| closed.contains(&item.hold));
-            let items = items.chain(report.overruns.iter().map(|one| closed.contains(&one.hold)));
-            let items = items.chain(report.gives.iter().map(|one| given.contains(&one.hold)));
-            let items = items.chain(report.counts.iter().map(|one| counted.contains(&one.ad)));
+            let closes = report.closes.iter().map(|item| (item.hold, item.used));
+            let closes = closes.chain(report.overruns.iter().map(|item| (item.hold, item.used)));
+            let mut items: Vec<_> = closes.map(|item| closed.remove(&item)).collect();
+            items.extend(report.gives.iter().map(|item| given.remove(&item.hold)));
+            items.extend(report.counts.iter().map(|item| counted.contains(&item.ad)));
             // The entry does not say why.
-            let left_out = items.enumerate().filter(|(_, is_taken)| !is_taken);
+            let left_out = items.into_iter().enumerate().filter(|(_, is_taken)| !is_taken);
             let left_out = left_out.map(|(nth, _)| (nth, Outcome::Failed)).collect();
             Outcome::Reported { version: Some(version), left_out }
         }

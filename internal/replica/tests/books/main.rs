@@ -5,7 +5,6 @@
 
 mod invariants;
 mod ledger;
-mod model;
 mod random;
 mod rules_of_clocks;
 mod rules_of_holds;

@@ -165,13 +165,14 @@ impl Random {
         }
     }
 
-    /// Mostly of what is there, at its version.
+    /// Mostly of what is there, at its version, or at the one before.
     fn lapse(&mut self) -> Command {
         let id = self.hold();
         let books = &self.ledger.books;
         let hold = books.hold(id).map(|hold| hold.version);
         let version = hold.or(books.tombstone(id).map(|tombstone| tombstone.version));
-        Command::Lapse { id, version: version.unwrap_or(1) }
+        let behind = u64::from(self.rng.random_ratio(1, 8));
+        Command::Lapse { id, version: version.unwrap_or(1) - behind }
     }
 
     fn report(&mut self) -> Report {

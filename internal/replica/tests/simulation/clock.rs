@@ -14,6 +14,10 @@ const DRIFT_MAX: i64 = 4_000;
 const OFF_MAX: i64 = 3_600_000_000;
 /// What a head poll leaves of it.
 const REST_MAX: i64 = 30_000;
+/// A replica's estimate of the journal's time is behind or ahead of the true time by at most this, in microseconds. Its
+/// brake accepts no jump.
+const BEHIND_MAX: i64 = 3_000_000;
+pub(crate) const AHEAD_MAX: i64 = 500_000;
 const MILLION: u128 = 1_000_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +28,25 @@ pub(crate) struct Clock {
     rate: u128,
     /// By how many microseconds it is ahead of the journal's time.
     ahead: i64,
+    /// By how many its estimate of the journal's time is ahead of the true time; `None` before the first head poll.
+    skew: Option<i64>,
 }
 
 impl Clock {
     pub(crate) fn started(at: Duration, rng: &mut ChaCha8Rng) -> Self {
         let rate = (1_000_000 + rng.random_range(-DRIFT_MAX..=DRIFT_MAX)) as u128;
-        Self { started: at, rate, ahead: rng.random_range(-OFF_MAX..=OFF_MAX) }
+        Self { started: at, rate, ahead: rng.random_range(-OFF_MAX..=OFF_MAX), skew: None }
     }
 
     /// A head poll has come back: its time steps.
     pub(crate) fn corrected(&mut self, rng: &mut ChaCha8Rng) {
         self.ahead = rng.random_range(-REST_MAX..=REST_MAX);
+        self.skew.get_or_insert_with(|| rng.random_range(-BEHIND_MAX..=AHEAD_MAX));
+    }
+
+    /// Returns what the replica believes of the journal's time, whatever the journal's clock says, if it believes anything.
+    pub(crate) fn own(&self, truly: Timestamp) -> Option<Timestamp> {
+        self.skew.map(|skew| truly.saturating_add_micros(skew))
     }
 
     /// Returns the replica's own time at a moment of the world.

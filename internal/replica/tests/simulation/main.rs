@@ -8,23 +8,36 @@
 #![allow(clippy::disallowed_methods, reason = "tests use clocks, chance and tasks as they like")]
 #![allow(clippy::print_stderr, reason = "a test tells what it measured")]
 
+mod buying;
 mod client;
 mod clock;
+mod expected;
 mod faults;
 mod invariants;
+mod ledger;
+#[cfg(debug_assertions)]
+mod planted;
 mod ports;
+mod reporting;
+mod requests;
+mod seen;
 mod world;
 
 use std::time::Instant;
 
-use world::{Seen, World};
+use seen::Seen;
+use world::{Model, World};
 
 /// Seeds that are always run; one more is drawn from the time.
 const SEEDS: std::ops::Range<u64> = 0..40;
 
 fn run(seed: u64) -> Seen {
     let _told = Told(seed);
-    let mut world = World::new(seed);
+    simulate(seed, Model::Compared)
+}
+
+fn simulate(seed: u64, model: Model) -> Seen {
+    let mut world = World::new(seed, model);
     world.run_with_faults();
     world.heal_and_check()
 }
@@ -65,6 +78,14 @@ fn faults_lose_double_and_misreport_nothing() {
         ("restores", sum(|seen| seen.counts.restores.all())),
         ("forks", sum(|seen| seen.counts.forks)),
         ("journals restored to an older state", sum(|seen| seen.rollbacks)),
+        ("commits that were executed late", sum(|seen| seen.late)),
+        ("an older build that joins", sum(|seen| seen.old_builds)),
+        ("units that are given", sum(|seen| seen.given)),
+        ("no room", sum(|seen| seen.exhausted)),
+        ("pools that an older build does not know yet", sum(|seen| seen.not_yet)),
+        ("reservations of closed ids", sum(|seen| seen.overtaken)),
+        ("lapsed reservations", sum(|seen| seen.lapsed)),
+        ("forgotten tombstones", sum(|seen| seen.forgotten)),
         ("writes on all replicas", sum(|seen| seen.confirmed)),
         ("current answers", sum(|seen| seen.verdicts[0])),
         ("old answers", sum(|seen| seen.verdicts[1])),

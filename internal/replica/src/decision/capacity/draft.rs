@@ -6,6 +6,7 @@ use placard_model::capacity::{
     After, Balance, CloseReason, Closed, Counted, Hold, Moves, Pool, Refusal,
 };
 use placard_model::command::Outcome;
+use placard_model::planted::Planted;
 use placard_model::{Timestamp, limits};
 use uuid::Uuid;
 
@@ -80,8 +81,10 @@ impl<'s> Draft<'s> {
             None => asked.most,
             Some(_) => asked.most.min(pool.spec.below_line(balance, lower)),
         };
+        let before = pool.spec.available(balance);
         let lapsed = self.room_of_lapsed(pool, most, &mut balance);
-        let room = most.min(pool.spec.available(balance));
+        let early = Planted::RoomBeforeLapsing.is_there();
+        let room = most.min(if early { before } else { pool.spec.available(balance) });
         if room < asked.least.max(1) {
             return Err(Outcome::Exhausted { pool: pool.id, available: room });
         }
@@ -170,8 +173,9 @@ impl<'s> Draft<'s> {
     }
 
     fn closed(&mut self, closed: Closed) {
+        let until = closed.until.filter(|_| !Planted::NoTombstone.is_there());
         self.touched.insert(closed.hold);
-        self.moves.closed.push(closed);
+        self.moves.closed.push(Closed { until, ..closed });
     }
 
     fn tombstone_until(&self) -> Timestamp {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use placard_model::capacity::{CloseReason, Expires, Hold, Refusal, ReservationSaid, Tombstone};
 use placard_model::command::{Conditions, Outcome};
 use placard_model::entry::Change;
+use placard_model::planted::Planted;
 use placard_model::records::EncodedRecord;
 use placard_model::{Version, Violation};
 use uuid::Uuid;
@@ -75,12 +76,12 @@ pub(super) fn change(
         return Err(recorded(hold, false));
     }
     let mut draft = Draft::new(state);
-    if amount > hold.amount {
+    if amount > hold.amount && !Planted::ShrinkGrows.is_there() {
         let more = amount - hold.amount;
         draft.take(Asked { pool: hold.pool, least: more, most: more, owner: None })?;
     } else {
         let pool = draft.pool(hold.pool)?;
-        draft.shrink(pool, hold.amount - amount);
+        draft.shrink(pool, hold.amount.saturating_sub(amount));
     }
     let version = state.next;
     Ok(written(draft, Hold { version, amount, expires_at, ..hold.clone() }, false))

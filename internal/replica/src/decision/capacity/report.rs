@@ -7,6 +7,7 @@ use placard_model::capacity::{
 use placard_model::command::Outcome;
 use placard_model::entry::Change;
 use placard_model::limits;
+use placard_model::planted::Planted;
 use uuid::Uuid;
 
 use super::draft::{Asked, Draft};
@@ -35,7 +36,8 @@ pub(super) fn decide(state: &State<'_>, report: &Report) -> Decided {
 
 fn close(draft: &mut Draft<'_>, owner: Uuid, closing: Closing) -> Result<(), Outcome> {
     let id = closing.hold;
-    let hold = draft.state.books.hold(id).filter(|_| !draft.touches(id));
+    let is_closed = draft.touches(id) && !Planted::CloseTwice.is_there();
+    let hold = draft.state.books.hold(id).filter(|_| !is_closed);
     let hold = hold.ok_or(Outcome::NotFound { id })?;
     if hold.owner != Some(owner) {
         return Err(Outcome::Refused { id, refusal: Refusal::Foreign });

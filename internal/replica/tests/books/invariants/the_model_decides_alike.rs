@@ -2,9 +2,9 @@
 //! the order of versions.
 
 use placard_model::entry::Change;
+use placard_testkit::capacity::model::{Facts, Model};
 
-use crate::ledger::id;
-use crate::model::Model;
+use crate::ledger::{Ledger, id};
 use crate::random::{POOLS, Step, Time, sequences};
 
 #[test]
@@ -15,7 +15,9 @@ fn model_of_whole_numbers_decides_alike() {
 
 fn compare(model: &mut Model, step: Step<'_>) {
     let Step { before, command, decision, after, .. } = step;
-    let expected = model.run(before, command);
+    let Ledger { clocks, version, registered, ads, named, .. } = before;
+    let facts = Facts { clocks: *clocks, next: version + 1, registered, ads, named };
+    let expected = model.run(facts, command);
     let given = match &decision.change {
         Some(Change::Move(moves)) => {
             moves.given.iter().map(|hold| (hold.id, hold.amount)).collect()

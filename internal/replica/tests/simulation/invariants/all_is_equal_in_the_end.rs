@@ -14,6 +14,7 @@ pub(crate) fn check(world: &World) {
         assert_eq!(world.verdict(replica), Verdict::Current);
         let reader = replica.core.reader();
         assert_eq!(reader.published(), world.journal.head);
+        reader.books(|books| assert!(*books == world.expected.books, "{books:?}"));
         let query = Query { limit: 100, ..Query::default() };
         let page = reader.search(&query, world.journal.now);
         let ids: Vec<_> = page.ads.iter().map(|ad| ad.id).collect();

@@ -1,13 +1,12 @@
 //! A model of pools and holds: lists and whole numbers, and no balances. What is out of a pool is added up from its holds
 //! each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use placard_model::capacity::{Command, Expires, Pacing, PoolSpec, Report};
-use placard_model::limits;
+use placard_model::{Version, limits};
+use placard_replica::capacity::Clocks;
 use uuid::Uuid;
-
-use crate::ledger::Ledger;
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -18,29 +17,47 @@ struct Held {
     amount: u64,
     owner: Option<Uuid>,
     end: Option<i64>,
+    version: Version,
+}
+
+/// What a command is decided on, beside what the model knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'f> {
+    /// The clocks of the command.
+    pub clocks: Clocks,
+    /// The version that its entry gets.
+    pub next: Version,
+    /// The replicas that are registered.
+    pub registered: &'f HashSet<Uuid>,
+    /// The ads that exist.
+    pub ads: &'f HashSet<Uuid>,
+    /// The pools that ads name.
+    pub named: &'f HashSet<Uuid>,
 }
 
 /// What is now so, in the model. Times are in microseconds.
-#[derive(Debug, Default)]
-pub(crate) struct Model {
+#[derive(Debug, Clone, Default)]
+pub struct Model {
     pools: BTreeMap<Uuid, PoolSpec>,
     holds: BTreeMap<Uuid, Held>,
-    /// Until when each is kept.
-    tombstones: BTreeMap<Uuid, i64>,
+    /// Until when each is kept, and the version of the entry that has left it.
+    tombstones: BTreeMap<Uuid, (i64, Version)>,
     used: BTreeMap<Uuid, u64>,
     lost: BTreeMap<Uuid, u64>,
     lower: i64,
     higher: i64,
+    next: Version,
 }
 
 impl Model {
     /// Decides and does what a command asks for. Returns whether anything is written, and the holds that it gives, with
     /// their amounts.
-    pub(crate) fn run(&mut self, ledger: &Ledger, command: &Command) -> (bool, Vec<(Uuid, u64)>) {
-        let journal = ledger.clocks.journal.micros();
-        let own = ledger.clocks.own.map(|own| own.micros());
+    pub fn run(&mut self, facts: Facts<'_>, command: &Command) -> (bool, Vec<(Uuid, u64)>) {
+        let journal = facts.clocks.journal.micros();
+        let own = facts.clocks.own.map(|own| own.micros());
         self.lower = own.map_or(i64::MIN, |own| journal.min(own + SECOND));
         self.higher = own.map_or(journal, |own| journal.max(own));
+        self.next = facts.next;
         let mut given = Vec::new();
         let written = match command {
             Command::CreatePool { id, spec } => {
@@ -55,7 +72,7 @@ impl Model {
             Command::DeletePool { id, .. } => {
                 let is_idle = self.holds.values().all(|held| held.pool != *id);
                 let is_paused = self.pools.get(id).is_some_and(|spec| spec.paused);
-                let goes = is_paused && is_idle && !ledger.named.contains(id);
+                let goes = is_paused && is_idle && !facts.named.contains(id);
                 goes && self.drop_pool(*id)
             }
             Command::Reserve { hold, pool, amount, expires_in } => {
@@ -64,7 +81,8 @@ impl Model {
                 let end = expires_in.map(|time| self.higher + time.as_micros() as i64);
                 taken.is_some_and(|amount| {
                     given.push((*hold, amount));
-                    let held = Held { pool: *pool, amount, owner: None, end };
+                    let version = self.next;
+                    let held = Held { pool: *pool, amount, owner: None, end, version };
                     self.holds.insert(*hold, held).is_none()
                 })
             }
@@ -72,16 +90,23 @@ impl Model {
                 self.change(*hold, *amount, *expires, &mut given)
             }
             Command::Close { hold, used, .. } => self.close(*hold, *used),
-            Command::Lapse { id, .. } => self.lapse(*id),
-            Command::Forfeit { hold } => self.forfeit(*hold, ledger),
-            Command::Report(report) => self.report(report, ledger, &mut given),
-            Command::PatchPool { .. } => panic!("the sequences have none"),
+            Command::Lapse { id, version } => self.lapse(*id, *version),
+            Command::Forfeit { hold } => self.forfeit(*hold, facts),
+            Command::Report(report) => self.report(report, facts, &mut given),
+            Command::PatchPool { id, patch, .. } => {
+                let old = self.pools.get(id).filter(|_| !patch.is_empty());
+                let new = old.and_then(|old| Some((old.end_at, patch.merged(old).ok()?)));
+                new.is_some_and(|(end, spec)| {
+                    let fits = end == spec.end_at || !ends_by(&spec, journal);
+                    fits && self.put(*id, &spec)
+                })
+            }
         };
         (written, given)
     }
 
     /// What is reserved, allotted, used and lost of a pool; `None` if there is no such pool.
-    pub(crate) fn balance(&self, pool: Uuid) -> Option<[u64; 4]> {
+    pub fn balance(&self, pool: Uuid) -> Option<[u64; 4]> {
         self.pools.get(&pool)?;
         let held = |by_replica: bool| {
             let of_it = self.holds.values().filter(|held| held.pool == pool);
@@ -92,7 +117,7 @@ impl Model {
     }
 
     /// The ids of all holds.
-    pub(crate) fn holds(&self) -> BTreeSet<Uuid> {
+    pub fn holds(&self) -> BTreeSet<Uuid> {
         self.holds.keys().copied().collect()
     }
 
@@ -144,7 +169,7 @@ impl Model {
         }
         for id in going {
             self.holds.remove(&id);
-            self.tombstones.insert(id, self.higher + DAY);
+            self.bury(id);
         }
         u64::try_from(room).ok()
     }
@@ -174,7 +199,7 @@ impl Model {
             return false;
         }
         given.push((id, wanted));
-        self.holds.insert(id, Held { amount: wanted, end, ..held }).is_some()
+        self.holds.insert(id, Held { amount: wanted, end, version: self.next, ..held }).is_some()
     }
 
     fn close(&mut self, id: Uuid, used: u64) -> bool {
@@ -189,35 +214,41 @@ impl Model {
             if let Some(held) = self.holds.remove(&id) {
                 *self.used.entry(held.pool).or_default() += used;
             }
-            self.tombstones.insert(id, self.higher + DAY);
+            self.bury(id);
         }
         fits
     }
 
-    fn lapse(&mut self, id: Uuid) -> bool {
+    fn bury(&mut self, id: Uuid) {
+        self.tombstones.insert(id, (self.higher + DAY, self.next));
+    }
+
+    fn lapse(&mut self, id: Uuid, version: Version) -> bool {
         if let Some(held) = self.holds.get(&id) {
-            let lapses = held.owner.is_none() && held.end.is_some_and(|end| end <= self.lower);
+            let has_come = held.end.is_some_and(|end| end <= self.lower);
+            let lapses = held.owner.is_none() && held.version == version && has_come;
             if lapses {
                 self.holds.remove(&id);
-                self.tombstones.insert(id, self.higher + DAY);
+                self.bury(id);
             }
             return lapses;
         }
-        let goes = self.tombstones.get(&id).is_some_and(|until| *until <= self.lower);
+        let is_over = |(until, of): &(i64, Version)| *until <= self.lower && *of == version;
+        let goes = self.tombstones.get(&id).is_some_and(is_over);
         goes && self.tombstones.remove(&id).is_some()
     }
 
-    fn forfeit(&mut self, id: Uuid, ledger: &Ledger) -> bool {
+    fn forfeit(&mut self, id: Uuid, facts: Facts<'_>) -> bool {
         let Some(held) = self.holds.get(&id) else { return false };
-        if held.owner.is_none_or(|owner| ledger.registered.contains(&owner)) {
+        if held.owner.is_none_or(|owner| facts.registered.contains(&owner)) {
             return false;
         }
         *self.lost.entry(held.pool).or_default() += held.amount;
         self.holds.remove(&id).is_some()
     }
 
-    fn report(&mut self, report: &Report, ledger: &Ledger, given: &mut Vec<(Uuid, u64)>) -> bool {
-        let mut written = report.counts.iter().any(|counted| ledger.ads.contains(&counted.ad));
+    fn report(&mut self, report: &Report, facts: Facts<'_>, given: &mut Vec<(Uuid, u64)>) -> bool {
+        let mut written = report.counts.iter().any(|counted| facts.ads.contains(&counted.ad));
         let mut touched = BTreeSet::new();
         for closing in &report.closes {
             let held = self.holds.get(&closing.hold);
@@ -234,7 +265,7 @@ impl Model {
             let is_new = !self.knows(&overrun.hold) && !touched.contains(&overrun.hold);
             if is_new && self.pools.contains_key(&overrun.pool) {
                 *self.used.entry(overrun.pool).or_default() += overrun.used;
-                self.tombstones.insert(overrun.hold, self.higher + DAY);
+                self.bury(overrun.hold);
                 written = true;
             }
         }
@@ -245,7 +276,7 @@ impl Model {
             }
             if let Some(amount) = self.take(pool, [giving.least, giving.most], owner) {
                 given.push((id, amount));
-                self.holds.insert(id, Held { pool, amount, owner, end: None });
+                self.holds.insert(id, Held { pool, amount, owner, end: None, version: self.next });
                 written = true;
             }
         }
