@@ -139,9 +139,10 @@ impl Batch {
         Some(Named { pools: sorted(pools), holds: sorted(holds), ads: sorted(ads), takes })
     }
 
-    /// Most lapsed reservations of a pool that are read.
+    /// Most lapsed reservations of a pool that are read: as many as the batch may close, and of many pools fewer each.
     pub fn lapsed_max(named: &Named) -> usize {
-        limits::LAPSED_MAX.saturating_mul(named.takes).min(limits::LAPSED_READ_MAX)
+        let share = limits::LAPSED_READ_MAX / named.pools.len().max(1);
+        limits::LAPSED_MAX.saturating_mul(named.takes).min(share.max(limits::LAPSED_MAX))
     }
 
     fn commands(&self) -> impl Iterator<Item = &Command> {
@@ -374,15 +375,24 @@ impl Planning {
         if let Some(not_yet) = records::not_yet(asked, self.format_level) {
             return not_yet;
         }
-        let is_there = |slot: &Slot| match &slot.new {
-            Some(new) => new.is_some(),
-            None => slot.old.is_some(),
+        let is_there = |id: &&Uuid| {
+            self.ads.get(id).is_some_and(|slot| match &slot.new {
+                Some(new) => new.is_some(),
+                None => slot.old.is_some(),
+            })
         };
-        let ads = self.ads.iter().filter(|(_, slot)| is_there(slot)).map(|(id, _)| *id).collect();
+        let mut about = Named::default();
+        asked.names(&mut about);
+        let ads = about.ads.iter().filter(is_there).copied().collect();
+        // Of the batch's ads only a deletion looks at all. One that gives its pool up in this batch still counts.
+        let named = match asked {
+            capacity::Command::DeletePool { .. } => {
+                let newly = self.ads.values().filter_map(Slot::new_pool);
+                newly.chain(self.pools_of_ads.iter().copied()).collect()
+            }
+            _ => HashSet::new(),
+        };
         let version = self.head.version + 1;
-        // An ad that gives its pool up in this batch still counts as naming it.
-        let newly = self.ads.values().filter_map(Slot::new_pool);
-        let named = newly.chain(self.pools_of_ads.iter().copied()).collect();
         let decision = self.records.decide(asked, clocks, version, (&ads, &named));
         let Some(change) = decision.change else { return decision.outcome };
         if decided_before {
