@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use placard_engine::Builder;
+use placard_model::Version;
 use placard_model::entry::{Incarnation, Record};
 use placard_replica::core::{Input, Output};
 use placard_replica::ports::{Appended, CommitError, Unavailable};
@@ -13,6 +14,9 @@ use rand::RngExt;
 use crate::expected::Decided;
 use crate::invariants::records_are_in_the_digest;
 use crate::world::{Event, World};
+
+/// Checkpoints at versions that are a multiple of this are summed up.
+const SUMMED: Version = 4;
 
 /// A transaction of which its replica has given up to learn the outcome, before it is executed. It is void if anything was
 /// written since it was decided, or if its connection has gone.
@@ -108,7 +112,9 @@ impl World {
                 let failed = self.chance(10.0);
                 if !failed {
                     let (position, all) = (snapshot.position(), snapshot.collect());
-                    records_are_in_the_digest::check(position, &all);
+                    if position.version.is_multiple_of(SUMMED) {
+                        records_are_in_the_digest::check(position, &all);
+                    }
                     self.checkpoints[replica] = Some((position, all));
                 }
                 Input::CheckpointSaved(if failed { Err(unavailable()) } else { Ok(()) })

@@ -28,7 +28,7 @@ const LAPSES_MAX: usize = 5;
 /// Between two looks of the scheduler.
 pub(crate) const SWEEP: Duration = Duration::from_millis(400);
 /// Between two reports of a replica.
-const REPORT: Duration = Duration::from_millis(150);
+const REPORT: Duration = Duration::from_millis(300);
 
 pub(crate) fn clients() -> Vec<Client> {
     let kinds = (0..CLIENTS).flat_map(|nth| [(false, nth < KEYED), (true, nth < KEYED)]);

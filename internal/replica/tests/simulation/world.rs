@@ -41,7 +41,7 @@ const POLL: Duration = Duration::from_millis(250);
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
 const REFUSES_AFTER: Duration = Duration::from_millis(400);
 /// Between two looks at what is available.
-const PROBE: Duration = Duration::from_millis(400);
+const PROBE: Duration = Duration::from_millis(600);
 
 /// Whether what is decided is compared with a model: without it, other invariants can show what they find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub(crate) enum Event {
 pub(crate) struct Replica {
     pub(crate) core: Core,
     pub(crate) id: Uuid,
+    /// What its readers see.
+    pub(crate) published: Position,
     /// The format level that its build reads.
     pub(crate) level: u8,
     /// Until when it takes no step; its readers go on.
@@ -419,9 +421,19 @@ impl World {
         });
         let clock = Clock::started(self.now, &mut self.rng);
         let (wake_at, followed, awaited) = (None, None, Vec::new());
-        let (polled, paused) = (Duration::ZERO, Duration::ZERO);
-        let running =
-            Replica { core, id, level, paused, clock, wake_at, polled, followed, awaited };
+        let (polled, paused, published) = (Duration::ZERO, Duration::ZERO, Position::START);
+        let running = Replica {
+            core,
+            id,
+            published,
+            level,
+            paused,
+            clock,
+            wake_at,
+            polled,
+            followed,
+            awaited,
+        };
         self.replicas[replica] = Some(running);
         self.step(replica, Input::Tick);
     }
@@ -432,6 +444,7 @@ impl World {
         let (ticks, mut outputs) = (matches!(input, Input::Tick), Vec::new());
         let (moment, time) = (running.clock.moment(self.now), running.clock.time(self.journal.now));
         running.core.step(Now { moment, time, poll_after: POLL }, input, &mut outputs);
+        running.published = running.core.reader().published();
         running.wake_at = running.core.wake_at().map(|moment| running.clock.when(moment));
         // What waited for a paused replica may be late when it arrives; then the next tick answers it.
         assert!(

@@ -10,7 +10,7 @@ pub(crate) fn check(world: &World, replica: &Replica, verdict: Verdict) {
     let Some(confirmed) = world.confirmed else { return };
     let says = !matches!(verdict, Verdict::Old(Lag { age: None, .. }));
     if verdict.answers() && says {
-        let published = replica.core.reader().published();
+        let published = replica.published;
         let shown = world.has(published, confirmed);
         assert!(
             shown,

@@ -6,7 +6,7 @@ use placard_model::capacity::Books;
 use placard_model::entry::Change;
 
 /// All holds are added up after each version that is a multiple of this.
-const AUDITED: Version = 4;
+const AUDITED: Version = 8;
 
 pub(crate) fn check(version: Version, before: &Books, change: &Change, after: &Books) {
     if version.is_multiple_of(AUDITED) {

@@ -11,7 +11,7 @@ pub(crate) fn check(world: &World, replica: &Replica, verdict: Verdict) {
         Verdict::Refused(_) | Verdict::NoState => None,
     };
     let Some(age) = age else { return };
-    let published = replica.core.reader().published().version;
+    let published = replica.published.version;
     if published >= world.journal.head.version {
         return;
     }
