@@ -29,7 +29,7 @@ pub const EXPIRES_IN_MAX: u64 = 366 * 86_400;
 pub const TOMBSTONE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Most lapsed reservations that a command closes to make room for what it gives.
 pub const LAPSED_MAX: usize = 100;
-/// Most lapsed reservations that a transaction reads, unless it names so many pools that each has fewer than [`LAPSED_MAX`].
+/// Most lapsed reservations that a transaction reads, unless that leaves fewer than [`LAPSED_MAX`] to each pool that it names.
 pub const LAPSED_READ_MAX: usize = 1_024;
 /// Most items of a replica's report.
 pub const REPORT_ITEMS_MAX: usize = 200;
