@@ -10,6 +10,8 @@ set -eu
 
 TARGET=${TARGET:-http://127.0.0.1:8080}
 ADS=$TARGET/api/v1/ad
+POOLS=$TARGET/api/v1/pool
+RESERVATIONS=$TARGET/api/v1/reservation
 answer=$(mktemp)
 head=$(mktemp)
 trap 'rm -f "$answer" "$head"' EXIT
@@ -93,7 +95,54 @@ contains '"status":400'
 batched=$(first_id)
 
 echo
-echo "# Delete them."
+echo "# Create a pool: a capacity that can be used up, here a slot of a delivery van."
+request 201 "$POOLS" --json '{"name":"Saturday, 10 to 12","capacity":10,"country":["TW"]}'
+pool=$(first_id)
+
+echo
+echo "# Reserve some of it for 15 minutes."
+request 201 "$RESERVATIONS" --json "{\"pool\":\"$pool\",\"amount\":4,\"expires_in\":900}"
+reservation=$(first_id)
+
+echo
+echo "# Who asks for more than there is learns how much there is, and gets nothing."
+request 409 "$RESERVATIONS" --json "{\"pool\":\"$pool\",\"amount\":7}"
+contains '"available":6'
+
+echo
+echo "# Confirm the reservation: it does not lapse any more."
+request 200 --request PATCH "$RESERVATIONS/$reservation" --json '{"expires_at":null}'
+version=$(field Placard-Version)
+
+echo
+echo "# Availability is read from memory, on a server that has at least the version of the write."
+request 200 "$POOLS?country=TW&available=6&limit=100&min_version=$version"
+contains "$pool"
+
+echo
+echo "# Close it: three of its units were used, and one is available again."
+request 200 --request DELETE "$RESERVATIONS/$reservation?used=3"
+version=$(field Placard-Version)
+request 200 "$POOLS/$pool?min_version=$version"
+contains '"used":3'
+contains '"available":7'
+
+echo
+echo "# Have an ad name the pool. A pool is deleted when it is paused and no ad names it."
+request 200 --request PATCH "$ADS/$id" --json "{\"pool\":\"$pool\",\"link\":\"https://shop.example/espresso\"}"
+request 200 --request PATCH "$POOLS/$pool" --json '{"paused":true}'
+request 409 --request DELETE "$POOLS/$pool"
+contains 'pool-named'
+
+echo
+echo "# Pause the ad: it is in no list until it is resumed."
+request 200 --request PATCH "$ADS/$id" --json '{"paused":true,"pool":null}'
+request 200 "$ADS/$id"
+contains '"status":"paused"'
+request 200 --request DELETE "$POOLS/$pool"
+
+echo
+echo "# Delete the ads."
 request 200 --request DELETE "$ADS/$id"
 request 200 --request DELETE "$ADS/$batched"
 request 404 "$ADS/$id"

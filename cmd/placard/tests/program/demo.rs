@@ -1,4 +1,4 @@
-//! `placard demo`: an embedded server with generated ads, and three lines to try that do what they promise.
+//! `placard demo`: an embedded server with generated ads and a few pools, and lines to try that do what they promise.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +48,16 @@ async fn perform(line: &str) -> (u16, Value) {
     while let Some(word) = rest.next() {
         match word.as_str() {
             "-H" => fields.extend(rest.next().and_then(|field| field.split_once(": "))),
-            "-d" => (method, body) = (Method::POST, rest.next()),
+            "-d" => {
+                body = rest.next();
+                if method == Method::GET {
+                    method = Method::POST;
+                }
+            }
+            "-X" => {
+                let name = rest.next().expect("a method");
+                method = name.parse().expect("a method");
+            }
             word => assert!(url.replace(word).is_none(), "two URLs in {line}"),
         }
     }
@@ -64,13 +73,13 @@ async fn perform(line: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn demos_three_curl_commands_work() {
+async fn demos_curl_commands_work() {
     let mut server = demo("1000", &[]).await;
-    server.process.line("the third line", |line| line.contains(" -d ").then_some(())).await;
+    server.process.line("the last line", |line| line.contains(" -X PATCH ").then_some(())).await;
     let out = server.process.out();
     let lines: Vec<_> =
         out.iter().map(|line| line.trim()).filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(lines.len(), 3, "{out:#?}");
+    assert_eq!(lines.len(), 6, "{out:#?}");
 
     let (status, page) = perform(lines[0]).await;
     assert_eq!(status, 200);
@@ -104,6 +113,22 @@ async fn demos_three_curl_commands_work() {
     let id = created["id"].as_str().unwrap();
     assert_eq!(server.json(&format!("/api/v1/ad/{id}")).await["status"], "active");
     assert_eq!(server.ads().await, 1_001);
+
+    // Three of the first slot are reserved, and do not lapse any more.
+    let (status, page) = perform(lines[3]).await;
+    assert_eq!((status, &page["total"]), (200, &1.into()), "{page}");
+    let slot = &page["pools"][0];
+    assert_eq!(slot["available"], 20, "{slot}");
+    let (status, reserved) = perform(lines[4]).await;
+    assert_eq!((status, &reserved["pool"]), (201, &slot["id"]), "{reserved}");
+    assert!(reserved["expires_at"].is_string(), "{reserved}");
+    let (status, confirmed) = perform(lines[5]).await;
+    assert_eq!((status, &confirmed["id"]), (200, &reserved["id"]), "{confirmed}");
+    assert!(confirmed["expires_at"].is_null(), "{confirmed}");
+    let pool = slot["id"].as_str().unwrap();
+    let slot = server.json(&format!("/api/v1/pool/{pool}")).await;
+    assert_eq!((&slot["reserved"], &slot["available"]), (&3.into(), &17.into()), "{slot}");
+    assert_eq!(server.json("/api/v1/pool").await["total"], 3);
     server.stop().await;
 }
 
