@@ -46,7 +46,12 @@ pub(crate) async fn run(options: VerifyOptions) -> anyhow::Result<()> {
         }
     };
     let Report { base, head, entries, ads, records, wrong } = report;
-    let records = if records > 0 { format!("{records} records, ") } else { String::new() };
+    let records = match records {
+        (0, 0, 0) => String::new(),
+        (pools, holds, tombstones) => {
+            format!("{pools} pools, {holds} holds, {tombstones} tombstones, ")
+        }
+    };
     let mut text = format!(
         "{entries} entries from version {base} to {head}, {ads} ads, {records}{} replicas compared\n",
         claims.len()

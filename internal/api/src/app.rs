@@ -94,9 +94,9 @@ impl App {
         self.metrics.connections()
     }
 
-    /// Measures what takes too long for a scrape; to be called every few seconds.
+    /// Measures what takes too long for a scrape; to be called every few seconds, beside the threads that answer requests.
     pub fn upkeep(&self) {
-        self.metrics.upkeep(self.replica.reader());
+        self.metrics.upkeep(self.replica.reader(), self.replica.clock().now());
     }
 }
 

@@ -6,11 +6,14 @@ mod exposition;
 pub(crate) mod page;
 pub(crate) mod requests;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Method;
 use placard_engine::Reader;
+use placard_model::Timestamp;
+use placard_model::capacity::{Books, Refusal};
+use placard_model::command::Outcome;
 use placard_model::entry::format_level;
 use placard_replica::core::{Counts, Verdict, Why};
 use placard_replica::expiry::{self, Account, Chore};
@@ -31,7 +34,12 @@ pub(crate) struct Metrics {
     connections: ConnectionMetrics,
     unknown_path: AtomicU64,
     unknown_method: AtomicU64,
+    /// Commands that were refused because a registered replica does not know pools.
+    not_yet: AtomicU64,
     index_bytes: AtomicUsize,
+    overdue: AtomicUsize,
+    /// For how many microseconds the first of them has been overdue.
+    overdue_micros: AtomicI64,
 }
 
 /// What else is shown at a scrape.
@@ -64,10 +72,27 @@ impl Metrics {
         increment(&self.unknown_method);
     }
 
+    /// Counts the commands of a write that are refused because a registered replica does not know pools.
+    pub(crate) fn refused_not_yet(&self, outcomes: &[Outcome]) {
+        let not_yet = |outcome: &&Outcome| {
+            matches!(outcome, Outcome::Refused { refusal: Refusal::NotYet, .. })
+        };
+        let refused = outcomes.iter().filter(not_yet).count();
+        if refused > 0 {
+            self.not_yet.fetch_add(refused as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Does the work that takes too long for a scrape; to be called every few seconds.
-    pub(crate) fn upkeep(&self, reader: &Reader) {
+    pub(crate) fn upkeep(&self, reader: &Reader, now: Timestamp) {
         // A look at each of its chunks, of which there are some thousands in a million ads.
         self.index_bytes.store(reader.index_bytes(), Ordering::Relaxed);
+        // A look at each pool of which a reservation can lapse, and at those that have lapsed.
+        let (_, books) = reader.books(Books::clone);
+        let (overdue, first) = books.overdue(now, OVERDUE_MAX);
+        let micros = first.map_or(0, |first| now.micros() - first.micros());
+        self.overdue.store(overdue, Ordering::Relaxed);
+        self.overdue_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Adds a route that accepts these methods; other methods are not counted.
@@ -86,6 +111,7 @@ impl Metrics {
         self.served(&mut text, shown);
         replica_status(&mut text, shown);
         ads(&mut text, shown.replica.reader(), self.index_bytes.load(Ordering::Relaxed));
+        self.capacity(&mut text, shown.replica.reader());
         cluster(&mut text, shown);
         core(&mut text, &shown.state.counts);
         expired(&mut text, shown.expiry);
@@ -123,7 +149,43 @@ impl Metrics {
             shown.log_lost,
         );
     }
+
+    /// Writes what concerns pools and reservations.
+    fn capacity(&self, text: &mut Exposition, reader: &Reader) {
+        let (_, (pools, holds, tombstones)) = reader.books(Books::len);
+        text.gauge("placard_pools", "Pools in memory", pools as f64);
+        text.gauge(
+            "placard_holds",
+            "Holds in memory: reservations, and the units that replicas have taken for themselves",
+            holds as f64,
+        );
+        text.gauge(
+            "placard_tombstones",
+            "Ids in memory of reservations that were closed less than a day ago, or were released before they were made",
+            tombstones as f64,
+        );
+        text.gauge(
+            "placard_reservations_overdue",
+            "Reservations in memory that have lapsed by the readers' clock and are not closed yet. Their units are available. \
+             Counted every 5 s, up to 100,000",
+            self.overdue.load(Ordering::Relaxed) as f64,
+        );
+        text.gauge(
+            "placard_reservations_overdue_seconds",
+            "For how long the first of them has been overdue, as of the same count; 0 if none is. Expiry closes them within \
+             seconds",
+            self.overdue_micros.load(Ordering::Relaxed) as f64 / 1e6,
+        );
+        text.counter(
+            "placard_not_yet_total",
+            "Commands that need pools and were refused (503 `not-yet`), because a replica of a build without pools is registered",
+            self.not_yet.load(Ordering::Relaxed),
+        );
+    }
 }
+
+/// Reservations that have lapsed are counted up to this number.
+const OVERDUE_MAX: usize = 100_000;
 
 /// Writes how the replica stands: whether it answers, how old its answers may be, and what waits in it.
 fn replica_status(text: &mut Exposition, shown: &Shown<'_>) {

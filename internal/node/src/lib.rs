@@ -174,7 +174,11 @@ impl Node {
         let folding = app.clone();
         let upkeep = tasks.spawn("upkeep", async move {
             loop {
-                folding.upkeep();
+                let app = folding.clone();
+                let done = tokio::task::spawn_blocking(move || app.upkeep()).await;
+                if let Err(Ok(panic)) = done.map_err(tokio::task::JoinError::try_into_panic) {
+                    std::panic::resume_unwind(panic);
+                }
                 tokio::time::sleep(UPKEEP).await;
             }
         });

@@ -5,6 +5,7 @@ use std::path::Path;
 use placard_testkit::process::{Ended, Process};
 use placard_testkit::wait::until;
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use crate::server::{PLACARD, Server, ad};
 
@@ -45,6 +46,34 @@ async fn an_embedded_journal_is_verified() {
     let ended = verify(directory.path(), &[]).await;
     let said = ["1 entries from version 3 to 4, 4 ads, 0 replicas compared"];
     assert_eq!((ended.status.code(), &ended.out[..1]), (Some(0), &said.map(str::to_owned)[..]));
+}
+
+#[tokio::test]
+async fn pools_and_holds_of_a_journal_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::on(directory.path()).await;
+    let post = async |path: &str, body: Value| -> Value {
+        let sent = server.client.post(server.path(path)).json(&body).send().await;
+        let answer = sent.expect("the server answers").error_for_status().expect("it is accepted");
+        answer.json().await.expect("the answer is JSON")
+    };
+    let pool = post("/api/v1/pool", json!({ "name": "Seats", "capacity": 9 })).await;
+    post("/api/v1/pool", json!({ "name": "Slots", "capacity": 9 })).await;
+    let wanted = json!({ "pool": pool["id"], "amount": 2 });
+    for _ in 0..3 {
+        post("/api/v1/reservation", wanted.clone()).await;
+    }
+    let closed = post("/api/v1/reservation", wanted).await;
+    let path = format!("/api/v1/reservation/{}", closed["id"].as_str().unwrap());
+    let answer = server.client.delete(server.path(&path)).send().await;
+    assert_eq!(answer.expect("the server answers").status(), 200);
+    server.stop().await;
+    let ended = verify(directory.path(), &[]).await;
+    let said = [
+        "7 entries from version 0 to 7, 0 ads, 2 pools, 3 holds, 1 tombstones, 0 replicas compared",
+        "The chain and the digest agree.",
+    ];
+    assert_eq!((ended.status.code(), &ended.out[..]), (Some(0), &said.map(str::to_owned)[..]));
 }
 
 #[tokio::test]

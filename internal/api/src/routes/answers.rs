@@ -45,11 +45,11 @@ pub(super) fn refused_body(bytes_max: usize, media: &str) -> Vec<Answer> {
     ]
 }
 
-/// A write of pools or reservations that is refused for another reason than its body.
+/// A write of pools, reservations or ads, which may name pools, that is refused for another reason than its body.
 pub(super) fn refused_capacity_write() -> Vec<Answer> {
     let text = "Nothing was written: too many writes wait, the journal takes none, or a replica of the cluster is of a build \
                 that does not know pools (not-yet).";
-    let not_yet = Answer::problem(503, text).with(&[RETRY_AFTER]);
+    let not_yet = Answer::problem(503, text).with(&[RETRY_AFTER, VERSION]);
     [refused_write(), vec![not_yet]].concat()
 }
 

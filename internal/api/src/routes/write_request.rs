@@ -1,6 +1,8 @@
 //! What every write has beside its body: who asks, for what, and in which header fields. It is read in steps, so that
 //! errors are reported in the same order for every write.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -18,6 +20,7 @@ use crate::http::headers;
 use crate::http::params::{self, Ack};
 use crate::http::problem::{Overload, Problem};
 use crate::http::subject::Subject;
+use crate::metrics::Metrics;
 use crate::principal::Principal;
 
 /// The media types of a form.
@@ -37,6 +40,7 @@ pub(crate) struct WriteRequest {
     replica: Handle,
     expiry: Expiry,
     body_budget: BodyBudget,
+    metrics: Arc<Metrics>,
 }
 
 impl FromRequestParts<App> for WriteRequest {
@@ -47,8 +51,8 @@ impl FromRequestParts<App> for WriteRequest {
         let Parts { method, uri, headers, .. } = parts;
         let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
         let (replica, expiry) = (app.replica.clone(), app.expiry.clone());
-        let body_budget = app.body_budget.clone();
-        Ok(Self { principal, method, uri, headers, replica, expiry, body_budget })
+        let (body_budget, metrics) = (app.body_budget.clone(), Arc::clone(&app.metrics));
+        Ok(Self { principal, method, uri, headers, replica, expiry, body_budget, metrics })
     }
 }
 
@@ -149,12 +153,12 @@ impl WriteRequest {
         // The entry names this id; the log line has it beside the one that the client knows.
         tracing::debug!(entry = %request.id, principal = request.principal, "queueing a write");
         let history = self.replica.state().history;
-        match self
-            .replica
-            .write(request)
-            .await
-            .map_err(|_| Problem::overloaded(Overload::Writes))?
-        {
+        let reply = self.replica.write(request).await;
+        let reply = reply.map_err(|_| Problem::overloaded(Overload::Writes))?;
+        if let Reply::Applied(answer) | Reply::Committed(answer) = &reply {
+            self.metrics.refused_not_yet(&answer.outcomes);
+        }
+        match reply {
             Reply::Applied(answer) => Ok(CommittedWrite { answer, visible: true, history }),
             Reply::Committed(answer) => Ok(CommittedWrite { answer, visible: false, history }),
             Reply::Unavailable => Err(Problem::unavailable()),

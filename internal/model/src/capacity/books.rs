@@ -2,6 +2,7 @@
 //! is now so. Whether the statement adds up is for [`Books::audit`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
@@ -82,6 +83,20 @@ impl Books {
     /// Returns how many units of a pool have lapsed by this clock and are still in its balance.
     pub fn lapsed_units(&self, pool: Uuid, by: Timestamp) -> u64 {
         self.lapsed(pool, by).fold(0, |sum, hold| sum.saturating_add(hold.amount))
+    }
+
+    /// Returns how many holds have lapsed by this clock and are still there, counted up to `most`, and when the first of them
+    /// lapsed. It looks at as many holds, and once at each pool of which a hold can lapse.
+    pub fn overdue(&self, by: Timestamp, most: usize) -> (usize, Option<Timestamp>) {
+        let (mut count, mut first, mut from) = (0, None, Bound::Unbounded);
+        while let Some((pool, end, _)) = self.ends.range((from, Bound::Unbounded)).next() {
+            if *end <= by {
+                count += self.lapsed(*pool, by).take(most - count).count();
+                first = Some(first.map_or(*end, |first: Timestamp| first.min(*end)));
+            }
+            from = Bound::Excluded((*pool, Timestamp::MAX, Uuid::max()));
+        }
+        (count, first)
     }
 
     /// Puts a pool in place of what has its id.
@@ -294,6 +309,24 @@ mod tests {
         books.apply(&Moves { given, ..Moves::default() }, 3);
         assert_eq!([39, 40].map(|by| lapsed(&books, by)), [vec![], vec![6]]);
         assert_eq!(books.audit(), []);
+    }
+
+    #[test]
+    fn overdue_holds_of_all_pools_are_counted() {
+        let mut books = Books::default();
+        let of = |pool: u128, id, end| Hold { pool: Uuid::from_u128(pool), ..hold(id, 1, end) };
+        // The second pool has none that can lapse, and the third none that has lapsed.
+        let given = [(1, 5, Some(10)), (1, 6, Some(20)), (1, 7, Some(40)), (2, 8, None)];
+        let given =
+            given.into_iter().chain([(3, 9, Some(50)), (4, 10, Some(5)), (4, 11, Some(30))]);
+        let given = given.map(|(pool, id, end)| of(pool, id, end)).collect();
+        books.apply(&Moves { given, ..Moves::default() }, 2);
+        let overdue = |by, most| books.overdue(at(by), most);
+        let first = Some(at(5));
+        assert_eq!([4, 5, 20, 30, 60].map(|by| overdue(by, 99).0), [0, 1, 3, 4, 6]);
+        assert_eq!([4, 5, 60].map(|by| overdue(by, 99).1), [None, first, first]);
+        assert_eq!([0, 1, 3, 4].map(|most| overdue(30, most)), [0, 1, 3, 4].map(|n| (n, first)));
+        assert_eq!(Books::default().overdue(at(60), 99), (0, None));
     }
 
     #[test]

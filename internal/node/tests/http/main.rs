@@ -22,6 +22,7 @@ mod idempotency;
 mod late;
 mod listing;
 mod manual;
+mod measured;
 mod operation;
 mod outage;
 mod pools;
