@@ -22,7 +22,7 @@ cluster-roll: ## Restart the running cluster's replicas, one after the other
 cluster-status: ## Show the running cluster's processes and replicas
 	@scripts/cluster status
 
-k6: ## Load a cluster and leave a report under target/k6 (SCRIPT=query|mixed|spike|soak|scale REPLICAS=3 ADS=10000)
+k6: ## Load a cluster and leave a report under target/k6 (SCRIPT=query|mixed|spike|soak|scale|reserve REPLICAS=3 ADS=10000)
 	@scripts/load k6
 
 load: ## Find the most that the balancer and one replica answer, with wrk (CONNECTIONS=64 DURATION=10s)
