@@ -2,7 +2,7 @@
 // it with the units that were used, release it, or let it lapse. Meanwhile a checker reads the pools all the time: their
 // units always add up, and none is ever over. At the end the pools say that as many units were used as clients have
 // closed as used, and nothing is held any more. RATE (clients a second), POOLS, ROOM (units of each that are not used
-// up), DURATION. Its pools are created before, and deleted afterwards. With a TARGET of your own that wants a token, set
+// up), DURATION. Its pools are created before, and deleted afterwards. With a TARGET of your own that requires a token, set
 // TOKEN: reads of pools want it too.
 
 import { check, fail, sleep } from 'k6';
