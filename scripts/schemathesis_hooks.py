@@ -1,27 +1,35 @@
 """What schemathesis cannot read from the document: a read that asks for a version that is not there yet waits for two
-seconds and is answered 503, which is right, but not within the time that there is. So versions are kept small.
+seconds and is answered 503, which is right, but not within the time that there is. So versions are kept small. Nor is there time
+to wait for changes of the log.
 """
+
+import re
 
 import schemathesis
 
-NAMES = ("min_version", "Placard-Min-Version")
+VERSIONS = ("min_version", "placard-min-version")
+CURSORS = ("after", "last-event-id")
+CURSOR = re.compile(r"(?:0|[1-9][0-9]{0,18})(-[0-9a-f]{64})?")
 
 
-def near(values):
-    if isinstance(values, dict):
-        for name in NAMES:
-            text = str(values.get(name, ""))
-            if text.isascii() and text.isdigit() and int(text) < 2**63:
-                values[name] = "1" if isinstance(values[name], str) else 1
-    return values
+def near(name, value):
+    text = str(value)
+    is_number = text.isascii() and text.isdigit()
+    if name in VERSIONS and is_number and int(text) < 2**63:
+        near_by = "1"
+    elif name == "wait" and is_number and int(text) <= 10:
+        near_by = "0"
+    elif name in CURSORS and (cursor := CURSOR.fullmatch(text)):
+        near_by = "1" + (cursor[1] or "")
+    else:
+        return value
+    return near_by if isinstance(value, str) else int(near_by)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    near(case.query)
-    if case.headers is not None:
-        for name in list(case.headers):
-            if name.lower() == "placard-min-version":
-                text = str(case.headers[name])
-                if text.isascii() and text.isdigit() and int(text) < 2**63:
-                    case.headers[name] = "1"
+    if isinstance(case.query, dict):
+        for name, value in case.query.items():
+            case.query[name] = near(name, value)
+    for name in list(case.headers or ()):
+        case.headers[name] = str(near(name.lower(), str(case.headers[name])))

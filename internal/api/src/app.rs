@@ -8,6 +8,7 @@ use placard_replica::spans::Sink;
 use placard_replica::{Expiry, Handle};
 
 use crate::access::Access;
+use crate::feed::Feed;
 use crate::http::body::BodyBudget;
 use crate::http::client::TrustedProxies;
 use crate::http::cors::Cors;
@@ -37,6 +38,7 @@ pub struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) body_budget: BodyBudget,
+    pub(crate) feed: Feed,
     pub(crate) spans: Sink,
 }
 
@@ -51,6 +53,7 @@ impl App {
             metrics: Arc::default(),
             draining: Arc::default(),
             body_budget: BodyBudget::default(),
+            feed: Feed::default(),
             spans: None,
         }
     }
@@ -83,6 +86,12 @@ impl App {
     /// Makes `/readyz` say from now on that this replica is about to stop.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the streams of clients that follow the log, so that they connect to another replica. Without it they would keep the
+    /// server from stopping.
+    pub fn end_streams(&self) {
+        self.feed.end();
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod app;
+mod feed;
 mod http;
 mod metrics;
 mod openapi;

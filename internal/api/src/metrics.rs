@@ -23,6 +23,7 @@ use placard_replica::restores::RestoreCause;
 use placard_replica::spans::{Sink, SpanCounts};
 use placard_replica::{self as replica, Handle};
 
+use crate::feed::Feed;
 use connections::ConnectionMetrics;
 pub use exposition::Exposition;
 use requests::{RouteMetrics, increment};
@@ -52,6 +53,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) expiry: &'a Account,
     pub(crate) spans: &'a Sink,
+    pub(crate) feed: &'a Feed,
     /// Lines of the log that could not be written.
     pub(crate) log_lost: u64,
 }
@@ -142,6 +144,7 @@ impl Metrics {
             unrouted.map(|(status, count)| (status, count.load(Ordering::Relaxed))),
         );
         self.connections.write(text);
+        followed(text, shown.feed);
         text.counter(
             "placard_log_lines_lost_total",
             "Lines of the log that could not be written, because they are not read or the disk is full. Lines are not \
@@ -186,6 +189,21 @@ impl Metrics {
 
 /// Reservations that have lapsed are counted up to this number.
 const OVERDUE_MAX: usize = 100_000;
+
+/// Writes how many clients follow the log.
+fn followed(text: &mut Exposition, feed: &Feed) {
+    text.gauge(
+        "placard_feed_clients",
+        "Clients that follow the log, or wait for its next entry",
+        feed.clients() as f64,
+    );
+    text.counter("placard_feed_entries_total", "Entries sent to such clients", feed.sent());
+    text.counter(
+        "placard_feed_refused_total",
+        "Requests to follow the log that got 503 because there were too many such clients",
+        feed.refused(),
+    );
+}
 
 /// Writes how the replica stands: whether it answers, how old its answers may be, and what waits in it.
 fn replica_status(text: &mut Exposition, shown: &Shown<'_>) {

@@ -7,7 +7,7 @@ use crate::limits::WEIGHT_DEFAULT;
 use crate::{AdView, DeliveryView, Spec, SpecView, Status};
 
 /// An ad as clients see it.
-struct AdBody<'a>(AdView<'a>);
+pub(crate) struct AdBody<'a>(pub(crate) AdView<'a>);
 
 /// What a client has set.
 struct SpecBody<'a>(SpecView<'a>);

@@ -35,6 +35,24 @@ impl Chain {
             .finalize();
         Self(sum.into())
     }
+
+    /// Reads a chain from the 64 lower-case hexadecimal digits that it is shown as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let mut chain = [0; 32];
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+        if pairs.len() != chain.len() {
+            return None;
+        }
+        for (byte, [high, low]) in chain.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(chain))
+    }
 }
 
 impl fmt::Display for Chain {
@@ -180,6 +198,20 @@ pub enum Reason {
     Replica,
 }
 
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Client, Self::Expired, Self::Replica];
+
+    /// Returns its name in the API.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Expired => "expired",
+            Self::Replica => "replica",
+        }
+    }
+}
+
 /// What an entry does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -196,6 +228,21 @@ pub enum Change {
 }
 
 impl Change {
+    /// The names of its kinds in the API.
+    pub const KINDS: [&str; 5] = ["ad_put", "ad_deleted", "pool_put", "pool_deleted", "moves"];
+
+    /// Returns the name of its kind in the API.
+    pub fn kind(&self) -> &'static str {
+        let nth = match self {
+            Self::Put(_) => 0,
+            Self::Delete(_) => 1,
+            Self::PutPool(_) => 2,
+            Self::DeletePool(_) => 3,
+            Self::Move(_) => 4,
+        };
+        Self::KINDS[nth]
+    }
+
     /// Returns the format level that reading it needs.
     pub fn level(&self) -> u8 {
         match self {

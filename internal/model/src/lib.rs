@@ -6,10 +6,12 @@ mod body;
 pub mod capacity;
 pub mod command;
 mod conditions;
+mod cursor;
 mod delivery;
 pub mod dimensions;
 mod encoded;
 pub mod entry;
+mod event;
 mod fields;
 mod filter;
 mod form;
@@ -31,11 +33,13 @@ mod wire;
 
 pub use ad::{Ad, AdView, Spec, SpecView, Status};
 pub use body::{fragment, fragment_with_status};
+pub use cursor::Cursor;
 pub use delivery::{Delivery, DeliveryView};
 pub use dimensions::{
     Age, AgeRange, Country, CountrySet, Gender, GenderSet, Platform, PlatformSet, Query, Targeting,
 };
 pub use encoded::EncodedAd;
+pub use event::event;
 pub use fields::{Creation, Fields};
 pub use filter::{Filter, UNKNOWN};
 pub use format::Undecodable;

@@ -164,6 +164,26 @@ pub const SUBMISSIONS_MAX: usize = 1_024;
 /// Longest pause between two attempts at the same transaction.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// Most clients that follow the log on one replica, or wait for its next entry; one more is refused with 503.
+pub const FEED_CLIENTS_MAX: usize = 64;
+/// Entries that an answer has if the request does not say.
+pub const FEED_ENTRIES_DEFAULT: u32 = 100;
+/// Most entries that one answer can be asked for.
+pub const FEED_ENTRIES_MAX: u32 = 1_000;
+/// Longest time, in seconds, for which a request can ask to wait for the next entry: load balancers give up a server that
+/// has sent nothing for some 12 s.
+pub const FEED_WAIT_MAX: u32 = 10;
+/// How long such a request waits at most for the journal, when there are entries to be read.
+pub const FEED_READ_DEADLINE: Duration = Duration::from_secs(5);
+/// How often something is sent on an event stream, if nothing happens: load balancers give it up otherwise.
+pub const FEED_HEARTBEAT: Duration = Duration::from_secs(5);
+/// The pause before the log is read again after it could not be read.
+pub const FEED_RETRY: Duration = Duration::from_secs(1);
+/// How long a client of an event stream that has ended is asked to wait before it asks again.
+pub const FEED_RECONNECT: Duration = Duration::from_millis(500);
+/// Most bytes of events, about, that are made at once for one client.
+pub const FEED_CHUNK_BYTES: usize = 16 << 10;
+
 /// Most bearer tokens that a server accepts: enough for some writers to have two each while tokens are rotated.
 pub const TOKENS_MAX: usize = 64;
 /// Shortest bearer token, in bytes.

@@ -243,6 +243,7 @@ impl Node {
         tokio::time::sleep(self.drain_delay).await;
         self.board.inspect(Board::close);
         self.upkeep.abort();
+        self.app.end_streams();
         self.stage.send_replace(Stage::Stopping);
         let served = self.tasks.finished().await;
         drop(self.scheduler);

@@ -21,6 +21,6 @@ pub use decision::{Batch, Current, Emptied, LogRow, Plan, capacity};
 pub use expiry::Expiry;
 pub use reasons::reasons;
 pub use runtime::{
-    Clock, Config, Handle, Lost, Outage, Overloaded, ReadPermit, ReadPermits, Reading, Receipts,
-    Replica, State, Stopped, Uptime, system_now,
+    Clock, Config, FeedError, Handle, LogFeed, Lost, Outage, Overloaded, ReadPermit, ReadPermits,
+    Reading, Receipts, Replica, State, Stopped, Uptime, system_now,
 };

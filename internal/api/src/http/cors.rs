@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::http::headers::MIN_VERSION;
+use crate::http::headers::{LAST_EVENT_ID, MIN_VERSION};
 use crate::http::headers::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 use crate::http::render::{CLOCK_HEADER, STALE_HEADER, VERSION_HEADER};
 
@@ -95,6 +95,7 @@ impl Cors {
             .allow_methods([Method::GET, Method::HEAD])
             .allow_headers([
                 MIN_VERSION,
+                LAST_EVENT_ID,
                 REQUEST_ID,
                 CONTENT_TYPE,
                 IF_MATCH,

@@ -2,13 +2,13 @@
 
 use axum::extract::FromRequestParts;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use placard_model::command::{Conditions, Tags};
-use placard_model::{Status, Version, Violation, limits};
+use placard_model::{Cursor, Status, Version, Violation, limits};
 
 use crate::http::entity_tag::EntityTag;
 use crate::http::params;
@@ -22,6 +22,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const MIN_VERSION: HeaderName = HeaderName::from_static("placard-min-version");
+
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The one value of a field, if it is there.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Violation> {
@@ -51,6 +53,24 @@ pub(crate) fn min_version(headers: &HeaderMap) -> Result<Option<Version>, Violat
     let version = params::version(text);
     let broken = || Violation::header(MIN_VERSION.as_str(), "must be a whole number");
     version.map(Some).ok_or_else(broken)
+}
+
+/// The last event of a stream that the client had.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Violation> {
+    let Some(text) = single(headers, &LAST_EVENT_ID)? else { return Ok(None) };
+    let cursor = Cursor::parse(text);
+    let broken = || Violation::header(LAST_EVENT_ID.as_str(), params::CURSOR_RULE);
+    cursor.map(Some).ok_or_else(broken)
+}
+
+/// Returns true if the client names this media type among those that it takes.
+pub(crate) fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let mut ranges = lines.flat_map(|line| line.split(','));
+    ranges.any(|range| {
+        let essence = range.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(media)
+    })
 }
 
 /// A request without preconditions, for routes whose answers have no tag that could match.

@@ -8,9 +8,10 @@ use http::request::Parts;
 use placard_model::capacity::PoolStatus;
 use placard_model::dimensions::{self, Listed, Visitor};
 use placard_model::limits::{
-    CAPACITY_MAX, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN, VERSION_MAX,
+    CAPACITY_MAX, FEED_ENTRIES_MAX, FEED_WAIT_MAX, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX,
+    PAGE_ADS_MIN, VERSION_MAX,
 };
-use placard_model::{Filter, Query, UNKNOWN, Version, Violation, whole};
+use placard_model::{Cursor, Filter, Query, UNKNOWN, Version, Violation, whole};
 use uuid::Uuid;
 
 use crate::http::problem::Problem;
@@ -37,6 +38,18 @@ pub(crate) struct PoolList {
     pub(crate) available: Option<u64>,
 }
 
+/// The parameters of a client that follows the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) after: Option<Cursor>,
+    pub(crate) limit: Option<u32>,
+    /// In seconds.
+    pub(crate) wait: Option<u32>,
+}
+
+/// What the text of a cursor must be.
+pub(crate) const CURSOR_RULE: &str = "must be a version, or the id of an event";
+
 /// The name-value pairs of one query string, checked off as they are asked for.
 struct Params<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -60,6 +73,16 @@ pub(crate) fn pools(query: Option<&str>) -> Result<(PoolList, Option<Version>), 
     let available = params.take("available", &rule, |text| whole(text, 1, CAPACITY_MAX));
     let min_version = params.min_version();
     params.finish().map(|()| (PoolList { query, status, available }, min_version))
+}
+
+pub(crate) fn changes(query: Option<&str>) -> Result<Changes, Vec<Violation>> {
+    let mut params = Params::new(query);
+    let after = params.take("after", CURSOR_RULE, Cursor::parse);
+    let rule = format!("must be a whole number from 1 to {FEED_ENTRIES_MAX}");
+    let limit = params.take("limit", &rule, |text| whole(text, 1, FEED_ENTRIES_MAX));
+    let rule = format!("must be a whole number from 0 to {FEED_WAIT_MAX}");
+    let wait = params.take("wait", &rule, |text| whole(text, 0, FEED_WAIT_MAX));
+    params.finish().map(|()| Changes { after, limit, wait })
 }
 
 /// Reads the filter of each dimension.

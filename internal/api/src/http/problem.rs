@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use placard_model::capacity::Refusal;
 use placard_model::command::{Conditions, Outcome};
 use placard_model::limits::{CAPACITY_MAX, TOLD_BYTES_MAX, VIOLATIONS_MAX};
-use placard_model::{Place, Version, Violation, limits};
+use placard_model::{Place, Undecodable, Version, Violation, limits};
 use serde::Serialize;
 use serde_json::json;
 
@@ -113,6 +113,8 @@ pub(crate) enum Overload {
     Bodies,
     /// Connections: the request came on one beyond the maximum.
     Connections,
+    /// Clients that follow the log.
+    Feed,
     /// Time that the process was paused for, while the request waited.
     Pause,
 }
@@ -321,6 +323,7 @@ impl Problem {
             Overload::Connections => {
                 "there are as many connections as there may be; nothing was done"
             }
+            Overload::Feed => "too many clients follow the log on this replica",
             Overload::Pause => {
                 "the server was paused, and the client may have given the request up; nothing was done"
             }
@@ -331,6 +334,42 @@ impl Problem {
     pub(crate) fn unavailable() -> Self {
         let detail = "the journal took no writes in time; nothing was written";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal-unavailable", detail)
+    }
+
+    pub(crate) fn log_unavailable() -> Self {
+        let detail = "the journal's log could not be read in time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal-unavailable", detail)
+    }
+
+    /// The log begins behind what a client has; `None` if it has no published entry at all.
+    pub(crate) fn log_trimmed(first: Option<Version>) -> Self {
+        let detail = match first {
+            Some(first) => format!(
+                "the log begins with entry {first}: what came before is not kept any longer, and has to be read elsewhere"
+            ),
+            None => {
+                "the log's entries are not kept any longer: what they did has to be read elsewhere"
+                    .to_owned()
+            }
+        };
+        Self::new(StatusCode::GONE, "log-trimmed", detail)
+    }
+
+    pub(crate) fn not_in_history() -> Self {
+        let detail = "the journal's history has no such entry: it was restored to an older state, or is another journal";
+        Self::new(StatusCode::CONFLICT, "not-in-history", detail)
+    }
+
+    pub(crate) fn newer_format(entry: Version, level: u8) -> Self {
+        let detail = format!(
+            "entry {entry} has format level {level}, which this replica's build cannot read: ask a newer one"
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "newer-format", detail)
+    }
+
+    pub(crate) fn unreadable(entry: Version, error: &Undecodable) -> Self {
+        let detail = format!("entry {entry} cannot be read: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "entry-unreadable", detail)
     }
 
     pub(crate) fn outcome_unknown() -> Self {

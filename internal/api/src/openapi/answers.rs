@@ -133,6 +133,8 @@ pub(crate) struct Answer {
     status: u16,
     media: &'static str,
     schema: Value,
+    /// Its body in another form, if the client asks for that: the type, and the schema.
+    other: Option<(&'static str, Value)>,
     /// Adds the schemas that it refers to.
     refer: fn(&mut Shapes),
     description: String,
@@ -147,6 +149,11 @@ impl Answer {
         Self { media, schema, refer, ..Self::empty(status, description) }
     }
 
+    /// An answer with a value of a type in each line.
+    pub(crate) fn lines<T: ToSchema>(description: impl Into<String>) -> Self {
+        Self { media: "application/x-ndjson", ..Self::json::<T>(200, description) }
+    }
+
     /// An answer that shares its schema with no other.
     pub(crate) fn page(media: &'static str, schema: Value, description: &str) -> Self {
         Self { media, schema, ..Self::empty(200, description) }
@@ -155,7 +162,8 @@ impl Answer {
     /// An answer without a body.
     pub(crate) fn empty(status: u16, description: impl Into<String>) -> Self {
         let (description, headers) = (description.into(), Vec::new());
-        Self { status, media: "", schema: Value::Null, refer: |_| (), description, headers }
+        let (media, schema, other) = ("", Value::Null, None);
+        Self { status, media, schema, other, refer: |_| (), description, headers }
     }
 
     /// An answer that says what is wrong.
@@ -169,6 +177,11 @@ impl Answer {
         self
     }
 
+    /// Says in which other form it is given.
+    pub(crate) fn or(self, media: &'static str, schema: Value) -> Self {
+        Self { other: Some((media, schema)), ..self }
+    }
+
     fn finished(self) -> (String, RefOr<Response>) {
         let header = |(name, schema): &Header| {
             let mut schema = schema();
@@ -180,6 +193,9 @@ impl Answer {
         let mut response = json!({"description": self.description, "headers": headers});
         if !self.media.is_empty() {
             response["content"] = json!({self.media: {"schema": self.schema}});
+        }
+        if let Some((media, schema)) = self.other {
+            response["content"][media] = json!({"schema": schema});
         }
         let response =
             serde_json::from_value(response).expect("what is written here is a response");

@@ -38,6 +38,7 @@ use crate::http::params::Ack;
         (name = "ads", description = "What is served."),
         (name = "pools", description = "What can be used up, and how much of it there is."),
         (name = "reservations", description = "Parts of pools that clients hold."),
+        (name = "changes", description = "Every change of these, in order."),
         (name = "operation", description = "For operators, balancers and Prometheus."),
     ),
     components(schemas(values::Unknown, values::Version, values::Stamp, values::Status, values::PoolStatus, values::Pacing, values::ReservationStatus, Ack)),

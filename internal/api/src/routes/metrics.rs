@@ -45,6 +45,7 @@ pub(crate) async fn handle(State(app): State<App>, _: Unconditional) -> Response
         verdict,
         expiry: &app.expiry.account(),
         spans: &app.spans,
+        feed: &app.feed,
         log_lost: app.config.log_lost.load(Ordering::Relaxed),
     });
     page::answer(text)

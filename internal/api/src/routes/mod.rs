@@ -3,6 +3,7 @@
 
 mod ads;
 mod answers;
+mod changes;
 mod cluster;
 mod document;
 mod freshness;
@@ -61,6 +62,7 @@ static ROUTES: &[Route] = &[
     )
     .timed()
     .traced(),
+    route(changes::CHANGES_PATH, methods!(changes::follow)).timed().traced(),
     route(cluster::CLUSTER_PATH, methods!(cluster::show)),
     route(cluster::RELEASE_PATH, methods!(cluster::release)).traced(),
     route(health::LIVE_PATH, methods!(health::live)).reserved(),
@@ -220,6 +222,7 @@ mod tests {
             ("/api/v1/pool/{id}", "GET PUT PATCH DELETE"),
             ("/api/v1/reservation", "POST"),
             ("/api/v1/reservation/{id}", "GET PATCH DELETE"),
+            ("/api/v1/changes", "GET"),
         ];
         assert!(timed.eq(labels.map(|(path, methods)| (path, methods.to_owned()))));
     }

@@ -28,6 +28,10 @@ pub struct ReservationBody<'a> {
     pub seen: Option<Timestamp>,
 }
 
+/// A hold, a client's or a replica's, as an entry has left it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HoldBody<'a>(pub(crate) &'a Hold);
+
 /// What a client has set of a pool.
 struct SpecBody<'a>(&'a PoolSpec);
 
@@ -71,20 +75,33 @@ impl Serialize for PoolBody<'_> {
 
 impl Serialize for ReservationBody<'_> {
     fn serialize<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
-        let Hold { id, version, created_at, pool, amount, expires_at, .. } = self.hold;
         let mut reservation = json.serialize_map(None)?;
-        reservation.serialize_entry("id", &id.to_string())?;
-        reservation.serialize_entry("version", version)?;
-        reservation.serialize_entry("created_at", &created_at.to_string())?;
-        reservation.serialize_entry("pool", &pool.to_string())?;
-        reservation.serialize_entry("amount", amount)?;
-        let expires_at = expires_at.map(|expires_at| expires_at.to_string());
-        reservation.serialize_entry("expires_at", &expires_at)?;
+        hold_entries(self.hold, &mut reservation)?;
         if let Some(now) = self.seen {
             reservation.serialize_entry("status", self.hold.status(now).code())?;
         }
         reservation.end()
     }
+}
+
+impl Serialize for HoldBody<'_> {
+    fn serialize<S: Serializer>(&self, json: S) -> Result<S::Ok, S::Error> {
+        let mut hold = json.serialize_map(None)?;
+        hold_entries(self.0, &mut hold)?;
+        hold.serialize_entry("owner", &self.0.owner.map(|owner| owner.to_string()))?;
+        hold.end()
+    }
+}
+
+/// What is shown of each hold.
+fn hold_entries<M: SerializeMap>(hold: &Hold, json: &mut M) -> Result<(), M::Error> {
+    let Hold { id, version, created_at, pool, amount, expires_at, .. } = hold;
+    json.serialize_entry("id", &id.to_string())?;
+    json.serialize_entry("version", version)?;
+    json.serialize_entry("created_at", &created_at.to_string())?;
+    json.serialize_entry("pool", &pool.to_string())?;
+    json.serialize_entry("amount", amount)?;
+    json.serialize_entry("expires_at", &expires_at.map(|expires_at| expires_at.to_string()))
 }
 
 impl Serialize for SpecBody<'_> {

@@ -9,6 +9,7 @@ mod hold;
 mod moves;
 mod pool;
 
+pub(crate) use body::HoldBody;
 pub use body::{PoolBody, ReservationBody};
 pub use books::{Books, Fault};
 pub use command::{Closing, Command, Giving, Named, Overrun, Refusal, Report};

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::feed::CHANGES;
 use crate::pools::{POOLS, RESERVATIONS};
 use crate::server::{ADS, Answer, BATCH, Call, Server, ad};
 
@@ -43,7 +44,7 @@ fn writes<'a>(server: &'a Server, one: &str) -> Vec<Call<'a>> {
 fn guarded_reads(server: &Server) -> Vec<Call<'_>> {
     let (pool, reservation) =
         (format!("{POOLS}/{}", Uuid::nil()), format!("{RESERVATIONS}/{}", Uuid::nil()));
-    [POOLS, &pool, &reservation].map(|path| server.call("GET", path)).into()
+    [POOLS, &pool, &reservation, CHANGES].map(|path| server.call("GET", path)).into()
 }
 
 fn refused(answer: &Answer) {
@@ -159,7 +160,14 @@ async fn preflight_allows_only_reads() {
     let headers = of("access-control-allow-headers");
     assert!(headers.contains("placard-min-version") && !headers.contains("authorization"));
     // What clients and tracing systems send with every request, reads too.
-    for name in ["content-type", "traceparent", "tracestate", "if-none-match", "x-request-id"] {
+    for name in [
+        "content-type",
+        "traceparent",
+        "tracestate",
+        "if-none-match",
+        "x-request-id",
+        "last-event-id",
+    ] {
         assert!(headers.split(',').any(|allowed| allowed == name), "{name} is not in {headers}");
     }
     assert_eq!(preflight.header("access-control-allow-credentials"), None);

@@ -86,12 +86,27 @@ pub(crate) fn check(asked: (&Method, &str), status: u16, headers: &HeaderMap, bo
         assert!(body.is_empty(), "{what} with a body");
         return;
     }
+    if media == "application/x-ndjson" {
+        let lines = std::str::from_utf8(body).expect("lines are text").split_terminator('\n');
+        lines.for_each(|line| fits(&content["schema"], &parsed(line, &what), &what));
+        return;
+    }
     let value = if media.ends_with("json") {
         serde_json::from_slice(body).unwrap_or_else(|error| panic!("{what}: {error}"))
     } else {
         json!(String::from_utf8_lossy(body))
     };
     fits(&content["schema"], &value, &what);
+}
+
+/// Checks the data of an event of the log.
+pub(crate) fn check_event(data: &str) {
+    let change = json!({ "$ref": "#/components/schemas/Change" });
+    fits(&change, &parsed(data, "an event"), data);
+}
+
+fn parsed(text: &str, what: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 /// Returns true if the document allows this value of a field in requests for one ad.

@@ -15,6 +15,7 @@ mod creation;
 mod delivery;
 mod docs;
 mod document;
+mod feed;
 mod golden;
 mod heads;
 mod hostile;

@@ -181,6 +181,13 @@ impl Server {
         self.directory.path()
     }
 
+    /// Stops its node, and returns whether all was finished in time.
+    pub(crate) async fn stop(self) -> bool {
+        let Running::Node { node } = self.running else { panic!("there is no node") };
+        let stopped = tokio::time::timeout(PATIENCE, node.stop()).await;
+        stopped.expect("the node stops in time").expect("no task has failed")
+    }
+
     /// A request to be filled in and sent.
     pub(crate) fn call(&self, method: &str, path: &str) -> Call<'_> {
         let mut request = Request::new(Bytes::new());

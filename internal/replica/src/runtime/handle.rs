@@ -1,4 +1,4 @@
-//! The handle through which the rest of the process reads and writes, and the replica's status.
+//! The handle through which the rest of the process reads and writes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,65 +8,15 @@ use std::time::Duration;
 use placard_engine::Reader;
 use placard_model::Version;
 use placard_model::command::Request;
-use placard_model::entry::Position;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::log_feed::LogFeed;
 use super::read_permits::ReadPermits;
-use crate::core::{Awaited, Cluster, Condition, Core, Counts, Phase, Readiness, Reply};
+use super::state::State;
+use crate::core::{Awaited, Cluster, Condition, Readiness, Reply};
 use crate::ports::{Commits, Journal, Member};
-
-/// The status of a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct State {
-    /// The phase that it is in.
-    pub phase: Phase,
-    /// Whether it is about to stop.
-    pub draining: bool,
-    /// Whether the journal was found to be empty although a replica has what it held.
-    pub emptied: bool,
-    /// The position that readers see.
-    pub published: Position,
-    /// The newest version known to be in the journal.
-    pub head: Version,
-    /// Requests that wait for a transaction.
-    pub queued: usize,
-    /// Bytes that they hold, about.
-    pub queued_bytes: usize,
-    /// Entries that are durable and that the stream is not known to have.
-    pub unappended: usize,
-    /// Requests that are durable and wait to be visible.
-    pub unpublished: usize,
-    /// The number of head polls that were sent.
-    pub polls: u64,
-    /// The number of states that were given up.
-    pub history: u64,
-    /// By how many microseconds this replica's clock was ahead of the journal's.
-    pub clock_ahead: i64,
-    /// How often each event has happened.
-    pub counts: Counts,
-}
-
-impl State {
-    pub(super) fn of(core: &Core, draining: bool) -> Self {
-        Self {
-            phase: core.phase(),
-            draining,
-            emptied: core.is_emptied(),
-            published: core.reader().published(),
-            head: core.head(),
-            queued: core.queued(),
-            queued_bytes: core.queued_bytes(),
-            unappended: core.unappended(),
-            unpublished: core.unpublished(),
-            polls: core.polls(),
-            history: core.history(),
-            clock_ahead: core.clock_ahead(),
-            counts: core.counts(),
-        }
-    }
-}
 
 /// The queue is full; nothing was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +54,7 @@ pub struct Handle {
     /// The number of callers that wait for all replicas; while there are any, the register is read more often.
     pub(super) impatient: Arc<AtomicUsize>,
     pub(super) commits: AskCommits,
+    pub(super) log: LogFeed,
 }
 
 /// Which replicas have published a version, and which have not said so in time.
@@ -161,6 +112,11 @@ impl Handle {
     /// Returns the handle that tells whether reads are answered, and how old the state behind an answer may be.
     pub fn read_permits(&self) -> &ReadPermits {
         &self.read_permits
+    }
+
+    /// Returns the published log.
+    pub fn log(&self) -> &LogFeed {
+        &self.log
     }
 
     /// Returns whether the journal has what it needs to run a commit.

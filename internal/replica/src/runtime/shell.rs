@@ -21,10 +21,12 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::clock::{Clock, Reading};
-use super::handle::{AskCommits, Handle, State, Submission};
+use super::handle::{AskCommits, Handle, Submission};
 use super::healing;
+use super::log_feed::LogFeed;
 use super::outage::Outage;
 use super::read_permits::ReadPermits;
+use super::state::State;
 use super::traced::Applying;
 use super::uptime::Uptime;
 use super::workers::{Ports, Returned, Workers};
@@ -127,6 +129,7 @@ impl Replica {
         let impatient = Arc::new(AtomicUsize::new(0));
         let handle = Handle {
             submissions,
+            log: LogFeed::new(journal.clone(), core.reader(), watched.clone()),
             reader: core.reader(),
             clock: clock.clone(),
             replica,

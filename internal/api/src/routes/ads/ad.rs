@@ -15,7 +15,7 @@ use crate::routes::receipts::ReceiptsBody;
 
 /// An ad, as [`placard_model::fragment`] writes it.
 #[derive(Debug)]
-pub(super) struct Ad;
+pub(crate) struct Ad;
 
 shape! {
     /// An ad as it is served. A condition that is left open is absent, and so is what says nothing.

@@ -9,6 +9,8 @@ pub(super) mod replace;
 pub(super) mod search;
 pub(super) mod show;
 
+pub(super) use ad::Ad;
+
 /// The path of the ads.
 pub const ADS_PATH: &str = "/api/v1/ad";
 /// The path at which many ads are created at once.

@@ -8,6 +8,8 @@ mod pool;
 pub(super) mod replace;
 pub(super) mod show;
 
+pub(super) use pool::LeftPool;
+
 /// The path of the pools.
 pub(super) const POOLS_PATH: &str = "/api/v1/pool";
 /// The path of one pool.

@@ -30,6 +30,15 @@ shape! {
     )
 }
 
+/// A pool, as an entry of the log has left it.
+#[derive(Debug)]
+pub(crate) struct LeftPool;
+
+shape! {
+    /// A pool as an entry has left it.
+    LeftPool as "LeftPool" = |_| object(&optional(&[]), shown_fields())
+}
+
 /// The fields that an answer may leave out, and these.
 fn optional(more: &[&'static str]) -> Vec<&'static str> {
     [&["start_at", "end_at"], more, &OPEN[..]].concat()

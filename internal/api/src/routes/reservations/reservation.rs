@@ -41,7 +41,7 @@ pub(super) fn status() -> (&'static str, Value) {
 }
 
 /// What is shown of a reservation after a write.
-pub(super) fn shown_fields() -> Vec<(&'static str, Value)> {
+pub(crate) fn shown_fields() -> Vec<(&'static str, Value)> {
     vec![
         ("id", id("The reservation's id.")),
         ("version", version("The entry that last changed it.", 42)),
