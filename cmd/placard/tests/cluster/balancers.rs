@@ -123,16 +123,16 @@ async fn client(
 }
 
 /// Replicas that listen at the same ports whenever they are started.
-struct Fleet {
-    servers: Servers,
-    ports: [u16; REPLICAS],
+pub(crate) struct Fleet {
+    pub(crate) servers: Servers,
+    pub(crate) ports: [u16; REPLICAS],
     /// Keeps the ports, so that no other process takes one while its replica is restarted.
     _reserved: [Port; REPLICAS],
-    replicas: Vec<Replica>,
+    pub(crate) replicas: Vec<Replica>,
 }
 
 impl Fleet {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let servers = Servers::start().await;
         let reserved: [_; REPLICAS] = std::array::from_fn(|_| Port::reserve());
         let ports = reserved.each_ref().map(Port::number);
@@ -160,8 +160,15 @@ impl Fleet {
         Replica::new(process, url, client)
     }
 
+    /// Kills the replica that was started first, and starts it again.
+    pub(crate) async fn kill(&mut self, port: u16) {
+        self.replicas.remove(0).process.kill().await;
+        let replica = self.replica(port).await;
+        self.replicas.push(replica);
+    }
+
     /// Stops the replica that was started first, and starts it again.
-    async fn restart(&mut self, port: u16) {
+    pub(crate) async fn restart(&mut self, port: u16) {
         let replica = self.replicas.remove(0);
         replica.process.terminate();
         let ended = replica.process.ended().await;
@@ -243,7 +250,7 @@ async fn held_replica_fails_no_read_or_keyed_write() {
 }
 
 /// Waits until these balancers have found a replica ready.
-async fn up(balancers: [u16; 2]) {
+pub(crate) async fn up<const N: usize>(balancers: [u16; N]) {
     let client = Client::builder().no_proxy().build().expect("a client can be made");
     for port in balancers {
         let url = format!("http://127.0.0.1:{port}{ADS}");

@@ -11,6 +11,7 @@ mod cluster;
 mod collector;
 mod emptied;
 mod expiry;
+mod followed;
 mod freshness;
 mod held;
 mod joining;
