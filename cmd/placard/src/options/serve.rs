@@ -78,8 +78,8 @@ pub(crate) struct TraceOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
-    /// File of bearer tokens that may write ads, one per line: token or name:token. A server that listens on a
-    /// non-loopback address requires this option or --insecure.
+    /// File of bearer tokens that may write, and read pools and reservations, one per line: token or name:token. A
+    /// server that listens on a non-loopback address requires this option or --insecure.
     #[arg(
         long,
         env = "PLACARD_ADMIN_TOKEN_FILE",
