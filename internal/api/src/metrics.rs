@@ -285,10 +285,14 @@ fn ads(text: &mut Exposition, reader: &Reader, index_bytes: usize) {
     text.gauge("placard_ads", "Ads in memory, served or not", reader.ads() as f64);
     text.gauge(
         "placard_ads_live",
-        "Ads in memory that have begun and were not seen to end",
+        "Ads in memory that have begun and were not seen to end, without those that are paused",
         live as f64,
     );
-    text.gauge("placard_ads_pending", "Ads in memory that wait for their start", pending as f64);
+    text.gauge(
+        "placard_ads_pending",
+        "Ads in memory that wait for their start, without those that are paused",
+        pending as f64,
+    );
     text.gauge(
         "placard_index_bytes",
         "Memory of the index, without the ads themselves; measured every 5 s",

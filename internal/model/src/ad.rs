@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::format::{CAPACITY_LEVEL, FORMAT_LEVEL_MIN};
 use crate::{Delivery, DeliveryView, Targeting, Timestamp, Version};
 
 /// The part of an ad that its advertiser sets; all of it can be changed later.
@@ -102,6 +103,13 @@ pub enum Status {
 }
 
 impl Spec {
+    /// Returns the format level that reading it needs.
+    pub(crate) fn level(&self) -> u8 {
+        let is_plain = DeliveryView::from(&self.delivery).is_default();
+        let delivery = if is_plain { FORMAT_LEVEL_MIN } else { CAPACITY_LEVEL };
+        self.targeting.level().max(delivery)
+    }
+
     /// Returns the status at a moment.
     pub fn status(&self, now: Timestamp) -> Status {
         Status::of((self.start_at, self.end_at), self.delivery.paused, now)

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::capacity::{self, Refusal};
 pub use crate::conditions::{Conditions, Tags};
-use crate::entry::Reason;
+use crate::entry::{FORMAT_LEVEL_MIN, Reason};
 pub use crate::form::Patch;
 use crate::planted::Planted;
 use crate::records::EncodedRecord;
@@ -142,6 +142,15 @@ impl Command {
             | Self::Patch { id, .. }
             | Self::Delete { id, .. }
             | Self::Expire { id, .. } => Some(*id),
+        }
+    }
+
+    /// Returns the format level that its entry needs, as far as the command itself says that.
+    pub fn level(&self) -> u8 {
+        match self {
+            Self::Create { spec, .. } | Self::Replace { spec, .. } => spec.level(),
+            Self::Capacity { command, .. } => command.level(),
+            Self::Patch { .. } | Self::Delete { .. } | Self::Expire { .. } => FORMAT_LEVEL_MIN,
         }
     }
 

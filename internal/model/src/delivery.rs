@@ -72,11 +72,16 @@ pub(crate) const LINK_RULE: &str =
 /// Refuses what is not a link. A browser is sent there, so that another scheme would run code, and a user's name in it could
 /// pass for the host.
 pub(crate) fn is_a_link(text: &str) -> Result<(), ValidationError> {
-    let is_sent = text.len() <= LINK_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let url = Some(text).filter(|_| is_sent).and_then(|text| url::Url::parse(text).ok());
-    let fits = url.is_some_and(|url| {
-        let has_user = !url.username().is_empty() || url.password().is_some();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && !has_user
+    let is_sent = text.len() <= LINK_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+    // Parsers mend what is not absolute, each in its own way.
+    let starts =
+        |with: &str| text.get(..with.len()).is_some_and(|of| of.eq_ignore_ascii_case(with));
+    let rest = ["http://", "https://"].into_iter().find(|with| starts(with));
+    let rest = rest.and_then(|with| text.get(with.len()..)).filter(|_| is_sent);
+    let fits = rest.is_some_and(|rest| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !authority.is_empty() && !authority.contains('@') && url::Url::parse(text).is_ok()
     });
     if fits { Ok(()) } else { Err(ValidationError::new("link").with_message(LINK_RULE.into())) }
 }
@@ -107,6 +112,14 @@ mod tests {
             "https://example.com/a b",
             "https://example.com/\n",
             "https://exämple.com/",
+            "https:example.com",
+            "http:evil",
+            "https:///x",
+            "https:\\\\x",
+            "https://@evil.example/",
+            "https://:@host/",
+            "https://ex\"ample.com/",
+            "https://example.com/<a>",
             &long,
         ] {
             assert!(is_a_link(text).is_err(), "{text}");

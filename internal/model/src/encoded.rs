@@ -12,8 +12,7 @@ use prost::Message;
 use crate::ad::{AdView, SpecView};
 use crate::dimensions::Stored;
 use crate::format::{
-    CAPACITY_LEVEL, FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp,
-    uuid,
+    FORMAT_LEVEL, FORMAT_LEVEL_MIN, Undecodable, format_level, id_bytes, stamp, uuid,
 };
 use crate::limits::{WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::protobuf::{Input, Value};
@@ -94,10 +93,7 @@ const MARK: u8 = 0;
 /// The level that reading an ad needs, which is that of the newest that it says. A level after this build's has nothing
 /// new in an ad; its ads say that they have, so that two builds can be tested together.
 fn needed(ad: &Ad, level: u8) -> u8 {
-    let conditions = ad.spec.targeting.level();
-    let is_plain = DeliveryView::from(&ad.spec.delivery).is_default();
-    let delivery = if is_plain { FORMAT_LEVEL_MIN } else { CAPACITY_LEVEL };
-    if level > FORMAT_LEVEL { level } else { conditions.max(delivery) }
+    if level > FORMAT_LEVEL { level } else { ad.spec.level() }
 }
 
 /// The message that is written, without the fields of the dimensions and of the [`DeliveryMessage`], which follow.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use placard_model::Timestamp;
 
+use crate::capacity::Clocks;
 use crate::counters::counters;
 use crate::runtime::Reading;
 
@@ -125,6 +126,12 @@ impl Expiry {
         let reading = self.lock().accepted?;
         let since = i64::try_from(reading.answered.elapsed().as_micros()).unwrap_or(i64::MAX);
         Some(reading.journal.saturating_add_micros(since))
+    }
+
+    /// Returns by which clock reads judge what has lapsed, if it is `now` by the readers' clock: the same as the writes of this
+    /// replica, so that what is shown as available can be reserved. A replica that believes no clock yet lets nothing lapse.
+    pub fn lower_clock(&self, now: Timestamp) -> Timestamp {
+        Clocks { journal: now, own: self.own_clock() }.lower()
     }
 
     /// Releases the brake: an operator has looked at the journal's clock and says that it is right. Returns

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::records::{EncodedRecord, Kind};
-use placard_model::{Timestamp, Undecodable, Version};
+use placard_model::records::EncodedRecord;
+use placard_model::{Timestamp, Version};
 use uuid::Uuid;
 
 pub use placard_replica::ports::{BoxError, Unavailable};
@@ -31,23 +31,12 @@ impl Expired {
         Self { now, ads, reservations: Vec::new(), tombstones: Vec::new() }
     }
 
-    /// Adds a record that is due.
-    ///
-    /// # Errors
-    /// It cannot be read, or nothing of its kind is ever due.
-    pub fn push(&mut self, record: &EncodedRecord) -> Result<(), Undecodable> {
-        match record.kind() {
-            Kind::Hold => {
-                let hold = record.hold()?;
-                self.reservations.push((hold.id, hold.version));
-            }
-            Kind::Tombstone => {
-                let tombstone = record.tombstone()?;
-                self.tombstones.push((tombstone.id, tombstone.version));
-            }
-            Kind::Pool => return Err(Undecodable::Field("kind")),
-        }
-        Ok(())
+    /// Adds a record that is due, unless it is damaged: then it stays, and keeps nothing else from going.
+    pub fn push(&mut self, record: &EncodedRecord) {
+        let hold = record.hold().map(|hold| (hold.id, hold.version));
+        let tombstone = record.tombstone().map(|tombstone| (tombstone.id, tombstone.version));
+        self.reservations.extend(hold);
+        self.tombstones.extend(tombstone);
     }
 
     /// Returns all that it has: the ads, then the reservations, then the tombstones.

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use placard_model::capacity::{Balance, Pool};
+use placard_model::capacity::{self, Balance, Pool};
+use placard_model::command::Command;
 use placard_model::entry::{Chain, Digest, Position};
 use placard_model::records::EncodedRecord;
-use placard_model::{Encoded, Timestamp};
-use placard_replica::ports::{Checkpoints, Unavailable};
+use placard_model::{Delivery, Encoded, Spec, Timestamp};
+use placard_replica::Batch;
+use placard_replica::ports::{Checkpoints, Journal, Unavailable};
 use placard_storage::checkpoint::CheckpointFile;
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::sqlite::SqliteJournal;
@@ -16,6 +19,7 @@ use placard_testkit::capacity::spec;
 use placard_testkit::contract;
 use placard_testkit::models::ModelJournal;
 use placard_testkit::proxy::{Flow, Proxy, Way};
+use placard_testkit::requests;
 use placard_testkit::servers::postgres::PostgresServer;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -58,6 +62,39 @@ async fn postgresql_from_afar_keeps_the_contract_of_records() {
         open().await
     };
     contract::records(open().await, reopen).await;
+}
+
+/// A batch that deletes an ad with a pool, on a connection that has seen no pool, and then one with records.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_from_afar_prepares_each_statement_once() {
+    let server = PostgresServer::start().await.unwrap();
+    let proxy = Proxy::start(server.port()).await.unwrap();
+    for way in [Way::Requests, Way::Answers] {
+        proxy.set(way, Flow::Delay(Duration::from_millis(5)));
+    }
+    let near = PostgresJournal::connect(&server.url(), Options::default()).await.unwrap();
+    let far = server.url_through(proxy.port());
+    let far = PostgresJournal::connect(&far, Options::default()).await.unwrap();
+    let id = Uuid::from_u128;
+    let of_pools = |command| Command::Capacity { command: Box::new(command), own_clock: None };
+    let delivery = Delivery { pool: Some(id(1)), ..Delivery::default() };
+    let ad = Spec { delivery, ..requests::spec("an ad of a pool") };
+    let made = vec![
+        of_pools(capacity::Command::CreatePool { id: id(1), spec: spec(5) }),
+        Command::Create { id: id(2), spec: ad },
+    ];
+    let commit = async |journal: &PostgresJournal, nth, repeated, commands| {
+        let request = Arc::new(requests::request(nth, commands));
+        let batch = Batch { repeated, ..contract::batch(vec![request]) };
+        let plan = journal.commit(Arc::new(batch)).await.unwrap();
+        plan.log.len()
+    };
+    assert_eq!(commit(&near, 1, false, made).await, 2);
+    // What was tried before is committed under the lock, with values written out.
+    assert_eq!(commit(&far, 2, true, vec![requests::delete(2)]).await, 1);
+    let reserve =
+        capacity::Command::Reserve { hold: id(3), pool: id(1), amount: 1, expires_in: None };
+    assert_eq!(commit(&far, 3, true, vec![of_pools(reserve)]).await, 1);
 }
 
 #[tokio::test]

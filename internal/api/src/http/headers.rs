@@ -107,12 +107,24 @@ fn precondition(headers: &HeaderMap, of: &[HeaderName]) -> Option<HeaderName> {
 /// Returns the preconditions of a request for one ad. A precondition by date is an error: an ad's last change has no
 /// date.
 pub(crate) fn conditions(headers: &HeaderMap) -> Result<Conditions, Violation> {
+    conditions_of(headers, |_| true)
+}
+
+/// As [`conditions`], for what has no status in its tag: a tag with one matches nothing.
+pub(crate) fn conditions_by_version(headers: &HeaderMap) -> Result<Conditions, Violation> {
+    conditions_of(headers, |tag| tag.status.is_none())
+}
+
+fn conditions_of(
+    headers: &HeaderMap,
+    fits: fn(&EntityTag) -> bool,
+) -> Result<Conditions, Violation> {
     if let Some(name) = precondition(headers, &PRECONDITIONS[2..]) {
         let detail = "is not evaluated: use If-Match or If-None-Match with the ad's ETag";
         return Err(Violation::header(name.as_str(), detail));
     }
-    let if_match = tags(headers, &IF_MATCH, Comparison::Strong)?;
-    let if_none_match = tags(headers, &IF_NONE_MATCH, Comparison::Weak)?;
+    let if_match = tags(headers, &IF_MATCH, Comparison::Strong, fits)?;
+    let if_none_match = tags(headers, &IF_NONE_MATCH, Comparison::Weak, fits)?;
     Ok(Conditions { if_match, if_none_match })
 }
 
@@ -131,12 +143,13 @@ fn tags(
     headers: &HeaderMap,
     name: &HeaderName,
     comparison: Comparison,
+    fits: fn(&EntityTag) -> bool,
 ) -> Result<Option<Tags>, Violation> {
     Ok(match listed_tags(headers, name, comparison)? {
         None => None,
         Some(Listed::Any) => Some(Tags::Any),
         Some(Listed::Tags(tags)) => {
-            Some(Tags::Versions(tags.into_iter().map(|tag| tag.version).collect()))
+            Some(Tags::Versions(tags.into_iter().filter(fits).map(|tag| tag.version).collect()))
         }
     })
 }

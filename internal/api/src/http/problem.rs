@@ -115,6 +115,8 @@ pub(crate) enum Overload {
     Connections,
     /// Clients that follow the log.
     Feed,
+    /// Looks through many pools.
+    Looks,
     /// Time that the process was paused for, while the request waited.
     Pause,
 }
@@ -247,7 +249,7 @@ impl Problem {
 
     fn not_yet() -> Self {
         let detail =
-            "a replica of the cluster is of a build that does not know pools; nothing was done";
+            "a replica of the cluster is of a build that could not read it; nothing was done";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail)
     }
 
@@ -324,6 +326,7 @@ impl Problem {
                 "there are as many connections as there may be; nothing was done"
             }
             Overload::Feed => "too many clients follow the log on this replica",
+            Overload::Looks => "too many lists of pools are being made; nothing was done",
             Overload::Pause => {
                 "the server was paused, and the client may have given the request up; nothing was done"
             }
@@ -402,6 +405,19 @@ impl Problem {
     pub(crate) fn version_not_reached() -> Self {
         let detail = "this replica has not published the asked-for version in time";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "version-not-reached", detail)
+    }
+
+    /// Says that what is wrong with a field is wrong with a parameter of this name: the committer knows bodies only.
+    pub(crate) fn in_query(self, name: &str) -> Self {
+        let pointer = Place::Pointer(format!("/{name}"));
+        if self.errors.iter().all(|error| error.place != pointer) {
+            return self;
+        }
+        let errors = self.errors.into_iter().map(|error| match error.place == pointer {
+            true => Violation::parameter(name, error.detail),
+            false => error,
+        });
+        Self { version: self.version, replayed: self.replayed, ..Self::invalid(errors.collect()) }
     }
 
     /// Says which version the answer depends on.

@@ -84,10 +84,17 @@ pub(crate) const ETAG: Header = ("ETag", || {
         "description": text, "examples": ["\"42\""],
     })
 });
-/// The ad's path.
+/// The tag of a pool or a reservation.
+pub(crate) const VERSION_ETAG: Header = ("ETag", || {
+    json!({
+        "type": "string", "pattern": "^\"[0-9]{1,20}\"$", "minLength": 3, "maxLength": 32,
+        "description": "Its version in quotes, for If-Match.", "examples": ["\"42\""],
+    })
+});
+/// The path of what was created.
 pub(crate) const LOCATION: Header = ("Location", || {
     json!({
-        "type": "string", "format": "uri-reference", "maxLength": 64, "description": "Where the ad is.",
+        "type": "string", "format": "uri-reference", "maxLength": 64, "description": "Where it is: its path.",
         "examples": ["/api/v1/ad/6f9619ff-8b86-4d01-b42d-00c04fc964ff"],
     })
 });

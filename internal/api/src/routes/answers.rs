@@ -45,14 +45,6 @@ pub(super) fn refused_body(bytes_max: usize, media: &str) -> Vec<Answer> {
     ]
 }
 
-/// A write of pools, reservations or ads, which may name pools, that is refused for another reason than its body.
-pub(super) fn refused_capacity_write() -> Vec<Answer> {
-    let text = "Nothing was written: too many writes wait, the journal takes none, or a replica of the cluster is of a build \
-                that does not know pools (not-yet).";
-    let not_yet = Answer::problem(503, text).with(&[RETRY_AFTER, VERSION]);
-    [refused_write(), vec![not_yet]].concat()
-}
-
 /// A write that is refused for another reason than its body.
 pub(super) fn refused_write() -> Vec<Answer> {
     let (waits, all) = (WRITE_DEADLINE.as_secs(), ACK_ALL_WAIT.as_secs());
@@ -64,9 +56,10 @@ pub(super) fn refused_write() -> Vec<Answer> {
             .with(&[VERSION]),
         Answer::problem(
             503,
-            "Nothing was written: too many writes wait, or the journal takes none.",
+            "Nothing was written: too many writes wait, the journal takes none, or a replica of the cluster is of a build \
+             that could not read it (not-yet): no pools, and nothing of how ads are delivered, until it is gone.",
         )
-        .with(&[RETRY_AFTER]),
+        .with(&[RETRY_AFTER, VERSION]),
         Answer::problem(
             504,
             format!(

@@ -18,7 +18,7 @@ use crate::http::params::Ack;
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_etag, with_replayed, with_version};
 use crate::http::subject::Subject;
-use crate::openapi::answers::{Answer, ETAG, REPLAYED, VERSION};
+use crate::openapi::answers::{Answer, ETAG, REPLAYED, VERSION, VERSION_ETAG};
 use crate::openapi::schema::{id, object, version};
 use crate::openapi::shape::shape;
 use utoipa::ToSchema;
@@ -118,13 +118,14 @@ fn record_body(record: &EncodedRecord) -> Result<Vec<u8>, Problem> {
 
 /// A thing that a write has changed.
 pub(super) fn changed<T: ToSchema>(subject: Subject) -> Vec<Answer> {
+    let tag = if subject == Subject::Ad { ETAG } else { VERSION_ETAG };
     let done = [
         Answer::json::<T>(
             200,
             format!("The {} is changed, and this replica serves it.", subject.noun()),
         )
-        .with(&[VERSION, ETAG, REPLAYED]),
-        Answer::json::<T>(202, NOT_YET).with(&[VERSION, ETAG, REPLAYED]),
+        .with(&[VERSION, tag, REPLAYED]),
+        Answer::json::<T>(202, NOT_YET).with(&[VERSION, tag, REPLAYED]),
     ];
     [done.into(), absent(subject)].concat()
 }

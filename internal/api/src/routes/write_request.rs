@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use placard_model::Violation;
 use placard_model::capacity;
 use placard_model::command::{Answer, Command, Conditions, Idempotency, Request, Sums};
 use placard_replica::{Expiry, Handle, Reply};
@@ -90,6 +91,14 @@ impl WriteRequest {
         params::ack(self.uri.query()).map_err(Problem::invalid)
     }
 
+    /// Refuses a body, where one could be taken for something that is said in the query.
+    pub(super) fn without_body(&self, body: &Body) -> Result<(), Problem> {
+        if body.is_end_stream() {
+            return Ok(());
+        }
+        Err(Problem::invalid(vec![Violation::pointer("", "must be empty: used is in the query")]))
+    }
+
     /// Reads the query of a release: which replicas the answer waits for, and how many units were used.
     pub(super) fn release(&self) -> Result<(Ack, u64), Problem> {
         params::release(self.uri.query()).map_err(Problem::invalid)
@@ -104,6 +113,12 @@ impl WriteRequest {
     /// Returns the preconditions for what the request is about.
     pub(super) fn conditions(&self) -> Result<Conditions, Problem> {
         headers::conditions(&self.headers).map_err(|broken| Problem::invalid(vec![broken]))
+    }
+
+    /// As [`WriteRequest::conditions`], for what has no status in its tag.
+    pub(super) fn conditions_by_version(&self) -> Result<Conditions, Problem> {
+        let read = headers::conditions_by_version(&self.headers);
+        read.map_err(|broken| Problem::invalid(vec![broken]))
     }
 
     /// Returns what identifies the request if it is sent again: what its path names, if it names something, its

@@ -9,7 +9,7 @@ use super::hold::Expires;
 use super::moves::Counted;
 use super::pool::PoolSpec;
 use crate::conditions::Conditions;
-use crate::entry::Reason;
+use crate::entry::{CAPACITY_LEVEL, Reason};
 use crate::{Said, Version};
 
 /// One thing asked for.
@@ -102,6 +102,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the format level that its entry needs, as far as the command itself says that.
+    pub(crate) fn level(&self) -> u8 {
+        match self {
+            Self::CreatePool { spec, .. } | Self::ReplacePool { spec, .. } => {
+                spec.targeting.level().max(CAPACITY_LEVEL)
+            }
+            _ => CAPACITY_LEVEL,
+        }
+    }
+
     /// Returns the reason that the resulting entry records.
     pub fn reason(&self) -> Reason {
         match self {
@@ -149,6 +159,7 @@ impl Command {
             Self::Change { hold, .. } => {
                 named.holds.push(*hold);
                 named.takes += 1;
+                named.parents += 1;
             }
             Self::Close { hold, .. } | Self::Forfeit { hold } => named.holds.push(*hold),
             Self::Lapse { id, .. } => named.holds.push(*id),
@@ -176,6 +187,8 @@ pub struct Named {
     pub ads: Vec<Uuid>,
     /// How many holds are to be given or to grow: each may need lapsed reservations to make room.
     pub takes: usize,
+    /// How many of these are to grow: their pools are not named.
+    pub parents: usize,
 }
 
 /// Why a command is refused, apart from what is refused of ads too.

@@ -109,7 +109,9 @@ async fn release_of_used_units_is_repeated(server: Server) {
     let path = reserve(&server, &pool, 4).await.location();
     let release =
         async |used: u64| server.call("DELETE", &format!("{path}?used={used}")).send().await;
-    release(5).await.names(&["pointer /used"]);
+    release(5).await.names(&["parameter used"]);
+    let body = server.call("DELETE", &path).json(&json!({ "used": 3 })).send().await;
+    body.names(&["pointer "]);
     let first = release(3).await.is(200);
     assert_eq!(release(3).await.is(200).json(), first.json());
     release(2).await.problem(409, "reservation-closed");
@@ -171,12 +173,20 @@ async fn pool_that_has_ended_gives_nothing(server: Server) {
     // A slot is booked before it begins.
     reserve(&server, &scheduled.id(), 1).await;
     let created = create(&server, &pool_with(json!({ "end_at": end.to_string() }))).await;
-    reserve(&server, &created.id(), 1).await;
+    let held = reserve(&server, &created.id(), 3).await.location();
     placard_testkit::wait::until("the end of the pool", async || {
         let shown = server.get(&created.location()).await.json();
         (shown["status"] == "ended").then_some(())
     })
     .await;
+    let wanted = json!({ "pool": created.id(), "amount": 1 });
+    placard_testkit::wait::until("the end of the pool by the journal's clock", async || {
+        let answer = server.post(RESERVATIONS, &wanted).await;
+        (answer.status == 409).then(|| answer.problem(409, "pool-ended"))
+    })
+    .await;
+    change(&server, &held, json!({ "amount": 4 })).await.problem(409, "pool-ended");
+    change(&server, &held, json!({ "amount": 2 })).await.is(200);
 }
 
 async fn reservations_answer_at_a_version(server: Server) {

@@ -135,13 +135,14 @@ impl Batch {
                 named.get_or_insert_default().pools.push(pool);
             }
         }
-        let Named { pools, holds, ads, takes } = named?;
-        Some(Named { pools: sorted(pools), holds: sorted(holds), ads: sorted(ads), takes })
+        let Named { pools, holds, ads, takes, parents } = named?;
+        let (pools, holds, ads) = (sorted(pools), sorted(holds), sorted(ads));
+        Some(Named { pools, holds, ads, takes, parents })
     }
 
     /// Most lapsed reservations of a pool that are read: as many as the batch may close, and of many pools fewer each.
     pub fn lapsed_max(named: &Named) -> usize {
-        let share = limits::LAPSED_READ_MAX / named.pools.len().max(1);
+        let share = limits::LAPSED_READ_MAX / (named.pools.len() + named.parents).max(1);
         limits::LAPSED_MAX.saturating_mul(named.takes).min(share.max(limits::LAPSED_MAX))
     }
 
@@ -255,6 +256,13 @@ impl Planning {
             answer.replayed &= !decided_before;
             return answer;
         }
+        // Before anything is written: what the other commands do would be kept with it under the request's key.
+        let needed = request.commands.iter().map(Command::level).max();
+        if !decided_before && needed.is_some_and(|needed| needed > self.format_level) {
+            let refused = |command| not_yet(command);
+            let outcomes = request.commands.iter().map(refused).collect();
+            return Answer { version: self.head.version, outcomes, replayed: false };
+        }
         let outcomes: Vec<_> = (0u32..)
             .zip(&request.commands)
             .map(|(item, command)| self.outcome(request, item, command, decided_before))
@@ -319,21 +327,23 @@ impl Planning {
         let change = match decide(command, ad.as_ref(), self.now) {
             Decision::Reject(outcome) => return outcome,
             Decision::Keep => return kept_as_it_is(ad.zip(old)),
-            _ if decided_before => return rejected_then(command),
             Decision::Put { spec, created_at } => {
                 let version = self.head.version + 1;
-                if let Some(refused) = self.unfit_pool(command) {
-                    return refused;
-                }
                 let ad = Ad { id, version, created_at, spec };
                 let encoded = EncodedAd::encode_for(&ad, self.format_level);
                 if encoded.level() > self.format_level {
-                    return Outcome::Refused { id, refusal: Refusal::NotYet };
+                    return not_yet(command);
+                }
+                if let Some(refused) = self.unfit_pool(command) {
+                    return refused;
                 }
                 Some((ad, encoded))
             }
             Decision::Delete => None,
         };
+        if decided_before {
+            return rejected_then(command);
+        }
         let minus = old.map_or(Digest::default(), |old| Digest::of(&old));
         let plus = change.as_ref().map_or(Digest::default(), |(_, new)| Digest::of(new));
         let digest = self.head.digest.minus(minus).plus(plus);
@@ -372,8 +382,8 @@ impl Planning {
         clocks: Clocks,
         decided_before: bool,
     ) -> Outcome {
-        if let Some(not_yet) = records::not_yet(asked, self.format_level) {
-            return not_yet;
+        if command.level() > self.format_level {
+            return not_yet(command);
         }
         let is_there = |id: &&Uuid| {
             self.ads.get(id).is_some_and(|slot| match &slot.new {
@@ -448,6 +458,15 @@ impl Planning {
         self.log.push(LogRow { record: record.clone(), request: request.id, item, at: self.now });
         Some(record)
     }
+}
+
+/// The outcome of a command for which a replica's build is too old.
+fn not_yet(command: &Command) -> Outcome {
+    let id = match command {
+        Command::Capacity { command, .. } => records::first_of(command),
+        of_an_ad => of_an_ad.ad().unwrap_or_default(),
+    };
+    Outcome::Refused { id, refusal: Refusal::NotYet }
 }
 
 /// Why a command was not written when an earlier try decided its request, if it would be accepted now: to

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use placard_model::Version;
-use placard_model::capacity::{Books, Command, Named, Refusal};
+use placard_model::capacity::{Books, Command, Named};
 use placard_model::command::Outcome;
-use placard_model::entry::{CAPACITY_LEVEL, Change, Digest};
+use placard_model::entry::{Change, Digest};
 use placard_model::records::{EncodedRecord, Key, Row};
 use uuid::Uuid;
 
@@ -145,14 +145,8 @@ pub(super) fn rejected_then(command: &Command) -> Outcome {
     }
 }
 
-/// Returns the outcome of a command for which the replicas' builds are too old.
-pub(super) fn not_yet(command: &Command, level: u8) -> Option<Outcome> {
-    (level < CAPACITY_LEVEL)
-        .then(|| Outcome::Refused { id: first_of(command), refusal: Refusal::NotYet })
-}
-
 /// Returns the id of the hold that a command is about, or of the pool.
-fn first_of(command: &Command) -> Uuid {
+pub(super) fn first_of(command: &Command) -> Uuid {
     let mut named = Named::default();
     command.names(&mut named);
     named.holds.first().or(named.pools.first()).copied().unwrap_or_default()

@@ -64,4 +64,9 @@ fn pool_does_not_end_while_the_journals_clock_is_ahead() {
     set(&mut ledger, HOUR, Some(99));
     let ended = Outcome::Refused { id: id(1), refusal: Refusal::Ended };
     assert_eq!(ledger.refuses(reserve(8, 1, None)), ended);
+    // Without an estimate of the replica's own the journal's clock says it.
+    set(&mut ledger, 99, None);
+    ledger.reserves(9, 1, None);
+    set(&mut ledger, 100, None);
+    assert_eq!(ledger.refuses(reserve(10, 1, None)), ended);
 }

@@ -213,7 +213,7 @@ impl Committer {
 
     /// Runs one transaction.
     pub(super) async fn commit(&self, batch: Arc<Batch>) -> Result<Plan, CommitError> {
-        let plan = self.commit_somehow(&batch).await?;
+        let plan = self.commit_somehow(&batch).await.map_err(|error| of_records(error, &batch))?;
         self.losses.store(0, Ordering::Relaxed);
         Ok(plan)
     }
@@ -413,11 +413,12 @@ impl Committer {
         }
         // If the statement fails the server does nothing with the rest of the message.
         // An ad that gives its pool up is written as such, and nobody could say so before it was read.
-        let prepare = if write::is_of_capacity(plan) { 1 } else { 0 };
-        let prepare = if checkout.prepared()[prepare] { "" } else { PREPARE[prepare].as_str() };
+        let needed = usize::from(write::is_of_capacity(plan));
+        let prepare = if checkout.prepared()[needed] { "" } else { PREPARE[needed].as_str() };
         let message = format!("{prepare} {}; COMMIT", write::execute(from, plan));
         let message = sqlx::raw_sql(AssertSqlSafe(message)).fetch_all(&mut checkout.connection);
         let rows = self.set.within(manner.answer(), message).await.map_err(at_commit)?;
+        checkout.prepared()[needed] = true;
         let moved = rows.first().map(|row| row.try_get::<i64, _>("moved"));
         match moved {
             Some(Ok(1)) => Ok(()),
@@ -483,6 +484,19 @@ fn blames_the_batch(failure: &Failure) -> bool {
         let class = matches!(error.code().get(..2), Some("22" | "23" | "54"));
         class && error.severity() == PgSeverity::Error && error.constraint() != Some("log_pkey")
     })
+}
+
+/// Blames a batch with pools, if what only such batches need is missing, or the role has no right to it: 42P01 a table, 42703
+/// a column, 42501 a right. It happens where a dump of a build before pools was restored under replicas that run. The
+/// batch would be tried until its deadline otherwise, and all others would wait behind it.
+fn of_records(error: CommitError, batch: &Batch) -> CommitError {
+    let CommitError::NotCommitted(why) = error else { return error };
+    let failure = why.downcast_ref::<Failure>().and_then(database_error);
+    let lacks = failure.is_some_and(|error| matches!(error.code(), "42P01" | "42703" | "42501"));
+    match lacks && batch.named().is_some() {
+        true => CommitError::Refused(why),
+        false => CommitError::NotCommitted(why),
+    }
 }
 
 fn database_error(failure: &Failure) -> Option<&PgDatabaseError> {

@@ -74,7 +74,7 @@ pub(super) async fn expired(connection: &mut PgConnection, max: usize) -> Result
         let kind = u8::try_from(kind).ok().and_then(Kind::from_number);
         let kind = kind.ok_or(Failure::Malformed("a record's kind"))?;
         let record = EncodedRecord::from_bytes(kind, encoded.into());
-        expired.push(&record).map_err(|_| Failure::Malformed("a record"))?;
+        expired.push(&record);
     }
     Ok(expired)
 }

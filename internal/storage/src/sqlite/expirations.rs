@@ -7,8 +7,7 @@ use placard_model::Timestamp;
 use placard_model::entry::CAPACITY_LEVEL;
 use placard_model::records::{EncodedRecord, Kind};
 use placard_scheduler::ports::Expired;
-use rusqlite::types::Type;
-use rusqlite::{Connection, Error, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::rows;
@@ -40,8 +39,7 @@ pub(super) fn expired(
         let mut rows = due.query(params![kind.number(), now.micros(), left])?;
         while let Some(row) = rows.next()? {
             let record = EncodedRecord::from_bytes(kind, row.get::<_, Vec<u8>>(0)?.into());
-            let read = expired.push(&record);
-            read.map_err(|error| Error::FromSqlConversionFailure(0, Type::Blob, error.into()))?;
+            expired.push(&record);
         }
     }
     Ok(expired)

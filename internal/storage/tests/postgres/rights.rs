@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use placard_model::command::Command;
-use placard_replica::ports::Journal;
+use placard_model::capacity;
+use placard_model::command::{Command, Conditions};
+use placard_replica::ports::{CommitError, Journal};
 use placard_replica::system_now;
 use placard_scheduler::ports::{Chores, Expirations};
 use placard_storage::postgres::{Options, PostgresJournal};
 use placard_storage::secret::Secret;
 use placard_testkit::contract;
 use placard_testkit::requests::{create, request};
+use placard_testkit::wait::until;
+use uuid::Uuid;
 
-use crate::{commit, commit_at_last, is_whole, open, server, wording};
+use crate::{commit, commit_at_last, is_whole, open, server, try_commit, wording};
 
 /// The rights that docs/OPERATIONS.md lists.
 const MANUAL: &str = include_str!("../../../../docs/OPERATIONS.md");
@@ -68,6 +71,50 @@ async fn ads_expire_without_a_right_to_records() {
         assert_eq!(journal.expired(10).await.unwrap().items().count(), 0, "{taken}");
         assert_eq!(journal.upcoming(AHEAD, 10).await.unwrap().len(), 1, "{taken}");
     }
+}
+
+/// It was tried until its deadline, and all other writes of the replica waited behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_pools_is_refused_without_records() {
+    let server = server().await;
+    let owner = open(&server.url()).await;
+    server.sql("CREATE ROLE teller LOGIN").unwrap();
+    server.sql(&grants("teller")).unwrap();
+    let journal = open(&as_role(&server.url(), "teller", None)).await;
+    let close = || {
+        let only_if = Conditions::default();
+        let close = capacity::Command::Close { hold: Uuid::from_u128(7), only_if, used: 0 };
+        vec![request(7, vec![Command::Capacity { command: Box::new(close), own_clock: None }])]
+    };
+    for taken in ["REVOKE ALL ON records FROM teller", "DROP TABLE records"] {
+        server.sql(taken).unwrap();
+        for repeated in [false, true] {
+            let refused = try_commit(&journal, close(), repeated).await;
+            assert!(matches!(refused, Err(CommitError::Refused(_))), "{taken}: {refused:?}");
+        }
+    }
+    commit(&journal, vec![request(1, vec![create(1, "an ad like any")])]).await;
+    drop(owner);
+}
+
+/// What is due and cannot be read keeps nothing else from going.
+#[tokio::test(flavor = "multi_thread")]
+async fn ads_expire_beside_a_damaged_record() {
+    let server = server().await;
+    let journal = open(&server.url()).await;
+    let mut ending = request(1, vec![create(1, "it ends soon")]);
+    let [Command::Create { spec, .. }] = &mut ending.commands[..] else { unreachable!() };
+    spec.end_at = system_now().saturating_add_micros(200_000);
+    commit(&journal, vec![ending]).await;
+    let damaged = "UPDATE journal SET level = 2; INSERT INTO records (kind, id, due, encoded) VALUES \
+                   (2, gen_random_uuid(), now(), '\\xff'), (3, gen_random_uuid(), now(), '\\xff')";
+    server.sql(damaged).unwrap();
+    until("the ad to end", async || {
+        let expired = journal.expired(10).await.unwrap();
+        assert!(expired.reservations.is_empty() && expired.tombstones.is_empty());
+        (expired.ads.len() == 1).then_some(())
+    })
+    .await;
 }
 
 async fn refused(url: &str) -> String {

@@ -45,6 +45,8 @@ pub struct Model {
     used: BTreeMap<Uuid, u64>,
     lost: BTreeMap<Uuid, u64>,
     lower: i64,
+    /// By which windows are over.
+    over: i64,
     higher: i64,
     next: Version,
 }
@@ -56,6 +58,7 @@ impl Model {
         let journal = facts.clocks.journal.micros();
         let own = facts.clocks.own.map(|own| own.micros());
         self.lower = own.map_or(i64::MIN, |own| journal.min(own + SECOND));
+        self.over = own.map_or(journal, |_| self.lower);
         self.higher = own.map_or(journal, |own| journal.max(own));
         self.next = facts.next;
         let mut given = Vec::new();
@@ -140,7 +143,7 @@ impl Model {
     fn take(&mut self, pool: Uuid, units: [u64; 2], owner: Option<Uuid>) -> Option<u64> {
         let spec = self.pools.get(&pool)?.clone();
         let is_early = owner.is_some() && spec.start_at.is_some_and(|at| at.micros() > self.lower);
-        if spec.paused || is_early || ends_by(&spec, self.lower) {
+        if spec.paused || is_early || ends_by(&spec, self.over) {
             return None;
         }
         let [reserved, allotted, used, lost] = self.balance(pool)?.map(i128::from);

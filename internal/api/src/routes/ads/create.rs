@@ -14,7 +14,7 @@ use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{NOT_YET, failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{NOT_YET, failed, refused_body, refused_write};
 use crate::routes::outcome::one;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
@@ -40,7 +40,7 @@ answers!(
         ]
         .into(),
         refused_body(limits::AD_BODY_BYTES_MAX, "application/json"),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()

@@ -15,7 +15,7 @@ use crate::openapi::answers::answers;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{failed, refused_body, refused_write};
 use crate::routes::outcome::{changed, one};
 use crate::routes::write_request::{JSON, WriteRequest};
 
@@ -36,7 +36,7 @@ answers!(
     [
         changed::<WrittenAd>(Subject::Ad),
         refused_body(limits::AD_BODY_BYTES_MAX, "application/json"),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()]
     ]
     .concat()

@@ -11,12 +11,12 @@ use super::pool::{WrittenPool, spec_fields};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
 use crate::http::subject::Subject;
-use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
+use crate::openapi::answers::{Answer, LOCATION, REPLAYED, VERSION, VERSION_ETAG, answers};
 use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{NOT_YET, failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{NOT_YET, failed, refused_body, refused_write};
 use crate::routes::outcome::one;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
@@ -36,14 +36,19 @@ answers!(
     [
         [
             Answer::json::<WrittenPool>(201, "The pool is written, and this replica knows it.")
-                .with(&[VERSION, ETAG, LOCATION, REPLAYED]),
-            Answer::json::<WrittenPool>(202, NOT_YET).with(&[VERSION, ETAG, LOCATION, REPLAYED]),
+                .with(&[VERSION, VERSION_ETAG, LOCATION, REPLAYED]),
+            Answer::json::<WrittenPool>(202, NOT_YET).with(&[
+                VERSION,
+                VERSION_ETAG,
+                LOCATION,
+                REPLAYED
+            ]),
             Answer::problem(409, "There is a pool with this id already.")
                 .with(&[VERSION, REPLAYED]),
         ]
         .into(),
         refused_body(limits::POOL_BODY_BYTES_MAX, "application/json"),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()

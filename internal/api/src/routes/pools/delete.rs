@@ -10,7 +10,7 @@ use crate::http::problem::Problem;
 use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
-use crate::routes::answers::{NOT_YET, failed, refused_capacity_write};
+use crate::routes::answers::{NOT_YET, failed, refused_write};
 use crate::routes::outcome::{Gone, absent, one};
 use crate::routes::write_request::WriteRequest;
 
@@ -21,13 +21,14 @@ answers!(
             Answer::json::<Gone>(202, NOT_YET).with(&[VERSION, REPLAYED]),
             Answer::problem(
                 409,
-                "It is not paused, units of it are held, or ads name it; the type says which."
+                "It is not paused, units of it are held, or ads name it; the type says which. A reservation that has lapsed holds its \
+                 units until it is closed, within seconds."
             )
             .with(&[VERSION, REPLAYED]),
         ]
         .into(),
         absent(Subject::Pool),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -47,7 +48,7 @@ answers!(
 )]
 pub(crate) async fn handle(write: WriteRequest, Id(id): Id) -> Result<Response, Problem> {
     let ack = write.ack()?;
-    let only_if = write.conditions()?;
+    let only_if = write.conditions_by_version()?;
     let named = Some((Subject::Pool, id));
     let idempotency = write.idempotency(named, &only_if, b"", || Value::Null)?;
     let command = write.of_capacity(Command::DeletePool { id, only_if });

@@ -1,6 +1,8 @@
 //! Which pools there are for a visitor, and how much of each. From memory; nothing is awaited unless the client asks for a
 //! version that is not published yet.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
@@ -9,17 +11,19 @@ use placard_model::capacity::{Books, PoolBody};
 use placard_model::limits::{
     CAPACITY_MAX, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN,
 };
-use placard_replica::Handle;
+use placard_replica::{Expiry, Handle};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::POOLS_PATH;
 use super::pool::Pool;
 use crate::http::headers::Unconditional;
 use crate::http::params::{self, PoolList};
-use crate::http::problem::Problem;
+use crate::http::problem::{Overload, Problem};
 use crate::http::render::{self, with_version};
-use crate::openapi::answers::{Answer, CLOCK, STALE, VERSION, answers, invalid, unauthorised};
+use crate::openapi::answers::{
+    Answer, CLOCK, STALE, VERSION, answers, invalid, renamed, unauthorised,
+};
 use crate::openapi::conditions;
 use crate::openapi::parameters::{self, groups, of};
 use crate::openapi::schema::{object, shared, stamp, whole, with_default};
@@ -32,7 +36,7 @@ groups! {
     /// Which pools, and which of them to answer.
     Filters = [conditions::parameters().into_iter().map(|(name, schema)| of("query", name, schema)).collect(), vec![
         of("query", "status", shared("PoolStatus", "Only pools of which this is true.", "active")),
-        of("query", "available", whole(1, CAPACITY_MAX, "Only pools that have as many units available at least.", 1)),
+        of("query", "available", whole(1, CAPACITY_MAX, "Only pools that have as many units available at least, whatever their status.", 1)),
         of("query", "offset", with_default(
             whole(0, OFFSET_MAX.into(), "How many such pools to pass over.", 20), 0,
         )),
@@ -63,13 +67,22 @@ answers!([
     Answer::json::<Page>(200, "The pools.").with(&[VERSION, STALE, CLOCK]),
     invalid(),
     unauthorised(),
+    renamed(),
     not_to_be_read(),
 ]);
 
-/// More pools than these are looked through beside the threads that answer requests.
-const POOLS_INLINE: usize = 1_000;
+/// More pools and holds than these are looked through beside the threads that answer requests.
+const RECORDS_INLINE: usize = 1_000;
 /// Looks through many pools that go on at once.
 static LOOKS: Semaphore = Semaphore::const_new(2);
+/// How long a look waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Waits for the turn of a look through many pools.
+async fn turn() -> Result<SemaphorePermit<'static>, Problem> {
+    let turn = tokio::time::timeout(TURN, LOOKS.acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| Problem::overloaded(Overload::Looks))
+}
 
 /// Lists pools: what is available for whom.
 ///
@@ -87,33 +100,50 @@ static LOOKS: Semaphore = Semaphore::const_new(2);
 pub(crate) async fn handle(
     _: Principal,
     State(replica): State<Handle>,
+    State(expiry): State<Expiry>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Unconditional::of(&headers)?;
     let (list, min_version) = params::pools(uri.query()).map_err(Problem::invalid)?;
     let asked = wait_for(&replica, min_version, &headers).await?;
+    let (_, records) = replica.reader().books(|books| books.len().0 + books.len().1);
+    let permit = if records <= RECORDS_INLINE { None } else { Some(turn().await?) };
     let now = replica.clock().now();
+    let times = Times { now, lower: expiry.lower_clock(now) };
     let (version, books) = replica.reader().books(Books::clone);
-    let page = if books.len().0 <= POOLS_INLINE {
-        page(&books, &list, now)
-    } else {
-        let _permit = LOOKS.acquire().await.map_err(|_| Problem::failed())?;
-        let look = tokio::task::spawn_blocking(move || page(&books, &list, now));
-        look.await.map_err(|_| Problem::failed())?
+    let page = match permit {
+        None => page(&books, &list, times),
+        Some(permit) => {
+            // The look goes on if the client does not wait for it, and so does its permit.
+            let look = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                page(&books, &list, times)
+            });
+            look.await.map_err(|_| Problem::failed())?
+        }
     };
     let mut response = render::json(StatusCode::OK, page);
     with_version(&mut response, version);
     fresh(&replica, asked, response)
 }
 
+/// When pools are looked at.
+#[derive(Clone, Copy)]
+struct Times {
+    /// By the readers' clock.
+    now: Timestamp,
+    /// By the clock that says what has lapsed.
+    lower: Timestamp,
+}
+
 /// Returns `{"pools":[…],"total":n,"as_of":"…"}`.
-fn page(books: &Books, list: &PoolList, now: Timestamp) -> Vec<u8> {
+fn page(books: &Books, list: &PoolList, Times { now, lower }: Times) -> Vec<u8> {
     let (mut body, mut total) = (b"{\"pools\":[".to_vec(), 0);
     let first = u64::from(list.query.offset);
     let shown = first..first + u64::from(list.query.limit);
     for pool in books.pools().filter(|pool| pool.spec.targeting.fits(&list.query)) {
-        let lapsed = books.lapsed_units(pool.id, now);
+        let lapsed = books.lapsed_units(pool.id, lower);
         let shown_as = PoolBody { pool, seen: Some((now, lapsed)) };
         let is_listed = list.status.is_none_or(|status| pool.status(now, lapsed) == status)
             && list.available.is_none_or(|least| shown_as.available() >= least);

@@ -16,7 +16,7 @@ use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{failed, refused_body, refused_write};
 use crate::routes::outcome::{changed, one};
 use crate::routes::write_request::{MERGE_PATCH, WriteRequest};
 
@@ -44,7 +44,7 @@ answers!(
             limits::POOL_BODY_BYTES_MAX,
             "application/merge-patch+json or application/json"
         ),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -68,7 +68,7 @@ pub(crate) async fn handle(
     Id(id): Id,
     body: Body,
 ) -> Result<Response, Problem> {
-    let only_if = write.conditions()?;
+    let only_if = write.conditions_by_version()?;
     let (ack, raw) = write.read_json(body, MERGE_PATCH, limits::POOL_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_pool_patch);
     let (patch, said) = fields.map_err(Problem::invalid)?;

@@ -73,7 +73,13 @@ fn balance_fields() -> Vec<(&'static str, Value)> {
                 0,
             ),
         ),
-        ("available", units("Units that can be reserved.", 93)),
+        (
+            "available",
+            units(
+                "Units that are not out. They can be reserved unless the pool is paused or has ended.",
+                93,
+            ),
+        ),
     ]
 }
 

@@ -16,7 +16,7 @@ use crate::openapi::conditions::OPEN;
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, object, shown_as};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{failed, refused_body, refused_write};
 use crate::routes::outcome::{changed, one};
 use crate::routes::write_request::{JSON, WriteRequest};
 
@@ -41,7 +41,7 @@ answers!(
     [
         changed::<WrittenPool>(Subject::Pool),
         refused_body(limits::POOL_BODY_BYTES_MAX, "application/json"),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -65,7 +65,7 @@ pub(crate) async fn handle(
     Id(id): Id,
     body: Body,
 ) -> Result<Response, Problem> {
-    let only_if = write.conditions()?;
+    let only_if = write.conditions_by_version()?;
     let (ack, raw) = write.read_json(body, JSON, limits::POOL_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_pool_spec);
     let (spec, said) = fields.map_err(Problem::invalid)?;

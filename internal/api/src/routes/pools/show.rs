@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::capacity::PoolBody;
-use placard_replica::Handle;
+use placard_replica::{Expiry, Handle};
 
 use super::POOL_PATH;
 use super::pool::Pool;
@@ -14,7 +14,9 @@ use crate::http::params::{self, Id};
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_version};
 use crate::http::subject::Subject;
-use crate::openapi::answers::{Answer, CLOCK, STALE, VERSION, answers, invalid, unauthorised};
+use crate::openapi::answers::{
+    Answer, CLOCK, STALE, VERSION, answers, invalid, renamed, unauthorised,
+};
 use crate::openapi::parameters;
 use crate::principal::Principal;
 use crate::routes::answers::not_to_be_read;
@@ -24,6 +26,7 @@ answers!([
     Answer::json::<Pool>(200, "The pool.").with(&[VERSION, STALE, CLOCK]),
     invalid(),
     unauthorised(),
+    renamed(),
     Answer::problem(404, "There is no pool with this id.").with(&[VERSION, STALE, CLOCK]),
     not_to_be_read(),
 ]);
@@ -43,6 +46,7 @@ answers!([
 pub(crate) async fn handle(
     _: Principal,
     State(replica): State<Handle>,
+    State(expiry): State<Expiry>,
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
@@ -53,7 +57,7 @@ pub(crate) async fn handle(
     let now = replica.clock().now();
     let (version, body) = replica.reader().books(|books| {
         let pool = books.pool(id)?;
-        let seen = Some((now, books.lapsed_units(id, now)));
+        let seen = Some((now, books.lapsed_units(id, expiry.lower_clock(now))));
         Some(serde_json::to_vec(&PoolBody { pool, seen }).expect("bodies of ours serialise"))
     });
     let mut response = match body {

@@ -15,7 +15,7 @@ use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, nullable, object, shown_as};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{failed, refused_body, refused_write};
 use crate::routes::outcome::{changed, one};
 use crate::routes::write_request::{MERGE_PATCH, WriteRequest};
 
@@ -25,7 +25,8 @@ pub(super) struct Change;
 
 shape! {
     /// A JSON merge patch (RFC 7396): another `amount`, `expires_at` as null to confirm it, or `expires_in` to renew it from now
-    /// on. The other fields may stay in what was read, and are refused if they are not so.
+    /// on. The id, the version, the time of creation and the pool may stay in what was read,
+    /// and are refused if they are not so. Nothing is made of the status.
     Change as "ReservationPatch" = |_| shown_as(
         closed(object(
             &["id", "version", "created_at", "pool", "amount", "expires_at", "expires_in", "status"],
@@ -50,7 +51,8 @@ answers!(
             Answer::problem(
                 409,
                 "The pool has fewer units than that (capacity-exhausted, with how many are available), or is paused or has \
-                 ended and gives no more; or the reservation is closed, or has lapsed. The type says which.",
+                 ended and gives no more; or the reservation is closed, or has lapsed. The type says which. Want of capacity is \
+                 not kept under an Idempotency-Key.",
             )
             .with(&[VERSION, REPLAYED])
         ],
@@ -58,7 +60,7 @@ answers!(
             limits::POOL_BODY_BYTES_MAX,
             "application/merge-patch+json or application/json"
         ),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -82,7 +84,7 @@ pub(crate) async fn handle(
     Id(hold): Id,
     body: Body,
 ) -> Result<Response, Problem> {
-    let only_if = write.conditions()?;
+    let only_if = write.conditions_by_version()?;
     let (ack, raw) = write.read_json(body, MERGE_PATCH, limits::POOL_BODY_BYTES_MAX).await?;
     let fields = Fields::from_json(&raw).and_then(Fields::into_reservation_change);
     let change = fields.map_err(Problem::invalid)?;

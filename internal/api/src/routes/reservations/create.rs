@@ -11,11 +11,11 @@ use super::reservation::{WrittenReservation, amount, expires_in};
 use crate::http::headers::Unconditional;
 use crate::http::problem::Problem;
 use crate::http::subject::Subject;
-use crate::openapi::answers::{Answer, ETAG, LOCATION, REPLAYED, VERSION, answers};
+use crate::openapi::answers::{Answer, LOCATION, REPLAYED, VERSION, VERSION_ETAG, answers};
 use crate::openapi::parameters;
 use crate::openapi::schema::{closed, id, nullable, object};
 use crate::openapi::shape::shape;
-use crate::routes::answers::{NOT_YET, failed, refused_body, refused_capacity_write};
+use crate::routes::answers::{NOT_YET, failed, refused_body, refused_write};
 use crate::routes::outcome::one;
 use crate::routes::write_request::{JSON, WriteRequest, new_id};
 
@@ -40,14 +40,14 @@ answers!(
                 200,
                 "There is such a reservation with this id already."
             )
-            .with(&[VERSION, ETAG, REPLAYED]),
+            .with(&[VERSION, VERSION_ETAG, REPLAYED]),
             Answer::json::<WrittenReservation>(
                 201,
                 "The units are reserved, and this replica knows it."
             )
-            .with(&[VERSION, ETAG, LOCATION, REPLAYED]),
+            .with(&[VERSION, VERSION_ETAG, LOCATION, REPLAYED]),
             Answer::json::<WrittenReservation>(202, NOT_YET).with(&[
-                VERSION, ETAG, LOCATION, REPLAYED
+                VERSION, VERSION_ETAG, LOCATION, REPLAYED
             ]),
             Answer::problem(404, "There is no pool with this id.").with(&[VERSION, REPLAYED]),
             Answer::problem(
@@ -60,7 +60,7 @@ answers!(
         ]
         .into(),
         refused_body(limits::POOL_BODY_BYTES_MAX, "application/json"),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -69,7 +69,8 @@ answers!(
 /// Reserves units of a pool.
 ///
 /// No unit is reserved twice, whichever replicas are asked. A reservation lapses after `expires_in` seconds, unless it is
-/// confirmed or renewed before.
+/// confirmed or renewed before. A client that may not learn the answer chooses the id: a request with the same id finds what
+/// was made, and a release of the id frees it, even if it is made later.
 #[utoipa::path(
     post,
     path = RESERVATIONS_PATH,

@@ -1,5 +1,6 @@
 //! Closes a reservation: its units are used, or available again.
 
+use axum::body::Body;
 use axum::response::Response;
 use placard_model::capacity::Command;
 use placard_model::limits::CAPACITY_MAX;
@@ -12,7 +13,7 @@ use crate::http::subject::Subject;
 use crate::openapi::answers::{Answer, REPLAYED, VERSION, answers};
 use crate::openapi::parameters::{self, groups, of};
 use crate::openapi::schema::{whole, with_default};
-use crate::routes::answers::{NOT_YET, failed, refused_capacity_write};
+use crate::routes::answers::{NOT_YET, failed, refused_write};
 use crate::routes::outcome::{Gone, absent, one};
 use crate::routes::write_request::WriteRequest;
 
@@ -41,7 +42,7 @@ answers!(
         ]
         .into(),
         absent(Subject::Reservation),
-        refused_capacity_write(),
+        refused_write(),
         vec![failed()],
     ]
     .concat()
@@ -60,12 +61,18 @@ answers!(
     responses(Answers),
     security(("bearer" = [])),
 )]
-pub(crate) async fn handle(write: WriteRequest, Id(hold): Id) -> Result<Response, Problem> {
+pub(crate) async fn handle(
+    write: WriteRequest,
+    Id(hold): Id,
+    body: Body,
+) -> Result<Response, Problem> {
+    write.without_body(&body)?;
     let (ack, used) = write.release()?;
-    let only_if = write.conditions()?;
+    let only_if = write.conditions_by_version()?;
     let named = Some((Subject::Reservation, hold));
     let raw = used.to_string();
     let idempotency = write.idempotency(named, &only_if, raw.as_bytes(), || json!(used))?;
     let command = write.of_capacity(Command::Close { hold, only_if, used });
-    one(&write, ack, idempotency, Subject::Reservation, command).await
+    let done = one(&write, ack, idempotency, Subject::Reservation, command).await;
+    done.map_err(|problem| problem.in_query("used"))
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use placard_model::capacity::ReservationBody;
-use placard_replica::Handle;
+use placard_replica::{Expiry, Handle};
 
 use super::RESERVATION_PATH;
 use super::reservation::Reservation;
@@ -13,7 +13,9 @@ use crate::http::params::{self, Id};
 use crate::http::problem::Problem;
 use crate::http::render::{self, with_version};
 use crate::http::subject::Subject;
-use crate::openapi::answers::{Answer, CLOCK, STALE, VERSION, answers, invalid, unauthorised};
+use crate::openapi::answers::{
+    Answer, CLOCK, STALE, VERSION, answers, invalid, renamed, unauthorised,
+};
 use crate::openapi::parameters;
 use crate::principal::Principal;
 use crate::routes::answers::not_to_be_read;
@@ -23,6 +25,7 @@ answers!([
     Answer::json::<Reservation>(200, "The reservation.").with(&[VERSION, STALE, CLOCK]),
     invalid(),
     unauthorised(),
+    renamed(),
     Answer::problem(404, "There is no reservation with this id: it was never made, or is closed.")
         .with(&[VERSION, STALE, CLOCK]),
     not_to_be_read(),
@@ -43,6 +46,7 @@ answers!([
 pub(crate) async fn handle(
     _: Principal,
     State(replica): State<Handle>,
+    State(expiry): State<Expiry>,
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
@@ -53,7 +57,7 @@ pub(crate) async fn handle(
     let now = replica.clock().now();
     let (version, body) = replica.reader().books(|books| {
         let hold = books.hold(id).filter(|hold| hold.owner.is_none())?;
-        let shown = ReservationBody { hold, seen: Some(now) };
+        let shown = ReservationBody { hold, seen: Some(expiry.lower_clock(now)) };
         Some(serde_json::to_vec(&shown).expect("bodies of ours serialise"))
     });
     let mut response = match body {

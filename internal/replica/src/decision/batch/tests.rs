@@ -63,6 +63,58 @@ fn a_partly_failed_batch_is_kept_under_its_key() {
     assert_eq!(again.answers, [Answer { replayed: true, ..first.answers[0].clone() }]);
 }
 
+/// Creations of an ad like any, of one that is paused, and of one that names a pool that there is not; under a key.
+fn of_each_level() -> Arc<Request> {
+    let whole = Arc::unwrap_or_clone(request(1));
+    let Command::Create { spec, .. } = &whole.commands[0] else { panic!("it creates") };
+    let delivered = |id, delivery| Command::Create {
+        id: Uuid::from_u128(id),
+        spec: Spec { delivery, ..spec.clone() },
+    };
+    let paused = Delivery { paused: true, ..Delivery::default() };
+    let pooled = Delivery { pool: Some(Uuid::nil()), ..Delivery::default() };
+    let plain = whole.commands[0].clone();
+    let commands = vec![plain, delivered(20, paused), delivered(21, pooled)];
+    Arc::new(Request { commands, ..whole })
+}
+
+/// The first was written, and the refusal of the others was kept with it for good, in a form that the old build did not read.
+#[test]
+fn batch_that_a_build_cannot_read_writes_nothing() {
+    let current = || Current {
+        head: Position::START,
+        now: Timestamp::EPOCH,
+        ads: HashMap::new(),
+        records: Vec::new(),
+        pools_of_ads: HashSet::new(),
+        registered: None,
+        kept: HashMap::new(),
+        written: HashMap::new(),
+    };
+    let batch = |format_level, repeated| Batch {
+        requests: vec![of_each_level()],
+        repeated,
+        format_level,
+        refuses_empty: false,
+    };
+    let old = batch(FORMAT_LEVEL_MIN, false).plan(current()).expect("an empty journal is taken");
+    let is_refused =
+        |outcome: &Outcome| matches!(outcome, Outcome::Refused { refusal: Refusal::NotYet, .. });
+    assert!(old.answers[0].outcomes.iter().all(is_refused), "{:?}", old.answers);
+    assert_eq!((&old.log[..], &old.kept[..]), (&[][..], &[][..]));
+    let new = batch(FORMAT_LEVEL, false).plan(current()).expect("an empty journal is taken");
+    let [Outcome::Created { .. }, Outcome::Created { .. }, Outcome::Invalid { .. }] =
+        new.answers[0].outcomes[..]
+    else {
+        panic!("{:?}", new.answers)
+    };
+    // What is refused for itself is refused in the same way after the rest was written.
+    let rows = new.log.iter().map(|row| ((row.request, row.item), row.record.clone()));
+    let written = Current { head: new.head, written: rows.collect(), ..current() };
+    let again = batch(FORMAT_LEVEL, true).plan(written).expect("the journal is not empty");
+    assert_eq!(again.answers[0].outcomes, new.answers[0].outcomes);
+}
+
 #[test]
 fn a_batch_that_failed_wholly_is_tried_again() {
     let only = |id| {

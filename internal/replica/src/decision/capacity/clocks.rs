@@ -27,6 +27,12 @@ impl Clocks {
         self.own.map_or(Timestamp::MIN, |estimate| self.journal.min(own(estimate)))
     }
 
+    /// Returns the clock by which a window is over. Without an estimate of the replica's own it is the journal's: to give
+    /// nothing for a while does less harm than to give what is over.
+    pub(super) fn of_windows(&self) -> Timestamp {
+        self.own.map_or(self.journal, |_| self.lower())
+    }
+
     /// Returns the higher clock, from which durations count: what is given while the journal's clock is behind has not
     /// lapsed when that is right again.
     fn higher(&self) -> Timestamp {

@@ -10,6 +10,7 @@ use placard_model::planted::Planted;
 use placard_model::{Timestamp, limits};
 use uuid::Uuid;
 
+use super::clocks::Clocks;
 use super::state::State;
 
 /// Units that are asked for.
@@ -73,7 +74,7 @@ impl<'s> Draft<'s> {
     pub(super) fn take(&mut self, asked: Asked) -> Result<u64, Outcome> {
         let pool = self.pool(asked.pool)?;
         let lower = self.state.clocks.lower();
-        if let Some(refusal) = closed_to(pool, asked.owner, lower) {
+        if let Some(refusal) = closed_to(pool, asked.owner, &self.state.clocks) {
             return Err(Outcome::Refused { id: pool.id, refusal });
         }
         let mut balance = self.balances.get(&pool.id).copied().unwrap_or(pool.balance);
@@ -184,12 +185,12 @@ impl<'s> Draft<'s> {
 }
 
 /// Returns why nothing is given from a pool to a client, or to a replica if there is an owner. The end of its window is judged
-/// by the lower clock, like all that has come.
-fn closed_to(pool: &Pool, owner: Option<Uuid>, lower: Timestamp) -> Option<Refusal> {
-    let spec = &pool.spec;
+/// by the lower clock, like all that has come, if the replica has one.
+fn closed_to(pool: &Pool, owner: Option<Uuid>, clocks: &Clocks) -> Option<Refusal> {
+    let (spec, lower) = (&pool.spec, clocks.lower());
     if spec.paused {
         Some(Refusal::Paused)
-    } else if spec.end_at.is_some_and(|end| end <= lower) {
+    } else if spec.end_at.is_some_and(|end| end <= clocks.of_windows()) {
         Some(Refusal::Ended)
     } else if owner.is_some() && spec.start_at.is_some_and(|start| lower < start) {
         Some(Refusal::Scheduled)

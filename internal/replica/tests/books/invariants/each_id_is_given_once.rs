@@ -63,8 +63,9 @@ fn lapses_in_time(step: &Step<'_>) {
 fn room_is_given(step: &Step<'_>) {
     let ledger = step.after;
     let lower = ledger.clocks.lower();
+    let over = ledger.clocks.own.map_or(ledger.clocks.journal, |_| lower);
     for pool in ledger.books.pools() {
-        let is_open = !pool.spec.paused && pool.spec.end_at.is_none_or(|end| end > lower);
+        let is_open = !pool.spec.paused && pool.spec.end_at.is_none_or(|end| end > over);
         let out = pool.balance.out() - ledger.books.lapsed_units(pool.id, lower);
         let room = pool.spec.capacity.saturating_sub(out);
         for (amount, is_given) in [(room, is_open && room > 0), (room + 1, false)] {
