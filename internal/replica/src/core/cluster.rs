@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use placard_model::entry::Position;
+use placard_model::entry::{Incarnation, Position};
 use placard_model::{Timestamp, Version, limits};
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// The format level that reading the journal needs.
     pub level: u8,
+    /// The journal that was asked.
+    incarnation: Incarnation,
     /// The stream.
     pub stream: StreamStatus,
     /// The number of this replica's poll, counted from one.
@@ -75,18 +77,32 @@ impl Cluster {
     /// As a head poll finds it; what is known of the stream stays.
     pub(super) fn polled(known: Option<&Self>, head: Head, asked: Asked) -> Self {
         let Asked { poll, sent, returned } = asked;
-        let Head { position: head, now, members, left, level, .. } = head;
+        let Head { position: head, now, members, left, level, incarnation, .. } = head;
         let (stream, heads) =
             known.map_or_else(Default::default, |known| (known.stream, known.heads.clone()));
+        // In another journal an unchanged row says nothing: it may be a backup's, and the replica may have renewed it since
+        // in the one that is gone.
+        let same_journal = known.filter(|known| known.incarnation == incarnation);
         let seen = members.iter().map(|member| {
             let replica = member.identity.replica;
-            let before = known.and_then(|known| known.seen.get(&replica));
+            let before = same_journal.and_then(|known| known.seen.get(&replica));
             let same = before.filter(|(seen_at, _)| *seen_at == member.seen_at);
             (replica, same.copied().unwrap_or((member.seen_at, returned)))
         });
         let seen = seen.collect();
-        let mut cluster =
-            Self { head, now, members, level, stream, poll, history: None, sent, seen, heads };
+        let mut cluster = Self {
+            head,
+            now,
+            members,
+            level,
+            incarnation,
+            stream,
+            poll,
+            history: None,
+            sent,
+            seen,
+            heads,
+        };
         cluster.remember_head();
         if let Some(known) = known {
             cluster.keep_missing(known, &left, returned);
@@ -212,8 +228,6 @@ fn lease(member: &Member) -> Duration {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests use clocks as they like")]
 mod tests {
-    use placard_model::entry::Incarnation;
-
     use super::*;
     use crate::Uptime;
     use crate::ports::{Identity, ReplicaStatus};
@@ -263,6 +277,18 @@ mod tests {
         members: Vec<Member>,
         left: &[u128],
     ) -> Cluster {
+        found_in(known, sent, Timestamp::EPOCH, (position, now), members, left)
+    }
+
+    /// The same, of a journal that was started then.
+    fn found_in(
+        known: Option<&Cluster>,
+        sent: u64,
+        started: Timestamp,
+        (position, now): (Position, Timestamp),
+        members: Vec<Member>,
+        left: &[u128],
+    ) -> Cluster {
         let head = Head {
             position,
             chain_at: None,
@@ -271,11 +297,7 @@ mod tests {
             answered: Uptime::now(),
             members,
             left: left.iter().copied().map(Uuid::from_u128).collect(),
-            incarnation: Incarnation {
-                journal: Uuid::nil(),
-                database: 0,
-                started: Timestamp::EPOCH,
-            },
+            incarnation: Incarnation { journal: Uuid::nil(), database: 0, started },
             level: 1,
         };
         Cluster::polled(known, head, Asked { poll: 1, sent: at(sent), returned: at(sent + 10) })
@@ -324,6 +346,21 @@ mod tests {
         let gone = found(Some(&gone), 65_059, Vec::new(), &[]);
         assert!(!gone.confirms(&gone.members[0], 1));
         assert_eq!(found(Some(&gone), 65_061, Vec::new(), &[]).members, []);
+    }
+
+    /// A backup that was restored had the row as it was seen last; the replica had renewed it since, and still answered.
+    #[test]
+    fn restored_row_counts_from_when_it_was_found() {
+        let row = || vec![member(100, Some(Duration::from_secs(3)))];
+        let start = (Position::START, second(0));
+        let first = found_in(None, 0, second(1), start, row(), &[]);
+        let confirms = |cluster: &Cluster| cluster.confirms(&cluster.members[0], 1);
+        assert!(confirms(&found_in(Some(&first), 5_061, second(1), start, row(), &[])));
+        let restored = found_in(Some(&first), 5_061, second(2), start, row(), &[]);
+        assert!(!confirms(&restored));
+        let later = found_in(Some(&restored), 10_111, second(2), start, row(), &[]);
+        assert!(!confirms(&later));
+        assert!(confirms(&found_in(Some(&later), 10_122, second(2), start, row(), &[])));
     }
 
     #[test]
