@@ -1,7 +1,7 @@
 # What can be done here. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose package test-package bench-index bench-cluster bench-expiry bench-autoscale faults planted storm verify fix
+.PHONY: help demo cluster cluster-scale cluster-roll cluster-status k6 load openapi manual test test-compose package test-package bench-index bench-cluster bench-expiry bench-pools bench-autoscale faults planted storm verify fix
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ bench-cluster: ## Measure a cluster on private servers; writes docs/performance/
 bench-expiry: ## Measure what ends cost, on clusters of the release build; writes docs/performance/expiry.* (ADS=1000000)
 	scripts/install-servers haproxy
 	scripts/bench-expiry
+
+bench-pools: ## Measure pools beside PostgreSQL, Redis and ads; writes docs/performance/pools.* (ADS=1000000 MINUTES=10 SECONDS=5 TURNS=5)
+	scripts/install-servers haproxy wrk
+	scripts/bench-pools
 
 bench-autoscale: ## Have a cluster sized by its load, under k6's spike; writes docs/performance/autoscale.* (PEAK_RATE=500 PART_SECONDS=75)
 	scripts/install-servers haproxy
