@@ -78,6 +78,7 @@ async fn ads_expire_without_a_right_to_records() {
 async fn a_request_for_pools_is_refused_without_records() {
     let server = server().await;
     let owner = open(&server.url()).await;
+    placard_tasks::migrate(&owner.tasks_pool(), wording()).await.unwrap();
     server.sql("CREATE ROLE teller LOGIN").unwrap();
     server.sql(&grants("teller")).unwrap();
     let journal = open(&as_role(&server.url(), "teller", None)).await;
@@ -94,7 +95,6 @@ async fn a_request_for_pools_is_refused_without_records() {
         }
     }
     commit(&journal, vec![request(1, vec![create(1, "an ad like any")])]).await;
-    drop(owner);
 }
 
 /// What is due and cannot be read keeps nothing else from going.
