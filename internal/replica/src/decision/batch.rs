@@ -122,9 +122,9 @@ impl Batch {
         sorted(ads.chain(self.named().into_iter().flat_map(|named| named.ads)).collect())
     }
 
-    /// The records that the batch touches, if it touches any: these pools, those of ads too, and the pools of these holds; these holds and
-    /// tombstones; and of each of those pools the first reservations that have lapsed by the journal's clock, as many as
-    /// [`Batch::lapsed_max`].
+    /// The records that the batch touches, if it touches any: these pools, those that its ads are to name among them, and the
+    /// pools of these holds; these holds and tombstones; and of each of those pools the first reservations that have lapsed
+    /// by the journal's clock, as many as [`Batch::lapsed_max`].
     pub fn named(&self) -> Option<Named> {
         let mut named = None;
         for command in self.commands() {

@@ -120,7 +120,8 @@ answers!(
 
 /// Creates many ads.
 ///
-/// Each is decided by itself; the answer lists what became of each, in the order of the request.
+/// Each is decided by itself; the answer lists what became of each, in the order of the request. While a replica of an older
+/// build could not read one of them, none is created, and all have failed with `not-yet`.
 #[utoipa::path(
     post,
     path = BATCH_PATH,
