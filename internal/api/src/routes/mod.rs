@@ -3,6 +3,7 @@
 
 mod ads;
 mod answers;
+mod books_read;
 mod changes;
 mod cluster;
 mod document;

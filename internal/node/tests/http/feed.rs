@@ -1,7 +1,5 @@
 //! Clients that follow the log, in pages and as a stream of events.
 
-use std::time::Duration;
-
 use placard_testkit::wait::{PATIENCE, until};
 use reqwest::header::{ACCEPT, HeaderMap};
 use rusqlite::Connection;
@@ -139,7 +137,12 @@ async fn pages_follow_each_other_by_id_and_by_version(server: Server) {
 async fn request_waits_for_the_next_change(server: Server) {
     write(&server, 1).await;
     let write_later = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("a client that waits", async || {
+            let page = server.get("/metrics").await.is(200);
+            let page = String::from_utf8_lossy(&page.body).into_owned();
+            page.contains("\nplacard_feed_clients 1\n").then_some(())
+        })
+        .await;
         write(&server, 1).await;
     };
     let (waited, ()) = tokio::join!(page(&server, "after=1&wait=10"), write_later);

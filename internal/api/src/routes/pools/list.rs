@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
-use placard_model::Timestamp;
 use placard_model::capacity::{Books, PoolBody};
 use placard_model::limits::{
     CAPACITY_MAX, OFFSET_MAX, PAGE_ADS_DEFAULT, PAGE_ADS_MAX, PAGE_ADS_MIN,
@@ -30,6 +29,7 @@ use crate::openapi::schema::{object, shared, stamp, whole, with_default};
 use crate::openapi::shape::shape;
 use crate::principal::Principal;
 use crate::routes::answers::not_to_be_read;
+use crate::routes::books_read::Times;
 use crate::routes::freshness::{fresh, wait_for};
 
 groups! {
@@ -109,8 +109,7 @@ pub(crate) async fn handle(
     let asked = wait_for(&replica, min_version, &headers).await?;
     let (_, records) = replica.reader().books(|books| books.len().0 + books.len().1);
     let permit = if records <= RECORDS_INLINE { None } else { Some(turn().await?) };
-    let now = replica.clock().now();
-    let times = Times { now, lower: expiry.lower_clock(now) };
+    let times = Times::of(&replica, &expiry);
     let (version, books) = replica.reader().books(Books::clone);
     let page = match permit {
         None => page(&books, &list, times),
@@ -126,15 +125,6 @@ pub(crate) async fn handle(
     let mut response = render::json(StatusCode::OK, page);
     with_version(&mut response, version);
     fresh(&replica, asked, response)
-}
-
-/// When pools are looked at.
-#[derive(Clone, Copy)]
-struct Times {
-    /// By the readers' clock.
-    now: Timestamp,
-    /// By the clock that says what has lapsed.
-    lower: Timestamp,
 }
 
 /// Returns `{"pools":[…],"total":n,"as_of":"…"}`.
